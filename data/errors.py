@@ -1,0 +1,5 @@
+"""The one exception that commands turn into a sentence and an exit code."""
+
+
+class WarmloopError(Exception):
+    """A mistake in the input, told to the person who made it: what is wrong, where, what to do."""

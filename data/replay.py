@@ -1,0 +1,174 @@
+"""Prioritized replay on the learner's device: a ring of rows and a sum tree, as pure functions over one PyTree.
+
+Sampling weight of row i (Schaul et al. 2016, with a quality factor): `p_i = q_i (|δ_i| + ε)^α`. A row's *serial* is
+its number since the pool began, so a serial also says whether the row has been overwritten since it was drawn.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from . import sum_tree
+from .errors import WarmloopError
+from .transition import Spec, Transition, example
+
+
+@dataclasses.dataclass(frozen=True)
+class ReplayConfig:
+    """Settings of one pool.
+
+    Attributes:
+        capacity: rows in the ring.
+        alpha: exponent on |δ| + ε; 0 draws by quality alone.
+        epsilon: added to |δ|.
+        beta: importance exponent at the start; reaches 1 after `beta_updates` updates.
+        beta_updates: gradient updates over which beta grows to 1.
+        quality_in: "sampling" (rows drawn by quality) or "loss" (quality multiplies the losses).
+    """
+
+    capacity: int = 200_000
+    alpha: float = 0.6
+    epsilon: float = 1e-6
+    beta: float = 0.4
+    beta_updates: int = 100_000
+    quality_in: str = "sampling"
+
+    def __post_init__(self):
+        if self.quality_in not in ("sampling", "loss"):
+            raise WarmloopError(f'replay.quality_in is "{self.quality_in}"; it must be "sampling" or "loss".')
+        if self.capacity < 1:
+            raise WarmloopError(f"replay.capacity is {self.capacity}; it must be at least 1.")
+
+
+class ReplayState(struct.PyTreeNode):
+    """One pool.
+
+    Attributes:
+        rows: the ring, leaves `[capacity, ...]`.
+        tree: priorities `p_i`, one leaf per slot.
+        urgency: `[capacity]` `(|δ_i| + ε)^α`.
+        inserted: `[]` int32, rows ever inserted; row `n` lies in slot `n % capacity`.
+        max_urgency: `[]` the largest urgency seen; new rows enter with it.
+        quality_sum: `[]` sum of the stored rows' sampling quality.
+    """
+
+    rows: Transition
+    tree: sum_tree.SumTree
+    urgency: jax.Array
+    inserted: jax.Array
+    max_urgency: jax.Array
+    quality_sum: jax.Array
+
+    @property
+    def capacity(self) -> int:
+        """Rows that fit."""
+        return self.rows.reward.shape[0]
+
+    @property
+    def size(self) -> jax.Array:
+        """Rows stored, `[]` int32."""
+        return jnp.minimum(self.inserted, self.capacity)
+
+
+def create(spec: Spec, config: ReplayConfig, capacity: int | None = None) -> ReplayState:
+    """An empty pool of `capacity` (default: the config's) rows of the spec's shapes."""
+    capacity = config.capacity if capacity is None else capacity
+    rows = jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape[1:]), x.dtype), example(spec))
+    return ReplayState(
+        rows=rows,
+        tree=sum_tree.create(capacity),
+        urgency=jnp.zeros(capacity, jnp.float32),
+        inserted=jnp.zeros((), jnp.int32),
+        max_urgency=jnp.ones((), jnp.float32),
+        quality_sum=jnp.zeros((), jnp.float32),
+    )
+
+
+@partial(jax.jit, static_argnames="config", donate_argnums=0)
+def insert(state: ReplayState, rows: Transition, count: jax.Array, config: ReplayConfig) -> ReplayState:
+    """Appends the first `count` of `rows` `[n]`, overwriting the oldest; n ≤ capacity, count may vary without recompiling."""
+    n = rows.reward.shape[0]
+    order = jnp.arange(n)
+    slot = jnp.where(order < count, (state.inserted + order) % state.capacity, state.capacity)  # past the end: dropped
+    stored = jax.tree.map(lambda ring, new: ring.at[slot].set(new.astype(ring.dtype), mode="drop"), state.rows, rows)
+    sampling_quality = _sampling_quality(rows.quality, config)
+    inserted = state.inserted + count
+    live = jnp.arange(state.capacity) < inserted
+    return state.replace(
+        rows=stored,
+        tree=sum_tree.write(state.tree, slot, sampling_quality * state.max_urgency),
+        urgency=state.urgency.at[slot].set(state.max_urgency, mode="drop"),
+        inserted=inserted,
+        quality_sum=jnp.where(live, _sampling_quality(stored.quality, config), 0.0).sum(),
+    )
+
+
+def draw(
+    state: ReplayState, key: jax.Array, n: int, config: ReplayConfig, beta: jax.Array, count: jax.Array | None = None
+) -> tuple[Transition, jax.Array, jax.Array]:
+    """`n` rows drawn by priority: `(rows [n], serials [n], importance weights [n])`.
+
+    Draws are stratified: the first `count` (default n) strata cover the whole pool; what follows them is filler for a
+    caller that needs fewer rows than the static `n`. Weights are `((Σ p / Σ q) / (|δ_i| + ε)^α)^β`, not yet normalised.
+    From an empty pool every row is slot 0; the caller must not use it.
+    """
+    slot = draw_slots(state, key, n, n if count is None else count)
+    rows = jax.tree.map(lambda ring: ring.at[slot].get(mode="promise_in_bounds"), state.rows)
+    mean_urgency = state.tree.total / jnp.maximum(state.quality_sum, 1e-30)
+    urgency = jnp.maximum(state.urgency.at[slot].get(mode="promise_in_bounds"), 1e-30)
+    weights = jnp.power(mean_urgency / urgency, beta)
+    return rows, serial_of(state, slot), weights
+
+
+def draw_slots(state: ReplayState, key: jax.Array, n: int, count: jax.Array | int) -> jax.Array:
+    """Slots `[n]` int32 of a stratified draw by priority over `count` strata, in increasing order of mass."""
+    jitter = jax.random.uniform(key, (n,))
+    stratum = jnp.arange(n) % jnp.maximum(count, 1)
+    mass = (stratum + jitter) / jnp.maximum(count, 1) * state.tree.total
+    slot = sum_tree.find(state.tree, mass)
+    return jnp.minimum(slot, state.capacity - 1)
+
+
+def serial_of(state: ReplayState, slot: jax.Array) -> jax.Array:
+    """The serial of the row that lies in each slot now."""
+    newest = state.inserted - 1
+    return newest - (newest - slot) % state.capacity
+
+
+def update_priorities(
+    state: ReplayState, serials: jax.Array, td_error: jax.Array, config: ReplayConfig, used: jax.Array | None = None
+) -> ReplayState:
+    """Sets the priorities of rows `serials` `[n]` from their |δ| `[n]`; rows overwritten since, or not `used`, are left alone."""
+    alive = (serials >= state.inserted - state.capacity) & (serials >= 0) & (serials < state.inserted)
+    if used is not None:
+        alive &= used
+    slot = jnp.where(alive, serials % state.capacity, state.capacity)
+    urgency = jnp.power(jnp.abs(td_error) + config.epsilon, config.alpha)
+    quality = _sampling_quality(state.rows.quality.at[slot].get(mode="clip"), config)
+    return state.replace(
+        tree=sum_tree.write(state.tree, slot, quality * urgency),
+        urgency=state.urgency.at[slot].set(urgency, mode="drop"),
+        max_urgency=jnp.maximum(state.max_urgency, jnp.where(alive, urgency, 0.0).max()),
+    )
+
+
+@partial(jax.jit, donate_argnums=0)
+def set_returns(state: ReplayState, serials: jax.Array, mc_return: jax.Array) -> ReplayState:
+    """Writes the Monte-Carlo returns `[n]` of rows `serials` `[n]`, known once their episode ended; serial -1 is skipped."""
+    alive = (serials >= state.inserted - state.capacity) & (serials >= 0)
+    slot = jnp.where(alive, serials % state.capacity, state.capacity)
+    return state.replace(rows=state.rows.replace(mc_return=state.rows.mc_return.at[slot].set(mc_return, mode="drop")))
+
+
+def beta_at(config: ReplayConfig, updates: jax.Array) -> jax.Array:
+    """The importance exponent after `updates` gradient updates."""
+    return config.beta + (1.0 - config.beta) * jnp.minimum(updates / max(config.beta_updates, 1), 1.0)
+
+
+def _sampling_quality(quality: jax.Array, config: ReplayConfig) -> jax.Array:
+    return quality if config.quality_in == "sampling" else jnp.ones_like(quality)

@@ -1,0 +1,190 @@
+"""The transition: the one record of experience in the project, and the shapes it has."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from .errors import WarmloopError
+
+PyTree = Any
+Array = Any  # a NumPy array on the host, a jax.Array on the device
+
+
+class Source(enum.IntEnum):
+    """Where a row comes from; the quality weights are keyed by it."""
+
+    DEMOS = 0
+    SUBOPTIMAL = 1
+    RANDOM = 2
+    ONLINE = 3
+    INTERVENTION = 4
+
+
+class Transition(struct.PyTreeNode):
+    """Steps of experience; every leaf has the same leading shape, written `[...]` here.
+
+    Attributes:
+        observation: `[..., *]`, an array or a dict of arrays (float32; images uint8).
+        action: `[..., A]` float32 in [-1, 1].
+        reward: `[...]` float32, as the learner sees it (scaled).
+        mask: `[...]` float32, `1 - terminated`; a time limit keeps 1.
+        next_observation: as `observation`; at a truncation the true last observation.
+        truncated: `[...]` bool, the episode was cut here without being over.
+        mc_return: `[...]` float32, discounted return to go; -inf where not (yet) known.
+        quality: `[...]` float32, the row's quality weight (1 for online data).
+        source: `[...]` int32, a `Source`.
+        intervened: `[...]` bool, a human chose the action.
+        policy_version: `[...]` int32, version of the weights that acted; -1 for none.
+        episode: `[...]` int32, number of the episode within its stream or file.
+        step: `[...]` int32, number of the step within its episode.
+    """
+
+    observation: PyTree
+    action: Array
+    reward: Array
+    mask: Array
+    next_observation: PyTree
+    truncated: Array
+    mc_return: Array
+    quality: Array
+    source: Array
+    intervened: Array
+    policy_version: Array
+    episode: Array
+    step: Array
+
+
+class Batch(Transition):
+    """A minibatch as an agent sees it, leading shape `[B]` (or `[K, B]` for a UTD block).
+
+    Attributes:
+        weight: `[B]` float32, multiplies the critic's loss (importance and quality).
+        actor_weight: `[B]` float32, multiplies the actor's losses (quality only).
+        offline: `[B]` bool, the row was drawn from the offline pool.
+    """
+
+    weight: Array
+    actor_weight: Array
+    offline: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+    """Shape and dtype of one array of an observation; `name` is "" for a bare array."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """What an environment and a data set must agree on. Hashable, so that agents are.
+
+    Attributes:
+        observation: the observation's leaves sorted by name (a single one named "" for a bare array).
+        action_dim: A; actions are float32 in [-1, 1]^A.
+    """
+
+    observation: tuple[Leaf, ...]
+    action_dim: int
+
+    @classmethod
+    def from_spaces(cls, observation: gym.Space, action: gym.Space) -> Spec:
+        """The spec of Gymnasium spaces. Raises WarmloopError for a space that no agent takes."""
+        if not isinstance(action, gym.spaces.Box) or len(action.shape) != 1:
+            raise WarmloopError(f"Actions must be a one-dimensional Box, and this environment's are {action}.")
+        if isinstance(observation, gym.spaces.Dict):
+            parts = {str(name): space for name, space in observation.spaces.items()}
+        else:
+            parts = {"": observation}
+        for name, space in parts.items():
+            if not isinstance(space, gym.spaces.Box):
+                raise WarmloopError(f"Observation {name or 'space'} is {space}; only a Box or a flat Dict of Boxes is supported.")
+        return cls(
+            tuple(Leaf(name, tuple(space.shape or ()), storage_dtype(space.dtype)) for name, space in sorted(parts.items())),
+            int(action.shape[0]),
+        )
+
+    @classmethod
+    def of(cls, steps: Transition) -> Spec:
+        """The spec of recorded steps `[T, ...]`."""
+        observation = steps.observation
+        parts = observation if isinstance(observation, dict) else {"": observation}
+        return cls(
+            tuple(Leaf(name, tuple(np.shape(x)[1:]), storage_dtype(x.dtype)) for name, x in sorted(parts.items())),
+            int(np.shape(steps.action)[-1]),
+        )
+
+    @property
+    def observation_dim(self) -> int:
+        """Total size of the flattened observation."""
+        return sum(math.prod(leaf.shape) for leaf in self.observation)
+
+    def difference(self, other: Spec, mine: str, theirs: str) -> str | None:
+        """One phrase saying how `other` differs, or None when it does not."""
+        if self == other:
+            return None
+        if self.action_dim != other.action_dim:
+            return f"{mine} has {self.action_dim} action dimensions and {theirs} {other.action_dim}"
+        described = [", ".join(f"{leaf.name or 'array'} {leaf.shape} {leaf.dtype}" for leaf in spec.observation) for spec in (self, other)]
+        return f"{mine} has observations of {described[0]} and {theirs} of {described[1]}"
+
+
+def storage_dtype(dtype: Any) -> str:
+    """The dtype under which an observation leaf is stored: uint8 stays, everything else is float32."""
+    return "uint8" if np.dtype(dtype) == np.uint8 else "float32"
+
+
+def example(spec: Spec, count: int = 1) -> Transition:
+    """`count` rows of zeros in the spec's shapes, for initialising networks and storage."""
+    leaves = {leaf.name: np.zeros((count, *leaf.shape), leaf.dtype) for leaf in spec.observation}
+    observation = leaves[""] if set(leaves) == {""} else leaves
+    f32, i32, flag = np.zeros(count, np.float32), np.zeros(count, np.int32), np.zeros(count, bool)
+    return Transition(
+        observation=observation,
+        action=np.zeros((count, spec.action_dim), np.float32),
+        reward=f32,
+        mask=f32 + 1,
+        next_observation=observation,
+        truncated=flag,
+        mc_return=np.full(count, -np.inf, np.float32),
+        quality=f32 + 1,
+        source=np.full(count, Source.ONLINE, np.int32),
+        intervened=flag,
+        policy_version=i32 - 1,
+        episode=i32,
+        step=i32,
+    )
+
+
+def length(steps: Transition) -> int:
+    """Number of rows of a `[T, ...]` record."""
+    return int(np.shape(steps.reward)[0])
+
+
+def take(steps: Transition, index: Any) -> Transition:
+    """Rows of a host record by slice, mask or index array."""
+    return jax.tree.map(lambda x: np.asarray(x)[index], steps)
+
+
+def concatenate(parts: Sequence[Transition]) -> Transition:
+    """Host records joined along their first axis."""
+    return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+
+
+def flatten_observation(observation: PyTree) -> jax.Array:
+    """`[..., D]` float32: a dict's leaves in name order, each with one feature axis, side by side."""
+    if not isinstance(observation, dict):
+        return observation
+    return jnp.concatenate([observation[name] for name in sorted(observation)], axis=-1)
