@@ -39,3 +39,11 @@ class Agent(Protocol):
     ) -> tuple[jax.Array, PyTree]:
         """Action `[A]` for one observation, and the next carry (`()` unless recurrent)."""
         ...
+
+    def hand_over(self, state: PyTree) -> PyTree:
+        """The state as `sac` knows it, optimizers included, for the agent that goes on after the warm-up."""
+        ...
+
+    def take_over(self, state: PyTree) -> PyTree:
+        """This agent's state from what another one handed over."""
+        ...

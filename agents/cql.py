@@ -1,0 +1,174 @@
+"""Conservative Q-learning, CQL(H), with the calibration of Cal-QL as an option; everything else is SAC's.
+
+    L_Q = mean w (Q_i − y)² + c · mean w [ T logsumexp_k((Q_i(s, a_k) − log μ(a_k)) / T) − Q_i(s, a) ]
+
+a_k are N uniform actions, N from π(·|s) and N from π(·|s'), all evaluated at s. Cal-QL replaces Q by max(Q, MC(s)) for the
+policy's actions, before the importance correction; rows whose return is not known (−inf) are left as they are.
+Sources: CQL (Kumar et al. 2020, eq. 4 and app. F), Cal-QL (Nakamoto et al. 2023, eq. 6).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from ..data.errors import WarmloopError
+from ..data.transition import Batch, PyTree, Spec, Transition
+from .base import Metrics
+from .networks import sample_action
+from .sac import SAC, Actor, Params, SACConfig, SACState, critic_metrics
+
+LAGRANGE_MAX = 1e6
+
+
+@dataclasses.dataclass(frozen=True)
+class CQLConfig(SACConfig):
+    """Settings of CQL beside SAC's.
+
+    Attributes:
+        cql_weight: c, weight of the conservative term.
+        cql_temperature: T of the soft maximum.
+        cql_actions: N, actions of each of the three kinds.
+        calibrated: Cal-QL's lower bound on the policy's values.
+        max_backup: the target takes the best of N actions at s' instead of one.
+        lagrange: whether c is multiplied by a dual variable that holds the gap at `lagrange_gap`.
+        lagrange_gap: τ, the gap aimed at.
+        lagrange_lr: step size of the dual variable.
+    """
+
+    actor_lr: float = 1e-4
+    utd: int = 1
+    cql_weight: float = 5.0
+    cql_temperature: float = 1.0
+    cql_actions: int = 10
+    calibrated: bool = False
+    max_backup: bool = False
+    lagrange: bool = False
+    lagrange_gap: float = 1.0
+    lagrange_lr: float = 3e-4
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.cql_actions < 1 or self.cql_temperature <= 0:
+            raise WarmloopError("agent.cql_actions must be at least 1 and agent.cql_temperature above 0.")
+
+
+class CQLState(struct.PyTreeNode):
+    """SAC's state and the dual variable."""
+
+    sac: SACState
+    log_lagrange: jax.Array
+    lagrange_optimizer: optax.OptState
+
+
+@dataclasses.dataclass(frozen=True)
+class CQL:
+    """The algorithm: settings and shapes. See `agents.base.Agent` for the methods' contracts."""
+
+    config: CQLConfig
+    spec: Spec
+    name: ClassVar[str] = "cql"
+
+    @property
+    def sac(self) -> SAC:
+        """The SAC whose policy, targets and optimizers this uses."""
+        return SAC(self.config, self.spec)
+
+    def init(self, key: jax.Array, example: Transition) -> CQLState:
+        return self.take_over(self.sac.init(key, example))
+
+    def td_target(self, state: SACState, batch: Batch, key: jax.Array) -> jax.Array:
+        """y `[B]`: SAC's, or with `max_backup` the best of N actions under the minimum of the target critics."""
+        if not self.config.max_backup:
+            return self.sac.td_target(state, batch, key)
+        observation = state.normaliser(batch.next_observation)
+        actions, _ = sample_action(key, *self.sac.policy.apply(state.actor, observation), count=self.config.cql_actions)
+        q = self.sac.critic(self.config.ensemble).apply(state.target_critic, observation, actions)  # [E, B, N]
+        return self.sac.bound(batch.reward + self.config.discount * batch.mask * q.min(axis=0).max(axis=-1))
+
+    def proposals(self, state: SACState, batch: Batch, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Actions `[B, 3N, A]` (uniform, from π(·|s), from π(·|s')) and their log densities `[B, 3N]`."""
+        uniform_key, here_key, next_key = jax.random.split(key, 3)
+        n, dims = self.config.cql_actions, self.spec.action_dim
+        uniform = jax.random.uniform(uniform_key, (*batch.reward.shape, n, dims), minval=-1.0, maxval=1.0)
+        density = jnp.full((*batch.reward.shape, n), -dims * jnp.log(2.0))
+
+        def sampled(key, observation):
+            return sample_action(key, *self.sac.policy.apply(state.actor, state.normaliser(observation)), count=n)
+
+        here, here_density = sampled(here_key, batch.observation)
+        after, after_density = sampled(next_key, batch.next_observation)
+        return jnp.concatenate([uniform, here, after], 1), jnp.concatenate([density, here_density, after_density], 1)
+
+    def conservative_gap(self, q: jax.Array, log_density: jax.Array, q_data: jax.Array, mc_return: jax.Array) -> jax.Array:
+        """`T logsumexp((Q − log μ)/T) − Q(s, a)`, `[E, B]`, from Q `[E, B, 3N]` of the proposals and `[E, B]` of the data."""
+        if self.config.calibrated:
+            from_policy = jnp.arange(q.shape[-1]) >= self.config.cql_actions
+            q = jnp.where(from_policy[None, None], jnp.maximum(q, mc_return[None, :, None]), q)
+        scaled = (q - log_density[None]) / self.config.cql_temperature
+        return self.config.cql_temperature * jax.nn.logsumexp(scaled, axis=-1) - q_data
+
+    def critic_loss(self, critic: Params, multiplier: jax.Array, observation: jax.Array, batch: Batch, target: jax.Array, proposals: tuple):
+        """TD loss plus `multiplier · (gap − τ)`. Returns the loss and (Q `[E, B]`, |TD error| `[B]`, mean gap)."""
+        td_loss, (q_data, td_error) = self.sac.critic_loss(critic, observation, batch, target)
+        q = self.sac.critic(self.config.ensemble).apply(critic, observation, proposals[0])
+        gap = jnp.mean(batch.weight[None] * self.conservative_gap(q, proposals[1], q_data, batch.mc_return))
+        return td_loss + multiplier * (gap - self._gap_aim), (q_data, td_error, gap)
+
+    def update(self, state: CQLState, batch: Batch) -> tuple[CQLState, Metrics, jax.Array]:
+        key, *keys = jax.random.split(state.sac.key, 2 + batch.reward.shape[0])
+        state = state.replace(sac=state.sac.replace(key=key))
+        state, (metrics, td_error) = jax.lax.scan(self.critic_step, state, (batch, jnp.stack(keys[1:])))
+        sac, actor_metrics = self.sac.actor_step(state.sac, jax.tree.map(lambda x: x[-1], batch), keys[0])
+        return state.replace(sac=sac), jax.tree.map(jnp.mean, metrics) | actor_metrics, td_error
+
+    def critic_step(self, state: CQLState, inputs: tuple[Batch, jax.Array]) -> tuple[CQLState, tuple[Metrics, jax.Array]]:
+        """One gradient step of the critics, their targets, and the dual variable."""
+        batch, key = inputs
+        target_key, proposal_key = jax.random.split(key)
+        target = self.td_target(state.sac, batch, target_key)
+        observation = state.sac.normaliser(batch.observation)
+        proposals = jax.lax.stop_gradient(self.proposals(state.sac, batch, proposal_key))
+        grad = jax.value_and_grad(self.critic_loss, has_aux=True)
+        (loss, (q, td_error, gap)), gradient = grad(state.sac.critic, self.multiplier(state), observation, batch, target, proposals)
+        state = self.lagrange_step(state.replace(sac=self.sac.apply_critic(state.sac, gradient)), gap)
+        metrics = critic_metrics(loss, q, target) | {"critic/cql_gap": gap, "critic/cql_multiplier": self.multiplier(state)}
+        return state, (metrics, td_error)
+
+    def multiplier(self, state: CQLState) -> jax.Array:
+        """What the gap is multiplied with: c, or exp(ℓ)·c clipped to [0, 10⁶]·c."""
+        if not self.config.lagrange:
+            return jnp.asarray(self.config.cql_weight, jnp.float32)
+        return jnp.clip(jnp.exp(state.log_lagrange), 0.0, LAGRANGE_MAX) * self.config.cql_weight
+
+    def lagrange_step(self, state: CQLState, gap: jax.Array) -> CQLState:
+        """Ascends `exp(ℓ) · c · (gap − τ)` in ℓ; leaves ℓ and its optimizer alone where the option is off."""
+        if not self.config.lagrange:
+            return state
+        dual = jax.grad(lambda value: -self.multiplier(state.replace(log_lagrange=value)) * (gap - self.config.lagrange_gap))
+        change, optimizer = optax.adam(self.config.lagrange_lr).update(dual(state.log_lagrange), state.lagrange_optimizer)
+        return state.replace(log_lagrange=optax.apply_updates(state.log_lagrange, change), lagrange_optimizer=optimizer)
+
+    def actor_params(self, state: CQLState) -> Actor:
+        return self.sac.actor_params(state.sac)
+
+    def act(self, actor: Actor, observation: PyTree, key: jax.Array, carry: PyTree, deterministic: bool = False) -> tuple[jax.Array, PyTree]:
+        return self.sac.act(actor, observation, key, carry, deterministic)
+
+    def hand_over(self, state: CQLState) -> SACState:
+        """SAC's full state, optimizers included; the dual variable stays behind."""
+        return state.sac
+
+    def take_over(self, state: SACState) -> CQLState:
+        """A state that goes on from SAC's, with a fresh dual variable."""
+        log_lagrange = jnp.zeros(())
+        return CQLState(state, log_lagrange, optax.adam(self.config.lagrange_lr).init(log_lagrange))
+
+    @property
+    def _gap_aim(self) -> float:
+        return self.config.lagrange_gap if self.config.lagrange else 0.0

@@ -1,0 +1,139 @@
+"""The networks: a tanh-squashed Gaussian policy, and an ensemble of critics laid out as batched matrix products.
+
+The ensemble's kernels are `[E, in, out]` and its input is broadcast, so that ten critics are one batched product per
+layer and XLA keeps both cores (or the tensor units) busy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+
+from ..data.errors import WarmloopError
+from ..data.transition import PyTree, Transition, flatten_observation
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": nn.relu, "tanh": nn.tanh, "swish": nn.swish, "elu": nn.elu}
+LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
+HIDDEN_INIT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform", in_axis=-2, out_axis=-1, batch_axis=())
+ENSEMBLE_INIT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform", in_axis=-2, out_axis=-1, batch_axis=(0,))
+# Values start near zero, so that an untrained critic thinks little of what it has not seen.
+VALUE_INIT = nn.initializers.variance_scaling(1e-4, "fan_avg", "uniform", in_axis=-2, out_axis=-1, batch_axis=(0,))
+
+
+def activation(name: str) -> Callable[[jax.Array], jax.Array]:
+    """The activation function called `name`."""
+    if name not in ACTIVATIONS:
+        raise WarmloopError(f'There is no activation "{name}"; choose one of {", ".join(ACTIVATIONS)}.')
+    return ACTIVATIONS[name]
+
+
+class Normaliser(struct.PyTreeNode):
+    """Centre and scale of flat observations, `[D]` each; part of the agent's state, so that acting uses the same."""
+
+    mean: jax.Array
+    scale: jax.Array
+
+    def __call__(self, observation: PyTree) -> jax.Array:
+        """Flat, centred and scaled observations `[..., D]`, within ±10."""
+        flat = flatten_observation(observation)
+        shape = (1,) * (flat.ndim - 1) + self.mean.shape
+        return jnp.clip((flat - self.mean.reshape(shape)) * self.scale.reshape(shape), -10.0, 10.0)
+
+    @classmethod
+    def of(cls, example: Transition, enabled: bool) -> Normaliser:
+        """Statistics of example rows `[N]`; the identity where not `enabled` or where N is 1.
+
+        A dimension that hardly varies in the example is centred and not scaled: it may vary online.
+        """
+        flat = jnp.asarray(flatten_observation(example.observation))
+        if not enabled or flat.shape[0] < 2:
+            return cls(jnp.zeros(flat.shape[-1]), jnp.ones(flat.shape[-1]))
+        deviation = flat.std(axis=0)
+        return cls(flat.mean(axis=0), jnp.where(deviation > 1e-3, 1.0 / jnp.maximum(deviation, 1e-3), 1.0))
+
+
+class Critic(nn.Module):
+    """An ensemble of Q functions; Dense → LayerNorm → activation on every hidden layer.
+
+    `observation [B, D]` with `action [B, A]` gives `[E, B]`. With `action [B, N, A]`, `[E, B, N]`: the observation's part of
+    the first layer is then computed once for all N actions.
+    """
+
+    ensemble: int
+    hidden: tuple[int, ...] = (256, 256)
+    layer_norm: bool = True
+    activation: str = "relu"
+
+    @nn.compact
+    def __call__(self, observation: jax.Array, action: jax.Array) -> jax.Array:
+        act, size = activation(self.activation), observation.shape[-1]
+        x = jnp.concatenate([observation, action], -1) if action.ndim == observation.ndim else None
+        rows = action.shape[:-1]
+        h = jnp.zeros(())
+        for i, width in enumerate(self.hidden):
+            inputs = h.shape[-1] if i else size + action.shape[-1]
+            kernel = self.param(f"kernel_{i}", ENSEMBLE_INIT, (self.ensemble, inputs, width))
+            bias = self.param(f"bias_{i}", nn.initializers.zeros, (self.ensemble, width))[:, None]
+            if i:
+                h = h @ kernel + bias  # [E, rows, width]
+            elif x is not None:
+                h = _broadcast(x, self.ensemble) @ kernel + bias  # [E, B, width]
+            else:
+                once = _broadcast(observation, self.ensemble) @ kernel[:, :size] + bias  # [E, B, width]
+                each = _broadcast(action.reshape(-1, action.shape[-1]), self.ensemble) @ kernel[:, size:]
+                h = (each.reshape(self.ensemble, *rows, width) + once[:, :, None]).reshape(self.ensemble, -1, width)
+            h = act(self._norm(h, i) if self.layer_norm else h)
+        kernel = self.param("kernel_value", VALUE_INIT, (self.ensemble, self.hidden[-1], 1))
+        bias = self.param("bias_value", nn.initializers.zeros, (self.ensemble, 1))
+        return ((h @ kernel)[..., 0] + bias).reshape(self.ensemble, *rows)
+
+    def _norm(self, h: jax.Array, layer: int) -> jax.Array:
+        shape = (self.ensemble, h.shape[-1])
+        scale = self.param(f"norm_scale_{layer}", nn.initializers.ones, shape)[:, None]
+        bias = self.param(f"norm_bias_{layer}", nn.initializers.zeros, shape)[:, None]
+        centred = h - h.mean(axis=-1, keepdims=True)
+        variance = jnp.square(centred).mean(axis=-1, keepdims=True)
+        return centred * jax.lax.rsqrt(variance + 1e-6) * scale + bias
+
+
+class Policy(nn.Module):
+    """A Gaussian before the tanh: `observation [..., D]` gives mean and log standard deviation, `[..., A]` each."""
+
+    action_dim: int
+    hidden: tuple[int, ...] = (256, 256)
+    layer_norm: bool = False
+    activation: str = "relu"
+
+    @nn.compact
+    def __call__(self, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
+        h, act = observation, activation(self.activation)
+        for i, width in enumerate(self.hidden):
+            h = nn.Dense(width, kernel_init=HIDDEN_INIT, name=f"hidden_{i}")(h)
+            h = act(nn.LayerNorm(name=f"norm_{i}")(h) if self.layer_norm else h)
+        small = nn.initializers.variance_scaling(1e-2, "fan_avg", "uniform")
+        mean = nn.Dense(self.action_dim, kernel_init=small, name="mean")(h)
+        log_std = nn.Dense(self.action_dim, kernel_init=small, name="log_std")(h)
+        return mean, jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
+
+
+def sample_action(key: jax.Array, mean: jax.Array, log_std: jax.Array, count: int | None = None) -> tuple[jax.Array, jax.Array]:
+    """Reparameterised actions and their log density: `[..., A]` and `[...]`, or `[..., count, A]` and `[..., count]`.
+
+    The log-determinant of tanh is `Σ 2 (log 2 − u − softplus(−2u))`, stable for large |u| (SAC, Haarnoja et al. 2018, app. C).
+    """
+    if count is not None:
+        mean, log_std = mean[..., None, :], log_std[..., None, :]
+    shape = mean.shape if count is None else (*mean.shape[:-2], count, mean.shape[-1])
+    noise = jax.random.normal(key, shape)
+    u = mean + jnp.exp(log_std) * noise
+    gaussian = -0.5 * jnp.square(noise) - log_std - 0.5 * jnp.log(2 * jnp.pi)
+    log_det = 2.0 * (jnp.log(2.0) - u - nn.softplus(-2.0 * u))
+    return jnp.tanh(u), (gaussian - log_det).sum(axis=-1)
+
+
+def _broadcast(x: jax.Array, ensemble: int) -> jax.Array:
+    return jnp.broadcast_to(x, (ensemble, *x.shape))

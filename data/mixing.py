@@ -1,0 +1,126 @@
+"""Mixed batches: every minibatch of a UTD block holds the same offline share, and that share decays (RLPD, Ball et al. 2023).
+
+`ratio(t) = max(min_ratio, initial_ratio · decay^t)`, where t counts updates since the warm-up began. The share enters the
+compiled step as a number, so nothing recompiles as it decays.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from . import replay
+from .errors import WarmloopError
+from .replay import ReplayConfig, ReplayState
+from .transition import Batch, Transition
+
+
+@dataclasses.dataclass(frozen=True)
+class MixingConfig:
+    """The schedule of the offline share.
+
+    Attributes:
+        initial_ratio: share of offline rows at t = 0.
+        decay: factor per update.
+        min_ratio: the share it decays to.
+    """
+
+    initial_ratio: float = 1.0
+    decay: float = 0.999
+    min_ratio: float = 0.5
+
+    def __post_init__(self):
+        for name in ("initial_ratio", "decay", "min_ratio"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise WarmloopError(f"mixing.{name} is {getattr(self, name)}; it must lie in [0, 1].")
+
+    def ratio(self, updates: jax.Array) -> jax.Array:
+        """The offline share `[]` after `updates` updates."""
+        decayed = self.initial_ratio * jnp.power(self.decay, jnp.asarray(updates, jnp.float32))
+        return jnp.maximum(self.min_ratio, decayed)
+
+
+class Drawn(struct.PyTreeNode):
+    """Where a block's rows came from, for writing their priorities back. Serials `[K, B]`, `offline [B]` bool."""
+
+    offline_serials: jax.Array
+    online_serials: jax.Array
+    offline: jax.Array
+
+
+def offline_rows(ratio: jax.Array, batch_size: int, offline_size: jax.Array, online_size: jax.Array) -> jax.Array:
+    """Offline rows per minibatch, `[]` int32: `round(ratio · B)`; all of them while the online pool is empty, none
+    while the offline pool is."""
+    wanted = jnp.round(ratio * batch_size).astype(jnp.int32)
+    return jnp.where(online_size == 0, batch_size, jnp.where(offline_size == 0, 0, wanted))
+
+
+def draw_mixed(
+    offline: ReplayState,
+    online: ReplayState,
+    key: jax.Array,
+    block: tuple[int, int],
+    ratio: jax.Array,
+    beta: jax.Array,
+    config: ReplayConfig,
+) -> tuple[Batch, Drawn]:
+    """A block of K minibatches of B rows (`block = (K, B)`), each with the same number of offline rows, first in the batch.
+
+    Both pools are drawn stratified over the whole block, and consecutive draws go to different minibatches, so that each
+    minibatch covers its pool evenly. Importance weights are normalised by their maximum within minibatch and pool.
+    """
+    utd, batch_size = block
+    offline_key, online_key = jax.random.split(key)
+    count = offline_rows(ratio, batch_size, offline.size, online.size)
+    is_offline = jnp.arange(batch_size) < count  # [B]
+
+    def from_pool(pool, key, rows_per_batch):
+        drawn = replay.draw(pool, key, utd * batch_size, config, beta, utd * rows_per_batch)
+        return jax.tree.map(lambda x: _deal(x, utd, batch_size), drawn)
+
+    off_rows, off_serials, off_weights = from_pool(offline, offline_key, count)
+    # The used rows are the first of each deal; turned round, the online ones fill the batch from its end.
+    from_online = from_pool(online, online_key, batch_size - count)
+    on_rows, on_serials, on_weights = jax.tree.map(lambda x: jnp.flip(x, axis=1), from_online)
+    rows = jax.tree.map(lambda a, b: jnp.where(_align(is_offline, a), a, b), off_rows, on_rows)
+    weight = jnp.where(is_offline[None], _normalise(off_weights, is_offline), _normalise(on_weights, ~is_offline))
+    batch = _as_batch(rows, weight, jnp.broadcast_to(is_offline, (utd, batch_size)), config)
+    return batch, Drawn(off_serials, on_serials, is_offline)
+
+
+def write_priorities(
+    offline: ReplayState, online: ReplayState, drawn: Drawn, td_error: jax.Array, config: ReplayConfig
+) -> tuple[ReplayState, ReplayState]:
+    """Both pools with the priorities of a block's rows set from its |δ| `[K, B]`."""
+    is_offline = jnp.broadcast_to(drawn.offline, td_error.shape).ravel()
+    error = td_error.ravel()
+    return (
+        replay.update_priorities(offline, drawn.offline_serials.ravel(), error, config, is_offline),
+        replay.update_priorities(online, drawn.online_serials.ravel(), error, config, ~is_offline),
+    )
+
+
+def _as_batch(rows: Transition, weight: jax.Array, offline: jax.Array, config: ReplayConfig) -> Batch:
+    actor_weight = jnp.ones_like(weight)
+    if config.quality_in == "loss":
+        actor_weight = rows.quality / jnp.maximum(rows.quality.mean(axis=1, keepdims=True), 1e-6)
+        weight = weight * actor_weight
+    fields = {name: getattr(rows, name) for name in rows.__dataclass_fields__}
+    return Batch(**fields, weight=weight, actor_weight=actor_weight, offline=offline)
+
+
+def _deal(x: jax.Array, utd: int, batch_size: int) -> jax.Array:
+    """`[K·B, ...]` dealt like cards: draw i goes to minibatch `i % K`, position `i // K`; `[K, B, ...]`."""
+    return jnp.swapaxes(x.reshape(batch_size, utd, *x.shape[1:]), 0, 1)
+
+
+def _normalise(weights: jax.Array, used: jax.Array) -> jax.Array:
+    largest = jnp.where(used[None], weights, 0.0).max(axis=1, keepdims=True)
+    return weights / jnp.maximum(largest, 1e-30)
+
+
+def _align(mask: jax.Array, like: jax.Array) -> jax.Array:
+    return mask.reshape(1, -1, *(1,) * (like.ndim - 2))
