@@ -1,0 +1,50 @@
+# Every target sets up .venv first where there is none; `make PYTHON=python3.12 test` picks another Python.
+PYTHON ?= python3
+MUJOCO_GL ?= egl
+export MUJOCO_GL
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench slow fault clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY)  ## warm up on demonstrations, then finish the training online, small enough for a laptop
+	$(RUN) -m warmloop.launch.demo
+
+test: $(READY)  ## run the tests that take minutes at most
+	$(RUN) -m pytest
+
+check: $(READY)  ## lint and check types
+	$(RUN) -m ruff check
+	$(RUN) -m pyright
+
+bench: $(READY)  ## measure speed; set BENCH_PEERS to a Python that holds the peers to measure them too
+	$(RUN) tests/benchmarks/run.py
+
+slow: $(READY)  ## run the tests that train for minutes
+	$(RUN) -m pytest -m slow
+
+fault: $(READY)  ## run the tests that kill and cut off real processes
+	$(RUN) -m pytest -m fault
+
+clean:  ## remove the virtual environment and every cache; runs/ stays
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The lock holds for Python 3.11 to 3.13. The link is for pyright, which cannot follow an editable install's import hook.
+$(READY): setup.py requirements.lock
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("warmloop needs Python 3.11 or newer, and $(PYTHON) is %d.%d: try make PYTHON=python3.12" % sys.version_info[:2])'
+	@echo "Setting up $(VENV): a few minutes, once."
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@lock=$$($(RUN) -c 'import sys; print("--constraint=requirements.lock" if sys.version_info < (3, 14) else "")'); \
+	$(RUN) -m pip install --quiet --disable-pip-version-check $$lock --editable '.[robotics,lerobot,dev]' || { \
+		echo "The set-up failed. If evdev did not build (gym-hil needs it), install a C compiler and the kernel and Python headers:" \
+			"on Debian, apt-get install gcc linux-libc-dev python3-dev."; exit 1; }
+	@mkdir -p $(VENV)/source && ln -sfn ../.. $(VENV)/source/warmloop
+	@touch $@
+	@echo "$(VENV) is ready."

@@ -1,0 +1,80 @@
+"""The package: this folder is `warmloop`, and each folder of code beside this file is one of its sub-packages."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+CODE_FOLDERS = ("data", "agents", "learner", "actor", "launch", "configs")
+
+
+def read_version() -> str:
+    """The `__version__` of the root `__init__.py`, read without importing it."""
+    found = re.search(r'^__version__ = "([^"]+)"$', (ROOT / "__init__.py").read_text(), re.MULTILINE)
+    if found is None:
+        raise SystemExit("setup.py: __init__.py holds no line of the form __version__ = '1.2.3'")
+    return found.group(1)
+
+
+def sub_packages() -> list[str]:
+    """Every package inside the code folders, by the name users import it under."""
+    patterns = [pattern for folder in CODE_FOLDERS for pattern in (folder, f"{folder}.*")]
+    return [f"warmloop.{name}" for name in find_packages(str(ROOT), include=patterns)]
+
+
+REQUIRED = [
+    "absl-py>=2.3",
+    "chex>=0.1.90",
+    "flax>=0.12",
+    "grpcio>=1.76",
+    "gymnasium[mujoco]>=1.2",
+    "h5py>=3.12",
+    "imageio>=2.34",
+    "imageio-ffmpeg>=0.5",
+    "jax>=0.10",
+    "matplotlib>=3.9",
+    "minari>=0.5.3",
+    "ml_collections>=1.1",
+    "mujoco>=3.3,<4",  # 4.x breaks Meta-World, the kitchen tasks and gym-hil
+    "numpy>=2.0",
+    "optax>=0.2.6",
+    "orbax-checkpoint>=0.12",
+    "protobuf>=7.34,<8",
+    "rich>=13.9",
+    "tensorboardX>=2.6.2",
+]
+
+EXTRAS = {
+    "robotics": ["gym-hil>=0.1.14", "gymnasium-robotics>=1.4", "metaworld>=3.1; python_version < '3.14'"],
+    "lerobot": ["pyarrow>=18"],
+    "cuda": ["jax[cuda12]>=0.10"],
+    "tpu": ["jax[tpu]>=0.10"],
+    "ray": ["ray>=2.40"],
+    "dev": ["grpcio-tools>=1.76", "hypothesis>=6.130", "pyright[nodejs]>=1.1.400", "pytest>=8.3", "pytest-timeout>=2.3", "ruff>=0.12"],
+}
+
+COMMANDS = {
+    "train_offline_warmup": "train_offline_warmup",
+    "train_rlpd": "train_rlpd",
+    "warmloop-collect": "collect",
+    "warmloop-demo": "demo",
+    "warmloop-evaluate": "evaluate",
+    "warmloop-local": "local",
+}
+
+setup(
+    name="warmloop",
+    version=read_version(),
+    description="Warm a policy up on demonstrations offline, finish its training online, on a robot or in simulation.",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    package_dir={"warmloop": "."},
+    packages=["warmloop", *sub_packages()],
+    package_data={"warmloop.data.wire": ["*.proto"]},
+    install_requires=REQUIRED,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": [f"{command} = warmloop.launch.{module}:cli" for command, module in COMMANDS.items()]},
+    zip_safe=False,
+)

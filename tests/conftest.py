@@ -1,0 +1,37 @@
+"""Settings that hold for every test. The environment is set before jax is first imported, so that child processes inherit it."""
+
+import os
+import platform
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+USER_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+os.environ.setdefault("MUJOCO_GL", "egl")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several processes share one GPU in the end-to-end tests
+# By machine, because a program that XLA compiled for one CPU may not run on another that shares the home folder.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(USER_CACHE / "warmloop" / "jax" / (platform.node() or "unnamed")))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
+import jax  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+import warmloop  # noqa: E402
+
+
+def pytest_report_header() -> str:
+    """Name the code under test, because an editable install may point at another checkout."""
+    assert warmloop.__file__ is not None
+    return f"warmloop {warmloop.__version__} from {Path(warmloop.__file__).parent}, jax {jax.__version__} on {jax.default_backend()}"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of Adroit demonstrations beside the repository; the test is skipped where there is none."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the demonstrations are not here: no folder shared/data beside the repository")
+    return folder
