@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 CODE_FOLDERS = ("data", "agents", "learner", "actor", "launch", "configs")
@@ -21,6 +22,13 @@ def sub_packages() -> list[str]:
     """Every package inside the code folders, by the name users import it under."""
     patterns = [pattern for folder in CODE_FOLDERS for pattern in (folder, f"{folder}.*")]
     return [f"warmloop.{name}" for name in find_packages(str(ROOT), include=patterns)]
+
+
+class BuildCode(build_py):
+    """Leaves this file out of the wheel: setuptools takes every module of the root folder for one of `warmloop`'s."""
+
+    def find_package_modules(self, package: str, package_dir: str) -> list[tuple[str, str, str]]:
+        return [found for found in super().find_package_modules(package, package_dir) if found[:2] != ("warmloop", "setup")]
 
 
 REQUIRED = [
@@ -76,5 +84,6 @@ setup(
     install_requires=REQUIRED,
     extras_require=EXTRAS,
     entry_points={"console_scripts": [f"{command} = warmloop.launch.{module}:cli" for command, module in COMMANDS.items()]},
+    cmdclass={"build_py": BuildCode},
     zip_safe=False,
 )
