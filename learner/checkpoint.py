@@ -1,0 +1,185 @@
+"""Checkpoints that are whole or absent: written beside, hashed, named last, verified before they are believed.
+
+    DIR/00001200/agent      the agent's state (orbax)
+    DIR/00001200/learner    pools, keys, counters (orbax)
+    DIR/00001200/meta.json  what describes it: agent, shapes, configuration, streams
+    DIR/00001200/manifest.json   sha256 of every file above, written last
+
+Orbax does not checksum payloads: a flipped bit would load silently. The manifest is verified on every read, and where it does
+not match, the step before is used and said so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from absl import logging
+
+from ..agents import AGENTS, Agent
+from ..data.errors import WarmloopError
+from ..data.transition import Leaf, PyTree, Spec, example
+from .state import LearnerState
+
+MANIFEST = "manifest.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """One verified checkpoint: its directory, the update it was taken at, and its description."""
+
+    path: Path
+    updates: int
+    meta: dict[str, Any]
+
+
+def describe_agent(agent: Agent) -> dict[str, Any]:
+    """JSON from which `rebuild_agent` makes the same agent."""
+    return {"name": agent.name, "config": dataclasses.asdict(agent.config), "spec": dataclasses.asdict(agent.spec)}
+
+
+def rebuild_agent(description: dict[str, Any]) -> Agent:
+    """The agent that `describe_agent` described."""
+    leaves = tuple(Leaf(leaf["name"], tuple(leaf["shape"]), leaf["dtype"]) for leaf in description["spec"]["observation"])
+    spec = Spec(leaves, description["spec"]["action_dim"])
+    agent_class, config_class = AGENTS[description["name"]]
+    config = {name: tuple(value) if isinstance(value, list) else value for name, value in description["config"].items()}
+    return agent_class(config_class(**config), spec)
+
+
+def save(directory: str | Path, state: LearnerState, agent: Agent, extra: dict[str, Any], keep: int = 2) -> Path:
+    """Writes `state` as `directory/<updates>` and then removes all but the `keep` newest. Returns the new path.
+
+    `extra` (JSON) is kept with it. A checkpoint of the same update is replaced only once the new one is complete.
+    """
+    directory = Path(directory).absolute()
+    updates = int(state.updates)
+    final, partial = directory / f"{updates:08d}", directory / f"{updates:08d}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(partial / "agent", _without_keys(state.agent))
+        checkpointer.wait_until_finished()
+        checkpointer.save(partial / "learner", _without_keys(state.replace(agent=())))
+    meta = {"updates": updates, "offline_rows": state.offline.capacity, "agent": describe_agent(agent), **extra}
+    _write_durably(partial / "meta.json", json.dumps(meta, indent=1))
+    files = sorted(path for path in partial.rglob("*") if path.is_file())
+    _write_durably(partial / MANIFEST, json.dumps({path.relative_to(partial).as_posix(): _sha256(path) for path in files}, indent=1))
+    _replace(partial, final)
+    for old in steps(directory)[:-keep]:
+        shutil.rmtree(old)
+    return final
+
+
+def steps(directory: str | Path) -> list[Path]:
+    """The complete checkpoints of a directory, oldest first; half-written ones are not among them."""
+    directory = Path(directory)
+    found = directory.iterdir() if directory.is_dir() else ()
+    return sorted(path for path in found if path.name.isdigit() and (path / MANIFEST).is_file())
+
+
+def newest(directory: str | Path) -> Saved:
+    """The newest checkpoint whose files are what its manifest says.
+
+    Raises:
+        WarmloopError: there is none, or none that is intact.
+    """
+    found = steps(directory)
+    if not found:
+        raise WarmloopError(f"There is no checkpoint in {directory}; give the directory that a training command wrote.")
+    for path in reversed(found):
+        damage = verify(path)
+        if damage is None:
+            meta = json.loads((path / "meta.json").read_text())
+            return Saved(path, int(meta["updates"]), meta)
+        logging.error("Checkpoint %s is damaged (%s) and is not used; trying the one before it.", path, damage)
+    raise WarmloopError(f"Every checkpoint in {directory} is damaged; train again, or restore the directory from a copy.")
+
+
+def verify(path: Path) -> str | None:
+    """What is wrong with a checkpoint's files, or None."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return f"{MANIFEST} cannot be read"
+    for name, digest in manifest.items():
+        file = path / name
+        if not file.is_file():
+            return f"{name} is missing"
+        if _sha256(file) != digest:
+            return f"{name} does not have its checksum"
+    return None
+
+
+def restore_agent(saved: Saved) -> tuple[Agent, PyTree]:
+    """The agent of a checkpoint and its full state."""
+    agent = rebuild_agent(saved.meta["agent"])
+    template = jax.eval_shape(lambda: agent.init(jax.random.key(0), jax.tree.map(jax.numpy.asarray, example(agent.spec))))
+    return agent, _restore(saved.path / "agent", template)
+
+
+def restore_learner(saved: Saved, template: LearnerState) -> LearnerState:
+    """The whole state; `template` (arrays or shapes) says what it looks like."""
+    agent = _restore(saved.path / "agent", template.agent)
+    return _restore(saved.path / "learner", template.replace(agent=())).replace(agent=agent)
+
+
+def load_policy(directory: str | Path) -> tuple[Agent, PyTree, dict[str, Any]]:
+    """The agent, its actor parameters and the checkpoint's description, from the newest intact checkpoint."""
+    saved = newest(directory)
+    agent, state = restore_agent(saved)
+    return agent, agent.actor_params(state), saved.meta
+
+
+def _restore(path: Path, template: PyTree) -> PyTree:
+    shapes = jax.eval_shape(_without_keys, template)
+    with ocp.StandardCheckpointer() as checkpointer:
+        try:
+            arrays = checkpointer.restore(path, shapes)
+        except ValueError as error:
+            raise WarmloopError(
+                f"{path} does not fit this configuration ({str(error).splitlines()[0][:200]}); resume with the configuration it was made with."
+            ) from error
+    return jax.tree.map(lambda want, got: jax.random.wrap_key_data(got) if _is_key(want) else got, template, arrays)
+
+
+def _without_keys(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, tree)
+
+
+def _is_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    return digest
+
+
+def _write_durably(path: Path, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace(partial: Path, final: Path) -> None:
+    """Gives a complete directory its name; one that had it before goes only after that."""
+    old = final.with_suffix(".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        final.rename(old)
+    partial.rename(final)
+    descriptor = os.open(final.parent, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,41 @@
+"""Plain NumPy versions of the networks and losses, in float64 and with loops, to hold the agents against."""
+
+import numpy as np
+
+
+def dense(x, params):
+    return x @ np.asarray(params["kernel"], np.float64) + np.asarray(params["bias"], np.float64)
+
+
+def policy(params, observation):
+    """Mean and log standard deviation, `[B, A]`; two relu layers without LayerNorm."""
+    p = params["params"]
+    h = observation
+    for layer in range(sum(name.startswith("hidden") for name in p)):
+        h = np.maximum(dense(h, p[f"hidden_{layer}"]), 0)
+    return dense(h, p["mean"]), np.clip(dense(h, p["log_std"]), -20, 2)
+
+
+def critic(params, member, observation, action, layer_norm=True):
+    """Q `[B]` of one ensemble member."""
+    p = {name: np.asarray(leaf[member], np.float64) for name, leaf in params["params"].items()}
+    h = np.concatenate([observation, action], axis=-1)
+    for layer in range(sum(name.startswith("kernel_") and name != "kernel_value" for name in p)):
+        h = h @ p[f"kernel_{layer}"] + p[f"bias_{layer}"]
+        if layer_norm:
+            centred = h - h.mean(-1, keepdims=True)
+            h = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6) * p[f"norm_scale_{layer}"] + p[f"norm_bias_{layer}"]
+        h = np.maximum(h, 0)
+    return (h @ p["kernel_value"] + p["bias_value"])[..., 0]
+
+
+def log_density(mean, log_std, action):
+    """log π of a tanh-Gaussian, from the action itself."""
+    u = np.arctanh(action)
+    gaussian = -0.5 * ((u - mean) / np.exp(log_std)) ** 2 - log_std - 0.5 * np.log(2 * np.pi)
+    return (gaussian - np.log(1 - action**2)).sum(-1)
+
+
+def logsumexp(x):
+    top = x.max(-1)
+    return top + np.log(np.exp(x - top[..., None]).sum(-1))
