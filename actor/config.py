@@ -1,0 +1,32 @@
+"""Settings of the actor process."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..data.errors import WarmloopError
+
+
+@dataclasses.dataclass(frozen=True)
+class ActorConfig:
+    """What the process beside the environment does.
+
+    Attributes:
+        evaluate_every: environment steps between two evaluations with the deterministic policy; 0 is never.
+        evaluation_episodes: episodes of one evaluation.
+        simulator: the environment can wait for the learner; False for a robot, which never does within an episode.
+        patience: seconds without a learner before the actor gives up; it keeps acting with its last weights until then.
+        swap: when new weights take over: "episode" (at its start) or "step".
+    """
+
+    evaluate_every: int = 0
+    evaluation_episodes: int = 20
+    simulator: bool = True
+    patience: float = 300.0
+    swap: str = "episode"
+
+    def __post_init__(self):
+        if self.swap not in ("episode", "step"):
+            raise WarmloopError(f'actor.swap is "{self.swap}"; it must be "episode" or "step".')
+        if self.evaluation_episodes < 1:
+            raise WarmloopError(f"actor.evaluation_episodes is {self.evaluation_episodes}; it must be at least 1.")

@@ -1,0 +1,206 @@
+"""The environment as the actor sees it: actions in [-1, 1], float32 observations, and both rewards of every step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+
+from ..data.errors import WarmloopError
+from ..data.reward import RewardConfig
+from ..data.transition import PyTree, Spec
+from .simulators import build
+from .success import success_rule
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvironmentConfig:
+    """Which environment, and how its episodes end.
+
+    Attributes:
+        id: a Gymnasium id, `module:Id`, or `Meta-World/NAME-v3`.
+        kwargs: arguments of the environment's constructor; a dict is stored as sorted pairs, so that the config is hashable.
+        horizon: steps until truncation; 0 for the environment's own limit.
+        success: the success signal, a rule of `actor/success.py`: auto, info:KEY, terminated, reward>=X or return>=X.
+    """
+
+    id: str = ""
+    kwargs: tuple[tuple[str, Any], ...] | Mapping[str, Any] = ()
+    horizon: int = 0
+    success: str = "auto"
+
+    def __post_init__(self):
+        if not self.id:
+            raise WarmloopError("environment.id is empty; name a Gymnasium id such as AdroitHandDoor-v1, or Meta-World/NAME-v3.")
+        if self.horizon < 0:
+            raise WarmloopError(f"environment.horizon is {self.horizon}; it must be 0 (the environment's own limit) or more.")
+        success_rule(self.success)
+        object.__setattr__(self, "kwargs", tuple(sorted(dict(self.kwargs).items())))
+
+
+class StepResult(NamedTuple):
+    """What one step gave.
+
+    Attributes:
+        next_observation: as the environment's `spec` says.
+        raw_reward: the environment's own reward.
+        success: the success signal; False where the environment has none.
+        terminated: the episode is over for the learner (mask 0): it terminated, or succeeded under `terminate_on_success`.
+        truncated: cut by a time limit without being over (mask 1).
+        learner_reward: the reward by `RewardConfig`.
+        raw_terminated: the environment itself terminated.
+        info: the environment's info, as it came.
+    """
+
+    next_observation: PyTree
+    raw_reward: float
+    success: bool
+    terminated: bool
+    truncated: bool
+    learner_reward: float
+    raw_terminated: bool
+    info: Mapping[str, Any]
+
+
+class Environment:
+    """A Gymnasium environment in the project's terms; `reset(seed)` decides the whole episode, given the actions.
+
+    Attributes:
+        config, reward: what it was made from.
+        spec: shapes of observations and actions.
+        step_count: steps taken in this episode.
+        signalled: whether this episode has carried a success signal so far.
+    """
+
+    def __init__(self, env: gym.Env, config: EnvironmentConfig, reward: RewardConfig):
+        self.env, self.config, self.reward = env, config, reward
+        self.spec = Spec.from_spaces(_flat_space(env.observation_space), env.action_space)
+        self._low, self._high = _bounds(env.action_space, config.id)
+        self._success = success_rule(config.success)
+        self._needs_success = reward.signal == "success" or reward.terminate_on_success
+        self._dtypes = {leaf.name: leaf.dtype for leaf in self.spec.observation}
+        self.step_count, self.signalled, self._return, self._over = 0, False, 0.0, True
+
+    def reset(self, seed: int) -> PyTree:
+        """The first observation of the episode that `seed` decides.
+
+        Raises:
+            WarmloopError: the observation is not finite, or not of the declared shape.
+        """
+        self.step_count, self.signalled, self._return, self._over = 0, False, 0.0, False
+        observation = self._observation(self.env.reset(seed=seed)[0])
+        for leaf in self.spec.observation:
+            shape = np.shape(observation[leaf.name] if leaf.name else observation)
+            if shape != leaf.shape:
+                name = f'observation "{leaf.name}"' if leaf.name else "an observation"
+                raise WarmloopError(f'Environment "{self.config.id}" gave {name} of shape {shape}; its space says {leaf.shape}.')
+        return observation
+
+    def step(self, action: np.ndarray) -> StepResult:
+        """One step by `action` `[A]`, which is clipped to [-1, 1] and scaled to the environment's bounds.
+
+        Where an episode terminates just as its time runs out, it counts as terminated.
+
+        Raises:
+            WarmloopError: the action, the observation or the reward is not finite; the episode is over already; or it ended
+                without any success signal and the reward needs one.
+        """
+        if self._over:
+            raise WarmloopError(f'Environment "{self.config.id}": the episode is over; call reset(seed) before the next step.')
+        observation, reward, raw_terminated, truncated, info = self.env.step(self._scaled(action))
+        self.step_count += 1
+        next_observation, reward = self._observation(observation), self._finite(reward)
+        self._return += reward
+        signal = self._success(info, bool(raw_terminated), reward, self._return)
+        self.signalled |= signal is not None
+        success = bool(signal)
+        terminated = bool(raw_terminated) or (success and self.reward.terminate_on_success)
+        self._over = terminated or bool(truncated)
+        if self._over and self._needs_success and not self.signalled:
+            raise self._no_signal(info)
+        learner_reward = float(self.reward(reward, success))
+        cut = bool(truncated) and not terminated
+        return StepResult(next_observation, reward, success, terminated, cut, learner_reward, bool(raw_terminated), info)
+
+    def render(self) -> np.ndarray:
+        """The current frame, `[H, W, 3]` uint8; the environment must be made with `render=True`."""
+        return np.asarray(self.env.render(), np.uint8)
+
+    @property
+    def frames_per_second(self) -> int:
+        """Rate at which its frames show real time; 30 where it does not say."""
+        return int((self.env.metadata or {}).get("render_fps") or 30)
+
+    def close(self) -> None:
+        self.env.close()
+
+    def _scaled(self, action: np.ndarray) -> np.ndarray:
+        action = np.asarray(action, np.float32)
+        if action.shape != self._low.shape:
+            raise WarmloopError(f'Environment "{self.config.id}" takes actions of shape {self._low.shape}, and got {action.shape}.')
+        if not np.isfinite(action).all():
+            raise WarmloopError(f'Environment "{self.config.id}": the action at step {self.step_count} is not finite: {action}.')
+        share = (np.clip(action, -1.0, 1.0).astype(np.float64) + 1.0) * 0.5
+        return (self._low * (1.0 - share) + self._high * share).astype(self.env.action_space.dtype)
+
+    def _observation(self, observation: Any) -> PyTree:
+        """A copy in the stored dtypes: an environment may reuse its buffers."""
+        parts = _flat(observation) if isinstance(observation, Mapping) else {"": observation}
+        arrays = {name: np.array(parts[name], dtype) for name, dtype in self._dtypes.items()}
+        for name, array in arrays.items():
+            if array.dtype != np.uint8 and not np.isfinite(array).all():
+                raise self._not_finite(f'observation "{name}"' if name else "observation")
+        return arrays if "" not in arrays else arrays[""]
+
+    def _finite(self, reward: Any) -> float:
+        reward = float(np.asarray(reward).item())
+        if not np.isfinite(reward):
+            raise self._not_finite("reward")
+        return reward
+
+    def _not_finite(self, what: str) -> WarmloopError:
+        return WarmloopError(
+            f'Environment "{self.config.id}" gave a {what} that is not finite (NaN or infinite) at step {self.step_count}; '
+            "nothing can be learnt from this episode. Check the simulator or the sensor behind it."
+        )
+
+    def _no_signal(self, info: Mapping[str, Any]) -> WarmloopError:
+        return WarmloopError(
+            f'Environment "{self.config.id}" gave no success signal by the rule "{self.config.success}" and the reward needs one. Its info has '
+            f"{', '.join(map(str, info)) or 'no keys'}: set --config.environment.success to info:KEY, terminated, reward>=X or return>=X, or set "
+            "--config.reward.signal=environment --config.reward.terminate_on_success=False."
+        )
+
+
+def make_environment(config: EnvironmentConfig, reward: RewardConfig | None = None, render: bool = False) -> Environment:
+    """The environment of a config; without `reward`, steps carry the environment's own and success ends nothing.
+
+    Raises:
+        WarmloopError: no such environment, a missing package, spaces that no agent takes, or unbounded actions.
+    """
+    reward = reward or RewardConfig(signal="environment", terminate_on_success=False)
+    return Environment(build(config.id, config.horizon, render, dict(config.kwargs)), config, reward)
+
+
+def _flat(parts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested parts side by side, named `outer.inner`."""
+    flat = {}
+    for name, part in parts.items():
+        nested = isinstance(part, Mapping | gym.spaces.Dict)
+        flat |= _flat(part, f"{prefix}{name}.") if nested else {f"{prefix}{name}": part}
+    return flat
+
+
+def _flat_space(space: gym.Space) -> gym.Space:
+    return gym.spaces.Dict(_flat(space.spaces)) if isinstance(space, gym.spaces.Dict) else space
+
+
+def _bounds(space: Any, environment_id: str) -> tuple[np.ndarray, np.ndarray]:
+    """The action space's bounds, `[A]` float64 each."""
+    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise WarmloopError(f'Environment "{environment_id}" has unbounded actions ({space}); give its action space finite bounds.')
+    return low, high

@@ -1,0 +1,13 @@
+"""Suggestions for a misspelt name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def near_matches(name: str, known: Iterable[str], count: int = 3) -> str:
+    """The end of a sentence about the unknown `name`: the closest known names, or just a full stop."""
+    lowered = {candidate.lower(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.lower(), lowered, count, cutoff=0.5)
+    return f"; did you mean {' or '.join(lowered[found] for found in close)}?" if close else "."

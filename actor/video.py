@@ -1,0 +1,58 @@
+"""Films of a policy, for a person to look at."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import imageio.v2 as imageio
+import numpy as np
+
+from ..data.errors import WarmloopError
+from ..data.transition import PyTree
+from .environment import Environment, EnvironmentConfig, StepResult, make_environment
+from .policy import Policy
+from .rollout import run_episode
+from .seeds import VIDEO_STREAM, episode_seed
+
+FRAMES_PER_SECOND = 20  # rendering is by far the slowest part where no GPU draws
+
+
+def record_video(config: EnvironmentConfig, policy: Policy, seed: int, path: str | Path, episodes: int = 3) -> None:
+    """Writes an mp4 of `episodes` episodes in real time, each cut at its first success, one after the other.
+
+    Raises:
+        WarmloopError: frames cannot be made on this machine, or the file cannot be written.
+    """
+    environment = make_environment(config, render=True)
+    every = max(1, round(environment.frames_per_second / FRAMES_PER_SECOND))
+
+    def film_step(step: int, result: StepResult, observation: PyTree, action: np.ndarray) -> None:
+        over = result.terminated or result.truncated or result.success
+        if over or step % every == 0:
+            film.append_data(_frame(environment))
+
+    try:
+        environment.reset(episode_seed(seed, VIDEO_STREAM, 0))
+        _frame(environment)  # fails before a file is begun
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        rate = environment.frames_per_second / every
+        with warnings.catch_warnings(), imageio.get_writer(str(path), format="FFMPEG", fps=rate, macro_block_size=2) as film:  # type: ignore[arg-type]
+            warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)  # ffmpeg is exec'ed at once
+            for number in range(episodes):
+                chosen = episode_seed(seed, VIDEO_STREAM, number)
+                run_episode(environment, policy, chosen, stop_at_success=True, on_step=film_step)
+    except OSError as error:
+        raise WarmloopError(f"The video {path} cannot be written: {error}.") from error
+    finally:
+        environment.close()
+
+
+def _frame(environment: Environment) -> np.ndarray:
+    try:
+        return environment.render()
+    except Exception as error:  # whatever the renderer and its graphics library raise
+        raise WarmloopError(
+            f'Frames of "{environment.config.id}" cannot be made on this machine ({type(error).__name__}: {error}); '
+            "set MUJOCO_GL=egl (or osmesa) where there is no display, or run without video."
+        ) from error
