@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -82,3 +83,19 @@ def monte_carlo(reward: np.ndarray, mask: np.ndarray, config: RewardConfig) -> n
         ahead = float(reward[t]) + config.discount * float(mask[t]) * ahead
         returns[t] = ahead
     return returns.astype(np.float32)
+
+
+def return_bounds(config: RewardConfig) -> tuple[float, float]:
+    """The least and the greatest discounted return that the reward allows; infinite where it has no bounds.
+
+    A success that ends the episode pays `scale + bias` once; every other step pays `bias`.
+    """
+    if config.signal != "success":
+        return -math.inf, math.inf
+    fail, win = config.bias, config.scale + config.bias
+    if config.discount == 1:
+        bounded = config.terminate_on_success and fail == 0
+        return (min(0.0, win), max(0.0, win)) if bounded else (-math.inf, math.inf)
+    forever = fail / (1 - config.discount)
+    best = win if config.terminate_on_success else win / (1 - config.discount)
+    return min(forever, best), max(forever, best)

@@ -1,0 +1,43 @@
+"""Adroit hand tasks with the sparse success signal: `configs/adroit.py:door`, hammer, pen, relocate.
+
+By default an episode ends, with reward 1, at its first success; `--config.reward.terminate_on_success=False` runs on.
+"""
+
+from ml_collections import ConfigDict
+
+from warmloop.actor.environment import EnvironmentConfig
+from warmloop.agents import SACConfig
+from warmloop.configs import compose
+from warmloop.configs.schema import AgentChoice, RunConfig, to_config_dict
+from warmloop.data.mixing import MixingConfig
+from warmloop.data.retention import RetentionConfig
+from warmloop.data.reward import RewardConfig
+from warmloop.learner.config import LearnerConfig
+
+TASKS = {
+    "door": ("AdroitHandDoor-v1", 200),
+    "hammer": ("AdroitHandHammer-v1", 200),
+    "pen": ("AdroitHandPen-v1", 100),
+    "relocate": ("AdroitHandRelocate-v1", 200),
+}
+
+
+def task(name: str) -> RunConfig:
+    """The settings of one task."""
+    environment, horizon = TASKS[name]
+    settings = SACConfig(ensemble=2, utd=2, initial_temperature=1e-2, clip_target=True, bc_weight=1.0, bc_reduction="sum")
+    agent = AgentChoice("sac", settings)
+    return RunConfig(
+        environment=EnvironmentConfig(environment, horizon=horizon),
+        reward=RewardConfig(),
+        agent=agent,
+        warmup_agent=agent,
+        mixing=MixingConfig(),
+        retention=RetentionConfig(ratio=1.0),
+        learner=LearnerConfig(warmup_steps=20_000, online_steps=50_000),
+    )
+
+
+def get_config(argument: str = "door") -> ConfigDict:
+    """The preset of `TASK[,ALGORITHM…]`."""
+    return to_config_dict(compose(argument, task, TASKS))

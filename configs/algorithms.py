@@ -1,0 +1,66 @@
+"""Published algorithms as presets on top of any task: `--config=configs/adroit.py:door,wsrl`.
+
+Each turns a `RunConfig` into one with that algorithm's settings; task settings (environment, success, horizon) stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..agents import CQLConfig, SACConfig
+from .schema import AgentChoice, RunConfig
+
+
+def rlpd(config: RunConfig) -> RunConfig:
+    """RLPD (Ball et al. 2023): half of every batch offline, 10 critics with LayerNorm, UTD 20, the mean in the actor's loss."""
+    settings = SACConfig(hidden=_hidden(config), backup_entropy=config.agent.settings.backup_entropy)
+    agent = AgentChoice("sac", settings)
+    mixing = {"initial_ratio": 0.5, "min_ratio": 0.5}
+    return config.replace(agent=agent, warmup_agent=agent, mixing=mixing, retention={"ratio": 1.0}, replay={"alpha": 0.0})
+
+
+def wsrl(config: RunConfig) -> RunConfig:
+    """WSRL (Zhou et al. 2025): Cal-QL offline; online plain SAC on online data alone, after 5,000 frozen steps."""
+    common = {"hidden": _hidden(config), "ensemble": 10, "target_subset": 2, "actor_layer_norm": True, "actor_lr": 1e-4, "actor_q": "min"}
+    agent = AgentChoice("sac", SACConfig(utd=4, **common))
+    warmup = AgentChoice("cql", CQLConfig(calibrated=True, **common))
+    reward = {"scale": 10.0, "bias": -5.0} if config.reward.signal == "success" else {}
+    return config.replace(
+        agent=agent,
+        warmup_agent=warmup,
+        reward=reward,
+        mixing={"initial_ratio": 1.0, "decay": 0.0, "min_ratio": 0.0},
+        retention={"ratio": 0.0},
+        replay={"alpha": 0.0},
+        learner={"frozen_steps": 5_000},
+    )
+
+
+def hilserl(config: RunConfig) -> RunConfig:
+    """HIL-SERL (Luo et al. 2024): RLPD with two critics, γ 0.97, a cold start temperature and no entropy backup."""
+    settings = SACConfig(hidden=_hidden(config), ensemble=2, target_subset=2, utd=2, initial_temperature=1e-2, activation="tanh")
+    settings_reward = {"discount": 0.97}
+    config = rlpd(config).replace(reward=settings_reward)
+    return config.replace(agent=AgentChoice("sac", settings), warmup_agent=AgentChoice("sac", settings))
+
+
+def cql(config: RunConfig) -> RunConfig:
+    """CQL(H) (Kumar et al. 2020) offline and online."""
+    agent = AgentChoice("cql", CQLConfig(hidden=_hidden(config), ensemble=2, cql_weight=_conservatism(config)))
+    return config.replace(agent=agent, warmup_agent=agent)
+
+
+def calql(config: RunConfig) -> RunConfig:
+    """Cal-QL (Nakamoto et al. 2023) offline and online; calibration stays on."""
+    return cql(config).replace(agent={"calibrated": True}, warmup_agent={"calibrated": True})
+
+
+ALGORITHMS: dict[str, Callable[[RunConfig], RunConfig]] = {"rlpd": rlpd, "wsrl": wsrl, "hilserl": hilserl, "cql": cql, "calql": calql}
+
+
+def _hidden(config: RunConfig) -> tuple[int, ...]:
+    return config.agent.settings.hidden
+
+
+def _conservatism(config: RunConfig) -> float:
+    return 1.0 if config.environment.id.startswith("AdroitHand") else 5.0

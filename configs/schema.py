@@ -1,0 +1,159 @@
+"""The typed configuration of a run, and its way to and from command-line flags.
+
+Presets are `RunConfig`s; a `--config` file returns one as an ml_collections ConfigDict, so that every field is a flag
+(`--config.agent.utd=4`); `from_config_dict` turns it back and checks it. γ, the return's bounds and the shapes are not set here
+a second time: `build_agent` takes them from the reward and the environment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from ..actor.config import ActorConfig
+from ..actor.environment import EnvironmentConfig
+from ..agents import AGENTS, Agent, SACConfig
+from ..data.errors import WarmloopError
+from ..data.mixing import MixingConfig
+from ..data.quality import QualityConfig
+from ..data.replay import ReplayConfig
+from ..data.retention import RetentionConfig
+from ..data.reward import RewardConfig, return_bounds
+from ..data.transition import Spec
+from ..learner.config import LearnerConfig
+
+# Filled from the reward's configuration, so not settings of their own.
+DERIVED = ("discount", "target_low", "target_high")
+
+
+@dataclasses.dataclass(frozen=True)
+class AgentChoice:
+    """An algorithm by name (a key of `agents.AGENTS`) and its settings."""
+
+    name: str = "sac"
+    settings: SACConfig = dataclasses.field(default_factory=SACConfig)
+
+    def replace(self, **settings: Any) -> AgentChoice:
+        """The same algorithm with other settings."""
+        return AgentChoice(self.name, dataclasses.replace(self.settings, **settings))
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run beside its seed and its data.
+
+    Attributes:
+        agent: fine-tunes online.
+        warmup_agent: warms up offline, and hands its state over to `agent`.
+    """
+
+    environment: EnvironmentConfig
+    reward: RewardConfig = RewardConfig()
+    agent: AgentChoice = AgentChoice()
+    warmup_agent: AgentChoice = AgentChoice()
+    replay: ReplayConfig = ReplayConfig()
+    mixing: MixingConfig = MixingConfig()
+    quality: QualityConfig = QualityConfig()
+    retention: RetentionConfig = RetentionConfig()
+    learner: LearnerConfig = LearnerConfig()
+    actor: ActorConfig = ActorConfig()
+
+    def replace(self, **sections: Any) -> RunConfig:
+        """A copy in which a section given as a dict has those fields changed; anything else replaces the section."""
+        changed = {}
+        for name, value in sections.items():
+            old = getattr(self, name)
+            if not isinstance(value, dict):
+                changed[name] = value
+            elif isinstance(old, AgentChoice):
+                changed[name] = old.replace(**value)
+            else:
+                changed[name] = dataclasses.replace(old, **value)
+        return dataclasses.replace(self, **changed)
+
+
+def build_agent(choice: AgentChoice, reward: RewardConfig, spec: Spec) -> Agent:
+    """The agent of a choice, with γ and the return's bounds taken from the reward."""
+    low, high = return_bounds(reward)
+    settings = dataclasses.replace(choice.settings, discount=reward.discount, target_low=low, target_high=high)
+    if settings.clip_target and not (abs(low) < float("inf") and abs(high) < float("inf")):
+        raise WarmloopError("agent.clip_target needs a bounded reward: set reward.signal=success with reward.discount below 1, or turn it off.")
+    return AGENTS[choice.name][0](settings, spec)
+
+
+def to_dict(config: RunConfig) -> dict[str, Any]:
+    """Nested plain values, as they are saved with a run and shown as flags."""
+    sections = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, AgentChoice):
+            settings = dataclasses.asdict(value.settings)
+            sections[field.name] = {"name": value.name} | {name: item for name, item in settings.items() if name not in DERIVED}
+        else:
+            sections[field.name] = dataclasses.asdict(value)
+    sections["environment"]["kwargs"] = dict(config.environment.kwargs)
+    return sections
+
+
+def to_config_dict(config: RunConfig) -> ConfigDict:
+    """What a `--config` file's `get_config` returns."""
+    return ConfigDict(to_dict(config))
+
+
+def from_dict(values: Mapping[str, Any]) -> RunConfig:
+    """The typed configuration of nested plain values.
+
+    Raises:
+        WarmloopError: an unknown section or key (with the near match), a value of another type, or one out of range.
+    """
+    types = typing.get_type_hints(RunConfig)
+    _check_keys(values, types, "config")
+    sections = {}
+    for name, value in values.items():
+        fields = dict(value)
+        if types[name] is AgentChoice:
+            algorithm = fields.pop("name", "sac")
+            if algorithm not in AGENTS:
+                raise WarmloopError(f'config.{name}.name is "{algorithm}"; {_nearest(algorithm, AGENTS)}')
+            sections[name] = AgentChoice(algorithm, _typed(AGENTS[algorithm][1], fields, f"config.{name}"))
+        else:
+            sections[name] = _typed(types[name], fields, f"config.{name}")
+    return RunConfig(**sections)
+
+
+def from_config_dict(config: ConfigDict) -> RunConfig:
+    """The typed configuration of a ConfigDict after its flags' overrides. Raises as `from_dict`."""
+    return from_dict(config.to_dict())
+
+
+def _typed(cls: type, fields: dict[str, Any], where: str) -> Any:
+    types = typing.get_type_hints(cls)
+    _check_keys(fields, {name: kind for name, kind in types.items() if name not in DERIVED}, where)
+    return cls(**{name: _value(types[name], value, f"{where}.{name}") for name, value in fields.items()})
+
+
+def _value(kind: Any, value: Any, where: str) -> Any:
+    """`value` as the declared simple type; lists become tuples."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
+        return tuple(value)
+    if kind in (int, float, str, bool) and type(value) is not kind:
+        raise WarmloopError(f"{where} is {value!r}; it must be of type {kind.__name__}.")
+    return value
+
+
+def _check_keys(given: Mapping[str, Any], known: Mapping[str, Any], where: str) -> None:
+    for name in given:
+        if name not in known:
+            raise WarmloopError(f'There is no setting {where}.{name}; {_nearest(name, known)}')
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}."

@@ -1,0 +1,49 @@
+"""Settings of the learner process."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..data.errors import WarmloopError
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnerConfig:
+    """How long to learn, how fast, and what to write down. An update is one UTD block: K critic steps and one actor step.
+
+    Attributes:
+        warmup_steps: updates on offline data before any environment step.
+        online_steps: environment steps of the fine-tuning.
+        frozen_steps: environment steps collected first with the frozen, stochastic policy and no updates (WSRL's warm-up).
+        max_utd: updates per environment step at most; the learner waits for data beyond that.
+        min_utd: updates per environment step at least; simulators wait for the learner below that, robots never. 0 is off.
+        updates_per_call: updates in one compiled program during the warm-up.
+        publish_every: updates between two versions of the actor's weights.
+        log_every: updates between two records of metrics.
+        checkpoint_every: updates between two checkpoints; 0 saves at the end only.
+        keep_checkpoints: complete checkpoints kept.
+        host, port: where the learner listens; port 0 takes any free one.
+    """
+
+    warmup_steps: int = 10_000
+    online_steps: int = 50_000
+    frozen_steps: int = 0
+    max_utd: float = 1.0
+    min_utd: float = 0.0
+    updates_per_call: int = 10
+    publish_every: int = 50
+    log_every: int = 500
+    checkpoint_every: int = 10_000
+    keep_checkpoints: int = 2
+    host: str = "127.0.0.1"
+    port: int = 5488
+
+    def __post_init__(self):
+        for name in ("updates_per_call", "publish_every", "log_every", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise WarmloopError(f"learner.{name} is {getattr(self, name)}; it must be at least 1.")
+        for name in ("warmup_steps", "online_steps", "frozen_steps", "max_utd", "min_utd", "checkpoint_every"):
+            if getattr(self, name) < 0:
+                raise WarmloopError(f"learner.{name} is {getattr(self, name)}; it must not be negative.")
+        if self.min_utd > self.max_utd:
+            raise WarmloopError(f"learner.min_utd ({self.min_utd}) is above learner.max_utd ({self.max_utd}).")
