@@ -1,0 +1,200 @@
+"""Speed of other libraries at warmloop's work, on the same machine and settings. One line of JSON for each peer.
+
+    python tests/benchmarks/peers.py --case sac|sac_utd20|cql|replay [--seconds 10]
+
+It never imports warmloop and runs in an environment of its own, since the peers pin packages that warmloop does not:
+
+    python -m venv PEERS && PEERS/bin/pip install stable-baselines3 sbx-rl d3rlpy cpprb flashbax
+    BENCH_PEERS=PEERS/bin/python make bench
+
+Every case is confined to two cores and no accelerator. Rows are random, with an observation of 39 numbers and an action of 28, and fill the
+peer's own replay memory beforehand. Networks have two hidden layers of 256, batches 256 rows; an update includes drawing its rows.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+CORES = 2
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+os.environ |= {"OMP_NUM_THREADS": str(CORES), "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+
+import numpy as np  # noqa: E402
+
+OBSERVATION, ACTION, HIDDEN, BATCH = 39, 28, [256, 256], 256
+EPISODE, EPISODES = 200, 500  # 100,000 rows for the learning cases
+REPLAY_ROWS, REPLAY_DRAW = 1_000_000, 20 * 256  # as a block of 20 critic steps draws at once
+ALPHA, BETA = 0.6, 0.4
+
+
+def rate(step: Callable[[], object], seconds: float) -> float:
+    """Calls of `step` a second, after a warm-up; a call returns when its results are there."""
+    for _ in range(5):
+        step()
+    calls, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < seconds:
+        step()
+        calls += 1
+    return calls / elapsed
+
+
+def random_rows(n: int) -> dict[str, np.ndarray]:
+    """Columns of `n` random transitions, the last of every episode terminal."""
+    rng = np.random.default_rng(0)
+    return {
+        "observation": rng.standard_normal((n, OBSERVATION), dtype=np.float32),
+        "action": rng.uniform(-1, 1, (n, ACTION)).astype(np.float32),
+        "reward": rng.standard_normal(n, dtype=np.float32),
+        "done": np.arange(1, n + 1) % EPISODE == 0,
+    }
+
+
+def fill_sb3_buffer(buffer) -> None:
+    """Writes random rows into every slot of a Stable-Baselines3 replay buffer, which SBX uses too."""
+    rows = random_rows(buffer.buffer_size)
+    buffer.observations[:, 0] = rows["observation"]
+    buffer.next_observations[:, 0] = np.roll(rows["observation"], -1, axis=0)
+    buffer.actions[:, 0] = rows["action"]
+    buffer.rewards[:, 0] = rows["reward"]
+    buffer.dones[:, 0] = rows["done"]
+    buffer.full = True
+
+
+def sac_rate(algorithm, seconds: float, *, utd: int = 1, **policy_kwargs) -> float:
+    """Calls of `train` a second of Stable-Baselines3's or SBX's SAC: `utd` critic steps, then one of actor and temperature."""
+    import gymnasium
+    from stable_baselines3.common.logger import Logger
+
+    class Spaces(gymnasium.Env):
+        observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (OBSERVATION,), np.float32)
+        action_space = gymnasium.spaces.Box(-1, 1, (ACTION,), np.float32)
+
+    delay = {"policy_delay": utd} if utd > 1 else {}
+    policy_kwargs = {"net_arch": HIDDEN, **policy_kwargs}
+    model = algorithm("MlpPolicy", Spaces(), buffer_size=EPISODE * EPISODES, policy_kwargs=policy_kwargs, device="cpu", seed=0, **delay)
+    model.set_logger(Logger(None, []))
+    fill_sb3_buffer(model.replay_buffer)
+    return rate(lambda: model.train(gradient_steps=utd, batch_size=BATCH), seconds)  # both end by reading their losses
+
+
+def sac(seconds: float) -> Iterator[tuple[str, float, str]]:
+    """SAC with 2 critics: a critic, an actor and a temperature step on one batch. Stable-Baselines3's default, and SBX's, is the same."""
+    import sbx
+    import stable_baselines3
+    import torch
+
+    torch.set_num_threads(CORES)
+    yield "stable-baselines3", sac_rate(stable_baselines3.SAC, seconds, n_critics=2), "updates/s"
+    yield "sbx", sac_rate(sbx.SAC, seconds, n_critics=2), "updates/s"
+
+
+def sac_utd20(seconds: float) -> Iterator[tuple[str, float, str]]:
+    """SAC with 10 critics that use LayerNorm and no dropout. A block is gradient_steps=20 with policy_delay=20: 20 critic steps, then
+    one of actor and temperature.
+
+    SBX takes the least of all 10 critics for its target, where RLPD takes that of a random 2; all 10 are evaluated either way.
+    """
+    import sbx
+
+    yield "sbx", sac_rate(sbx.SAC, seconds, utd=20, n_critics=10, layer_norm=True), "blocks/s"
+
+
+def cql(seconds: float) -> Iterator[tuple[str, float, str]]:
+    """d3rlpy's CQL at its defaults: 10 actions each of the uniform, the current and the next policy; no entropy in the target; the
+    conservative weight 5 is multiplied by a learnt Lagrange multiplier (threshold 10), which costs one optimizer step on a scalar."""
+    import d3rlpy
+    import torch
+    from d3rlpy.models import VectorEncoderFactory
+
+    torch.set_num_threads(CORES)
+    d3rlpy.seed(0)
+    rows = random_rows(EPISODE * EPISODES)
+    dataset = d3rlpy.dataset.MDPDataset(rows["observation"], rows["action"], rows["reward"], rows["done"].astype(np.float32))
+    encoder = VectorEncoderFactory(HIDDEN)
+    config = d3rlpy.algos.CQLConfig(
+        batch_size=BATCH, n_critics=2, n_action_samples=10, actor_encoder_factory=encoder, critic_encoder_factory=encoder
+    )
+    algorithm = config.create(device="cpu:0")
+    algorithm.build_with_dataset(dataset)
+    yield "d3rlpy", rate(lambda: algorithm.update(dataset.sample_transition_batch(BATCH)), seconds), "updates/s"
+
+
+def cpprb_rate(rows: dict[str, np.ndarray], seconds: float) -> float:
+    """Rows a second that cpprb draws by priority and gives new priorities."""
+    import cpprb
+
+    columns = {"obs": {"shape": OBSERVATION}, "act": {"shape": ACTION}, "next_obs": {"shape": OBSERVATION}, "rew": {}, "done": {}}
+    buffer = cpprb.PrioritizedReplayBuffer(REPLAY_ROWS, columns, alpha=ALPHA)
+    following = np.roll(rows["observation"], -1, axis=0)
+    buffer.add(obs=rows["observation"], act=rows["action"], next_obs=following, rew=rows["reward"], done=rows["done"])
+    td_error = np.random.default_rng(1).exponential(size=REPLAY_DRAW).astype(np.float32)
+
+    def step() -> None:
+        drawn = buffer.sample(REPLAY_DRAW, beta=BETA)
+        buffer.update_priorities(drawn["indexes"], td_error)
+
+    return REPLAY_DRAW * rate(step, seconds)
+
+
+def flashbax_rate(rows: dict[str, np.ndarray], seconds: float) -> float:
+    """Rows a second of flashbax's prioritised flat buffer: a donated, compiled draw, weights and write-back. It stores an observation
+    once and reads the next one from the row after."""
+    import flashbax
+    import jax
+    import jax.numpy as jnp
+
+    buffer = flashbax.make_prioritised_flat_buffer(
+        REPLAY_ROWS, min_length=REPLAY_DRAW, sample_batch_size=REPLAY_DRAW, add_sequences=True, priority_exponent=ALPHA
+    )
+    state = buffer.init({name: jnp.asarray(column[0]) for name, column in rows.items()})
+    add, chunk = jax.jit(buffer.add, donate_argnums=0), 50_000
+    for start in range(0, REPLAY_ROWS, chunk):
+        state = add(state, {name: jnp.asarray(column[start : start + chunk]) for name, column in rows.items()})
+    td_error = jax.random.exponential(jax.random.key(1), (REPLAY_DRAW,))
+
+    def draw_and_write(state, key):
+        key, draw_key = jax.random.split(key)
+        drawn = buffer.sample(state, draw_key)
+        weights = (REPLAY_ROWS * drawn.probabilities) ** -BETA
+        return buffer.set_priorities(state, drawn.indices, td_error), key, drawn.experience, weights / weights.max()
+
+    compiled = jax.jit(draw_and_write, donate_argnums=0)
+    carry = (state, jax.random.key(0))
+
+    def step() -> None:
+        nonlocal carry
+        state, key, *drawn = compiled(*carry)
+        jax.block_until_ready((state, drawn))
+        carry = (state, key)
+
+    return REPLAY_DRAW * rate(step, seconds)
+
+
+def replay(seconds: float) -> Iterator[tuple[str, float, str]]:
+    """A prioritized memory of a million rows: draw 5,120 at once with their importance weights, then write 5,120 new priorities."""
+    rows = random_rows(REPLAY_ROWS)
+    yield "cpprb", cpprb_rate(rows, seconds), "rows/s"
+    yield "flashbax", flashbax_rate(rows, seconds), "rows/s"
+
+
+CASES = {"sac": sac, "sac_utd20": sac_utd20, "cql": cql, "replay": replay}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", choices=CASES, required=True)
+    parser.add_argument("--seconds", type=float, default=10.0, help="time measured for each peer")
+    arguments = parser.parse_args()
+    output = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):  # d3rlpy logs to stdout, which is for the figures
+        for peer, value, unit in CASES[arguments.case](arguments.seconds):
+            print(json.dumps({"peer": peer, "case": arguments.case, "value": round(value, 2), "unit": unit}), file=output, flush=True)
+
+
+if __name__ == "__main__":
+    main()
