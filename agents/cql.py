@@ -89,7 +89,7 @@ class CQL:
         observation = state.normaliser(batch.next_observation)
         actions, _ = sample_action(key, *self.sac.policy.apply(state.actor, observation), count=self.config.cql_actions)
         q = self.sac.critic(self.config.ensemble).apply(state.target_critic, observation, actions)  # [E, B, N]
-        return self.sac.bound(batch.reward + self.config.discount * batch.mask * q.min(axis=0).max(axis=-1))
+        return self.sac.bound(batch.reward + self.config.discount * batch.mask * q.min(axis=0).max(axis=-1), batch)
 
     def proposals(self, state: SACState, batch: Batch, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Actions `[B, 3N, A]` (uniform, from π(·|s), from π(·|s')) and their log densities `[B, 3N]`."""

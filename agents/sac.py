@@ -51,6 +51,8 @@ class SACConfig:
         bc_weight: weight of the cloning term; 0 leaves it out.
         bc_decay: factor on it per critic step.
         bc_reduction: "mean" or "sum" of squared differences over action dimensions.
+        self_imitation: clone every row whose recorded return exceeds the policy's value, beside demonstrations (Oh et al. 2018).
+        monte_carlo_target: y is at least the return that the row's episode reached (MCAC, Wilcox et al. 2022).
         clip_target: whether y is clipped to [target_low, target_high].
         target_low, target_high: the least and the greatest possible return (set from the reward's configuration).
         normalise_observations: centre and scale observations by the warm-up data's statistics.
@@ -76,6 +78,8 @@ class SACConfig:
     bc_weight: float = 0.0
     bc_decay: float = 1.0
     bc_reduction: str = "mean"
+    self_imitation: bool = False
+    monte_carlo_target: bool = False
     clip_target: bool = False
     target_low: float = float("-inf")
     target_high: float = float("inf")
@@ -163,10 +167,12 @@ class SAC:
         value = q.min(axis=0)
         if config.backup_entropy:
             value = value - jnp.exp(state.log_temperature) * log_prob
-        return self.bound(batch.reward + config.discount * batch.mask * value)
+        return self.bound(batch.reward + config.discount * batch.mask * value, batch)
 
-    def bound(self, target: jax.Array) -> jax.Array:
-        """A target clipped to the return's bounds, where the config asks for it."""
+    def bound(self, target: jax.Array, batch: Batch) -> jax.Array:
+        """A target held within what is known of the return, as far as the config asks for it."""
+        if self.config.monte_carlo_target:
+            target = jnp.maximum(target, batch.mc_return)  # -inf where the episode's outcome is not known
         return jnp.clip(target, self.config.target_low, self.config.target_high) if self.config.clip_target else target
 
     def critic_loss(self, critic: Params, observation: jax.Array, batch: Batch, target: jax.Array) -> tuple[jax.Array, tuple]:
@@ -186,15 +192,18 @@ class SAC:
         entropy = -jnp.mean(batch.actor_weight * log_prob) / jnp.maximum(jnp.mean(batch.actor_weight), 1e-6)
         metrics = {"actor/loss": loss, "actor/entropy": entropy, "actor/q_mean": value.mean()}
         if self.config.bc_weight > 0:
-            cloning = self.cloning_loss(action, batch)
+            cloning = self.cloning_loss(action, batch, jax.lax.stop_gradient(value))
             weight = self.config.bc_weight * jnp.power(self.config.bc_decay, state.updates.astype(jnp.float32))
             loss = loss / jnp.maximum(jax.lax.stop_gradient(jnp.abs(value).mean()), 1e-2) + weight * cloning
             metrics |= {"actor/cloning_loss": cloning, "actor/cloning_weight": weight}
         return loss, metrics
 
-    def cloning_loss(self, action: jax.Array, batch: Batch) -> jax.Array:
-        """Squared distance to recorded actions over the demonstration rows: offline ones, not random, and interventions."""
+    def cloning_loss(self, action: jax.Array, batch: Batch, value: jax.Array) -> jax.Array:
+        """Squared distance to recorded actions over the rows worth it: offline ones that are not random, and interventions;
+        with `self_imitation` also those that did better than the policy's value `[B]`."""
         demonstrated = (batch.offline & (batch.source != Source.RANDOM)) | batch.intervened
+        if self.config.self_imitation:
+            demonstrated |= batch.mc_return > value
         distance = jnp.square(action - batch.action)
         distance = distance.mean(axis=-1) if self.config.bc_reduction == "mean" else distance.sum(axis=-1)
         weight = batch.actor_weight * demonstrated

@@ -103,7 +103,7 @@ def test_cloning_counts_demonstrations_and_interventions_only(agent, make_batch,
     batch = make_batch(4, source=source, offline=np.array([True, True, False, False]), intervened=np.array([False, False, True, False]))
     action = jnp.zeros((4, 3))
     squares = getattr(np, reduction)(np.asarray(batch.action) ** 2, axis=-1) * np.asarray(batch.actor_weight)
-    np.testing.assert_allclose(agent.cloning_loss(action, batch), (squares[0] + squares[2]) / 2, rtol=1e-5)
+    np.testing.assert_allclose(agent.cloning_loss(action, batch, jnp.zeros(4)), (squares[0] + squares[2]) / 2, rtol=1e-5)
 
 
 def test_log_density_matches_the_density_of_the_action_and_stays_finite_at_the_edge():

@@ -1,0 +1,136 @@
+"""The control loop: act, step, record. Everything slow (network, weights) is the client's, on its own thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..agents.base import Agent
+from ..data.transition import PyTree, Source, Transition
+from .client import Client
+from .config import ActorConfig
+from .environment import Environment, StepResult
+from .policy import AgentPolicy
+from .rollout import evaluate
+from .seeds import episode_seed
+
+
+class ActorLoop:
+    """Runs episodes with the newest policy and hands every step to the client.
+
+    Args:
+        seed, stream: together with an episode's number they decide that episode.
+        first_episode, steps_taken: where an earlier run of this stream stopped, when it goes on.
+
+    Attributes:
+        episode: number of the episode that runs or comes next.
+        steps_taken: environment steps so far, evaluation not counted.
+        at_boundary: no episode is under way.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        agent: Agent,
+        client: Client,
+        config: ActorConfig,
+        seed: int,
+        stream: int,
+        first_episode: int = 0,
+        steps_taken: int = 0,
+    ):
+        self.environment, self.client, self.config, self.seed, self.stream = environment, client, config, seed, stream
+        self.episode, self.steps_taken, self.at_boundary = first_episode, steps_taken, True
+        version, params = client.wait_for_weights(config.patience)
+        self.policy = AgentPolicy(agent, params, version=version)
+        self.judge = AgentPolicy(agent, params, deterministic=True, version=version)
+        every = config.evaluate_every
+        self._evaluate_at = -(-steps_taken // every) * every if every else None
+
+    def run(self) -> None:
+        """Acts until the learner says stop."""
+        for _ in self.steps():
+            pass
+
+    def steps(self) -> Iterator[None]:
+        """Yields after every environment step, so that a lock-step run can interleave the learner."""
+        while not self.client.stopped:
+            self._swap()
+            if self._evaluate_at is not None and self.steps_taken >= self._evaluate_at:
+                self._evaluate_at += self.config.evaluate_every
+                self._evaluate()
+            while self.client.paused and not self.client.stopped:
+                time.sleep(0.02)
+            yield from self._episode()
+
+    def _episode(self) -> Iterator[None]:
+        seed = episode_seed(self.seed, self.stream, self.episode)
+        self.policy.begin(seed)
+        observation, over, step = self.environment.reset(seed), False, 0
+        succeeded, total = False, 0.0
+        while not over:
+            action = self.policy(observation, step)
+            result = self.environment.step(action)
+            over, step = result.terminated or result.truncated, step + 1
+            succeeded, total = succeeded or result.success, total + result.raw_reward
+            self.steps_taken += 1
+            self.at_boundary = over
+            self.client.record(self._row(observation, action, result, step - 1))
+            if over:
+                self.episode += 1
+                self.client.report(
+                    {
+                        "actor/success_rate": float(succeeded),
+                        "actor/episode_return": total,
+                        "actor/episode_length": float(step),
+                        "actor/intervention_rate": 0.0,
+                    }
+                )
+            observation = result.next_observation
+            if self.config.swap == "step" and not over:
+                self._swap()
+            yield
+
+    def _row(self, observation: PyTree, action: np.ndarray, result: StepResult, step: int) -> Transition:
+        """One step as the learner stores it, leaves without a leading axis."""
+        return Transition(
+            observation=observation,
+            action=action,
+            reward=np.float32(result.learner_reward),
+            mask=np.float32(not result.terminated),
+            next_observation=result.next_observation,
+            truncated=np.bool_(result.truncated),
+            mc_return=np.float32(-np.inf),
+            quality=np.float32(1.0),
+            source=np.int32(Source.ONLINE),
+            intervened=np.bool_(False),
+            policy_version=np.int32(self.policy.version),
+            episode=np.int32(self.episode),
+            step=np.int32(step),
+        )
+
+    def _swap(self) -> None:
+        newest = self.client.newest_weights()
+        if newest is not None and newest[0] != self.policy.version:
+            self.policy.load(newest[1], newest[0])
+
+    def _evaluate(self) -> None:
+        """The deterministic policy on the evaluation stream's seeds; its steps are not learnt from."""
+        newest = self.client.newest_weights()
+        if newest is not None:
+            self.judge.load(newest[1], newest[0])
+        shown = evaluate(self.environment, self.judge, self.seed, self.config.evaluation_episodes)
+        low, high = shown.interval
+        self.client.report(
+            {
+                "evaluation/success_rate": shown.success_rate,
+                "evaluation/success_low": low,
+                "evaluation/success_high": high,
+                "evaluation/episode_return": shown.mean_return,
+                "evaluation/episode_length": shown.mean_length,
+                "evaluation/episodes": float(len(shown.success)),
+                "evaluation/environment_steps": float(self.steps_taken),
+            }
+        )

@@ -1,0 +1,68 @@
+"""From received rows to the online pool: fixed-size inserts, and Monte-Carlo returns once an episode has ended."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from ..data import replay
+from ..data.replay import ReplayConfig, ReplayState
+from ..data.reward import RewardConfig, monte_carlo
+from ..data.transition import Spec, Transition, example, length, take
+
+# Inserts are padded to one of these sizes, so that two programs serve every number of rows.
+SIZES = (8, 256)
+
+
+@dataclasses.dataclass
+class OpenEpisode:
+    """Rows of an episode whose end has not come yet."""
+
+    serials: list[int] = dataclasses.field(default_factory=list)
+    rewards: list[float] = dataclasses.field(default_factory=list)
+    masks: list[float] = dataclasses.field(default_factory=list)
+
+
+class Ingest:
+    """Puts rows into an online pool; keeps each stream's open episode to give its rows their returns at its end."""
+
+    def __init__(self, spec: Spec, config: ReplayConfig, reward: RewardConfig, inserted: int):
+        self.config, self.reward, self.inserted = config, reward, inserted
+        self._padding = example(spec, SIZES[-1])
+        self._open: dict[str, OpenEpisode] = {}
+
+    def insert(self, pool: ReplayState, stream: str, rows: Transition) -> ReplayState:
+        """The pool with rows `[n]` of one stream appended, in order."""
+        for start in range(0, length(rows), SIZES[-1]):
+            part = take(rows, slice(start, start + SIZES[-1]))
+            count = length(part)
+            size = next(size for size in SIZES if count <= size)
+            padded = jax.tree.map(lambda new, blank, count=count, size=size: np.concatenate([new, blank[: size - count]]), part, self._padding)
+            pool = replay.insert(pool, padded, np.int32(count), self.config)
+            pool = self._returns(pool, stream, part)
+        return pool
+
+    def _returns(self, pool: ReplayState, stream: str, rows: Transition) -> ReplayState:
+        serials = range(self.inserted, self.inserted + length(rows))
+        self.inserted += length(rows)
+        for serial, reward, mask, truncated in zip(serials, rows.reward.tolist(), rows.mask.tolist(), rows.truncated.tolist(), strict=True):
+            episode = self._open.setdefault(stream, OpenEpisode())
+            episode.serials.append(serial)
+            episode.rewards.append(reward)
+            episode.masks.append(mask)
+            if truncated or mask == 0:
+                pool = self._close(pool, self._open.pop(stream))
+        return pool
+
+    def _close(self, pool: ReplayState, episode: OpenEpisode) -> ReplayState:
+        returns = monte_carlo(np.asarray(episode.rewards, np.float32), np.asarray(episode.masks, np.float32), self.reward)
+        serials = np.asarray(episode.serials, np.int32)
+        for start in range(0, len(serials), SIZES[-1]):
+            index = np.full(SIZES[-1], -1, np.int32)
+            value = np.zeros(SIZES[-1], np.float32)
+            part = slice(start, start + SIZES[-1])
+            index[: len(serials[part])], value[: len(serials[part])] = serials[part], returns[part]
+            pool = replay.set_returns(pool, index, value)
+        return pool

@@ -1,0 +1,157 @@
+"""The learner's loop: take rows in, update, publish weights, record, checkpoint. One `advance` at a time.
+
+The process mode calls `run`; the lock-step mode calls `advance` after every environment step. Both are this class.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..data.reward import RewardConfig
+from . import checkpoint
+from .config import LearnerConfig
+from .ingest import Ingest
+from .intake import Intake
+from .metrics import Recorder
+from .state import LearnerParts, LearnerState
+from .step import run_steps
+
+RECENT_EPISODES = 20
+TAKE_ROWS = 1024
+OnRecord = Callable[[int, int, Mapping[str, float]], None]
+
+
+class Learner:
+    """Learns from what `intake` receives.
+
+    Args:
+        state: where to begin; owned (and given away to XLA) from here on.
+        warm_updates: `state.updates` at which fine-tuning began; pacing counts from there.
+        directory: where checkpoints go.
+        description: JSON kept with each checkpoint beside what the loop adds.
+        on_record: called with (updates, environment steps, metrics) at every record.
+    """
+
+    def __init__(
+        self,
+        state: LearnerState,
+        parts: LearnerParts,
+        config: LearnerConfig,
+        reward: RewardConfig,
+        intake: Intake,
+        recorder: Recorder,
+        directory: Path,
+        description: Mapping[str, Any],
+        warm_updates: int,
+        on_record: OnRecord = lambda updates, steps, metrics: None,
+    ):
+        self.state, self.parts, self.config, self.intake, self.recorder = state, parts, config, intake, recorder
+        self.directory, self.description, self.warm_updates, self.on_record = directory, dict(description), warm_updates, on_record
+        self.updates = int(state.updates)
+        self.ingest = Ingest(parts.agent.spec, parts.replay, reward, int(state.online.inserted))
+        self.stop_requested = False
+        self._metrics: dict[str, jax.Array] = {}
+        self._recent: dict[str, deque[float]] = {}
+        self._logged, self._logged_at = self.updates, time.perf_counter()
+        self._saved = self.updates
+        self.publish()
+
+    @property
+    def environment_steps(self) -> int:
+        """Rows taken in since fine-tuning began."""
+        return self.ingest.inserted
+
+    @property
+    def owed(self) -> int:
+        """Updates that the received steps allow and that have not been done."""
+        steps = max(0, min(self.environment_steps, self.config.online_steps) - self.config.frozen_steps)
+        return int(steps * self.config.max_utd) - (self.updates - self.warm_updates)
+
+    @property
+    def finished(self) -> bool:
+        """All environment steps have come and their updates are done."""
+        return self.environment_steps >= self.config.online_steps and self.owed <= 0
+
+    def advance(self) -> bool:
+        """Takes in what has come, and does one update if one is owed. Returns whether anything happened."""
+        took = self._take()
+        if self.owed <= 0:
+            self._pace()
+            return took
+        self.state, self._metrics = run_steps(self.state, self.parts)
+        self.updates += 1
+        self._pace()
+        if self.updates % self.config.publish_every == 0:
+            self.publish()
+        if self.updates - self._logged >= self.config.log_every:
+            self.record()
+        return True
+
+    def run(self) -> None:
+        """Learns until finished or asked to stop; saves at the intervals that the config asks for, and at the end."""
+        while not (self.finished or self.stop_requested):
+            if not self.advance():
+                self.intake.wait(0.05)
+            if self.save_due:
+                self.save()
+        self.record()
+        self.publish()
+        self.save()
+
+    def publish(self) -> None:
+        """Makes the current actor parameters the newest version; the version is the number of updates behind them."""
+        self.intake.publish(self.updates, self.parts.agent.actor_params(self.state.agent))
+
+    def record(self) -> None:
+        """Writes the newest metrics, and the recent episodes' means, to disk."""
+        now = time.perf_counter()
+        scalars = {name: float(value) for name, value in jax.device_get(self._metrics).items()}
+        scalars["learner/updates_per_second"] = (self.updates - self._logged) / max(now - self._logged_at, 1e-9)
+        scalars["replay/online_size"] = float(min(self.environment_steps, self.state.online.capacity))
+        scalars |= {name: float(np.mean(values)) for name, values in self._recent.items()}
+        scalars |= {f"intake/{name}": float(value) for name, value in self.intake.statistics().items()}
+        self._logged, self._logged_at = self.updates, now
+        self.on_record(self.updates, self.environment_steps, self.recorder.write(self.updates, scalars, self.environment_steps))
+
+    @property
+    def save_due(self) -> bool:
+        """Whether the interval between two checkpoints has passed."""
+        return bool(self.config.checkpoint_every) and self.updates - self._saved >= self.config.checkpoint_every
+
+    def save(self, extra: Mapping[str, Any] | None = None) -> Path:
+        """Writes a checkpoint; what it holds of every stream is durable afterwards, and the actors may forget it."""
+        streams = self.intake.state()
+        meta = self.description | {"warm_updates": self.warm_updates, "streams": streams} | dict(extra or {})
+        path = checkpoint.save(self.directory, self.state, self.parts.agent, meta, self.config.keep_checkpoints)
+        self.intake.mark_durable(streams)
+        self._saved = self.updates
+        return path
+
+    def _take(self) -> bool:
+        chunks = self.intake.take(TAKE_ROWS)
+        for chunk in chunks:
+            self.state = self.state.replace(online=self.ingest.insert(self.state.online, chunk.stream, chunk.rows))
+        for report in self.intake.reports():
+            self._note(dict(report.scalars))
+        return bool(chunks)
+
+    def _pace(self) -> None:
+        """Simulators wait while the learner is behind `min_utd`."""
+        if self.config.min_utd:
+            due = max(0, self.environment_steps - self.config.frozen_steps) * self.config.min_utd
+            self.intake.hold(self.updates - self.warm_updates < due - self.config.publish_every)
+
+    def _note(self, scalars: dict[str, float]) -> None:
+        """Evaluations are recorded as they come; training episodes enter the running means."""
+        if any(name.startswith("evaluation/") for name in scalars):
+            self.on_record(self.updates, self.environment_steps, self.recorder.write(self.updates, scalars, self.environment_steps))
+            return
+        for name, value in scalars.items():
+            self._recent.setdefault(name, deque(maxlen=RECENT_EPISODES)).append(value)
