@@ -153,7 +153,7 @@ class Environment:
         for name, array in arrays.items():
             if array.dtype != np.uint8 and not np.isfinite(array).all():
                 raise self._not_finite(f'observation "{name}"' if name else "observation")
-        return arrays if "" not in arrays else arrays[""]
+        return arrays.get("", arrays)
 
     def _finite(self, reward: Any) -> float:
         reward = float(np.asarray(reward).item())
@@ -169,9 +169,9 @@ class Environment:
 
     def _no_signal(self, info: Mapping[str, Any]) -> WarmloopError:
         return WarmloopError(
-            f'Environment "{self.config.id}" gave no success signal by the rule "{self.config.success}" and the reward needs one. Its info has '
-            f"{', '.join(map(str, info)) or 'no keys'}: set --config.environment.success to info:KEY, terminated, reward>=X or return>=X, or set "
-            "--config.reward.signal=environment --config.reward.terminate_on_success=False."
+            f'Environment "{self.config.id}" gave no success signal by the rule "{self.config.success}" and the reward needs one. '
+            f"Its info has {', '.join(map(str, info)) or 'no keys'}: set --config.environment.success to info:KEY, terminated, "
+            "reward>=X or return>=X, or set --config.reward.signal=environment --config.reward.terminate_on_success=False."
         )
 
 

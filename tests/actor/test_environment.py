@@ -1,13 +1,14 @@
 """The environment side: one seed decides one episode, and every mistake is a sentence."""
 
 import sys
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from warmloop.actor.environment import Environment, EnvironmentConfig, make_environment
 from warmloop.actor.seeds import COLLECTION_STREAM, EVALUATION_STREAM, VIDEO_STREAM, episode_seed
 from warmloop.actor.success import success_rule
@@ -15,10 +16,9 @@ from warmloop.data.errors import WarmloopError
 from warmloop.data.reward import RewardConfig
 
 
-class Probe(gym.Env):
+class Playback(gym.Env):
     """Plays back a script: `steps` are (reward, terminated, info); observations are whatever `observation` says."""
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
     observation_space = gym.spaces.Dict(
         {
             "state": gym.spaces.Box(-1, 1, (2,), np.float64),
@@ -42,15 +42,19 @@ class Probe(gym.Env):
         return {"state": self.state, "pixels": {"wrist": np.zeros((4, 4, 3), np.uint8)}}, reward, terminated, False, info
 
 
-class Single(Probe):
+class WrongShape(gym.Env):
+    """Declares two numbers and gives three."""
+
     observation_space = gym.spaces.Box(-1, 1, (2,), np.float64)
+    action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
 
     def reset(self, *, seed=None, options=None):
         return np.zeros(3), {}
 
 
-for name, probe, limit in (("Probe-v0", Probe, 3), ("Endless-v0", Probe, None), ("WrongShape-v0", Single, 3)):
-    gym.register(f"WarmloopTest/{name}", probe, max_episode_steps=limit)
+gym.register("WarmloopTest/Probe-v0", Playback, max_episode_steps=3)
+gym.register("WarmloopTest/Endless-v0", Playback)
+gym.register("WarmloopTest/WrongShape-v0", WrongShape, max_episode_steps=3)
 
 RAW = RewardConfig(signal="environment", terminate_on_success=False)
 
@@ -206,7 +210,9 @@ def test_values_that_are_not_finite_are_refused(kwargs: dict, message: str):
         run_to_the_end(probe(**kwargs))
 
 
-@pytest.mark.parametrize(("action", "message"), [(np.array([0.0, np.nan]), "step 0 is not finite"), (np.zeros(3), r"shape \(2,\), and got \(3,\)")])
+@pytest.mark.parametrize(
+    ("action", "message"), [(np.array([0.0, np.nan]), "step 0 is not finite"), (np.zeros(3), r"shape \(2,\), and got \(3,\)")]
+)
 def test_a_wrong_action_is_refused(action: np.ndarray, message: str):
     environment = probe()
     environment.reset(0)

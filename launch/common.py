@@ -1,0 +1,153 @@
+"""What every command shares: flags and their errors, `--help`, exit codes, quiet logs and progress.
+
+Nothing heavy is imported here, so that `--help` and a mistyped flag are answered at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from absl import app, flags
+from absl import logging as absl_logging
+
+from ..data.errors import WarmloopError
+
+USAGE_ERROR, INTERRUPTED = 2, 130
+LINE_EVERY_SECONDS = 10.0
+log = logging.getLogger("warmloop")
+
+
+def run(main: Callable[[], int | None], argv: Sequence[str] | None = None) -> NoReturn:
+    """Parses the flags, runs `main()` and ends the process.
+
+    A WarmloopError and a mistake in the flags become one sentence on stderr and exit code 2, Ctrl-C exit code 130. `--help` shows
+    the docstring of main's module and the flags defined there (or declared as key flags).
+    """
+    _quieten()
+    try:
+        app.run(lambda argv: _guarded(main, argv), argv=list(argv or sys.argv), flags_parser=lambda argv: _parse(main, argv))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    sys.exit(0)
+
+
+def fail(message: str) -> NoReturn:
+    """Ends the process with one sentence on stderr and exit code 2."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(USAGE_ERROR)
+
+
+def output_path(out: str | None, overwrite: bool) -> Path:
+    """The file or folder that --out names, found writable before any time is spent on what goes into it.
+
+    Raises:
+        WarmloopError: none is named, it exists and must not be overwritten, or it cannot be written.
+    """
+    if not out:
+        raise WarmloopError("Say where to write, as in --out=demos.npz.")
+    path = Path(out).expanduser()
+    if path.exists() and not overwrite:
+        raise WarmloopError(f"{path} exists; choose another --out, or replace it with --overwrite.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise WarmloopError(f"{path} cannot be written: {error.strerror}.") from error
+    return path
+
+
+@contextlib.contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[..., None]]:
+    """Shows how far a long job is: a bar on a terminal, elsewhere a line every ten seconds, on stderr in both cases.
+
+    Gives `advance(count=1, note="")`, which adds to what is done and says something about it.
+    """
+    advance = _bar(label, total) if sys.stderr.isatty() else _lines(label, total)
+    with advance as call:
+        yield call
+
+
+@contextlib.contextmanager
+def _bar(label: str, total: int) -> Iterator[Callable[..., None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=total, note="")
+        yield lambda count=1, note="": bar.update(task, advance=count, note=note)
+
+
+@contextlib.contextmanager
+def _lines(label: str, total: int) -> Iterator[Callable[..., None]]:
+    done, last_line, last_note = 0, time.monotonic(), ""
+
+    def advance(count: int = 1, note: str = "") -> None:
+        nonlocal done, last_line, last_note
+        done, last_note = done + count, note
+        if time.monotonic() - last_line >= LINE_EVERY_SECONDS:
+            last_line = time.monotonic()
+            write()
+
+    def write() -> None:
+        print(f"{label}: {done} of {total}{', ' if last_note else ''}{last_note}", file=sys.stderr, flush=True)
+
+    yield advance
+    write()
+
+
+def _guarded(main: Callable[[], int | None], argv: Sequence[str]) -> int:
+    if len(argv) > 1:
+        fail(f'"{argv[1]}" is not a flag; flags are written --name=value.')
+    try:
+        return main() or 0
+    except WarmloopError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parse(main: Callable[[], Any], argv: list[str]) -> list[str]:
+    if {"--help", "-help", "-h", "--helpshort"} & set(argv[1:]):
+        print(_help(main))
+        sys.exit(0)
+    try:
+        return flags.FLAGS(argv)
+    except (flags.Error, WarmloopError) as error:
+        fail(f"{str(error).strip()} (--help lists the flags)")
+
+
+def _help(main: Callable[[], Any]) -> str:
+    """The module's docstring, then its flags with their defaults."""
+    module = sys.modules[main.__module__]
+    parts = [(module.__doc__ or "").strip(), "", "Flags:"]
+    for flag in sorted(flags.FLAGS.get_key_flags_for_module(module), key=lambda flag: flag.name):
+        shown = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
+        default = "" if flag.default in (None, "", []) else f" (default: {str(flag.default_as_str).strip(chr(39))})"
+        parts.append(f"  {shown}")
+        parts.append(textwrap.indent(textwrap.fill(f"{flag.help}{default}", 100), "      "))
+    return "\n".join([*parts, "", "--helpfull also lists the flags of the libraries."])
+
+
+def _quieten() -> None:
+    """Leaves the warnings that matter, in a plain format, and warmloop's own messages."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.INFO)
+    logging.getLogger("jax").setLevel(logging.ERROR)
+    flags.FLAGS.set_default("verbosity", absl_logging.WARNING)
+    absl_logging.get_absl_handler().setFormatter(logging.Formatter("%(levelname)s %(message)s"))
