@@ -17,6 +17,9 @@ from . import sum_tree
 from .errors import WarmloopError
 from .transition import Spec, Transition, example
 
+# A slot past the end of every array, so that a scatter drops the write. (The capacity itself is not: the tree is padded.)
+NOWHERE = 1 << 30
+
 
 @dataclasses.dataclass(frozen=True)
 class ReplayConfig:
@@ -94,7 +97,7 @@ def insert(state: ReplayState, rows: Transition, count: jax.Array, config: Repla
     """Appends the first `count` of `rows` `[n]`, overwriting the oldest; n ≤ capacity, count may vary without recompiling."""
     n = rows.reward.shape[0]
     order = jnp.arange(n)
-    slot = jnp.where(order < count, (state.inserted + order) % state.capacity, state.capacity)  # past the end: dropped
+    slot = jnp.where(order < count, (state.inserted + order) % state.capacity, NOWHERE)
     stored = jax.tree.map(lambda ring, new: ring.at[slot].set(new.astype(ring.dtype), mode="drop"), state.rows, rows)
     sampling_quality = _sampling_quality(rows.quality, config)
     inserted = state.inserted + count
@@ -147,7 +150,7 @@ def update_priorities(
     alive = (serials >= state.inserted - state.capacity) & (serials >= 0) & (serials < state.inserted)
     if used is not None:
         alive &= used
-    slot = jnp.where(alive, serials % state.capacity, state.capacity)
+    slot = jnp.where(alive, serials % state.capacity, NOWHERE)
     urgency = jnp.power(jnp.abs(td_error) + config.epsilon, config.alpha)
     quality = _sampling_quality(state.rows.quality.at[slot].get(mode="clip"), config)
     return state.replace(
@@ -161,7 +164,7 @@ def update_priorities(
 def set_returns(state: ReplayState, serials: jax.Array, mc_return: jax.Array) -> ReplayState:
     """Writes the Monte-Carlo returns `[n]` of rows `serials` `[n]`, known once their episode ended; serial -1 is skipped."""
     alive = (serials >= state.inserted - state.capacity) & (serials >= 0)
-    slot = jnp.where(alive, serials % state.capacity, state.capacity)
+    slot = jnp.where(alive, serials % state.capacity, NOWHERE)
     return state.replace(rows=state.rows.replace(mc_return=state.rows.mc_return.at[slot].set(mc_return, mode="drop")))
 
 

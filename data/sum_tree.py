@@ -14,6 +14,7 @@ from flax import struct
 FANOUT = 16
 # Levels up to this many nodes are rebuilt by a reduction; larger ones are updated at the touched nodes only.
 REBUILD_BELOW = 1 << 14
+SLOTS = np.arange(FANOUT, dtype=np.int32)[None]
 # Inclusive prefix sums of a node's children, as one small product: [children] @ [16, 16].
 PREFIX = np.triu(np.ones((FANOUT, FANOUT), np.float32))
 
@@ -71,10 +72,11 @@ def find(tree: SumTree, mass: jax.Array) -> jax.Array:
     for level in reversed(tree.levels):
         children = level.reshape(-1, FANOUT).at[node].get(mode="promise_in_bounds")  # [n, 16]
         running = jnp.dot(children, PREFIX, precision="highest")  # [n, 16]
-        beyond = (running <= mass[:, None]).sum(axis=1)
-        last = (running < running[:, -1:]).sum(axis=1)
-        child = jnp.minimum(beyond, last)
-        before = jnp.where(jnp.arange(FANOUT) < child[:, None], children, 0.0).sum(axis=1)
+        # Rounding may lift a running sum across a child of zero, so a child is chosen among the positive ones only.
+        positive = children > 0
+        first = jnp.where(positive & (running > mass[:, None]), SLOTS, FANOUT).min(axis=1)
+        child = jnp.minimum(first, jnp.where(positive, SLOTS, 0).max(axis=1))
+        before = jnp.where(SLOTS < child[:, None], children, 0.0).sum(axis=1)
         mass = mass - before
         node = node * FANOUT + child
     return node

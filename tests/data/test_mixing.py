@@ -1,0 +1,104 @@
+"""Mixed batches: the share in every minibatch, its schedule, and priorities going home."""
+
+import jax
+import numpy as np
+import pytest
+from warmloop.data import replay
+from warmloop.data.errors import WarmloopError
+from warmloop.data.mixing import MixingConfig, draw_mixed, offline_rows, write_priorities
+from warmloop.data.replay import ReplayConfig
+from warmloop.data.transition import Leaf, Source, Spec, example
+
+SPEC = Spec((Leaf("", (2,), "float32"),), 1)
+CONFIG = ReplayConfig(capacity=200)
+K, B = 5, 16
+mixed = jax.jit(lambda off, on, key, ratio: draw_mixed(off, on, key, (K, B), ratio, 0.5, CONFIG))
+
+
+def pool(count, source, quality=1.0):
+    state = replay.create(SPEC, CONFIG)
+    rows = example(SPEC, 200).replace(
+        source=np.full(200, source, np.int32), step=np.arange(200, dtype=np.int32), quality=np.full(200, quality, np.float32)
+    )
+    return replay.insert(state, rows, count, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def pools():
+    return pool(150, Source.DEMOS), pool(120, Source.ONLINE)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.1, 0.5, 0.7, 1.0])
+def test_every_minibatch_holds_the_same_offline_share(pools, ratio):
+    batch, drawn = mixed(*pools, jax.random.key(0), ratio)
+    from_offline = np.asarray(batch.source) == Source.DEMOS
+    np.testing.assert_array_equal(from_offline.sum(axis=1), round(ratio * B))
+    np.testing.assert_array_equal(from_offline, np.asarray(batch.offline))
+    np.testing.assert_array_equal(np.asarray(drawn.offline), np.arange(B) < round(ratio * B))
+
+
+def test_one_program_serves_every_ratio(pools):
+    mixed(*pools, jax.random.key(0), 0.3)
+    before = mixed._cache_size()
+    mixed(*pools, jax.random.key(0), 0.8)
+    assert mixed._cache_size() == before
+
+
+def test_an_empty_online_pool_gives_offline_batches_and_an_empty_offline_pool_online_ones(pools):
+    offline, online = pools
+    batch, _ = mixed(offline, pool(0, Source.ONLINE), jax.random.key(0), 0.5)
+    assert np.all(np.asarray(batch.source) == Source.DEMOS) and np.all(batch.offline)
+    batch, _ = mixed(pool(0, Source.DEMOS), online, jax.random.key(0), 0.5)
+    assert np.all(np.asarray(batch.source) == Source.ONLINE) and not np.any(batch.offline)
+    assert int(offline_rows(np.float32(0.5), 256, np.int32(1), np.int32(0))) == 256
+
+
+def test_a_block_covers_its_share_of_each_pool_evenly(pools):
+    counts = np.zeros(150)
+    for seed in range(60):
+        batch, _ = mixed(*pools, jax.random.key(seed), 0.5)
+        counts += np.bincount(np.asarray(batch.step)[np.asarray(batch.offline)], minlength=150)
+    assert counts.sum() == 60 * K * B // 2
+    assert counts.min() > 0 and counts.max() < 3 * counts.mean()
+
+
+def test_weights_are_normalised_within_pool_and_minibatch(pools):
+    offline, online = pools
+    offline = jax.jit(replay.update_priorities, static_argnums=3)(offline, np.arange(150), np.linspace(0.1, 5, 150, dtype=np.float32), CONFIG)
+    batch, _ = mixed(offline, online, jax.random.key(0), 0.5)
+    weight = np.asarray(batch.weight)
+    np.testing.assert_allclose(weight[:, : B // 2].max(1), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(weight[:, B // 2 :], 1.0, rtol=1e-6)
+    assert weight[:, : B // 2].min() < 0.9
+
+
+def test_priorities_reach_the_rows_they_were_drawn_from(pools):
+    offline, online = pools
+    batch, drawn = mixed(offline, online, jax.random.key(3), 0.5)
+    error = np.asarray(batch.step, np.float32) + 1.0
+    new_offline, new_online = write_priorities(offline, online, drawn, error, CONFIG)
+    for state, old, chosen in ((new_offline, offline, batch.offline), (new_online, online, ~batch.offline)):
+        touched = np.unique(np.asarray(batch.step)[np.asarray(chosen)])
+        expected = np.asarray(old.urgency).copy()
+        expected[touched] = (touched + 1.0 + CONFIG.epsilon) ** CONFIG.alpha
+        np.testing.assert_allclose(state.urgency, expected, rtol=1e-5)
+
+
+def test_quality_in_the_loss_weighs_critic_and_actor_around_one():
+    config = ReplayConfig(capacity=200, quality_in="loss")
+    offline = pool(100, Source.DEMOS, quality=3.0)
+    batch, _ = draw_mixed(offline, pool(100, Source.ONLINE), jax.random.key(0), (K, B), 0.5, 0.5, config)
+    np.testing.assert_allclose(batch.actor_weight[:, : B // 2], 1.5)
+    np.testing.assert_allclose(batch.actor_weight[:, B // 2 :], 0.5)
+    np.testing.assert_allclose(batch.weight, batch.actor_weight)
+
+
+def test_the_ratio_decays_from_its_start_to_its_floor():
+    config = MixingConfig(initial_ratio=1.0, decay=0.999, min_ratio=0.5)
+    for t in (0, 1, 100, 693, 10_000):
+        assert float(config.ratio(t)) == pytest.approx(max(0.5, 0.999**t), rel=1e-4)
+
+
+def test_a_ratio_out_of_range_is_refused_by_name():
+    with pytest.raises(WarmloopError, match="min_ratio"):
+        MixingConfig(min_ratio=1.5)
