@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import imageio.v2 as imageio
 import numpy as np
@@ -32,12 +33,13 @@ def record_video(config: EnvironmentConfig, policy: Policy, seed: int, path: str
         if over or step % every == 0:
             film.append_data(_frame(environment))
 
+    open_film: Any = imageio.get_writer  # its types know of no films
     try:
         environment.reset(episode_seed(seed, VIDEO_STREAM, 0))
         _frame(environment)  # fails before a file is begun
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         rate = environment.frames_per_second / every
-        with warnings.catch_warnings(), imageio.get_writer(str(path), format="FFMPEG", fps=rate, macro_block_size=2) as film:  # type: ignore[arg-type]
+        with warnings.catch_warnings(), open_film(str(path), format="FFMPEG", fps=rate, macro_block_size=2) as film:
             warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)  # ffmpeg is exec'ed at once
             for number in range(episodes):
                 chosen = episode_seed(seed, VIDEO_STREAM, number)

@@ -21,22 +21,20 @@ from absl import logging as absl_logging
 
 from ..data.errors import WarmloopError
 
-USAGE_ERROR, INTERRUPTED = 2, 130
-LINE_EVERY_SECONDS = 10.0
+USAGE_ERROR, INTERRUPTED, LINE_EVERY_SECONDS = 2, 130, 10.0
 log = logging.getLogger("warmloop")
 
 
-def run(main: Callable[[], int | None], argv: Sequence[str] | None = None) -> NoReturn:
-    """Parses the flags, runs `main()` and ends the process.
+def run(
+    main: Callable[[], int | None], argv: Sequence[str] | None = None, prepare: Callable[[list[str]], list[str]] = lambda argv: argv
+) -> NoReturn:
+    """Parses the flags, runs `main()` and ends the process. `prepare` may rewrite the arguments first.
 
     A WarmloopError and a mistake in the flags become one sentence on stderr and exit code 2, Ctrl-C exit code 130. `--help` shows
     the docstring of main's module and the flags defined there (or declared as key flags).
     """
     _quieten()
-    try:
-        app.run(lambda argv: _guarded(main, argv), argv=list(argv or sys.argv), flags_parser=lambda argv: _parse(main, argv))
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    app.run(lambda argv: _guarded(main, argv), argv=list(argv or sys.argv), flags_parser=lambda argv: _parse(main, argv, prepare))
     sys.exit(0)
 
 
@@ -90,18 +88,19 @@ def _bar(label: str, total: int) -> Iterator[Callable[..., None]]:
 
 @contextlib.contextmanager
 def _lines(label: str, total: int) -> Iterator[Callable[..., None]]:
-    done, last_line, last_note = 0, time.monotonic(), ""
+    done, last_line, end = 0, time.monotonic(), ""
 
     def advance(count: int = 1, note: str = "") -> None:
-        nonlocal done, last_line, last_note
-        done, last_note = done + count, note
+        nonlocal done, last_line, end
+        done, end = done + count, f", {note}" if note else ""
         if time.monotonic() - last_line >= LINE_EVERY_SECONDS:
             last_line = time.monotonic()
             write()
 
     def write() -> None:
-        print(f"{label}: {done} of {total}{', ' if last_note else ''}{last_note}", file=sys.stderr, flush=True)
+        print(f"{label}: {done} of {total}{end}", file=sys.stderr, flush=True)
 
+    write()
     yield advance
     write()
 
@@ -118,14 +117,17 @@ def _guarded(main: Callable[[], int | None], argv: Sequence[str]) -> int:
         return INTERRUPTED
 
 
-def _parse(main: Callable[[], Any], argv: list[str]) -> list[str]:
+def _parse(main: Callable[[], Any], argv: list[str], prepare: Callable[[list[str]], list[str]]) -> list[str]:
     if {"--help", "-help", "-h", "--helpshort"} & set(argv[1:]):
         print(_help(main))
         sys.exit(0)
     try:
-        return flags.FLAGS(argv)
+        rest = flags.FLAGS(argv)
     except (flags.Error, WarmloopError) as error:
         fail(f"{str(error).strip()} (--help lists the flags)")
+    if flags.FLAGS["verbosity"].using_default_value:
+        flags.FLAGS.verbosity = absl_logging.WARNING  # which absl would otherwise set to INFO
+    return rest
 
 
 def _help(main: Callable[[], Any]) -> str:
@@ -133,9 +135,8 @@ def _help(main: Callable[[], Any]) -> str:
     module = sys.modules[main.__module__]
     parts = [(module.__doc__ or "").strip(), "", "Flags:"]
     for flag in sorted(flags.FLAGS.get_key_flags_for_module(module), key=lambda flag: flag.name):
-        shown = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
         default = "" if flag.default in (None, "", []) else f" (default: {str(flag.default_as_str).strip(chr(39))})"
-        parts.append(f"  {shown}")
+        parts.append(f"  --{'[no]' if flag.boolean else ''}{flag.name}")
         parts.append(textwrap.indent(textwrap.fill(f"{flag.help}{default}", 100), "      "))
     return "\n".join([*parts, "", "--helpfull also lists the flags of the libraries."])
 
@@ -149,5 +150,4 @@ def _quieten() -> None:
     log.handlers, log.propagate = [handler], False
     log.setLevel(logging.INFO)
     logging.getLogger("jax").setLevel(logging.ERROR)
-    flags.FLAGS.set_default("verbosity", absl_logging.WARNING)
     absl_logging.get_absl_handler().setFormatter(logging.Formatter("%(levelname)s %(message)s"))

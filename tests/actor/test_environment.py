@@ -52,9 +52,9 @@ class WrongShape(gym.Env):
         return np.zeros(3), {}
 
 
-gym.register("WarmloopTest/Probe-v0", Playback, max_episode_steps=3)
-gym.register("WarmloopTest/Endless-v0", Playback)
-gym.register("WarmloopTest/WrongShape-v0", WrongShape, max_episode_steps=3)
+gym.register("WarmloopTest/Probe-v0", lambda **kwargs: Playback(**kwargs), max_episode_steps=3)
+gym.register("WarmloopTest/Endless-v0", lambda **kwargs: Playback(**kwargs))
+gym.register("WarmloopTest/WrongShape-v0", lambda **kwargs: WrongShape(**kwargs), max_episode_steps=3)
 
 RAW = RewardConfig(signal="environment", terminate_on_success=False)
 

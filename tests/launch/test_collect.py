@@ -1,0 +1,100 @@
+"""The collect command, run as a user runs it."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from warmloop.actor.environment import EnvironmentConfig, make_environment
+from warmloop.actor.experts import scripted_policy
+from warmloop.actor.policy import NoisyPolicy
+from warmloop.actor.rollout import run_episode
+from warmloop.actor.seeds import COLLECTION_STREAM, episode_seed
+from warmloop.data.formats import load_episodes
+
+COMMAND = [sys.executable, "-m", "warmloop.launch.collect"]
+
+
+def collect(*flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *flags], capture_output=True, text=True, timeout=120)
+
+
+def test_a_noisy_expert_is_recorded_as_it_acts(tmp_path: Path):
+    out = tmp_path / "new" / "demos.npz"
+    done = collect("--env=Meta-World/reach-v3", "--episodes=2", "--noise=0.3", "--horizon=90", "--seed=5", f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    assert "success      2 of 2 attempted (100%)" in done.stdout and f"written      {out}" in done.stdout
+    environment = make_environment(EnvironmentConfig("Meta-World/reach-v3", horizon=90))
+    policy = NoisyPolicy(scripted_policy(environment), 0.3)
+    episodes = load_episodes(out)
+    assert len(episodes) == 2
+    for number, episode in enumerate(episodes):
+        expected = run_episode(environment, policy, episode_seed(5, COLLECTION_STREAM, number), stop_at_success=True)
+        for name in ("observation", "action", "reward", "next_observation", "mask", "truncated"):
+            np.testing.assert_array_equal(getattr(episode.steps, name), getattr(expected.steps, name), err_msg=name)
+        np.testing.assert_array_equal(episode.success, expected.success)
+
+
+def test_a_configuration_names_the_environment(tmp_path: Path):
+    out = tmp_path / "random.npz"
+    done = collect("--config=configs/metaworld.py:reach", "--policy=random", "--episodes=1", "--horizon=7", f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    assert [len(episode) for episode in load_episodes(out)] == [7]
+
+
+def test_too_few_successes_are_an_error_that_counts_them(tmp_path: Path):
+    out = tmp_path / "none.npz"
+    done = collect(
+        "--env=Meta-World/peg-insert-side-v3", "--policy=random", "--success_only", "--episodes=1", "--horizon=5", f"--out={out}"
+    )
+    assert done.returncode == 2 and not out.exists()
+    assert "error: Only 0 of 10 episodes succeeded" in done.stderr and "nothing is written" in done.stderr
+
+
+def test_an_interrupt_keeps_the_episodes_recorded_so_far(tmp_path: Path):
+    out = tmp_path / "some.npz"
+    flags = ("--env=Pendulum-v1", "--policy=random", "--episodes=1000000", "--horizon=10", f"--out={out}")
+    with subprocess.Popen([*COMMAND, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "collecting: 0 of 1000000\n"
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error
+    assert len(load_episodes(out)) >= 1
+
+
+def test_help_is_quick_and_shows_an_example_and_the_flags():
+    start = time.monotonic()
+    done = collect("--help")
+    assert done.returncode == 0 and time.monotonic() - start < 5
+    assert "--policy=scripted --episodes=50" in done.stdout
+    assert "--random_share\n" in done.stdout and "--[no]success_only\n" in done.stdout
+    assert "verbosity" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--episods=3",), "Unknown command line flag 'episods'. Did you mean: episodes"),
+        (("--episodes=0", "--out=x.npz"), "flag --episodes=0"),
+        (("demos.npz",), '"demos.npz" is not a flag; flags are written --name=value.'),
+        (("--env=Pendulum-v1",), "Say where to write, as in --out=demos.npz."),
+        (("--out={tmp}/x.npz",), "by either --config or --env"),
+        (("--out={tmp}/taken.npz", "--env=Pendulum-v1"), "taken.npz exists; choose another --out, or replace it with --overwrite."),
+        (("--out={tmp}/taken.npz/x.npz", "--env=Pendulum-v1"), "cannot be written"),
+        (("--out={tmp}/x.npz", "--env=Pendulum-v7"), "did you mean Pendulum-v1"),
+        (("--out={tmp}/x.npz", "--env=Pendulum-v1"), 'no scripted expert for "Pendulum-v1"'),
+        (("--out={tmp}/x.npz", "--env=Pendulum-v1", "--policy=expert"), "must be random, scripted or checkpoint:DIR"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path: Path, flags: tuple[str, ...], message: str):
+    (tmp_path / "taken.npz").write_text("")
+    done = collect(*(flag.format(tmp=tmp_path) for flag in flags))
+    assert done.returncode == 2
+    assert message in done.stderr and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert not (tmp_path / "x.npz").exists()
