@@ -1,0 +1,51 @@
+"""How far a long job is, on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+LINE_EVERY_SECONDS = 10.0
+
+
+@contextlib.contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[..., None]]:
+    """Shows how far a long job is: a bar on a terminal, elsewhere a line every ten seconds, on stderr in both cases.
+
+    Gives `advance(count=1, note="")`, which adds to what is done and says something about it.
+    """
+    advance = _bar(label, total) if sys.stderr.isatty() else _lines(label, total)
+    with advance as call:
+        yield call
+
+
+@contextlib.contextmanager
+def _bar(label: str, total: int) -> Iterator[Callable[..., None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=total, note="")
+        yield lambda count=1, note="": bar.update(task, advance=count, note=note)
+
+
+@contextlib.contextmanager
+def _lines(label: str, total: int) -> Iterator[Callable[..., None]]:
+    done, last_line, end = 0, time.monotonic(), ""
+
+    def advance(count: int = 1, note: str = "") -> None:
+        nonlocal done, last_line, end
+        done, end = done + count, f", {note}" if note else ""
+        if time.monotonic() - last_line >= LINE_EVERY_SECONDS:
+            last_line = time.monotonic()
+            write()
+
+    def write() -> None:
+        print(f"{label}: {done} of {total}{end}", file=sys.stderr, flush=True)
+
+    write()
+    yield advance
+    write()
