@@ -80,7 +80,7 @@ setup(
     python_requires=">=3.11",
     package_dir={"warmloop": "."},
     packages=["warmloop", *sub_packages()],
-    package_data={"warmloop.data.wire": ["*.proto"]},
+    package_data={"warmloop.data.wire": ["*.proto", "*.pyi"]},
     install_requires=REQUIRED,
     extras_require=EXTRAS,
     entry_points={"console_scripts": [f"{command} = warmloop.launch.{module}:cli" for command, module in COMMANDS.items()]},
