@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class ActorLoop:
 
     Args:
         seed, stream: together with an episode's number they decide that episode.
-        first_episode, steps_taken: where an earlier run of this stream stopped, when it goes on.
+        progress: what `progress` gave when an earlier run of this stream stopped.
 
     Attributes:
         episode: number of the episode that runs or comes next.
@@ -38,16 +38,20 @@ class ActorLoop:
         config: ActorConfig,
         seed: int,
         stream: int,
-        first_episode: int = 0,
-        steps_taken: int = 0,
+        progress: Mapping[str, int] | None = None,
     ):
         self.environment, self.client, self.config, self.seed, self.stream = environment, client, config, seed, stream
-        self.episode, self.steps_taken, self.at_boundary = first_episode, steps_taken, True
+        progress = progress or {}
+        self.episode, self.steps_taken, self.at_boundary = progress.get("episode", 0), progress.get("steps_taken", 0), True
+        self._evaluate_at = progress.get("evaluate_at", 0)
         version, params = client.wait_for_weights(config.patience)
         self.policy = AgentPolicy(agent, params, version=version)
         self.judge = AgentPolicy(agent, params, deterministic=True, version=version)
-        every = config.evaluate_every
-        self._evaluate_at = -(-steps_taken // every) * every if every else None
+
+    @property
+    def progress(self) -> dict[str, int]:
+        """Where this stream stands, for a run that goes on from here; true at a boundary."""
+        return {"episode": self.episode, "steps_taken": self.steps_taken, "evaluate_at": self._evaluate_at}
 
     def run(self) -> None:
         """Acts until the learner says stop."""
@@ -58,7 +62,7 @@ class ActorLoop:
         """Yields after every environment step, so that a lock-step run can interleave the learner."""
         while not self.client.stopped:
             self._swap()
-            if self._evaluate_at is not None and self.steps_taken >= self._evaluate_at:
+            if self.config.evaluate_every and self.steps_taken >= self._evaluate_at:
                 self._evaluate_at += self.config.evaluate_every
                 self._evaluate()
             while self.client.paused and not self.client.stopped:

@@ -68,7 +68,7 @@ def save(directory: str | Path, state: LearnerState, agent: Agent, extra: dict[s
         checkpointer.save(partial / "agent", _without_keys(state.agent))
         checkpointer.wait_until_finished()
         checkpointer.save(partial / "learner", _without_keys(state.replace(agent=())))
-    meta = {"updates": updates, "offline_rows": state.offline.capacity, "agent": describe_agent(agent), **extra}
+    meta = {"updates": updates, "offline_rows": state.offline.capacity, "online_rows": state.online.capacity, "agent": describe_agent(agent), **extra}
     _write_durably(partial / "meta.json", json.dumps(meta, indent=1))
     files = sorted(path for path in partial.rglob("*") if path.is_file())
     _write_durably(partial / MANIFEST, json.dumps({path.relative_to(partial).as_posix(): _sha256(path) for path in files}, indent=1))
@@ -103,6 +103,16 @@ def newest(directory: str | Path) -> Saved:
     raise WarmloopError(f"Every checkpoint in {directory} is damaged; train again, or restore the directory from a copy.")
 
 
+def numbered(directory: str | Path, updates: int) -> Saved:
+    """The checkpoint of one number of updates. Raises WarmloopError where it is absent or damaged."""
+    found = {int(path.name): path for path in steps(directory)}
+    if updates not in found:
+        raise WarmloopError(f"There is no checkpoint of {updates} updates in {directory}; there are {', '.join(map(str, found)) or 'none'}.")
+    if damage := verify(found[updates]):
+        raise WarmloopError(f"{found[updates]} is damaged: {damage}.")
+    return Saved(found[updates], updates, json.loads((found[updates] / "meta.json").read_text()))
+
+
 def verify(path: Path) -> str | None:
     """What is wrong with a checkpoint's files, or None."""
     try:
@@ -131,9 +141,9 @@ def restore_learner(saved: Saved, template: LearnerState) -> LearnerState:
     return _restore(saved.path / "learner", template.replace(agent=())).replace(agent=agent)
 
 
-def load_policy(directory: str | Path) -> tuple[Agent, PyTree, dict[str, Any]]:
-    """The agent, its actor parameters and the checkpoint's description, from the newest intact checkpoint."""
-    saved = newest(directory)
+def load_policy(directory: str | Path, updates: int | None = None) -> tuple[Agent, PyTree, dict[str, Any]]:
+    """The agent, its actor parameters and the checkpoint's description: of the newest intact checkpoint, or that of `updates`."""
+    saved = newest(directory) if updates is None else numbered(directory, updates)
     agent, state = restore_agent(saved)
     return agent, agent.actor_params(state), saved.meta
 

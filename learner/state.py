@@ -12,7 +12,7 @@ from ..agents.base import Agent
 from ..data import replay
 from ..data.mixing import MixingConfig
 from ..data.replay import ReplayConfig, ReplayState
-from ..data.transition import PyTree, Transition, length
+from ..data.transition import PyTree, Transition, example, length
 
 
 class LearnerState(struct.PyTreeNode):
@@ -22,7 +22,7 @@ class LearnerState(struct.PyTreeNode):
         agent: the agent's state.
         offline, online: the two pools.
         key: for drawing batches.
-        updates: `[]` int32, updates (UTD blocks) since the warm-up began: drives the offline share.
+        updates: `[]` int32, updates (UTD blocks) since the warm-up began: drives the offline share and β.
     """
 
     agent: PyTree
@@ -41,16 +41,16 @@ class LearnerParts:
     mixing: MixingConfig
 
 
-def create(parts: LearnerParts, seed: int, offline_rows: Transition | None, agent_state: PyTree = None) -> LearnerState:
-    """A fresh learner over offline rows `[N]` (None for none), with the agent's given state or a new one."""
+def create(
+    parts: LearnerParts, seed: int, offline_rows: Transition | None, offline_capacity: int | None = None, online_capacity: int | None = None
+) -> LearnerState:
+    """A fresh learner over offline rows `[N]` (None for none); the pools are N rows and the config's capacity, unless given."""
     spec = parts.agent.spec
     agent_key, key = jax.random.split(jax.random.key(seed))
     count = 0 if offline_rows is None else length(offline_rows)
-    offline = replay.create(spec, parts.replay, capacity=max(count, 1))
-    if offline_rows is not None and count:
+    offline = replay.create(spec, parts.replay, capacity=offline_capacity or max(count, 1))
+    if offline_rows is not None:
         offline = replay.insert(offline, offline_rows, count, parts.replay)
-    if agent_state is None:
-        example = replay.example(spec) if offline_rows is None or not count else offline_rows
-        agent_state = parts.agent.init(agent_key, example)
-    zero = jnp.zeros((), jnp.int32)
-    return LearnerState(agent_state, offline, replay.create(spec, parts.replay), key, zero)
+    agent = parts.agent.init(agent_key, example(spec) if offline_rows is None else offline_rows)
+    online = replay.create(spec, parts.replay, capacity=online_capacity)
+    return LearnerState(agent, offline, online, key, jnp.zeros((), jnp.int32))

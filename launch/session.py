@@ -1,0 +1,71 @@
+"""A fine-tuning session: the learner with its metrics, its progress bar and its orderly end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from . import settings
+from .common import log, progress
+
+if TYPE_CHECKING:
+    from ..configs.schema import RunConfig
+    from ..learner.loop import Learner
+
+
+@contextlib.contextmanager
+def running_learner(
+    config: RunConfig, warm_checkpoint: str | None, demo_paths: Sequence[str], resuming: bool
+) -> Iterator[tuple[Learner, dict]]:
+    """A learner whose metrics are recorded and whose progress is shown until the block ends, and the description of the
+    checkpoint that it goes on from ({} for a fresh one). Draws the run's curves at the end."""
+    from ..actor.environment import make_environment
+    from ..learner.metrics import Recorder
+    from ..learner.plot import plot_run
+    from .assemble import make_learner
+
+    directory, shown = settings.run_directory(), 0
+    environment = make_environment(config.environment, config.reward)
+    environment.close()
+    with Recorder(directory) as recorder, progress("fine-tuning", config.learner.online_steps) as advance:
+
+        def show(updates: int, steps: int, metrics: Mapping[str, float]) -> None:
+            nonlocal shown
+            advance(steps - shown, summary(metrics))
+            shown = steps
+
+        learner, meta = make_learner(
+            config, environment.spec, settings.SEED.value, directory, recorder, show, warm_checkpoint, demo_paths, resuming
+        )
+        settings.save_config(directory, config)
+        yield learner, meta
+    print(f"curves       {plot_run(directory)}")
+
+
+def summary(metrics: Mapping[str, float]) -> str:
+    """What the progress bar says beside the count."""
+    shown = {
+        "success": "actor/success_rate",
+        "evaluated": "evaluation/success_rate",
+        "ratio": "learner/effective_offline_ratio",
+        "updates/s": "learner/updates_per_second",
+    }
+    return ", ".join(f"{name} {metrics[key]:.2f}" for name, key in shown.items() if key in metrics)
+
+
+def on_signals(stop: Callable[[], object]) -> None:
+    """SIGTERM and Ctrl-C ask for an orderly end; a second one ends at once."""
+
+    def handle(number: int, frame: object) -> None:
+        if handle.asked:
+            os._exit(130)
+        handle.asked = True
+        log.info("stopping: saving what there is")
+        stop()
+
+    handle.asked = False
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)

@@ -1,0 +1,80 @@
+"""The `--config` flag and what every training command shares: where a run lives, and what it was run with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from ..configs import locate
+from ..configs.schema import RunConfig, from_config_dict, to_dict
+from ..data.errors import WarmloopError
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Preset, such as configs/adroit.py:door or configs/metaworld.py:door-open,rlpd; --config.agent.utd=4 overrides one setting."
+)
+EXP_NAME = flags.DEFINE_string("exp_name", None, "Name of the run; its files go to RUNS/EXP_NAME.")
+RUNS = flags.DEFINE_string("runs", "runs", "Folder that holds the runs.")
+SEED = flags.DEFINE_integer("seed", 0, "Decides everything random in the run.", lower_bound=0)
+DEBUG = flags.DEFINE_bool("debug", False, "Stop at the first NaN, with a traceback, and log JAX's compilations.")
+
+
+def locate_config(argv: list[str]) -> list[str]:
+    """The arguments with `--config` pointing at a file that exists: as given, or the package's own preset of that name."""
+    located, follows = [], False
+    for argument in argv:
+        name, equals, value = argument.partition("=")
+        if follows or (equals and name in ("--config", "-config")):
+            argument = locate(argument) if follows else f"--config={locate(value)}"
+        follows = argument in ("--config", "-config")
+        located.append(argument)
+    return located
+
+
+def run_config(**learner: int | float | str | None) -> RunConfig:
+    """The configuration that the flags give; `learner` settings that are not None replace the preset's.
+
+    Raises:
+        WarmloopError: no `--config`, or a setting that is unknown or out of range.
+    """
+    if CONFIG.value is None:
+        raise WarmloopError("Name a configuration, such as --config=configs/adroit.py:door.")
+    if DEBUG.value:
+        import jax
+
+        jax.config.update("jax_debug_nans", True)
+        jax.config.update("jax_log_compiles", True)
+    config = from_config_dict(CONFIG.value)
+    return config.replace(learner={name: value for name, value in learner.items() if value is not None})
+
+
+def run_directory() -> Path:
+    """`RUNS/EXP_NAME`, made if need be. Raises WarmloopError where there is no name, or it cannot be made."""
+    name = EXP_NAME.value
+    if not name or Path(name).name != name:
+        raise WarmloopError("Name the run with --exp_name, as in --exp_name=door (a plain name, without slashes).")
+    directory = Path(RUNS.value) / name
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WarmloopError(f"The run's folder {directory} cannot be made: {error.strerror}.") from error
+    return directory
+
+
+def save_config(directory: Path, config: RunConfig) -> None:
+    """Writes the configuration that runs to `directory/config.json`."""
+    (directory / "config.json").write_text(json.dumps(to_dict(config), indent=1, default=str) + "\n")
+
+
+def differences(old: dict, config: RunConfig) -> list[str]:
+    """The settings in which a saved configuration differs from `config`, as `section.name: old -> new`."""
+    new = json.loads(json.dumps(to_dict(config)))
+    return [
+        f"{section}.{name}: {old.get(section, {}).get(name)} -> {value}"
+        for section, fields in new.items()
+        for name, value in fields.items()
+        if old.get(section, {}).get(name) != value
+    ]
+

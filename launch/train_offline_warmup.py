@@ -1,0 +1,145 @@
+"""Warms a policy up on recorded data, offline.
+
+    train_offline_warmup --exp_name=door --config=configs/adroit.py:door \\
+        --offline_data_path=demos=demos.pkl --offline_data_path=random=random.npz --checkpoint_path=warmup_ckpt
+
+Writes a checkpoint, and beside it filtered_demos.npz: the demonstrations worth keeping for the fine-tuning. Go on with
+
+    train_rlpd --exp_name=door --config=configs/adroit.py:door --checkpoint_path=warmup_ckpt --demo_path=warmup_ckpt/filtered_demos.npz
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from ..data.errors import WarmloopError
+from . import settings
+from .common import log, progress, run
+
+if TYPE_CHECKING:
+    from ..agents import Agent
+    from ..configs.schema import RunConfig
+    from ..learner.offline import OfflineData
+    from ..learner.state import LearnerParts, LearnerState
+
+flags.adopt_module_key_flags(settings)
+DATA = flags.DEFINE_multi_string(
+    "offline_data_path", [], "Data to learn from, KIND=PATH with KIND demos, suboptimal or random (demos if left out); repeatable."
+)
+WARMUP_STEPS = flags.DEFINE_integer("warmup_steps", None, "Updates (the preset's learner.warmup_steps).", lower_bound=1)
+CHECKPOINT = flags.DEFINE_string("checkpoint_path", None, "Folder for the checkpoint (RUNS/EXP_NAME/warmup).")
+RESUME = flags.DEFINE_bool("resume", False, "Go on from the newest checkpoint in --checkpoint_path.")
+EVAL_TRAJS = flags.DEFINE_integer("eval_n_trajs", 0, "Episodes in the environment to judge the result by; 0 needs no environment.", lower_bound=0)
+FILTERED = "filtered_demos.npz"
+
+
+def main() -> None:
+    from ..data.formats import load_sources
+    from ..learner.metrics import Recorder
+    from ..learner.offline import prepare
+
+    config = settings.run_config(warmup_steps=WARMUP_STEPS.value)
+    if not DATA.value:
+        raise WarmloopError("Name the data to learn from, as in --offline_data_path=demos=demos.pkl.")
+    directory = settings.run_directory()
+    target = Path(CHECKPOINT.value) if CHECKPOINT.value else directory / "warmup"
+    data = prepare(load_sources(DATA.value), config.reward, config.quality)
+    log.info("%d episodes, %d steps, %.0f %% successful", len(data.episodes), len(data.rows.reward), 100 * data.success_rate)
+    check_environment(config, data, needed=EVAL_TRAJS.value > 0)
+    settings.save_config(directory, config)
+    with Recorder(directory / "warmup_metrics") as recorder:
+        state, parts = train(config, data, recorder, target)
+        save(config, data, state, parts, target)
+        if EVAL_TRAJS.value:
+            evaluate(config, parts.agent, state, recorder)
+    print(f"checkpoint   {target}")
+
+
+def train(config: RunConfig, data: OfflineData, recorder: Any, target: Path) -> tuple[LearnerState, LearnerParts]:
+    """The offline phase, from the beginning or from where it stopped."""
+    from ..learner.assemble import resume, warm_start
+    from ..learner.warmup import warm_up
+    from .assemble import warm_parts
+
+    parts = warm_parts(config, data.spec)
+    state = resume(target, parts) if RESUME.value else warm_start(parts, settings.SEED.value, data.rows)
+    done = int(state.updates)
+    with progress("warming up", max(config.learner.warmup_steps - done, 0)) as advance:
+
+        def show(updates: int, metrics: dict[str, float]) -> None:
+            nonlocal done
+            advance(updates - done, summary(metrics))
+            done = updates
+
+        return warm_up(state, parts, config.learner, recorder, show), parts
+
+
+def save(config: RunConfig, data: OfflineData, state: LearnerState, parts: LearnerParts, target: Path) -> None:
+    """The checkpoint, and the filtered demonstrations beside it."""
+    from ..configs.schema import to_dict
+    from ..data.formats import write_episodes
+    from ..data.retention import retain
+    from ..learner import checkpoint
+    from ..learner.warmup import td_errors
+
+    path = checkpoint.save(target, state, parts.agent, {"config": to_dict(config), "phase": "warmup"}, config.learner.keep_checkpoints)
+    kept, report = retain(data.recorded, config.retention, data.per_episode(td_errors(state, parts)))
+    if kept:
+        write_episodes(target / FILTERED, kept, {"environment": config.environment.id, "retention_ratio": config.retention.ratio})
+        log.info("%s; written to %s", report, target / FILTERED)
+    else:
+        (target / FILTERED).unlink(missing_ok=True)
+        log.info("Retention keeps no demonstrations (ratio %g), so no %s is written.", config.retention.ratio, FILTERED)
+    log.info("saved %s", path)
+
+
+def evaluate(config: RunConfig, agent: Agent, state: LearnerState, recorder: Any) -> None:
+    """Judges the warmed-up policy in the environment."""
+    from ..actor.environment import make_environment
+    from ..actor.policy import AgentPolicy
+    from ..actor.rollout import evaluate as run_episodes
+
+    environment = make_environment(config.environment, config.reward)
+    policy = AgentPolicy(agent, agent.actor_params(state.agent), deterministic=True)
+    with progress("evaluating", EVAL_TRAJS.value) as advance:
+        shown = run_episodes(environment, policy, settings.SEED.value, EVAL_TRAJS.value, lambda episode: advance())
+    environment.close()
+    low, high = shown.interval
+    recorder.write(int(state.updates), {"evaluation/success_rate": shown.success_rate, "evaluation/episode_return": shown.mean_return})
+    print(f"success      {shown.success_rate:.2f} (95 % interval {low:.2f} to {high:.2f}, {EVAL_TRAJS.value} episodes)")
+
+
+def check_environment(config: RunConfig, data: OfflineData, needed: bool) -> None:
+    """Refuses data that do not fit the environment. One that cannot be made here (a robot's) is passed over, and said so,
+    unless it is `needed`."""
+    from ..actor.environment import make_environment
+
+    try:
+        environment = make_environment(config.environment, config.reward)
+    except WarmloopError as error:
+        if needed:
+            raise
+        log.warning("The data are not checked against the environment: %s", error)
+        return
+    difference = environment.spec.difference(data.spec, config.environment.id, "the data")
+    environment.close()
+    if difference:
+        raise WarmloopError(f"The data do not fit the environment: {difference}.")
+
+
+def summary(metrics: dict[str, float]) -> str:
+    """What the progress bar says beside the count."""
+    shown = {"ratio": "learner/offline_ratio", "q": "critic/q_mean", "updates/s": "learner/updates_per_second"}
+    return ", ".join(f"{name} {metrics[key]:.2f}" for name, key in shown.items() if key in metrics)
+
+
+def cli() -> None:
+    """The console script `train_offline_warmup`."""
+    run(main, prepare=settings.locate_config)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,141 @@
+"""Fine-tunes a policy online: a learner process, an actor process beside the robot or simulator, or both in one.
+
+    train_rlpd --exp_name=door --config=configs/adroit.py:door --checkpoint_path=warmup_ckpt --demo_path=filtered_demos.npz --learner
+    train_rlpd --exp_name=door --config=configs/adroit.py:door --actor --ip=LEARNER_HOST
+
+With neither --learner nor --actor both run in this process, in lock step, and --seed decides every bit of the result.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from ..data.errors import WarmloopError
+from . import settings
+from .common import log, run
+from .session import on_signals, running_learner
+
+if TYPE_CHECKING:
+    from ..configs.schema import RunConfig
+
+flags.adopt_module_key_flags(settings)
+LEARNER = flags.DEFINE_bool("learner", False, "Be the learner process.")
+ACTOR = flags.DEFINE_bool("actor", False, "Be an actor process.")
+IP = flags.DEFINE_string("ip", "127.0.0.1", "Actor: the learner's host. Learner: the address to listen on.")
+PORT = flags.DEFINE_integer("port", None, "The learner's port (the preset's learner.port); 0 lets the learner take any.", lower_bound=0)
+ACTOR_ID = flags.DEFINE_integer("actor_id", 0, "Number of this actor, from 0; only actor 0 evaluates.", lower_bound=0)
+CHECKPOINT = flags.DEFINE_string("checkpoint_path", None, "Folder with the warm-up's checkpoint; without it the policy starts from nothing.")
+DEMOS = flags.DEFINE_multi_string("demo_path", [], "Demonstrations to mix in, [KIND=]PATH; repeatable.")
+ONLINE_STEPS = flags.DEFINE_integer("online_steps", None, "Environment steps (the preset's learner.online_steps).", lower_bound=1)
+RESUME = flags.DEFINE_bool("resume", False, "Go on from this run's own newest checkpoint.")
+EVAL_STEP = flags.DEFINE_integer("eval_checkpoint_step", 0, "Only evaluate this run's checkpoint of that many updates.", lower_bound=0)
+EVAL_TRAJS = flags.DEFINE_integer("eval_n_trajs", 20, "Episodes of that evaluation.", lower_bound=1)
+VIDEO = flags.DEFINE_bool("save_video", False, "Record a video of that evaluation.")
+
+
+def main() -> None:
+    if LEARNER.value and ACTOR.value:
+        raise WarmloopError("Choose one of --learner and --actor; with neither, both run in this process.")
+    config = settings.run_config(port=PORT.value, online_steps=ONLINE_STEPS.value)
+    if EVAL_STEP.value:
+        evaluate_checkpoint()
+    elif ACTOR.value:
+        act(config)
+    elif LEARNER.value:
+        learn(config)
+    else:
+        lock_step(config)
+
+
+def learn(config: RunConfig) -> None:
+    """The learner process."""
+    from ..learner.service import serve
+
+    with running_learner(config, *sources()) as (learner, _):
+        server = serve(IP.value, config.learner.port, learner.intake)
+        log.info("learning; actors connect to port %d", server.port)
+        (settings.run_directory() / "port").write_text(f"{server.port}\n")
+        on_signals(lambda: setattr(learner, "stop_requested", True))
+        try:
+            learner.run()
+        finally:
+            learner.intake.stop()
+            server.stop(grace=10.0)
+
+
+def act(config: RunConfig) -> None:
+    """An actor process."""
+    from ..actor.client import Client
+    from ..actor.environment import make_environment
+    from ..actor.loop import ActorLoop
+    from ..data.wire.schema import Schema
+    from .assemble import fine_agent
+
+    environment = make_environment(config.environment, config.reward)
+    agent = fine_agent(config, environment.spec)
+    schema = Schema.of(environment.spec, config.environment.id)
+    settings_of_actor = config.actor
+    if ACTOR_ID.value:
+        settings_of_actor = config.replace(actor={"evaluate_every": 0}).actor
+    client = Client.connect(f"{IP.value}:{config.learner.port}", schema, agent, f"actor-{ACTOR_ID.value}", config.actor)
+    on_signals(client.stop)
+    # A restarted actor starts a new stream, so its episodes are new ones too.
+    stream = uuid.uuid4().int % 2**31
+    try:
+        ActorLoop(environment, agent, client, settings_of_actor, settings.SEED.value, stream).run()
+    finally:
+        client.close()
+        environment.close()
+
+
+def lock_step(config: RunConfig) -> None:
+    """Actor and learner in turn: after every environment step, all updates that it allows."""
+    from ..actor.client import Client
+    from ..actor.environment import make_environment
+    from ..actor.loop import ActorLoop
+    from ..data.wire.direct import DirectStub
+    from ..learner.service import Servicer
+
+    with running_learner(config, *sources()) as (learner, meta):
+        environment = make_environment(config.environment, config.reward)
+        agent = learner.parts.agent
+        client = Client(DirectStub(Servicer(learner.intake)), learner.intake.schema, agent, "actor-0", config.actor, background=False)
+        actor = ActorLoop(environment, agent, client, config.actor, settings.SEED.value, 0, meta.get("actor"))
+        on_signals(lambda: setattr(learner, "stop_requested", True))
+        for _ in actor.steps():
+            while learner.advance():
+                pass
+            if actor.at_boundary:
+                learner.publish()
+                if learner.save_due:
+                    learner.save({"actor": actor.progress})
+            if learner.finished or (learner.stop_requested and actor.at_boundary):
+                break
+        learner.record()
+        learner.save({"actor": actor.progress})
+        environment.close()
+
+
+def sources() -> tuple[str | None, list[str], bool]:
+    """Where the learner's state comes from: the warm-up's checkpoint, demonstrations, and whether it is this run's own."""
+    return CHECKPOINT.value, DEMOS.value, RESUME.value
+
+
+def evaluate_checkpoint() -> None:
+    """Evaluates one of this run's checkpoints."""
+    from .evaluate import evaluate
+
+    path = settings.run_directory() / "checkpoints"
+    evaluate(path, EVAL_TRAJS.value, settings.SEED.value, step=EVAL_STEP.value, video=path.parent / "evaluation.mp4" if VIDEO.value else None)
+
+
+def cli() -> None:
+    """The console script `train_rlpd`."""
+    run(main, prepare=settings.locate_config)
+
+
+if __name__ == "__main__":
+    cli()

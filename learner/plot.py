@@ -1,0 +1,50 @@
+"""The plot at a run's end: success against environment steps, and the offline share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .metrics import read
+
+INK, QUIET = "#1f4e79", "#c7772e"
+
+
+def plot_run(directory: str | Path, target: Path | None = None, title: str | None = None) -> Path:
+    """Draws `directory/metrics.jsonl` as `curves.png` there (or `target`); returns the picture's path."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    directory = Path(directory)
+    records = [record for record in read(directory) if "environment_steps" in record]
+    figure, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    _evaluations(axis, [record for record in records if "evaluation/success_rate" in record])
+    _line(axis, records, "actor/success_rate", "training episodes (mean of 20)", INK, alpha=0.35)
+    axis.set(xlabel="environment steps", ylabel="success rate", ylim=(-0.02, 1.02), title=title or directory.name)
+    share = axis.twinx()
+    _line(share, records, "learner/effective_offline_ratio", "offline share", QUIET, linestyle="--")
+    share.set(ylabel="offline share of a batch", ylim=(-0.02, 1.02))
+    handles = [handle for ax in (axis, share) for handle in ax.get_legend_handles_labels()[0]]
+    if handles:
+        axis.legend(handles=handles, loc="lower right", frameon=False)
+    axis.grid(alpha=0.25)
+    path = target or directory / "curves.png"
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+    return path
+
+
+def _line(axis, records, name, label, colour, **style) -> None:
+    points = [(record["environment_steps"], record[name]) for record in records if name in record]
+    if points:
+        axis.plot(*zip(*points, strict=True), color=colour, label=label, **style)
+
+
+def _evaluations(axis, records) -> None:
+    if not records:
+        return
+    steps = [record.get("evaluation/environment_steps", record["environment_steps"]) for record in records]
+    low, high = ([record.get(f"evaluation/success_{side}", record["evaluation/success_rate"]) for record in records] for side in ("low", "high"))
+    axis.fill_between(steps, low, high, color=INK, alpha=0.12, linewidth=0)
+    axis.plot(steps, [record["evaluation/success_rate"] for record in records], "o-", color=INK, label="evaluation (95 % interval)")
