@@ -1,0 +1,54 @@
+"""Runs one learner and N actors as processes of this machine; takes train_rlpd's flags.
+
+    python -m warmloop.launch.local --actors=2 --exp_name=door --config=configs/adroit.py:door \\
+        --checkpoint_path=warmup_ckpt --demo_path=warmup_ckpt/filtered_demos.npz
+
+Ctrl-C saves and ends them all; --resume goes on.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from absl import flags
+
+from . import settings, train_rlpd
+from .common import run
+from .processes import free_port, run_together
+
+flags.adopt_module_key_flags(settings)
+flags.adopt_module_key_flags(train_rlpd)
+ACTORS = flags.DEFINE_integer("actors", 1, "Actor processes.", lower_bound=1)
+OWN = ("actors", "port", "learner", "actor", "nolearner", "noactor", "actor_id")
+
+
+def main() -> None:
+    config = settings.run_config(port=train_rlpd.PORT.value)
+    settings.run_directory()
+    shared = _without(sys.argv[1:], OWN)
+    run_together(shared, shared, ACTORS.value, config.learner.port or free_port())
+
+
+def _without(arguments: list[str], names: tuple[str, ...]) -> list[str]:
+    """The arguments without the flags of these names, given as --name=value, --name value or --name."""
+    kept, skip = [], False
+    for argument in arguments:
+        name, equals, _ = argument.lstrip("-").partition("=")
+        if skip and not argument.startswith("-"):
+            skip = False
+            continue
+        skip = False
+        if argument.startswith("-") and name in names:
+            skip = not equals
+            continue
+        kept.append(argument)
+    return kept
+
+
+def cli() -> None:
+    """The console script `warmloop-local`."""
+    run(main, prepare=settings.locate_config)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,109 @@
+"""A learner and its actors as processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from ..data.errors import WarmloopError
+from .common import log
+
+RESTARTS = 3
+LEARNER_START_SECONDS = 180.0
+LEAVE_SECONDS = 30.0
+# An actor infers one small network at a time: a second thread would only take the learner's.
+ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    """The command line of one of the package's commands."""
+    return [sys.executable, "-m", f"warmloop.launch.{module}", *arguments]
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run_together(learner_arguments: Sequence[str], actor_arguments: Sequence[str], actors: int, port: int) -> None:
+    """Runs a learner and `actors` actors until the learner ends; an actor that dies is started again, a few times.
+
+    Raises:
+        WarmloopError: the learner failed, or an actor kept failing.
+    """
+    learner = subprocess.Popen(command("train_rlpd", *learner_arguments, "--learner", f"--port={port}"))
+    running: list[subprocess.Popen] = []
+    try:
+        _wait_for(learner, port)
+        restarts = [0] * actors
+        running = [_start_actor(actor_arguments, number, port) for number in range(actors)]
+        while learner.poll() is None:
+            time.sleep(0.2)
+            for number, actor in enumerate(running):
+                if actor.poll() in (None, 0):
+                    continue
+                restarts[number] += 1
+                if restarts[number] > RESTARTS:
+                    raise WarmloopError(f"Actor {number} failed {restarts[number]} times; what it said is above.")
+                log.warning("actor %d ended with exit code %s and is started again", number, actor.returncode)
+                running[number] = _start_actor(actor_arguments, number, port)
+        if learner.returncode:
+            raise WarmloopError(f"The learner ended with exit code {learner.returncode}; what it said is above.")
+        _wait_all(running)
+    finally:
+        _end([*running, learner])
+
+
+def _start_actor(arguments: Sequence[str], number: int, port: int) -> subprocess.Popen:
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {ONE_THREAD}".strip()
+    line = command("train_rlpd", *arguments, "--actor", f"--actor_id={number}", f"--port={port}")
+    return subprocess.Popen(line, env=os.environ | {"XLA_FLAGS": flags})
+
+
+def _wait_for(learner: subprocess.Popen, port: int) -> None:
+    """Returns once the learner listens."""
+    deadline = time.monotonic() + LEARNER_START_SECONDS
+    while time.monotonic() < deadline:
+        if learner.poll() is not None:
+            raise WarmloopError(f"The learner ended with exit code {learner.returncode} before it listened; what it said is above.")
+        with socket.socket() as probe:
+            probe.settimeout(1.0)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    raise WarmloopError(f"The learner did not listen on port {port} within {LEARNER_START_SECONDS:.0f} seconds.")
+
+
+def _wait_all(processes: Sequence[subprocess.Popen]) -> None:
+    deadline = time.monotonic() + LEAVE_SECONDS
+    for process in processes:
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            log.warning("an actor did not leave in time and is ended")
+
+
+def _end(processes: Sequence[subprocess.Popen]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+    for process in processes:
+        try:
+            process.wait(LEAVE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def run_command(module: str, *arguments: str) -> str:
+    """Shows and runs one command to its end; returns what it wrote to stdout. Raises WarmloopError where it failed."""
+    print(f"\n$ python -m warmloop.launch.{module} {' '.join(arguments)}", flush=True)
+    done = subprocess.run(command(module, *arguments), stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise WarmloopError(f"{module} ended with exit code {done.returncode}; what it said is above.")
+    return done.stdout

@@ -1,0 +1,54 @@
+"""Rows into the pool: order, episode returns, and episodes of several streams side by side."""
+
+import numpy as np
+from warmloop.data import replay
+from warmloop.data.reward import RewardConfig
+from warmloop.data.transition import take
+from warmloop.learner.ingest import Ingest
+
+REWARD = RewardConfig(discount=0.9)
+
+
+def returns(pool):
+    return np.asarray(pool.rows.mc_return)[: int(pool.size)]
+
+
+def test_a_finished_episode_gets_its_returns_and_an_open_one_does_not(parts, make_rows):
+    ingest = Ingest(parts.agent.spec, parts.replay, REWARD, 0)
+    pool = replay.create(parts.agent.spec, parts.replay)
+    rows = make_rows(5).replace(mc_return=np.full(5, -np.inf, np.float32))
+    pool = ingest.insert(pool, "a", take(rows, slice(0, 3)))
+    assert np.isinf(returns(pool)).all()
+    pool = ingest.insert(pool, "a", take(rows, slice(3, 5)))
+    np.testing.assert_allclose(returns(pool), 0.9 ** np.arange(4, -1, -1), rtol=1e-6)
+
+
+def test_streams_keep_their_episodes_apart(parts, make_rows):
+    ingest = Ingest(parts.agent.spec, parts.replay, REWARD, 0)
+    pool = replay.create(parts.agent.spec, parts.replay)
+    rows = make_rows(4).replace(mc_return=np.full(4, -np.inf, np.float32))
+    pool = ingest.insert(pool, "a", take(rows, slice(0, 2)))
+    pool = ingest.insert(pool, "b", rows)
+    pool = ingest.insert(pool, "a", take(rows, slice(2, 4)))
+    expected = 0.9 ** np.arange(3, -1, -1)
+    np.testing.assert_allclose(returns(pool), np.concatenate([expected[:2], expected, expected[2:]]), rtol=1e-6)
+
+
+def test_an_episode_cut_by_a_time_limit_that_failed_returns_what_failing_for_ever_returns(parts, make_rows):
+    ingest = Ingest(parts.agent.spec, parts.replay, RewardConfig(discount=0.9, bias=-1.0), 0)
+    pool = replay.create(parts.agent.spec, parts.replay)
+    rows = make_rows(3).replace(
+        reward=np.full(3, -1, np.float32), mask=np.ones(3, np.float32), truncated=np.array([False, False, True]), mc_return=np.full(3, -np.inf, np.float32)
+    )
+    np.testing.assert_allclose(returns(ingest.insert(pool, "a", rows)), -10.0, rtol=1e-6)
+
+
+def test_rows_keep_their_order_through_padded_inserts_and_a_wrap(parts, make_rows):
+    ingest = Ingest(parts.agent.spec, parts.replay, REWARD, 0)
+    pool = replay.create(parts.agent.spec, parts.replay)
+    rows = make_rows(90)
+    for part in (slice(0, 1), slice(1, 30), slice(30, 38), slice(38, 90)):
+        pool = ingest.insert(pool, "a", take(rows, part))
+    assert ingest.inserted == 90 == int(pool.inserted)
+    assert sorted(np.asarray(pool.rows.step).tolist()) == list(range(26, 90))
+    np.testing.assert_array_equal(np.asarray(pool.rows.observation)[np.arange(26, 90) % 64], rows.observation[26:90])

@@ -1,0 +1,82 @@
+"""The compiled step: what it changes, what it repeats exactly, and that nothing recompiles."""
+
+import jax
+import numpy as np
+import pytest
+from warmloop.data import replay
+from warmloop.learner.state import create
+from warmloop.learner.step import run_steps
+from warmloop.learner.warmup import td_errors
+
+
+def same(a, b):
+    """Whether two states are equal bit by bit."""
+    plain = [jax.tree.map(lambda x: jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x, t) for t in (a, b)]
+    return all(np.array_equal(x, y) for x, y in zip(*map(jax.tree.leaves, plain), strict=True))
+
+
+def test_two_runs_from_one_seed_are_bit_identical_and_another_seed_is_not(parts, make_rows):
+    def run(seed):
+        state = create(parts, seed, make_rows(40))
+        for _ in range(3):
+            state, _ = run_steps(state, parts)
+        return state
+
+    assert same(run(0), run(0))
+    assert not same(run(0), run(1))
+
+
+def test_many_updates_in_one_program_equal_as_many_programs(parts, make_rows):
+    one, many = create(parts, 0, make_rows(40)), create(parts, 0, make_rows(40))
+    for _ in range(4):
+        one, _ = run_steps(one, parts)
+    many, _ = run_steps(many, parts, 4)
+    leaves = zip(jax.tree.leaves(one.agent.critic), jax.tree.leaves(many.agent.critic), strict=True)
+    for a, b in leaves:
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    assert int(many.updates) == 4
+
+
+def test_nothing_recompiles_while_the_ratio_decays_and_the_pools_fill(parts, make_rows):
+    state = create(parts, 0, make_rows(40))
+    state, _ = run_steps(state, parts)
+    compiled = run_steps._cache_size()
+    ratios = []
+    for i in range(6):
+        rows = make_rows(8, seed=i)
+        state = state.replace(online=replay.insert(state.online, rows, 8, parts.replay))
+        state, metrics = run_steps(state, parts)
+        ratios.append(float(metrics["learner/effective_offline_ratio"]))
+    assert run_steps._cache_size() == compiled
+    assert ratios == sorted(ratios, reverse=True) and ratios[-1] < ratios[0]
+
+
+def test_the_state_is_donated(parts, make_rows):
+    state = create(parts, 0, make_rows(40))
+    kernel = state.agent.critic["params"]["kernel_1"]
+    run_steps(state, parts)
+    assert kernel.is_deleted()
+
+
+def test_an_empty_online_pool_means_offline_batches_and_the_metrics_say_so(parts, make_rows):
+    state = create(parts, 0, make_rows(40)).replace(updates=jax.numpy.int32(100))
+    _, metrics = run_steps(state, parts)
+    assert float(metrics["learner/offline_ratio"]) == 0.5
+    assert float(metrics["learner/effective_offline_ratio"]) == 1.0
+
+
+def test_a_block_writes_the_td_errors_of_its_rows_back(parts, make_rows):
+    state = create(parts, 0, make_rows(40))
+    before = td_errors(state, parts)
+    np.testing.assert_allclose(before, 1.0, atol=1e-5)
+    state, _ = run_steps(state, parts)
+    after = td_errors(state, parts)
+    assert 1 <= (after != before).sum() <= 16
+    assert np.isfinite(after).all() and (after >= 0).all()
+
+
+@pytest.mark.parametrize("decay", [0.9])
+def test_the_schedule_goes_on_where_a_stored_count_stands(parts, make_rows, decay):
+    state = create(parts, 0, make_rows(40)).replace(updates=jax.numpy.int32(3))
+    _, metrics = run_steps(state, parts)
+    assert float(metrics["learner/offline_ratio"]) == pytest.approx(decay**3)
