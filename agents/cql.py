@@ -20,7 +20,7 @@ from flax import struct
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition
 from .base import Metrics
-from .networks import sample_action
+from .networks import apply, sample_action
 from .sac import SAC, Actor, Params, SACConfig, SACState, critic_metrics
 
 LAGRANGE_MAX = 1e6
@@ -87,8 +87,8 @@ class CQL:
         if not self.config.max_backup:
             return self.sac.td_target(state, batch, key)
         observation = state.normaliser(batch.next_observation)
-        actions, _ = sample_action(key, *self.sac.policy.apply(state.actor, observation), count=self.config.cql_actions)
-        q = self.sac.critic(self.config.ensemble).apply(state.target_critic, observation, actions)  # [E, B, N]
+        actions, _ = sample_action(key, *apply(self.sac.policy, state.actor, observation), count=self.config.cql_actions)
+        q = apply(self.sac.critic(self.config.ensemble), state.target_critic, observation, actions)  # [E, B, N]
         return self.sac.bound(batch.reward + self.config.discount * batch.mask * q.min(axis=0).max(axis=-1), batch)
 
     def proposals(self, state: SACState, batch: Batch, key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -99,7 +99,7 @@ class CQL:
         density = jnp.full((*batch.reward.shape, n), -dims * jnp.log(2.0))
 
         def sampled(key, observation):
-            return sample_action(key, *self.sac.policy.apply(state.actor, state.normaliser(observation)), count=n)
+            return sample_action(key, *apply(self.sac.policy, state.actor, state.normaliser(observation)), count=n)
 
         here, here_density = sampled(here_key, batch.observation)
         after, after_density = sampled(next_key, batch.next_observation)
@@ -116,7 +116,7 @@ class CQL:
     def critic_loss(self, critic: Params, multiplier: jax.Array, observation: jax.Array, batch: Batch, target: jax.Array, proposals: tuple):
         """TD loss plus `multiplier · (gap − τ)`. Returns the loss and (Q `[E, B]`, |TD error| `[B]`, mean gap)."""
         td_loss, (q_data, td_error) = self.sac.critic_loss(critic, observation, batch, target)
-        q = self.sac.critic(self.config.ensemble).apply(critic, observation, proposals[0])
+        q = apply(self.sac.critic(self.config.ensemble), critic, observation, proposals[0])
         gap = jnp.mean(batch.weight[None] * self.conservative_gap(q, proposals[1], q_data, batch.mc_return))
         return td_loss + multiplier * (gap - self._gap_aim), (q_data, td_error, gap)
 
@@ -157,7 +157,9 @@ class CQL:
     def actor_params(self, state: CQLState) -> Actor:
         return self.sac.actor_params(state.sac)
 
-    def act(self, actor: Actor, observation: PyTree, key: jax.Array, carry: PyTree, deterministic: bool = False) -> tuple[jax.Array, PyTree]:
+    def act(
+        self, actor: Actor, observation: PyTree, key: jax.Array, carry: PyTree, deterministic: bool = False
+    ) -> tuple[jax.Array, PyTree]:
         return self.sac.act(actor, observation, key, carry, deterministic)
 
     def hand_over(self, state: CQLState) -> SACState:

@@ -7,6 +7,7 @@ layer and XLA keeps both cores (or the tensor units) busy.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -118,6 +119,11 @@ class Policy(nn.Module):
         mean = nn.Dense(self.action_dim, kernel_init=small, name="mean")(h)
         log_std = nn.Dense(self.action_dim, kernel_init=small, name="log_std")(h)
         return mean, jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
+
+
+def apply(module: nn.Module, params: Any, *inputs: jax.Array) -> Any:
+    """`module.apply` without mutable collections: its outputs alone."""
+    return module.apply(params, *inputs)
 
 
 def sample_action(key: jax.Array, mean: jax.Array, log_std: jax.Array, count: int | None = None) -> tuple[jax.Array, jax.Array]:

@@ -24,7 +24,7 @@ from flax import struct
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Source, Spec, Transition
 from .base import Metrics
-from .networks import Critic, Normaliser, Policy, sample_action
+from .networks import Critic, Normaliser, Policy, apply, sample_action
 
 Params = Any
 
@@ -162,8 +162,8 @@ class SAC:
         config = self.config
         subset_key, action_key = jax.random.split(key)
         observation = state.normaliser(batch.next_observation)
-        action, log_prob = sample_action(action_key, *self.policy.apply(state.actor, observation))
-        q = self.critic(config.target_subset).apply(self._subset(state.target_critic, subset_key), observation, action)  # [M, B]
+        action, log_prob = sample_action(action_key, *apply(self.policy, state.actor, observation))
+        q = apply(self.critic(config.target_subset), self._subset(state.target_critic, subset_key), observation, action)  # [M, B]
         value = q.min(axis=0)
         if config.backup_entropy:
             value = value - jnp.exp(state.log_temperature) * log_prob
@@ -177,7 +177,7 @@ class SAC:
 
     def critic_loss(self, critic: Params, observation: jax.Array, batch: Batch, target: jax.Array) -> tuple[jax.Array, tuple]:
         """Weighted squared TD error of every member. Returns the loss and (Q `[E, B]`, |TD error| `[B]`)."""
-        q = self.critic(self.config.ensemble).apply(critic, observation, batch.action)
+        q = apply(self.critic(self.config.ensemble), critic, observation, batch.action)
         chex.assert_shape(q, (self.config.ensemble, *target.shape))
         error = q - target[None]
         return jnp.mean(batch.weight[None] * jnp.square(error)), (q, jnp.abs(error).mean(axis=0))
@@ -185,8 +185,8 @@ class SAC:
     def actor_loss(self, actor: Params, state: SACState, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Entropy-regularised value of the policy's actions, and the cloning term. Gradient to the policy only."""
         observation = state.normaliser(batch.observation)
-        action, log_prob = sample_action(key, *self.policy.apply(actor, observation))
-        q = self.critic(self.config.ensemble).apply(state.critic, observation, action)  # [E, B]
+        action, log_prob = sample_action(key, *apply(self.policy, actor, observation))
+        q = apply(self.critic(self.config.ensemble), state.critic, observation, action)  # [E, B]
         value = q.mean(axis=0) if self.config.actor_q == "mean" else q.min(axis=0)
         loss = jnp.mean(batch.actor_weight * (jnp.exp(state.log_temperature) * log_prob - value))
         entropy = -jnp.mean(batch.actor_weight * log_prob) / jnp.maximum(jnp.mean(batch.actor_weight), 1e-6)
@@ -254,8 +254,10 @@ class SAC:
     def actor_params(self, state: SACState) -> Actor:
         return Actor(state.actor, state.normaliser)
 
-    def act(self, actor: Actor, observation: PyTree, key: jax.Array, carry: PyTree, deterministic: bool = False) -> tuple[jax.Array, PyTree]:
-        mean, log_std = self.policy.apply(actor.params, actor.normaliser(observation))
+    def act(
+        self, actor: Actor, observation: PyTree, key: jax.Array, carry: PyTree, deterministic: bool = False
+    ) -> tuple[jax.Array, PyTree]:
+        mean, log_std = apply(self.policy, actor.params, actor.normaliser(observation))
         return (jnp.tanh(mean) if deterministic else sample_action(key, mean, log_std)[0]), carry
 
     def hand_over(self, state: SACState) -> SACState:

@@ -14,7 +14,9 @@ TASKS = {"pendulum": "Pendulum-v1", "mountain-car": "MountainCarContinuous-v0"}
 
 def task(name: str) -> RunConfig:
     """The settings of one task. A Pendulum episode has swung up in time when its return is above -200."""
-    agent = AgentChoice("sac", SACConfig(hidden=(128, 128), ensemble=2, utd=1, batch_size=128, initial_temperature=0.1, backup_entropy=True))
+    agent = AgentChoice(
+        "sac", SACConfig(hidden=(128, 128), ensemble=2, utd=1, batch_size=128, initial_temperature=0.1, backup_entropy=True)
+    )
     success = "return>=90" if name == "mountain-car" else "reward>=-0.01"
     return RunConfig(
         environment=EnvironmentConfig(TASKS[name], success=success),

@@ -82,7 +82,9 @@ def build_agent(choice: AgentChoice, reward: RewardConfig, spec: Spec) -> Agent:
     low, high = return_bounds(reward)
     settings = dataclasses.replace(choice.settings, discount=reward.discount, target_low=low, target_high=high)
     if settings.clip_target and not (abs(low) < float("inf") and abs(high) < float("inf")):
-        raise WarmloopError("agent.clip_target needs a bounded reward: set reward.signal=success with reward.discount below 1, or turn it off.")
+        raise WarmloopError(
+            "agent.clip_target needs a bounded reward: set reward.signal=success with reward.discount below 1, or turn it off."
+        )
     return AGENTS[choice.name][0](settings, spec)
 
 
@@ -151,7 +153,7 @@ def _value(kind: Any, value: Any, where: str) -> Any:
 def _check_keys(given: Mapping[str, Any], known: Mapping[str, Any], where: str) -> None:
     for name in given:
         if name not in known:
-            raise WarmloopError(f'There is no setting {where}.{name}; {_nearest(name, known)}')
+            raise WarmloopError(f"There is no setting {where}.{name}; {_nearest(name, known)}")
 
 
 def _nearest(name: str, known: Mapping[str, Any]) -> str:

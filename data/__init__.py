@@ -1,0 +1,1 @@
+"""What is learnt from: transitions, episodes, dataset formats, quality, retention, replay, mixing and the wire schema."""

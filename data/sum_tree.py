@@ -76,7 +76,7 @@ def find(tree: SumTree, mass: jax.Array) -> jax.Array:
         positive = children > 0
         first = jnp.where(positive & (running > mass[:, None]), SLOTS, FANOUT).min(axis=1)
         child = jnp.minimum(first, jnp.where(positive, SLOTS, 0).max(axis=1))
-        before = jnp.where(SLOTS < child[:, None], children, 0.0).sum(axis=1)
+        before = jnp.where(child[:, None] > SLOTS, children, 0.0).sum(axis=1)
         mass = mass - before
         node = node * FANOUT + child
     return node

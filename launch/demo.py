@@ -55,7 +55,11 @@ def collect(out: Path) -> float:
 
     stage(1, "collect demonstrations")
     common = (f"--config={preset()}", f"--seed={SEED.value}")
-    say(run_command("collect", *common, "--policy=scripted", f"--noise={NOISE.value}", f"--episodes={DEMOS.value}", f"--out={out}/demos.npz"))
+    say(
+        run_command(
+            "collect", *common, "--policy=scripted", f"--noise={NOISE.value}", f"--episodes={DEMOS.value}", f"--out={out}/demos.npz"
+        )
+    )
     say(run_command("collect", *common, "--policy=random", f"--episodes={RANDOM.value}", f"--out={out}/random.npz"))
     episodes = [*load_episodes(out / "demos.npz"), *load_episodes(out / "random.npz")]
     return sum(episode.succeeded for episode in episodes) / len(episodes)

@@ -1,7 +1,7 @@
 """Judges a policy: its success rate with a 95 % confidence interval, and its return.
 
-    python -m warmloop.launch.evaluate --checkpoint=runs/door/checkpoints --episodes=50 --video=door.mp4
-    python -m warmloop.launch.evaluate --env=Meta-World/door-open-v3 --policy=scripted --episodes=50
+python -m warmloop.launch.evaluate --checkpoint=runs/door/checkpoints --episodes=50 --video=door.mp4
+python -m warmloop.launch.evaluate --env=Meta-World/door-open-v3 --policy=scripted --episodes=50
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder with checkpoints, as a training command wrote it.")
 STEP = flags.DEFINE_integer("step", None, "Which of them, by its number of updates (the newest).", lower_bound=0)
-ENV = flags.DEFINE_string("env", None, "Environment, where it is not the checkpoint's own: a Gymnasium id, module:Id or Meta-World/NAME-v3.")
+ENV = flags.DEFINE_string(
+    "env", None, "Environment, where it is not the checkpoint's own: a Gymnasium id, module:Id or Meta-World/NAME-v3."
+)
 POLICY = flags.DEFINE_string("policy", "checkpoint", "checkpoint, random, or scripted (Meta-World's experts).")
 EPISODES = flags.DEFINE_integer("episodes", 50, "Episodes.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Decides the episodes' starts.", lower_bound=0)

@@ -59,13 +59,15 @@ def summary(metrics: Mapping[str, float]) -> str:
 def on_signals(stop: Callable[[], object]) -> None:
     """SIGTERM and Ctrl-C ask for an orderly end; a second one ends at once."""
 
+    asked = False
+
     def handle(number: int, frame: object) -> None:
-        if handle.asked:
+        nonlocal asked
+        if asked:
             os._exit(130)
-        handle.asked = True
+        asked = True
         log.info("stopping: saving what there is")
         stop()
 
-    handle.asked = False
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)

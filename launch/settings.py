@@ -13,7 +13,9 @@ from ..configs.schema import RunConfig, from_config_dict, to_dict
 from ..data.errors import WarmloopError
 
 CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Preset, such as configs/adroit.py:door or configs/metaworld.py:door-open,rlpd; --config.agent.utd=4 overrides one setting."
+    "config",
+    None,
+    "Preset, such as configs/adroit.py:door or configs/metaworld.py:door-open,rlpd; --config.agent.utd=4 overrides one setting.",
 )
 EXP_NAME = flags.DEFINE_string("exp_name", None, "Name of the run; its files go to RUNS/EXP_NAME.")
 RUNS = flags.DEFINE_string("runs", "runs", "Folder that holds the runs.")
@@ -77,4 +79,3 @@ def differences(old: dict, config: RunConfig) -> list[str]:
         for name, value in fields.items()
         if old.get(section, {}).get(name) != value
     ]
-

@@ -10,6 +10,7 @@ Writes a checkpoint, and beside it filtered_demos.npz: the demonstrations worth 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,9 @@ DATA = flags.DEFINE_multi_string(
 WARMUP_STEPS = flags.DEFINE_integer("warmup_steps", None, "Updates (the preset's learner.warmup_steps).", lower_bound=1)
 CHECKPOINT = flags.DEFINE_string("checkpoint_path", None, "Folder for the checkpoint (RUNS/EXP_NAME/warmup).")
 RESUME = flags.DEFINE_bool("resume", False, "Go on from the newest checkpoint in --checkpoint_path.")
-EVAL_TRAJS = flags.DEFINE_integer("eval_n_trajs", 0, "Episodes in the environment to judge the result by; 0 needs no environment.", lower_bound=0)
+EVAL_TRAJS = flags.DEFINE_integer(
+    "eval_n_trajs", 0, "Episodes in the environment to judge the result by; 0 needs no environment.", lower_bound=0
+)
 FILTERED = "filtered_demos.npz"
 
 
@@ -69,7 +72,7 @@ def train(config: RunConfig, data: OfflineData, recorder: Any, target: Path) -> 
     done = int(state.updates)
     with progress("warming up", max(config.learner.warmup_steps - done, 0)) as advance:
 
-        def show(updates: int, metrics: dict[str, float]) -> None:
+        def show(updates: int, metrics: Mapping[str, float]) -> None:
             nonlocal done
             advance(updates - done, summary(metrics))
             done = updates
@@ -130,7 +133,7 @@ def check_environment(config: RunConfig, data: OfflineData, needed: bool) -> Non
         raise WarmloopError(f"The data do not fit the environment: {difference}.")
 
 
-def summary(metrics: dict[str, float]) -> str:
+def summary(metrics: Mapping[str, float]) -> str:
     """What the progress bar says beside the count."""
     shown = {"ratio": "learner/offline_ratio", "q": "critic/q_mean", "updates/s": "learner/updates_per_second"}
     return ", ".join(f"{name} {metrics[key]:.2f}" for name, key in shown.items() if key in metrics)

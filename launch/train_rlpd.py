@@ -27,7 +27,9 @@ ACTOR = flags.DEFINE_bool("actor", False, "Be an actor process.")
 IP = flags.DEFINE_string("ip", "127.0.0.1", "Actor: the learner's host. Learner: the address to listen on.")
 PORT = flags.DEFINE_integer("port", None, "The learner's port (the preset's learner.port); 0 lets the learner take any.", lower_bound=0)
 ACTOR_ID = flags.DEFINE_integer("actor_id", 0, "Number of this actor, from 0; only actor 0 evaluates.", lower_bound=0)
-CHECKPOINT = flags.DEFINE_string("checkpoint_path", None, "Folder with the warm-up's checkpoint; without it the policy starts from nothing.")
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint_path", None, "Folder with the warm-up's checkpoint; without it the policy starts from nothing."
+)
 DEMOS = flags.DEFINE_multi_string("demo_path", [], "Demonstrations to mix in, [KIND=]PATH; repeatable.")
 ONLINE_STEPS = flags.DEFINE_integer("online_steps", None, "Environment steps (the preset's learner.online_steps).", lower_bound=1)
 RESUME = flags.DEFINE_bool("resume", False, "Go on from this run's own newest checkpoint.")
@@ -129,7 +131,9 @@ def evaluate_checkpoint() -> None:
     from .evaluate import evaluate
 
     path = settings.run_directory() / "checkpoints"
-    evaluate(path, EVAL_TRAJS.value, settings.SEED.value, step=EVAL_STEP.value, video=path.parent / "evaluation.mp4" if VIDEO.value else None)
+    evaluate(
+        path, EVAL_TRAJS.value, settings.SEED.value, step=EVAL_STEP.value, video=path.parent / "evaluation.mp4" if VIDEO.value else None
+    )
 
 
 def cli() -> None:

@@ -49,7 +49,9 @@ def resume(directory: str | Path, parts: LearnerParts) -> LearnerState:
 
 def _check_shapes(taken, fresh, where: str | Path) -> None:
     if jax.tree.structure(taken) != jax.tree.structure(fresh):
-        raise WarmloopError(f"The agent in {where} has other layers than this configuration's; warm up and fine-tune with the same networks.")
+        raise WarmloopError(
+            f"The agent in {where} has other layers than this configuration's; warm up and fine-tune with the same networks."
+        )
     leaves = zip(jax.tree_util.tree_leaves_with_path(taken), jax.tree.leaves(fresh), strict=True)
     for (path, old), new in leaves:
         if old.shape != new.shape:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from absl import logging
 
@@ -68,7 +69,13 @@ def save(directory: str | Path, state: LearnerState, agent: Agent, extra: dict[s
         checkpointer.save(partial / "agent", _without_keys(state.agent))
         checkpointer.wait_until_finished()
         checkpointer.save(partial / "learner", _without_keys(state.replace(agent=())))
-    meta = {"updates": updates, "offline_rows": state.offline.capacity, "online_rows": state.online.capacity, "agent": describe_agent(agent), **extra}
+    meta = {
+        "updates": updates,
+        "offline_rows": state.offline.capacity,
+        "online_rows": state.online.capacity,
+        "agent": describe_agent(agent),
+        **extra,
+    }
     _write_durably(partial / "meta.json", json.dumps(meta, indent=1))
     files = sorted(path for path in partial.rglob("*") if path.is_file())
     _write_durably(partial / MANIFEST, json.dumps({path.relative_to(partial).as_posix(): _sha256(path) for path in files}, indent=1))
@@ -107,7 +114,9 @@ def numbered(directory: str | Path, updates: int) -> Saved:
     """The checkpoint of one number of updates. Raises WarmloopError where it is absent or damaged."""
     found = {int(path.name): path for path in steps(directory)}
     if updates not in found:
-        raise WarmloopError(f"There is no checkpoint of {updates} updates in {directory}; there are {', '.join(map(str, found)) or 'none'}.")
+        raise WarmloopError(
+            f"There is no checkpoint of {updates} updates in {directory}; there are {', '.join(map(str, found)) or 'none'}."
+        )
     if damage := verify(found[updates]):
         raise WarmloopError(f"{found[updates]} is damaged: {damage}.")
     return Saved(found[updates], updates, json.loads((found[updates] / "meta.json").read_text()))
@@ -155,7 +164,8 @@ def _restore(path: Path, template: PyTree) -> PyTree:
             arrays = checkpointer.restore(path, shapes)
         except ValueError as error:
             raise WarmloopError(
-                f"{path} does not fit this configuration ({str(error).splitlines()[0][:200]}); resume with the configuration it was made with."
+                f"{path} does not fit this configuration ({str(error).splitlines()[0][:200]}); "
+                "resume with the configuration it was made with."
             ) from error
     return jax.tree.map(lambda want, got: jax.random.wrap_key_data(got) if _is_key(want) else got, template, arrays)
 
@@ -165,7 +175,7 @@ def _without_keys(tree: PyTree) -> PyTree:
 
 
 def _is_key(leaf: Any) -> bool:
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _sha256(path: Path) -> str:

@@ -39,7 +39,9 @@ class Ingest:
             part = take(rows, slice(start, start + SIZES[-1]))
             count = length(part)
             size = next(size for size in SIZES if count <= size)
-            padded = jax.tree.map(lambda new, blank, count=count, size=size: np.concatenate([new, blank[: size - count]]), part, self._padding)
+            padded = jax.tree.map(
+                lambda new, blank, count=count, size=size: np.concatenate([new, blank[: size - count]]), part, self._padding
+            )
             pool = replay.insert(pool, padded, np.int32(count), self.config)
             pool = self._returns(pool, stream, part)
         return pool

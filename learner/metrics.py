@@ -17,7 +17,7 @@ class Recorder:
     def __init__(self, directory: str | Path):
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._lines = open(self.directory / "metrics.jsonl", "a", buffering=1)
+        self._lines = open(self.directory / "metrics.jsonl", "a", buffering=1)  # noqa: SIM115 - closed by close()
         self._events = SummaryWriter(str(self.directory), flush_secs=10)
 
     def write(self, updates: int, metrics: Mapping[str, Any], environment_steps: int | None = None) -> dict[str, float]:

@@ -45,6 +45,8 @@ def _evaluations(axis, records) -> None:
     if not records:
         return
     steps = [record.get("evaluation/environment_steps", record["environment_steps"]) for record in records]
-    low, high = ([record.get(f"evaluation/success_{side}", record["evaluation/success_rate"]) for record in records] for side in ("low", "high"))
+    low, high = (
+        [record.get(f"evaluation/success_{side}", record["evaluation/success_rate"]) for record in records] for side in ("low", "high")
+    )
     axis.fill_between(steps, low, high, color=INK, alpha=0.12, linewidth=0)
     axis.plot(steps, [record["evaluation/success_rate"] for record in records], "o-", color=INK, label="evaluation (95 % interval)")

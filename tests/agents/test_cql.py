@@ -5,11 +5,11 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
+
 from warmloop.agents import CQL, SAC, CQLConfig, SACConfig
 from warmloop.data.transition import Leaf, Spec, example
-
-import oracle
 
 SPEC = Spec((Leaf("", (5,), "float32"),), 3)
 CONFIG = CQLConfig(hidden=(16, 16), ensemble=2, target_subset=2, utd=2, batch_size=8, cql_actions=4, cql_weight=2.0, cql_temperature=0.7)

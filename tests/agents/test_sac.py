@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import oracle
 import pytest
+
 from warmloop.agents import SAC, SACConfig
 from warmloop.agents.networks import Critic, sample_action
 from warmloop.data.errors import WarmloopError
 from warmloop.data.transition import Leaf, Source, Spec, example
-
-import oracle
 
 SPEC = Spec((Leaf("", (5,), "float32"),), 3)
 CONFIG = SACConfig(hidden=(16, 16), ensemble=4, target_subset=2, utd=3, batch_size=8, initial_temperature=0.3)
@@ -53,7 +53,9 @@ def test_target_is_reward_plus_discounted_minimum_of_a_subset_of_two_different_t
     batch, key = make_batch(8), jax.random.key(7)
     got = np.asarray(agent.td_target(state, batch, key))
     mean, log_std = oracle.policy(state.actor, np.asarray(batch.next_observation, np.float64))
-    action = np.asarray(sample_action(jax.random.split(key)[1], jnp.asarray(mean, jnp.float32), jnp.asarray(log_std, jnp.float32))[0], np.float64)
+    action = np.asarray(
+        sample_action(jax.random.split(key)[1], jnp.asarray(mean, jnp.float32), jnp.asarray(log_std, jnp.float32))[0], np.float64
+    )
     entropy = 0.3 * oracle.log_density(mean, log_std, action) if backup else 0.0
     q = np.stack([oracle.critic(state.target_critic, i, batch.next_observation, action) for i in range(4)])
     subsets = [
@@ -109,7 +111,9 @@ def test_cloning_counts_demonstrations_and_interventions_only(agent, make_batch,
 def test_log_density_matches_the_density_of_the_action_and_stays_finite_at_the_edge():
     mean, log_std = jnp.array([[0.2, -0.4]]), jnp.array([[-0.5, 0.1]])
     action, log_prob = sample_action(jax.random.key(0), mean, log_std)
-    np.testing.assert_allclose(log_prob, oracle.log_density(np.asarray(mean), np.asarray(log_std), np.asarray(action, np.float64)), rtol=1e-4)
+    np.testing.assert_allclose(
+        log_prob, oracle.log_density(np.asarray(mean), np.asarray(log_std), np.asarray(action, np.float64)), rtol=1e-4
+    )
     _, far = sample_action(jax.random.key(0), mean + 40, log_std)
     assert np.isfinite(np.asarray(far)).all()
 
@@ -174,6 +178,7 @@ def test_critics_fit_one_batch_of_terminal_rewards(make_batch):
     block = jax.tree.map(lambda x: jnp.broadcast_to(x[:1], x.shape), block)
     state, update = agent.init(jax.random.key(0), example(SPEC)), jax.jit(agent.update)
     _, first, _ = update(state, block)
+    td_error = jnp.ones((1, 1))
     for _ in range(12):
         state, _, td_error = update(state, block)
     assert float(jnp.mean(jnp.square(td_error[-1]))) < 1e-3 * float(first["critic/loss"])
@@ -181,7 +186,9 @@ def test_critics_fit_one_batch_of_terminal_rewards(make_batch):
 
 def test_policy_clones_one_batch(make_batch):
     agent = SAC(dataclasses.replace(CONFIG, hidden=(64, 64), actor_lr=3e-3, bc_weight=100.0, initial_temperature=1e-3), SPEC)
-    block = make_batch(1, 8, source=np.full((1, 8), Source.DEMOS, np.int32), offline=np.ones((1, 8), bool), actor_weight=np.ones((1, 8), np.float32))
+    block = make_batch(
+        1, 8, source=np.full((1, 8), Source.DEMOS, np.int32), offline=np.ones((1, 8), bool), actor_weight=np.ones((1, 8), np.float32)
+    )
     state, update = agent.init(jax.random.key(0), example(SPEC)), jax.jit(agent.update)
     for _ in range(500):
         state, _, _ = update(state, block)

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+
 from warmloop.data import replay
 from warmloop.data.errors import WarmloopError
 from warmloop.data.mixing import MixingConfig, draw_mixed, offline_rows, write_priorities
@@ -64,7 +65,9 @@ def test_a_block_covers_its_share_of_each_pool_evenly(pools):
 
 def test_weights_are_normalised_within_pool_and_minibatch(pools):
     offline, online = pools
-    offline = jax.jit(replay.update_priorities, static_argnums=3)(offline, np.arange(150), np.linspace(0.1, 5, 150, dtype=np.float32), CONFIG)
+    offline = jax.jit(replay.update_priorities, static_argnums=3)(
+        offline, np.arange(150), np.linspace(0.1, 5, 150, dtype=np.float32), CONFIG
+    )
     batch, _ = mixed(offline, online, jax.random.key(0), 0.5)
     weight = np.asarray(batch.weight)
     np.testing.assert_allclose(weight[:, : B // 2].max(1), 1.0, rtol=1e-6)

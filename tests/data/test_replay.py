@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+
 from warmloop.data import replay
 from warmloop.data.errors import WarmloopError
 from warmloop.data.replay import ReplayConfig

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from warmloop.data import sum_tree
 
 write, find = jax.jit(sum_tree.write), jax.jit(sum_tree.find)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from warmloop.agents import SAC, SACConfig
 from warmloop.data.mixing import MixingConfig
 from warmloop.data.replay import ReplayConfig

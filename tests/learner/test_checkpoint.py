@@ -3,8 +3,10 @@
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from warmloop.agents import CQL, SAC, CQLConfig, SACConfig
 from warmloop.data.errors import WarmloopError
 from warmloop.learner import checkpoint
@@ -14,7 +16,7 @@ from warmloop.learner.step import run_steps
 
 
 def plain(tree):
-    return jax.tree.map(lambda x: np.asarray(jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x), tree)
+    return jax.tree.map(lambda x: np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x), tree)
 
 
 def assert_same(a, b):

@@ -1,6 +1,7 @@
 """Rows into the pool: order, episode returns, and episodes of several streams side by side."""
 
 import numpy as np
+
 from warmloop.data import replay
 from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import take
@@ -38,7 +39,10 @@ def test_an_episode_cut_by_a_time_limit_that_failed_returns_what_failing_for_eve
     ingest = Ingest(parts.agent.spec, parts.replay, RewardConfig(discount=0.9, bias=-1.0), 0)
     pool = replay.create(parts.agent.spec, parts.replay)
     rows = make_rows(3).replace(
-        reward=np.full(3, -1, np.float32), mask=np.ones(3, np.float32), truncated=np.array([False, False, True]), mc_return=np.full(3, -np.inf, np.float32)
+        reward=np.full(3, -1, np.float32),
+        mask=np.ones(3, np.float32),
+        truncated=np.array([False, False, True]),
+        mc_return=np.full(3, -np.inf, np.float32),
     )
     np.testing.assert_allclose(returns(ingest.insert(pool, "a", rows)), -10.0, rtol=1e-6)
 

@@ -1,8 +1,10 @@
 """The compiled step: what it changes, what it repeats exactly, and that nothing recompiles."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from warmloop.data import replay
 from warmloop.learner.state import create
 from warmloop.learner.step import run_steps
@@ -11,7 +13,9 @@ from warmloop.learner.warmup import td_errors
 
 def same(a, b):
     """Whether two states are equal bit by bit."""
-    plain = [jax.tree.map(lambda x: jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x, t) for t in (a, b)]
+    plain = [
+        jax.tree.map(lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x, t) for t in (a, b)
+    ]
     return all(np.array_equal(x, y) for x, y in zip(*map(jax.tree.leaves, plain), strict=True))
 
 
