@@ -1,0 +1,111 @@
+"""The schema: which arrays a row has. Actor and learner compare it once; after that, bytes alone travel."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+
+from ..errors import WarmloopError
+from ..transition import Array, Leaf, Spec, Transition, example
+
+OBSERVATIONS = ("observation", "next_observation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Schema:
+    """The leaves of a Transition row, sorted by name, and what else the two sides must agree on.
+
+    Attributes:
+        leaves: name, shape of one row, and dtype; a dict observation's leaves are named `observation/KEY`.
+        env_id: the environment.
+        control_hz: control rate in Hz, 0 where there is none (simulators).
+        action_bounds: range of every action component.
+    """
+
+    leaves: tuple[Leaf, ...]
+    env_id: str
+    control_hz: float = 0.0
+    action_bounds: tuple[float, float] = (-1.0, 1.0)
+
+    @classmethod
+    def of(cls, spec: Spec, env_id: str, control_hz: float = 0.0) -> Schema:
+        """The schema of an environment's transitions."""
+        rows = flatten(example(spec))
+        leaves = (Leaf(name, tuple(x.shape[1:]), str(x.dtype)) for name, x in sorted(rows.items()))
+        return cls(tuple(leaves), env_id, float(control_hz))
+
+    @classmethod
+    def from_json(cls, text: str) -> Schema:
+        """Parses what `json` gives. Raises WarmloopError for anything else."""
+        try:
+            fields = json.loads(text)
+            leaves = tuple(
+                Leaf(str(name), tuple(int(n) for n in shape), np.dtype(str(dtype)).name) for name, shape, dtype in fields["leaves"]
+            )
+            low, high = fields["action_bounds"]
+            return cls(leaves, str(fields["env_id"]), float(fields["control_hz"]), (float(low), float(high)))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise WarmloopError(f"The actor's schema cannot be read ({error}); is it the same version of warmloop?") from error
+
+    @cached_property
+    def json(self) -> str:
+        """The canonical text, which is what is hashed."""
+        return json.dumps(dataclasses.asdict(self) | {"leaves": [dataclasses.astuple(leaf) for leaf in self.leaves]},
+                          sort_keys=True, separators=(",", ":"))  # fmt: skip
+
+    @cached_property
+    def hash(self) -> bytes:
+        """sha256 of `json`, 32 bytes."""
+        return hashlib.sha256(self.json.encode()).digest()
+
+    @cached_property
+    def row_bytes(self) -> int:
+        """Bytes of one row in a frame."""
+        return sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in self.leaves)
+
+
+def difference(mine: Schema, theirs: Schema) -> str | None:
+    """One sentence saying how the actor's schema (`theirs`) differs from the learner's (`mine`), or None."""
+    if mine == theirs:
+        return None
+    for what, ours, other in (
+        ("environment", mine.env_id, theirs.env_id),
+        ("control rate in Hz", mine.control_hz, theirs.control_hz),
+        ("action range", mine.action_bounds, theirs.action_bounds),
+    ):
+        if ours != other:
+            return f"The learner's {what} is {ours} and the actor's is {other}; start both with the same configuration."
+    known, sent = ({leaf.name: leaf for leaf in schema.leaves} for schema in (mine, theirs))
+    name = next(name for name in sorted(known | sent) if known.get(name) != sent.get(name))
+    ours, other = (_described(leaves.get(name)) for leaves in (known, sent))
+    return f"The learner's \"{name}\" is {ours} and the actor's is {other}; start both with the same environment and wrappers."
+
+
+def _described(leaf: Leaf | None) -> str:
+    return "absent" if leaf is None else f"{leaf.dtype} {list(leaf.shape)}"
+
+
+def flatten(rows: Transition) -> dict[str, Array]:
+    """The leaves of a Transition by schema name."""
+    leaves: dict[str, Array] = {}
+    for field, value in rows.__dict__.items():
+        if isinstance(value, Mapping):
+            leaves |= {f"{field}/{key}": x for key, x in value.items()}
+        else:
+            leaves[field] = value
+    return leaves
+
+
+def unflatten(leaves: Mapping[str, Array]) -> Transition:
+    """The inverse of `flatten`."""
+    fields: dict[str, Array] = {name: x for name, x in leaves.items() if "/" not in name}
+    for field in OBSERVATIONS:
+        if field not in fields:
+            fields[field] = {name.split("/", 1)[1]: x for name, x in leaves.items() if name.startswith(f"{field}/")}
+    return Transition(**fields)

@@ -1,0 +1,181 @@
+"""The learner's gRPC service: reads what actors send, hands it to the intake, and answers."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from typing import Any
+
+import grpc
+
+from ..data.errors import WarmloopError
+from ..data.wire import MIB, PROTOCOL_MAX, PROTOCOL_MIN, frames, weights
+from ..data.wire import warmloop_pb2 as pb
+from ..data.wire import warmloop_pb2_grpc as pb_grpc
+from ..data.wire.schema import Schema, difference
+from .intake import Intake, Progress
+from .sessions import Fenced, UnknownSession
+
+MAX_SCHEMA_CHARACTERS = 1 << 16
+MAX_REPORT_SCALARS = 256
+CALLS_PER_ACTOR = 2  # a call and its retry after a deadline
+CODES = {Fenced: grpc.StatusCode.FAILED_PRECONDITION, UnknownSession: grpc.StatusCode.NOT_FOUND}
+
+
+def _aborting(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Turns the sentence that a call raises into its gRPC status."""
+
+    @functools.wraps(method)
+    def call(self: Servicer, request: Any, context: Any) -> Any:
+        try:
+            return method(self, request, context)
+        except WarmloopError as error:
+            context.abort(CODES.get(type(error), grpc.StatusCode.INVALID_ARGUMENT), str(error))
+
+    return call
+
+
+class Servicer(pb_grpc.LearnerServicer):
+    """Answers the calls of warmloop.proto. Works behind a socket (`serve`) and in process (`data.wire.direct`).
+
+    A refused call ends with a status code: NOT_FOUND (say Hello again), FAILED_PRECONDITION (stop), DATA_LOSS (send it
+    again), INVALID_ARGUMENT (a frame that is not of the schema), each with a sentence.
+    """
+
+    def __init__(self, intake: Intake):
+        self.intake = intake
+
+    def Hello(self, request: pb.HelloRequest, context: Any) -> pb.HelloReply:  # noqa: N802
+        """Opens a session, or refuses with a sentence."""
+        try:
+            self._check(request)
+            session, progress = self.intake.open(request.actor_id, request.stream_id, request.oldest_held)
+        except WarmloopError as error:
+            return pb.HelloReply(refusal=str(error))
+        return pb.HelloReply(
+            session=session.id,
+            protocol=min(PROTOCOL_MAX, request.protocol_max),
+            lease_seconds=self.intake.limits.lease_seconds,
+            max_frame_bytes=self.intake.limits.frame_bytes,
+            max_rows=self.intake.max_rows,
+            status=self._status(progress),
+        )
+
+    @_aborting
+    def Push(self, request: pb.PushRequest, context: Any) -> pb.Status:  # noqa: N802
+        """Takes rows in; the frame's length and checksum are checked before it is read."""
+        if request.first < 0 or not 1 <= request.count <= self.intake.max_rows:
+            context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"A push of {request.count} rows from number {request.first}; the learner takes 1 to {self.intake.max_rows}.",
+            )
+        if frames.checksum(request.frame) != request.crc32:
+            context.abort(grpc.StatusCode.DATA_LOSS, f"The rows from number {request.first} arrived damaged: their crc32 differs.")
+        rows = frames.decode(self.intake.schema, request.frame, request.count)
+        return self._status(self.intake.accept(request.session, request.first, rows))
+
+    @_aborting
+    def GetWeights(self, request: pb.WeightsRequest, context: Any) -> Iterator[pb.WeightsChunk]:  # noqa: N802
+        """The newest snapshot in chunks, or nothing when the actor holds it."""
+        self.intake.touch(request.session)
+        snapshot = self.intake.weights.newest
+        return iter(()) if snapshot is None or snapshot.version == request.held else weights.chunks(snapshot)
+
+    @_aborting
+    def Heartbeat(self, request: pb.HeartbeatRequest, context: Any) -> pb.Status:  # noqa: N802
+        """Renews the lease."""
+        return self._status(self.intake.touch(request.session))
+
+    @_aborting
+    def Report(self, request: pb.ReportRequest, context: Any) -> pb.Status:  # noqa: N802
+        """Takes an episode's metrics."""
+        if len(request.scalars) > MAX_REPORT_SCALARS:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"A report holds at most {MAX_REPORT_SCALARS} numbers.")
+        return self._status(self.intake.report(request.session, request.number, request.scalars))
+
+    @_aborting
+    def Goodbye(self, request: pb.GoodbyeRequest, context: Any) -> pb.Status:  # noqa: N802
+        """Ends the session."""
+        return self._status(self.intake.close(request.session))
+
+    def _check(self, request: pb.HelloRequest) -> None:
+        if request.protocol_max < PROTOCOL_MIN or request.protocol_min > PROTOCOL_MAX:
+            raise WarmloopError(
+                f"The learner speaks protocol {PROTOCOL_MIN} to {PROTOCOL_MAX} and the actor {request.protocol_min} to "
+                f"{request.protocol_max}; install the same version of warmloop on both."
+            )
+        if request.oldest_held < 0:
+            raise WarmloopError(f"Rows are numbered from 0; the actor's oldest is {request.oldest_held}.")
+        mine = self.intake.schema
+        if request.schema_hash != mine.hash:
+            theirs = Schema.from_json(request.schema[:MAX_SCHEMA_CHARACTERS])
+            raise WarmloopError(difference(mine, theirs) or "The actor's schema does not have the hash that it names.")
+
+    def _status(self, progress: Progress) -> pb.Status:
+        return pb.Status(
+            received=progress.received,
+            durable=progress.durable,
+            credits=progress.credits,
+            weights_version=self.intake.weights.version,
+            directive=pb.STOP if self.intake.stopping else pb.PAUSE if self.intake.paused else pb.GO_ON,
+        )
+
+
+class Server:
+    """A running service; `port` is the one it listens on."""
+
+    def __init__(self, server: grpc.Server, intake: Intake, port: int):
+        self._server, self._intake, self.port = server, intake, port
+
+    def stop(self, grace: float = 5.0) -> None:
+        """Tells the actors to stop, serves them until the last has left or `grace` seconds have passed, and closes the port."""
+        self._intake.stop()
+        self._intake.wait_for_goodbyes(grace)
+        self.close(1.0)
+
+    def close(self, grace: float | None = None) -> None:
+        """Closes the port; calls under way have `grace` seconds to end."""
+        self._server.stop(grace).wait()
+
+
+def serve(address: str, port: int, intake: Intake) -> Server:
+    """Serves `intake` at a loopback address; port 0 takes any free one.
+
+    Raises:
+        WarmloopError: an address that others can reach, or a port that is taken.
+    """
+    _check_loopback(address, port)
+    limits = intake.limits
+    server = grpc.server(
+        futures.ThreadPoolExecutor(min(32, CALLS_PER_ACTOR * limits.actors), thread_name_prefix="service"),
+        maximum_concurrent_rpcs=CALLS_PER_ACTOR * limits.actors + 8,
+        options=[
+            ("grpc.max_receive_message_length", max(limits.frame_bytes, intake.schema.row_bytes) + MIB),
+            ("grpc.max_send_message_length", 2 * MIB),
+            ("grpc.so_reuseport", 0),  # else a second learner would share the port, and actors reach either
+        ],
+    )
+    pb_grpc.add_LearnerServicer_to_server(Servicer(intake), server)
+    host = f"[{address}]" if ":" in address else address
+    try:
+        bound = server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as error:
+        raise WarmloopError(
+            f"Port {port} of {address} cannot be listened on: another learner runs there? Choose another --port."
+        ) from error
+    server.start()
+    return Server(server, intake, bound)
+
+
+def _check_loopback(address: str, port: int) -> None:
+    try:
+        loopback = address == "localhost" or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise WarmloopError(
+            f"The learner listens on this machine only, and {address} would let others in: that needs TLS and a token. "
+            f"Until then listen on 127.0.0.1 and let each actor's machine tunnel: ssh -N -L {port}:127.0.0.1:{port} LEARNER_HOST."
+        )

@@ -1,0 +1,93 @@
+"""Who is talking to the learner: sessions, their leases, and the fencing of an older one by a newer."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import secrets
+from collections.abc import Callable
+
+from ..data.errors import WarmloopError
+
+ENDED_KEPT = 1024  # ended sessions that are remembered, to tell a fenced actor why
+IDENTIFIER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")  # they become file names
+
+
+class UnknownSession(WarmloopError):  # noqa: N818 (the house's errors carry no suffix)
+    """The session ended, or is of an earlier learner: the actor has to say Hello again."""
+
+
+class Fenced(WarmloopError):  # noqa: N818
+    """Another process took over the actor's name: this one has to stop."""
+
+
+@dataclasses.dataclass
+class Session:
+    """One actor's conversation; `deadline` is when its lease runs out, on the registry's clock."""
+
+    id: str
+    actor_id: str
+    stream_id: str
+    deadline: float
+    last_seen: float
+
+
+class Sessions:
+    """The registry. Not thread-safe: its owner holds the lock."""
+
+    def __init__(self, lease_seconds: float, max_actors: int, clock: Callable[[], float]):
+        self.lease_seconds, self.max_actors, self.clock = lease_seconds, max_actors, clock
+        self._live: dict[str, Session] = {}  # by session id
+        self._ended: dict[str, Session] = {}
+        self._newest: dict[str, Session] = {}  # by actor; the one that may speak for it
+
+    @property
+    def live(self) -> list[Session]:
+        """Sessions whose lease runs."""
+        return list(self._live.values())
+
+    def open(self, actor_id: str, stream_id: str) -> tuple[Session, Session | None]:
+        """A new session, and the one that it fences. Raises WarmloopError for one actor too many, a bad name, or another's stream."""
+        for what, name in (("actor", actor_id), ("stream", stream_id)):
+            if not IDENTIFIER.fullmatch(name):
+                raise WarmloopError(f"The {what} name {name[:80]!r} is not usable: take up to 64 letters, digits, '_', '-' and '.'.")
+        if any(session.stream_id == stream_id and session.actor_id != actor_id for session in self._live.values()):
+            raise WarmloopError(f'Another actor than "{actor_id}" is sending stream {stream_id}; give every actor its own stream.')
+        older = next((session for session in self._live.values() if session.actor_id == actor_id), None)
+        if older is not None:
+            self.close(older)
+        elif len(self._live) >= self.max_actors:
+            raise WarmloopError(f"The learner already serves {self.max_actors} actors, its limit; stop one, or raise the limit there.")
+        now = self.clock()
+        session = Session(secrets.token_hex(16), actor_id, stream_id, now + self.lease_seconds, now)
+        self._live[session.id] = self._newest[actor_id] = session
+        return session, older
+
+    def get(self, session_id: str) -> Session:
+        """The live session, its lease renewed. Raises Fenced or UnknownSession."""
+        session = self._live.get(session_id)
+        if session is None:
+            ended = self._ended.get(session_id)
+            if ended is not None and self._newest.get(ended.actor_id, ended) is not ended:
+                raise Fenced(f'Another process took over as actor "{ended.actor_id}"; give every actor its own name, or stop one of them.')
+            raise UnknownSession("The learner does not know this session: it restarted, or the lease ran out.")
+        session.last_seen = self.clock()
+        session.deadline = session.last_seen + self.lease_seconds
+        return session
+
+    def close(self, session: Session) -> None:
+        """Ends a session."""
+        self._live.pop(session.id, None)
+        self._ended[session.id] = session
+        if len(self._ended) > ENDED_KEPT:
+            oldest = self._ended.pop(next(iter(self._ended)))
+            if self._newest.get(oldest.actor_id) is oldest:
+                del self._newest[oldest.actor_id]
+
+    def expire(self) -> list[Session]:
+        """Ends and returns the sessions whose lease has run out."""
+        now = self.clock()
+        late = [session for session in self._live.values() if session.deadline < now]
+        for session in late:
+            self.close(session)
+        return late

@@ -1,0 +1,24 @@
+"""The newest actor parameters, ready to be sent."""
+
+from __future__ import annotations
+
+from ..data.transition import PyTree
+from ..data.wire.weights import Snapshot
+
+
+class WeightsStore:
+    """Holds one immutable snapshot; the loop publishes, service threads read. Replacing a reference needs no lock."""
+
+    def __init__(self) -> None:
+        self.newest: Snapshot | None = None
+
+    @property
+    def version(self) -> int:
+        """Version of the newest snapshot, -1 before the first."""
+        newest = self.newest
+        return -1 if newest is None else newest.version
+
+    def publish(self, version: int, params: PyTree) -> Snapshot:
+        """Serialises and offers `params` (of `agent.actor_params`); they may be donated afterwards."""
+        self.newest = Snapshot.of(version, params)
+        return self.newest
