@@ -140,7 +140,7 @@ def test_block_is_k_critic_steps_then_one_actor_step(agent, state, make_batch):
 
 def test_a_critic_step_leaves_actor_and_temperature_and_their_optimizers_alone(agent, state, make_batch):
     new, _ = agent.critic_step(state, (make_batch(8), jax.random.key(0)))
-    for part in ("actor", "actor_optimizer", "log_temperature", "temperature_optimizer", "normaliser"):
+    for part in ("actor", "acting", "actor_optimizer", "log_temperature", "temperature_optimizer", "normaliser"):
         jax.tree.map(np.testing.assert_array_equal, getattr(new, part), getattr(state, part))
     changed = jax.tree.map(lambda a, b: bool(jnp.any(a != b)), new.critic, state.critic)
     assert any(jax.tree.leaves(changed))
@@ -156,6 +156,15 @@ def test_targets_follow_by_polyak_averaging(agent, state, make_batch):
     new, _ = agent.critic_step(state, (make_batch(8), jax.random.key(0)))
     expected = jax.tree.map(lambda old, online: 0.995 * old + 0.005 * online, state.target_critic, new.critic)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), new.target_critic, expected)
+
+
+def test_the_acting_policy_is_the_average_of_the_trained_one(agent, state, make_batch):
+    slow = dataclasses.replace(agent, config=dataclasses.replace(CONFIG, actor_tau=0.1))
+    new, _ = slow.actor_step(state, make_batch(8), jax.random.key(0))
+    expected = jax.tree.map(lambda old, trained: 0.9 * old + 0.1 * trained, state.acting, new.actor)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7), slow.actor_params(new).params, expected)
+    new, _ = agent.actor_step(state, make_batch(8), jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, agent.actor_params(new).params, new.actor)
 
 
 def test_temperature_falls_when_entropy_is_above_its_aim_and_rises_below(agent, state, make_batch):

@@ -1,0 +1,49 @@
+"""Floating-point operations of an update's matrix products: 2 · rows · inputs · outputs for each, nothing else counted."""
+
+from itertools import pairwise
+
+from warmloop.agents import CQLConfig, SACConfig
+from warmloop.data.transition import Spec
+
+
+def sac_update(config: SACConfig, spec: Spec) -> float:
+    """One UTD block of SAC."""
+    return config.utd * sac_critic_step(config, spec) + actor_step(config, spec)
+
+
+def cql_update(config: CQLConfig, spec: Spec) -> float:
+    """One UTD block of CQL without the max-backup."""
+    batch, n, ensemble = config.batch_size, config.cql_actions, config.ensemble
+    first, rest = spec.observation_dim, chain((*config.hidden, 1))
+    each = batch * 3 * n * (2 * spec.action_dim * config.hidden[0] + rest)
+    once = batch * 2 * first * config.hidden[0]
+    # Values of the proposals: forward and weights' gradient alike, and the gradient to the hidden layers.
+    conservative = ensemble * (2 * (each + once) + batch * 3 * n * rest)
+    proposals = 2 * policy_forward(config, spec)
+    return config.utd * (sac_critic_step(config, spec) + proposals + conservative) + actor_step(config, spec)
+
+
+def sac_critic_step(config: SACConfig, spec: Spec) -> float:
+    """Target (policy and |M| critics at s') and the gradient of E critics."""
+    rows, inputs = config.batch_size, spec.observation_dim + spec.action_dim
+    forward = rows * chain((inputs, *config.hidden, 1))
+    gradient = 2 * forward + rows * chain((*config.hidden, 1))
+    return policy_forward(config, spec) + config.target_subset * forward + config.ensemble * gradient
+
+
+def actor_step(config: SACConfig, spec: Spec) -> float:
+    """The policy's gradient through E critics."""
+    rows, inputs = config.batch_size, spec.observation_dim + spec.action_dim
+    heads = (*config.hidden, 2 * spec.action_dim)
+    critics = rows * (chain((inputs, *config.hidden, 1)) + chain((*config.hidden, 1)) + 2 * config.hidden[0] * spec.action_dim)
+    policy = 2 * policy_forward(config, spec) + rows * chain(heads)
+    return policy + config.ensemble * critics
+
+
+def policy_forward(config: SACConfig, spec: Spec) -> float:
+    return config.batch_size * chain((spec.observation_dim, *config.hidden, 2 * spec.action_dim))
+
+
+def chain(widths: tuple[int, ...]) -> float:
+    """Operations of one row through layers of these widths."""
+    return sum(2.0 * a * b for a, b in pairwise(widths))

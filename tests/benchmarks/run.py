@@ -1,0 +1,154 @@
+"""Measures warmloop's speed beside its peers', in one run, and writes runs/bench.json.
+
+    make bench                                   # warmloop alone
+    BENCH_PEERS=PEERS/bin/python make bench      # and the peers installed in that environment (see peers.py)
+
+Each entry is {"value", "unit", "gemm_share", "peers"}: a rate, the share of the machine's own batched matrix-product rate
+(10 × 256³, float32, measured around the same case) that the update's matrix products reach, and the peers' rates. Machines are
+noisy, so the figures to compare are those of one run.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from control_loop import control_loop
+from flops import cql_update, sac_update
+
+from warmloop.agents import CQL, SAC, CQLConfig, SACConfig
+from warmloop.data import replay
+from warmloop.data.mixing import MixingConfig
+from warmloop.data.replay import ReplayConfig
+from warmloop.data.transition import Leaf, Source, Spec, Transition, example
+from warmloop.learner.state import LearnerParts, create
+from warmloop.learner.step import run_steps
+
+SPEC = Spec((Leaf("", (39,), "float32"),), 28)
+ROWS, DRAW = 1_000_000, 5_120
+AGENTS: dict[str, tuple[Any, Callable[..., float]]] = {
+    "sac": (SAC(SACConfig(ensemble=2, target_subset=2, utd=1, critic_layer_norm=False, backup_entropy=True), SPEC), sac_update),
+    "sac_utd20": (SAC(SACConfig(ensemble=10, target_subset=2, utd=20), SPEC), sac_update),
+    "cql": (CQL(CQLConfig(ensemble=2, target_subset=2, utd=1, critic_layer_norm=False), SPEC), cql_update),
+}
+
+
+def random_rows(count: int, seed: int = 0) -> Transition:
+    rng = np.random.default_rng(seed)
+    return example(SPEC, count).replace(
+        observation=rng.standard_normal((count, 39), dtype=np.float32),
+        next_observation=rng.standard_normal((count, 39), dtype=np.float32),
+        action=rng.uniform(-1, 1, (count, 28)).astype(np.float32),
+        reward=rng.standard_normal(count, dtype=np.float32),
+        source=np.full(count, Source.DEMOS, np.int32),
+    )
+
+
+def best_rate(call: Callable[[], object], seconds: float, rounds: int = 4) -> float:
+    """Calls a second: the best of some rounds, each ended by waiting for the results."""
+    jax.block_until_ready(call())
+    rates = []
+    for _ in range(rounds):
+        calls, start = 0, time.perf_counter()
+        while time.perf_counter() - start < seconds / rounds:
+            result = call()
+            calls += 1
+        jax.block_until_ready(result)
+        rates.append(calls / (time.perf_counter() - start))
+    return max(rates)
+
+
+def gemm_rate() -> float:
+    """Operations a second of a batched product, 10 × 256³."""
+    stack = jax.random.normal(jax.random.key(0), (10, 256, 256))
+    product = jax.jit(lambda x: x @ x)
+    return best_rate(lambda: product(stack), 1.0, rounds=8) * 10 * 2 * 256.0**3
+
+
+def agent_case(name: str, seconds: float) -> dict[str, Any]:
+    """Updates a second of the learner's whole step: draw, K critic steps, actor, temperature, priorities back."""
+    agent, operations = AGENTS[name]
+    parts = LearnerParts(agent, ReplayConfig(capacity=100_000), MixingConfig(decay=0.0, min_ratio=0.5))
+    state = create(parts, 0, random_rows(100_000))
+    state = state.replace(online=replay.insert(state.online, random_rows(100_000, 1), 100_000, parts.replay))
+
+    def call() -> object:
+        nonlocal state
+        state, metrics = run_steps(state, parts)
+        return metrics
+
+    before, rate, after = gemm_rate(), best_rate(call, seconds), gemm_rate()
+    share = rate * operations(agent.config, SPEC) / max(before, after)
+    return {"value": rate, "unit": "updates/s", "gemm_share": share, "gemm_gflops": max(before, after) / 1e9}
+
+
+def replay_case(seconds: float) -> dict[str, Any]:
+    """Rows a second of drawing 5,120 of 1,000,000 rows, whole, and writing their priorities back."""
+    config = ReplayConfig(capacity=ROWS)
+    pool = replay.create(SPEC, config)
+    for seed in range(10):
+        pool = replay.insert(pool, random_rows(ROWS // 10, seed), ROWS // 10, config)
+
+    @partial(jax.jit, donate_argnums=0)
+    def draw_and_update(pool: Any, key: jax.Array, td_error: jax.Array) -> Any:
+        key, draw_key = jax.random.split(key)
+        rows, serials, weights = replay.draw(pool, draw_key, DRAW, config, jnp.float32(0.4))
+        return replay.update_priorities(pool, serials, td_error, config), key, (rows, weights)
+
+    key, td_error = jax.random.key(0), jax.random.uniform(jax.random.key(1), (DRAW,))
+
+    def call() -> object:
+        nonlocal pool, key
+        pool, key, drawn = draw_and_update(pool, key, td_error)
+        return drawn
+
+    return {"value": best_rate(call, seconds) * DRAW, "unit": "rows/s", "gemm_share": None}
+
+
+def peers_of(case: str, seconds: float) -> Iterator[tuple[str, float]]:
+    """Rates of the peers, by the interpreter that BENCH_PEERS names; none where it is not set."""
+    interpreter = os.environ.get("BENCH_PEERS")
+    if not interpreter:
+        return
+    script = Path(__file__).with_name("peers.py")
+    command = [interpreter, str(script), "--case", case, "--seconds", str(seconds)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    for line in done.stdout.splitlines():
+        shown = json.loads(line)
+        yield shown["peer"], shown["value"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cases: dict[str, Callable[[float], dict[str, Any]]] = {name: partial(agent_case, name) for name in AGENTS}
+    cases |= {"replay": replay_case, "control_loop": control_loop}
+    parser.add_argument("--case", choices=list(cases), action="append", help="only this case (repeatable)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="time for each measurement")
+    parser.add_argument("--out", type=Path, default=Path("runs/bench.json"))
+    given = parser.parse_args()
+    device = jax.devices()[0]
+    results: dict[str, Any] = {}
+    for name in given.case or cases:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        result = cases[name](given.seconds)
+        result["peers"] = dict(peers_of(name, given.seconds)) if name != "control_loop" else {}
+        results[name] = result | {"device": device.device_kind}
+        ratios = ", ".join(f"{result['value'] / value:.2f} x {peer} ({value:.4g})" for peer, value in result["peers"].items())
+        share = f", {result['gemm_share']:.0%} of the matrix-product rate" if result["gemm_share"] else ""
+        print(f"{name:<14}{result['value']:>12.4g} {result['unit']}{share}{'; ' if ratios else ''}{ratios}", flush=True)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"written to {given.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Real processes of a small run: Pendulum with networks of 16, so that a test takes seconds."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+SMALL = (
+    "--config=configs/classic.py:pendulum",
+    "--config.agent.hidden=(16, 16)",
+    "--config.warmup_agent.hidden=(16, 16)",
+    "--config.agent.batch_size=16",
+    "--config.warmup_agent.batch_size=16",
+    "--config.replay.capacity=5000",
+    "--config.learner.log_every=50",
+    "--config.learner.publish_every=20",
+)
+
+
+class Commands:
+    """Runs the package's commands with the small configuration; everything they write goes below `folder`."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def line(self, module: str, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", f"warmloop.launch.{module}", f"--runs={self.folder}", *SMALL, *arguments]
+
+    def run(self, module: str, *arguments: str, timeout: float = 200) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.line(module, *arguments), capture_output=True, text=True, timeout=timeout, cwd=self.folder)
+
+    def start(self, module: str, *arguments: str) -> subprocess.Popen[str]:
+        with open(self.folder / f"{module}-{len(list(self.folder.glob('*.log')))}.log", "w") as log:
+            return subprocess.Popen(self.line(module, *arguments), stdout=log, stderr=subprocess.STDOUT, text=True, cwd=self.folder)
+
+
+def assert_whole_episodes(rows, count: int) -> None:
+    """Checks that `count` rows of any number of streams, in the order they were stored, are whole episodes: each row that is
+    not its episode's last is followed, later, by exactly one row that takes up where it ended."""
+    observation, following = np.asarray(rows.observation)[:count], np.asarray(rows.next_observation)[:count]
+    step, over = np.asarray(rows.step)[:count], (np.asarray(rows.truncated) | (np.asarray(rows.mask) == 0))[:count]
+    starts = {observation[i].tobytes(): i for i in range(count)}
+    assert len(starts) == count, "a row is stored twice"
+    successors = [starts.get(following[i].tobytes()) for i in range(count) if not over[i]]
+    open_ends = successors.count(None)
+    assert open_ends <= 2, "rows are missing"
+    for i in np.flatnonzero(~over):
+        j = starts.get(following[i].tobytes())
+        if j is not None:
+            assert j > i and step[j] == step[i] + 1, "rows are out of order"
+    assert sorted(j for j in successors if j is not None) == sorted(np.flatnonzero(step > 0).tolist())

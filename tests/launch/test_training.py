@@ -1,0 +1,163 @@
+"""The training commands, end to end, as processes."""
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from runs import Commands, assert_whole_episodes
+
+from warmloop.data.formats import load_episodes
+from warmloop.data.mixing import MixingConfig
+from warmloop.data.replay import ReplayConfig
+from warmloop.learner import checkpoint
+from warmloop.learner.assemble import resume
+from warmloop.learner.metrics import read
+from warmloop.learner.state import LearnerParts
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def saved_state(directory: Path):
+    """The newest state of a run of the small configuration, and its description."""
+    saved = checkpoint.newest(directory)
+    agent, _ = checkpoint.restore_agent(saved)
+    return resume(directory, LearnerParts(agent, ReplayConfig(capacity=5000), MixingConfig())), saved.meta
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory, demos):
+    """A warm-up's folder, made by the command."""
+    commands = Commands(tmp_path_factory.mktemp("warm"))
+    done = commands.run("train_offline_warmup", "--exp_name=warm", f"--offline_data_path=demos={demos}", "--warmup_steps=60")
+    assert done.returncode == 0, done.stderr
+    return commands.folder / "warm" / "warmup"
+
+
+def test_the_warm_up_leaves_a_verified_checkpoint_filtered_demonstrations_and_metrics(warm):
+    saved = checkpoint.newest(warm)
+    assert saved.updates == 60 and saved.meta["config"]["environment"]["id"] == "Pendulum-v1"
+    kept = load_episodes(warm / "filtered_demos.npz")
+    assert len(kept) == 1 and len(kept[0]) == 200
+    records = read(warm.parent / "warmup_metrics")
+    assert records[-1]["updates"] == 60 and records[-1]["learner/updates_per_second"] > 0
+
+
+def lock_step(commands, name, warm, *more):
+    demos = warm / "filtered_demos.npz"
+    arguments = (f"--exp_name={name}", f"--checkpoint_path={warm}", f"--demo_path={demos}", "--seed=3", *more)
+    done = commands.run("train_rlpd", *arguments)
+    assert done.returncode == 0, done.stderr
+    return commands.folder / name
+
+
+def bytes_of(directory: Path):
+    """Every array of the newest state."""
+    state, _ = saved_state(directory)
+    state = jax.tree.map(lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x, state)
+    return {jax.tree_util.keystr(path): np.asarray(x).tobytes() for path, x in jax.tree_util.tree_leaves_with_path(state)}
+
+
+def test_lock_step_is_bit_reproducible_and_resumes_as_if_it_had_not_stopped(commands, warm):
+    straight = lock_step(commands, "straight", warm, "--online_steps=600", "--config.learner.checkpoint_every=150")
+    again = lock_step(commands, "again", warm, "--online_steps=600", "--config.learner.checkpoint_every=150")
+    assert bytes_of(straight / "checkpoints") == bytes_of(again / "checkpoints")
+    # Stopped after its checkpoint at 200 steps: what came after is as if it had never been.
+    stopped = commands.folder / "stopped"
+    shutil.copytree(again, stopped)
+    for path in checkpoint.steps(stopped / "checkpoints")[1:]:
+        shutil.rmtree(path)
+    assert checkpoint.newest(stopped / "checkpoints").updates < 660
+    lock_step(commands, "stopped", warm, "--online_steps=600", "--config.learner.checkpoint_every=150", "--resume")
+    assert bytes_of(straight / "checkpoints") == bytes_of(stopped / "checkpoints")
+    state, meta = saved_state(straight / "checkpoints")
+    assert int(state.online.inserted) == 600 and int(state.updates) == 660 and meta["actor"]["episode"] == 3
+    assert_whole_episodes(state.online.rows, 600)
+    ratios = [record["learner/offline_ratio"] for record in read(straight) if "learner/offline_ratio" in record]
+    assert ratios[0] == pytest.approx(0.999 ** (60 + 49), abs=1e-3), "the ratio goes on where the warm-up stopped"
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the process ended early"
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(0.1)
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_killed_learner_goes_on_from_its_checkpoint_with_both_actors_and_every_row_arrives_once(commands, warm):
+    port = free_port()
+    pace = ("--config.learner.max_utd=0.1", "--config.learner.checkpoint_every=20")
+    common = ("--exp_name=pair", f"--port={port}", "--online_steps=3000", *pace)
+    learner_line = (*common, "--learner", f"--checkpoint_path={warm}")
+    learner = commands.start("train_rlpd", *learner_line)
+    directory = commands.folder / "pair" / "checkpoints"
+    actors = []
+    try:
+        wait_for(lambda: listening(port), learner)
+        actors = [commands.start("train_rlpd", *common, "--actor", f"--actor_id={n}") for n in (0, 1)]
+        wait_for(lambda: len(checkpoint.steps(directory)) > 0, learner)
+        learner.send_signal(signal.SIGKILL)
+        learner.wait()
+        time.sleep(1.0)
+        assert all(actor.poll() is None for actor in actors)
+        learner = commands.start("train_rlpd", *learner_line, "--resume")
+        assert learner.wait(200) == 0
+        assert [actor.wait(60) for actor in actors] == [0, 0]
+    finally:
+        for process in (learner, *actors):
+            process.kill()
+    state, meta = saved_state(directory)
+    count = int(state.online.inserted)
+    assert count >= 3000 and count == sum(meta["streams"].values()) and len(meta["streams"]) == 2
+    assert min(meta["streams"].values()) > 200, "both actors take part"
+    assert_whole_episodes(state.online.rows, count)
+    logs = "".join(path.read_text() for path in commands.folder.glob("*.log"))
+    assert "Traceback" not in logs and "lost" not in logs.replace("LinkLost", "")
+
+
+def test_local_runs_a_learner_and_its_actors_to_the_end(commands, warm):
+    common = ("--exp_name=local", "--online_steps=800", f"--checkpoint_path={warm}", f"--port={free_port()}")
+    done = commands.run("local", "--actors=2", *common, "--config.actor.evaluate_every=400", "--config.actor.evaluation_episodes=2")
+    assert done.returncode == 0, done.stderr
+    records = read(commands.folder / "local")
+    assert any("evaluation/success_rate" in record for record in records)
+    assert records[-1]["environment_steps"] >= 800
+    assert (commands.folder / "local" / "curves.png").stat().st_size > 10_000
+    shown = commands_json(commands, commands.folder / "local" / "checkpoints")
+    assert shown["episodes"] == 2 and shown["success_low"] <= shown["success_rate"] <= shown["success_high"]
+
+
+def commands_json(commands, checkpoints: Path) -> dict:
+    line = [sys.executable, "-m", "warmloop.launch.evaluate", f"--checkpoint={checkpoints}", "--episodes=2", "--json"]
+    return json.loads(subprocess.run(line, capture_output=True, text=True, check=True).stdout)
+
+
+def test_sigterm_saves_and_ends_in_order(commands, warm):
+    process = commands.start("train_rlpd", "--exp_name=term", "--online_steps=100000", f"--checkpoint_path={warm}")
+    metrics = commands.folder / "term" / "metrics.jsonl"
+    try:
+        wait_for(lambda: metrics.exists() and metrics.stat().st_size > 0, process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+    state, meta = saved_state(commands.folder / "term" / "checkpoints")
+    assert int(state.online.inserted) == 200 * meta["actor"]["episode"] > 0
