@@ -1,0 +1,140 @@
+"""An unpickler for data files: NumPy arrays and plain containers come back, anything else is refused by name and never run.
+
+A pickle is a program that may call whatever it can name. Here it can name only the stand-ins below, for what NumPy (1.x and
+2.x, pickle protocols 0 to 5) and JAX write for an array. They build arrays of numbers and strings from bytes; NumPy's own
+`dtype.__setstate__`, which can be led to read memory as objects, is never reached.
+
+A crafted file can still ask for much memory; what the machine then refuses is reported, as is any other damage.
+"""
+
+from __future__ import annotations
+
+import collections
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import WarmloopError
+from .files import require_file
+
+NUMERIC_CODE = re.compile(r"[<>|=]?(\?|[biufcSU]\d{1,6})")
+
+
+class _Call(tuple):
+    """A callable that a pickle cannot alter: a tuple of one function, without attributes."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: Any) -> Any:
+        return self[0](*args)
+
+
+class _Dtype:
+    """A dtype being unpickled: its code, and the byte order that follows."""
+
+    __slots__ = ("code", "dtype")
+
+    def __init__(self, code: Any, align: Any = False, copy: Any = False):
+        code = code.decode("ascii") if isinstance(code, bytes) else code
+        if isinstance(code, str) and code.startswith("O"):
+            raise WarmloopError("it holds an array of Python objects (dtype object); save it as arrays of numbers")
+        if not isinstance(code, str) or not NUMERIC_CODE.fullmatch(code):
+            raise WarmloopError(f"it holds an array of dtype {code!r:.60}, and only plain numbers and strings are read")
+        self.code = code
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: Any) -> None:
+        if any(part is not None for part in state[2:5]):
+            raise WarmloopError("it holds a structured array, and only plain numbers and strings are read")
+        self.dtype = np.dtype(self.code).newbyteorder(state[1])
+
+
+class _Array(np.ndarray):
+    """An array being unpickled: checks what it is to become before it becomes that."""
+
+    def __setstate__(self, state: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        _, shape, dtype, fortran, raw = state
+        if not isinstance(raw, (bytes, bytearray)):
+            raise WarmloopError("it holds an array of Python objects (dtype object); save it as arrays of numbers")
+        super().__setstate__((1, shape, dtype.dtype, bool(fortran), bytes(raw)))
+
+
+def _empty(*_: Any) -> np.ndarray:
+    """NumPy's `_reconstruct`: whatever is asked for, an empty array, whose state follows."""
+    return np.ndarray.__new__(_Array, (0,), np.int8)
+
+
+def _from_buffer(buffer: Any, dtype: _Dtype, shape: Any, order: Any, axis_order: Any = None) -> np.ndarray:
+    array = np.frombuffer(buffer, dtype.dtype)
+    if order == "K" and axis_order is not None:
+        return array.reshape(shape).transpose(axis_order)
+    return array.reshape(shape, order=order)
+
+
+def _scalar(dtype: _Dtype, raw: bytes) -> Any:
+    return np.frombuffer(raw, dtype.dtype, count=1)[0]
+
+
+def _encode(text: str, encoding: str = "") -> bytes:
+    """`_codecs.encode` as protocols 0 to 2 use it, for bytes as Latin-1 text."""
+    if encoding not in ("latin1", "latin-1"):
+        raise WarmloopError(f"it calls _codecs.encode with {encoding!r:.60}, and only latin1 is allowed")
+    return text.encode("latin1")
+
+
+def _from_jax(_: Any, __: Any, state: Any, ___: Any = None) -> np.ndarray:
+    array = _empty()
+    array.__setstate__(state)
+    return array
+
+
+def _allowed() -> dict[tuple[str, str], Any]:
+    table: dict[tuple[str, str], Any] = {
+        ("numpy", "dtype"): _Call((_Dtype,)),
+        ("numpy", "ndarray"): "numpy.ndarray",  # only ever passed to `_reconstruct`, which ignores it
+        ("_codecs", "encode"): _Call((_encode,)),
+        ("collections", "OrderedDict"): collections.OrderedDict,
+        ("jax._src.array", "_reconstruct_array"): _Call((_from_jax,)),
+    }
+    for core in ("numpy.core", "numpy._core"):
+        table[f"{core}.multiarray", "_reconstruct"] = _Call((_empty,))
+        table[f"{core}.multiarray", "scalar"] = _Call((_scalar,))
+        table[f"{core}.numeric", "_frombuffer"] = _Call((_from_buffer,))
+    for builtins in ("builtins", "__builtin__"):
+        table |= {(builtins, "set"): set, (builtins, "frozenset"): frozenset, (builtins, "complex"): complex}
+        table[builtins, "bytes"] = _Call((lambda: b"",))  # protocols 0 to 2 write empty bytes as `bytes()`
+    return table
+
+
+ALLOWED = _allowed()
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module_name: str, global_name: str, /) -> Callable[..., Any]:
+        try:
+            return ALLOWED[module_name, global_name]
+        except KeyError:
+            raise WarmloopError(
+                f"it names {module_name}.{global_name}, and only NumPy arrays and plain containers are read; nothing was run"
+            ) from None
+
+
+def load(path: Path) -> Any:
+    """What file `path` holds.
+
+    Raises:
+        WarmloopError: the file is missing, empty or damaged, or names anything but arrays and plain containers.
+    """
+    require_file(path)
+    try:
+        with open(path, "rb") as file:
+            return _Unpickler(file).load()
+    except WarmloopError as error:
+        raise WarmloopError(f"{path} is refused: {error}.") from None
+    except Exception as error:  # a damaged pickle may raise any kind
+        reason = str(error) or type(error).__name__
+        raise WarmloopError(f"{path} is not a readable pickle ({reason}); it may have been cut short: record or copy it again.") from error
