@@ -60,18 +60,18 @@ class Client:
         self._link = Link(stub, schema, actor_id, self._buffer.stream_id)
         self._template = jax.eval_shape(lambda: agent.actor_params(agent.init(jax.random.key(0), example(agent.spec))))
         self._patience = Patience(self._config.patience)
-        self._hellos, self._reported, self._beat_at = 0, 0, 0.0
+        self._hellos = self._reported = self._urgent = 0  # urgent: calls of flush under way
+        self._beat_at = 0.0
         self._reports: deque[tuple[int, dict[str, float]]] = deque()
         self._weights: tuple[int, PyTree] | None = None
         self._failure: Exception | None = None
         self._stop = self._deserted = self._closed = False
-        self._urgent = 0  # calls of flush under way
         self._closing = threading.Event()
         self._changed = threading.Condition()
         while not (self._link.connected or self._deserted):
             self._exchange()
-        self._thread = threading.Thread(target=self._run, name="client", daemon=True) if background else None
-        if self._thread is not None:
+        self._thread = threading.Thread(target=self._run, name="client", daemon=True)
+        if background:
             self._thread.start()
 
     @classmethod
@@ -84,15 +84,9 @@ class Client:
             channel.close()
             raise
 
-    @property
-    def reconnects(self) -> int:
-        """Times that a lost learner was found again."""
-        return self._hellos - 1
-
-    @property
-    def unprotected(self) -> int:
-        """Rows that a full buffer gave up before the learner saved them: they are lost if it crashes before it does."""
-        return self._buffer.unprotected
+    def statistics(self) -> dict[str, int]:
+        """Reconnects; rows pending; rows that a full buffer gave up unprotected: lost if the learner crashes before it saves."""
+        return {"reconnects": self._hellos - 1, "pending": self._buffer.pending, "unprotected": self._buffer.unprotected}
 
     @property
     def stopped(self) -> bool:
@@ -235,7 +229,9 @@ class Client:
         link = self._link
         try:
             if not link.connected:
-                link.hello(self._buffer.first)
+                with self._changed:  # what an earlier learner received may be lost, so nothing of it is given up now
+                    oldest = self._buffer.sent = self._buffer.first
+                link.hello(oldest)
                 self._hellos += 1
                 self._acknowledge()
                 self._beat_at = 0.0
@@ -289,10 +285,10 @@ class Client:
                 self._changed.notify_all()
 
     def _leave(self) -> None:
-        self._closing.set()
         with self._changed:
+            self._closing.set()
             self._changed.notify_all()
-        if self._thread is not None:
+        if self._background:
             self._thread.join()
         try:
             if self._link.connected and self._failure is None:

@@ -37,7 +37,7 @@ class Limits:
         queue_rows, queue_bytes: rows that wait for the loop, at most; the smaller of the two holds.
         frame_bytes, push_rows: size of one push, at most.
         actors: at once.
-        lease_seconds: silence after which an actor counts as gone; infinite for lock-step runs, which know no time.
+        lease_seconds: silence after which an actor of another process counts as gone.
     """
 
     queue_rows: int = 50_000
@@ -80,7 +80,7 @@ class Intake:
         self.capacity = max(1, min(self.limits.queue_rows, self.limits.queue_bytes // schema.row_bytes))
         self.max_rows = max(1, min(self.limits.push_rows, self.limits.frame_bytes // schema.row_bytes, self.capacity))
         self._quarantine = Quarantine(quarantine)
-        self._sessions = Sessions(self.limits.lease_seconds, self.limits.actors, clock)
+        self._sessions = Sessions(self.limits.actors, clock)
         self._streams: dict[str, Stream] = {}
         self._queue = Queue()
         self._reports: deque[Report] = deque(maxlen=MAX_REPORTS)
@@ -89,11 +89,14 @@ class Intake:
 
     # The service's side.
 
-    def open(self, actor_id: str, stream_id: str, oldest_held: int) -> tuple[Session, Progress]:
-        """Begins a session; the stream goes on where the learner has it. Raises WarmloopError where it is refused."""
+    def open(self, actor_id: str, stream_id: str, oldest_held: int, lease: float | None = None) -> tuple[Session, Progress]:
+        """Begins a session; the stream goes on where the learner has it. Raises WarmloopError where it is refused.
+
+        `oldest_held` is the oldest row that the actor can still send; `lease` in seconds replaces the limits'.
+        """
         with self._changed:
             self._expire()
-            session, fenced = self._sessions.open(actor_id, stream_id)
+            session, fenced = self._sessions.open(actor_id, stream_id, self.limits.lease_seconds if lease is None else lease)
             if fenced is not None and fenced.stream_id != stream_id:
                 self._cut(fenced.stream_id, f"a newer process took over as {actor_id}")
             stream = self._streams.setdefault(stream_id, Stream(stream_id))
@@ -235,7 +238,7 @@ class Intake:
 
     def _expire(self) -> None:
         for session in self._sessions.expire():
-            log.warning("Nothing heard of %s for %.0f s: it counts as gone.", session.actor_id, self._sessions.lease_seconds)
+            log.warning("Nothing heard of %s for %.0f s: it counts as gone.", session.actor_id, session.lease)
             self._cut(session.stream_id, "its actor is gone")
 
     def _cut(self, name: str, reason: str) -> None:

@@ -23,7 +23,7 @@ def faults(rows: Transition) -> Array:
     count = length(rows)
     reasons = np.full(count, "", "<U120")
     for name, leaf in flatten(rows).items():
-        if not np.issubdtype(leaf.dtype, np.floating):
+        if leaf.dtype.kind != "f":
             continue
         sound = np.isfinite(leaf) | (leaf == -np.inf) if name == MAY_BE_UNKNOWN else np.isfinite(leaf)
         if not sound.all():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import math
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import Any
@@ -14,6 +15,7 @@ from ..data.errors import WarmloopError
 from ..data.wire import MIB, PROTOCOL_MAX, PROTOCOL_MIN, frames, weights
 from ..data.wire import warmloop_pb2 as pb
 from ..data.wire import warmloop_pb2_grpc as pb_grpc
+from ..data.wire.direct import DirectContext
 from ..data.wire.schema import Schema, difference
 from .intake import Intake, Progress
 from .sessions import Fenced, UnknownSession
@@ -51,13 +53,15 @@ class Servicer(pb_grpc.LearnerServicer):
         """Opens a session, or refuses with a sentence."""
         try:
             self._check(request)
-            session, progress = self.intake.open(request.actor_id, request.stream_id, request.oldest_held)
+            # An actor in this process cannot vanish, and what it does must not depend on time.
+            lease = math.inf if isinstance(context, DirectContext) else None
+            session, progress = self.intake.open(request.actor_id, request.stream_id, request.oldest_held, lease)
         except WarmloopError as error:
             return pb.HelloReply(refusal=str(error))
         return pb.HelloReply(
             session=session.id,
             protocol=min(PROTOCOL_MAX, request.protocol_max),
-            lease_seconds=self.intake.limits.lease_seconds,
+            lease_seconds=session.lease,
             max_frame_bytes=self.intake.limits.frame_bytes,
             max_rows=self.intake.max_rows,
             status=self._status(progress),

@@ -23,20 +23,21 @@ class Fenced(WarmloopError):  # noqa: N818
 
 @dataclasses.dataclass
 class Session:
-    """One actor's conversation; `deadline` is when its lease runs out, on the registry's clock."""
+    """One actor's conversation; its `lease` is in seconds, and `deadline` on the registry's clock."""
 
     id: str
     actor_id: str
     stream_id: str
     deadline: float
     last_seen: float
+    lease: float
 
 
 class Sessions:
     """The registry. Not thread-safe: its owner holds the lock."""
 
-    def __init__(self, lease_seconds: float, max_actors: int, clock: Callable[[], float]):
-        self.lease_seconds, self.max_actors, self.clock = lease_seconds, max_actors, clock
+    def __init__(self, max_actors: int, clock: Callable[[], float]):
+        self.max_actors, self.clock = max_actors, clock
         self._live: dict[str, Session] = {}  # by session id
         self._ended: dict[str, Session] = {}
         self._newest: dict[str, Session] = {}  # by actor; the one that may speak for it
@@ -46,7 +47,7 @@ class Sessions:
         """Sessions whose lease runs."""
         return list(self._live.values())
 
-    def open(self, actor_id: str, stream_id: str) -> tuple[Session, Session | None]:
+    def open(self, actor_id: str, stream_id: str, lease: float) -> tuple[Session, Session | None]:
         """A new session, and the one that it fences. Raises WarmloopError for one actor too many, a bad name, or another's stream."""
         for what, name in (("actor", actor_id), ("stream", stream_id)):
             if not IDENTIFIER.fullmatch(name):
@@ -59,7 +60,7 @@ class Sessions:
         elif len(self._live) >= self.max_actors:
             raise WarmloopError(f"The learner already serves {self.max_actors} actors, its limit; stop one, or raise the limit there.")
         now = self.clock()
-        session = Session(secrets.token_hex(16), actor_id, stream_id, now + self.lease_seconds, now)
+        session = Session(secrets.token_hex(16), actor_id, stream_id, now + lease, now, lease)
         self._live[session.id] = self._newest[actor_id] = session
         return session, older
 
@@ -72,7 +73,7 @@ class Sessions:
                 raise Fenced(f'Another process took over as actor "{ended.actor_id}"; give every actor its own name, or stop one of them.')
             raise UnknownSession("The learner does not know this session: it restarted, or the lease ran out.")
         session.last_seen = self.clock()
-        session.deadline = session.last_seen + self.lease_seconds
+        session.deadline = session.last_seen + session.lease
         return session
 
     def close(self, session: Session) -> None:

@@ -55,25 +55,25 @@ class Stream:
         episode) is closed as truncated: its next observation is true, so the bootstrap stays.
         """
         self.received = first + length(rows)
-        held, self.open = self.open, None
         numbers = first + np.flatnonzero(good)
         if len(numbers) < length(rows):
             rows = take(rows, good)
-        if held is not None:
-            rows = concatenate([held.rows, rows])
-            numbers = np.concatenate([[held.first], numbers])
+        released = self._release(numbers, rows)
         if len(numbers) == 0:
-            return []
+            return released
         unfinished = (rows.mask != 0) & ~rows.truncated
         followed = np.append(
             (np.diff(numbers) == 1) & (np.diff(rows.step) == 1) & (np.diff(rows.episode) == 0), numbers[-1] == self.received - 1
         )
-        rows = rows.replace(truncated=rows.truncated | (unfinished & ~followed))
-        holds_back = bool(unfinished[-1] and followed[-1])
-        pieces = [Chunk(self.name, int(numbers[part][0]), take(rows, part)) for part in _runs(numbers)]
-        if holds_back:
-            pieces[-1], self.open = pieces[-1].split(length(pieces[-1].rows) - 1)
-        return [piece for piece in pieces if length(piece.rows)]
+        if (cut := unfinished & ~followed).any():
+            rows = rows.replace(truncated=rows.truncated | cut)
+        released += _pieces(self.name, numbers, rows)
+        if unfinished[-1] and followed[-1]:
+            self.open = released.pop()
+            if (count := length(self.open.rows)) > 1:
+                piece, self.open = self.open.split(count - 1)
+                released.append(piece)
+        return released
 
     def cut(self) -> list[Chunk]:
         """Closes the open episode as truncated; returns its last row."""
@@ -81,6 +81,16 @@ class Stream:
             return []
         last, self.open = self.open, None
         return [dataclasses.replace(last, rows=last.rows.replace(truncated=np.ones_like(last.rows.truncated)))]
+
+    def _release(self, numbers: Array, rows: Transition) -> list[Chunk]:
+        """The row held back, as it is if `rows` begin with its successor, else as the truncated end of its episode."""
+        if self.open is None or len(numbers) == 0:
+            return self.cut()
+        held = self.open.rows
+        if numbers[0] != self.open.end or rows.step[0] != held.step[0] + 1 or rows.episode[0] != held.episode[0]:
+            return self.cut()
+        last, self.open = self.open, None
+        return [last]
 
 
 class Queue:
@@ -123,7 +133,9 @@ class Queue:
         return oldest
 
 
-def _runs(numbers: Array) -> list[slice]:
-    """The slices of `numbers` `[n]` that are consecutive."""
+def _pieces(name: str, numbers: Array, rows: Transition) -> list[Chunk]:
+    """Rows `[n]` as chunks of consecutive numbers."""
+    if numbers[-1] - numbers[0] == len(numbers) - 1:
+        return [Chunk(name, int(numbers[0]), rows)]
     edges = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), len(numbers)]
-    return [slice(start, end) for start, end in itertools.pairwise(edges)]
+    return [Chunk(name, int(numbers[start]), take(rows, slice(start, end))) for start, end in itertools.pairwise(edges)]
