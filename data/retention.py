@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from .episode import Episode
 from .errors import WarmloopError
-from .quality import QualityConfig, score_episodes
-from .transition import take
+from .quality import percentiles
+from .transition import Source, take
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,13 +20,16 @@ class RetentionConfig:
     """What is kept.
 
     Attributes:
-        ratio: share kept, of episodes or of transitions; 0 is WSRL's no retention, 1 is RLPD.
+        ratio: share kept, of episodes or of transitions, rounded up; 0 is WSRL's no retention, 1 is RLPD.
         unit: "episode" or "transition".
-        td_weight: how much the rank of |TD error| counts beside the episode's score (which counts 1).
+        success_weight, return_weight, td_weight: what success (0 or 1), the percentile of the undiscounted return and the percentile
+            of |TD error| (a surprising row ranks higher) count in the score.
     """
 
     ratio: float = 0.2
     unit: str = "episode"
+    success_weight: float = 0.5
+    return_weight: float = 0.3
     td_weight: float = 0.2
 
     def __post_init__(self):
@@ -33,75 +37,117 @@ class RetentionConfig:
             raise WarmloopError(f"retention.ratio is {self.ratio}; it must lie in [0, 1].")
         if self.unit not in ("episode", "transition"):
             raise WarmloopError(f'retention.unit is "{self.unit}"; it must be "episode" or "transition".')
+        for name in ("success_weight", "return_weight", "td_weight"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value >= 0):
+                raise WarmloopError(f"retention.{name} is {value}; it must be a number of at least 0.")
 
 
 @dataclasses.dataclass(frozen=True)
 class Retained:
-    """What was kept of what, for the console."""
+    """What was kept of what, for the console.
+
+    Attributes:
+        episodes, of_episodes: episodes of which any row was kept, and all.
+        rows, of_rows: rows kept, and all.
+        success_rate: share of the kept rows that come from successful episodes.
+        by_source: kept rows by the name of their source.
+    """
 
     episodes: int
     of_episodes: int
     rows: int
     of_rows: int
     success_rate: float
+    by_source: Mapping[str, int]
 
     def __str__(self) -> str:
+        sources = ", ".join(f"{name} {rows}" for name, rows in self.by_source.items())
         return (
-            f"kept {self.episodes} of {self.of_episodes} episodes, {self.rows} of {self.of_rows} steps, "
-            f"{100 * self.success_rate:.0f} % of them from successful episodes"
+            f"kept {self.episodes} of {self.of_episodes} episodes, {self.rows} of {self.of_rows} steps"
+            + (f" ({sources})" if sources else "")
+            + f", {100 * self.success_rate:.0f} % of them from successful episodes"
         )
 
 
 def retain(
-    episodes: Sequence[Episode],
-    config: RetentionConfig,
-    td_error: Sequence[np.ndarray] | None = None,
-    quality: QualityConfig | None = None,
+    episodes: Sequence[Episode], config: RetentionConfig, td_error: Sequence[np.ndarray] | None = None
 ) -> tuple[list[Episode], Retained]:
-    """The best `config.ratio` of the episodes (rounded up), in their order, and a report; interventions are always kept.
+    """The best `config.ratio` of the data, in their order, and a report.
+
+    Rows on which a human intervened are kept besides, whatever the ratio. Of equal scores the earlier is kept. A run of kept rows
+    that does not reach its episode's end becomes an episode of the same number that is truncated there, with the bootstrap kept; its
+    steps keep their numbers and their Monte-Carlo returns, which are those of the whole episode.
 
     Args:
-        td_error: `[T]` per episode; a surprising row ranks higher.
+        episodes: as recorded, or with the learner's rewards.
+        td_error: `[T]` per episode; None leaves that part out of the score.
+
+    Raises:
+        WarmloopError: `td_error` does not match the episodes.
     """
-    scores = score_episodes(episodes, quality or QualityConfig())
-    errors = [np.zeros(len(episode)) for episode in episodes] if td_error is None else list(td_error)
-    if config.unit == "episode":
-        ranked = scores + config.td_weight * _ranks(np.array([error.mean() for error in errors]))
-        chosen = _best(ranked, config.ratio)
-        kept = [episode for episode, keep in zip(episodes, chosen, strict=True) if keep or episode.steps.intervened.any()]
-    else:
-        kept = _by_transition(episodes, scores, errors, config)
-    rows = sum(map(len, kept))
-    successes = sum(len(episode) for episode in kept if episode.succeeded)
-    return kept, Retained(len(kept), len(episodes), rows, sum(map(len, episodes)), successes / max(rows, 1))
+    lengths = np.array([len(episode) for episode in episodes], np.int64)
+    if td_error is not None and [len(error) for error in td_error] != lengths.tolist():
+        raise WarmloopError("The TD errors to retain by do not match the episodes; give one array per episode, one number per step.")
+    chosen = _chosen(episodes, lengths, config, td_error) if len(episodes) else []
+    masks = [mask | np.asarray(episode.steps.intervened, bool) for episode, mask in zip(episodes, chosen, strict=True)]
+    kept = [piece for episode, mask in zip(episodes, masks, strict=True) for piece in _pieces(episode, mask)]
+    return kept, _report(episodes, masks)
 
 
-def _by_transition(episodes: Sequence[Episode], scores: np.ndarray, errors: list[np.ndarray], config: RetentionConfig) -> list[Episode]:
-    """Runs of kept steps; a run that does not reach its episode's end is truncated, with the bootstrap kept."""
-    lengths = np.array([len(episode) for episode in episodes])
-    ranked = np.repeat(scores, lengths) + config.td_weight * _ranks(np.concatenate(errors))
-    chosen = np.split(_best(ranked, config.ratio), np.cumsum(lengths)[:-1])
-    kept = []
-    for episode, mask in zip(episodes, chosen, strict=True):
-        index = np.flatnonzero(mask | np.asarray(episode.steps.intervened))
-        for run in np.split(index, np.flatnonzero(np.diff(index) != 1) + 1):
-            if len(run):
-                steps = take(episode.steps, run)
-                truncated = steps.truncated.copy()
-                truncated[-1] = bool(steps.mask[-1])
-                success = None if episode.success is None else episode.success[run]
-                kept.append(dataclasses.replace(episode, steps=steps.replace(truncated=truncated), success=success))
-    return kept
+def _chosen(
+    episodes: Sequence[Episode], lengths: np.ndarray, config: RetentionConfig, td_error: Sequence[np.ndarray] | None
+) -> list[np.ndarray]:
+    """Per episode a mask `[T]` of the rows that its score keeps."""
+    success = np.array([episode.succeeded for episode in episodes], np.float64)
+    returns = percentiles(np.array([episode.undiscounted_return for episode in episodes]))
+    score = config.success_weight * success + config.return_weight * returns  # [E]
+    by_row = config.unit == "transition"
+    if by_row:
+        score = np.repeat(score, lengths)  # [N]
+    if td_error is not None:
+        values = np.concatenate(td_error) if by_row else np.array([np.mean(error) for error in td_error])
+        score = score + config.td_weight * percentiles(np.abs(values))
+    best = _best(score, config.ratio)
+    return np.split(best if by_row else np.repeat(best, lengths), np.cumsum(lengths)[:-1])
 
 
 def _best(scores: np.ndarray, ratio: float) -> np.ndarray:
     """Mask of the `ceil(ratio · n)` highest scores; of equal ones the earlier."""
-    count = math.ceil(ratio * len(scores) - 1e-9)
+    count = math.ceil(round(ratio * len(scores), 9))  # rounded, since 0.1 · 30 is a little more than 3
     mask = np.zeros(len(scores), bool)
     mask[np.argsort(-scores, kind="stable")[:count]] = True
     return mask
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Percentile of each value, ties sharing the lowest; `[n]` in [0, 1)."""
-    return np.searchsorted(np.sort(values), values) / max(len(values), 1)
+def _pieces(episode: Episode, mask: np.ndarray) -> list[Episode]:
+    """The episode itself where all of it is kept, else its runs of kept rows."""
+    if mask.all():
+        return [episode]
+    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
+    return [_piece(episode, slice(int(low), int(high))) for low, high in edges.reshape(-1, 2)]
+
+
+def _piece(episode: Episode, rows: slice) -> Episode:
+    steps = take(episode.steps, rows)
+    truncated = steps.truncated.copy()
+    truncated[-1] = steps.mask[-1] != 0
+    success = None if episode.success is None else episode.success[rows]
+    return dataclasses.replace(episode, steps=steps.replace(truncated=truncated), success=success)
+
+
+def _report(episodes: Sequence[Episode], masks: Sequence[np.ndarray]) -> Retained:
+    by_source: collections.Counter[str] = collections.Counter()
+    for episode, mask in zip(episodes, masks, strict=True):
+        for source, rows in zip(*np.unique(np.asarray(episode.steps.source)[mask], return_counts=True), strict=True):
+            by_source[Source(int(source)).name.lower()] += int(rows)
+    counts = [int(mask.sum()) for mask in masks]
+    successful = sum(count for episode, count in zip(episodes, counts, strict=True) if episode.succeeded)
+    return Retained(
+        episodes=sum(count > 0 for count in counts),
+        of_episodes=len(episodes),
+        rows=sum(counts),
+        of_rows=sum(map(len, episodes)),
+        success_rate=successful / max(sum(counts), 1),
+        by_source=dict(by_source),
+    )

@@ -90,7 +90,9 @@ def parse_source_argument(argument: str) -> tuple[Source | None, str]:
         return None, argument
     if kind in KINDS:
         raise WarmloopError(f'"{argument}" names no path; write {kind}=PATH.')
-    raise WarmloopError(f'"{argument}": there is no such file, and "{kind}" is none of the kinds {", ".join(KINDS)}{did_you_mean(kind, KINDS)}.')
+    raise WarmloopError(
+        f'"{argument}": there is no such file, and "{kind}" is none of the kinds {", ".join(KINDS)}{did_you_mean(kind, KINDS)}.'
+    )
 
 
 def load_sources(arguments: Sequence[str]) -> list[Episode]:

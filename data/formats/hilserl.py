@@ -6,11 +6,12 @@ be absent. Other keys (`grasp_penalty`) are ignored.
 - Episodes end at `dones`, at a mask of 0, and where the next observation is not the following row's observation (the recording was
   cut there). A row is terminated where its mask is 0; every other end is a truncation and keeps the bootstrap.
 - HIL-SERL stacks one frame of history: a state `[1, D]` is read as `[D]`, an image `[1, H, W, C]` as `[H, W, C]`.
-- Success: `infos` flag `succeed`, `success` or `is_success`, for the episodes that have one at any step. A file without any such flag whose
-  rewards are all 0 or 1 says it by its reward: success where a terminated step has reward 1. Otherwise there is no success signal.
-- Interventions: the `infos` flag `is_intervention`; without it, rows with an `intervene_action` (the recorded action already is the human's).
-  HIL-SERL's own `record_demos` marks a human's every move so, and sends zeros in between: a file in which nobody but the human
-  ever moves the robot is a demonstration, and no row of it counts as an intervention.
+- Success: `infos` flag `succeed`, `success` or `is_success`, for the episodes that have one at any step. A file without any such
+  flag whose rewards are all 0 or 1 says it by its reward: success where a terminated step has reward 1. Otherwise there is no
+  success signal.
+- Interventions: the `infos` flag `is_intervention`; without it, rows with an `intervene_action` (the recorded action already is
+  the human's). HIL-SERL's own `record_demos` marks a human's every move so, and sends zeros in between: a file in which nobody but
+  the human ever moves the robot is a demonstration, and no row of it counts as an intervention.
 
 Written: the same list, with float32 arrays, `succeed` where success is known, `is_intervention`, and no history axis. Quality, source,
 numbers and returns have no key there and are not written.
@@ -39,8 +40,8 @@ def read(origin: str) -> Recording:
     Raises:
         WarmloopError: the file is refused by `safe_pickle`, is no list of transitions, or lacks or mixes up a key.
     """
-    rows = load(Path(origin))
-    if not isinstance(rows, list | tuple) or not all(isinstance(row, dict) for row in rows):
+    rows: list[dict] = load(Path(origin))
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise WarmloopError(f"{origin} holds a {type(rows).__name__}, and not HIL-SERL's list of transitions (dicts).")
     if not rows:
         raise WarmloopError(f"{origin} holds no transitions.")
@@ -49,14 +50,15 @@ def read(origin: str) -> Recording:
     if not ending:
         raise WarmloopError(f"{origin}: a transition has neither `masks` nor `dones`, so nothing says where episodes end.")
     raw = _columns(origin, rows, ["observations", "actions", "next_observations", "rewards", *ending])
-    masks, dones = raw.pop("masks", None), raw.pop("dones", None)
-    done = (np.ravel(masks) == 0) if dones is None else np.ravel(dones).astype(bool)  # type: ignore[union-attr]
-    raw["terminals"] = done if masks is None else np.ravel(masks) == 0
     columns = tidy(origin, {name: _without_history(name, column) for name, column in raw.items()})
-    starts = starts_after(done | columns["terminals"] | breaks(columns))
-    success, known = _success(rows, columns, starts)
-    extra = {} if success is None else {"success": success}
-    return Recording(origin, columns | extra | {"intervened": _intervened(rows, columns["actions"])}, starts, known)
+    masks, dones = columns.pop("masks", None), columns.pop("dones", None)
+    columns["terminals"] = dones if masks is None else masks == 0  # pyright: ignore[reportArgumentType]
+    ends = columns["terminals"] if dones is None else columns["terminals"] | dones
+    starts = starts_after(ends | breaks(columns))
+    infos = [info if isinstance(info := row.get("infos"), dict) else {} for row in rows]
+    success, known = _success(infos, columns, starts)
+    columns |= {"intervened": _intervened(infos, columns["actions"])} | ({} if success is None else {"success": success})
+    return Recording(origin, columns, starts, known)
 
 
 def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> None:
@@ -98,29 +100,28 @@ def _without_history(name: str, column: np.ndarray) -> np.ndarray:
     return column
 
 
-def _infos(rows: list[dict]) -> list[dict]:
-    return [infos if isinstance(infos := row.get("infos"), dict) else {} for row in rows]
-
-
-def _success(rows: list[dict], columns: Columns, starts: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _success(infos: list[dict], columns: Columns, starts: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
     """`(success [N], known [E])`, by the module's rule; `(None, None)` where nothing says."""
-    flags = [next((infos[name] for name in SUCCESS_FLAGS if name in infos), None) for infos in _infos(rows)]
+    flags = [next((info[name] for name in SUCCESS_FLAGS if name in info), None) for info in infos]
     flagged = np.array([flag is not None for flag in flags])
     if flagged.any():
-        return np.array([bool(np.any(flag)) for flag in flags]), np.logical_or.reduceat(flagged, starts)
+        return np.array([_truth(flag) for flag in flags]), np.logical_or.reduceat(flagged, starts)
     rewards = columns["rewards"]
     if np.all((rewards == 0) | (rewards == 1)):
         return (rewards > 0) & columns["terminals"], None
     return None, None
 
 
-def _intervened(rows: list[dict], actions: np.ndarray) -> np.ndarray:
-    infos = _infos(rows)
+def _intervened(infos: list[dict], actions: np.ndarray) -> np.ndarray:
     if any("is_intervention" in info for info in infos):
-        return np.array([bool(np.any(info.get("is_intervention", False))) for info in infos])
+        return np.array([_truth(info.get("is_intervention")) for info in infos])
     human = np.array(["intervene_action" in info for info in infos])
     robot_moved = np.any(actions[~human] != 0)
-    return human if robot_moved else np.zeros(len(rows), bool)
+    return human if robot_moved else np.zeros(len(infos), bool)
+
+
+def _truth(flag: Any) -> bool:
+    return bool(flag.any()) if isinstance(flag, np.ndarray) else bool(flag)
 
 
 def _rows(episode: Episode) -> list[dict[str, Any]]:

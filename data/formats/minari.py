@@ -1,10 +1,11 @@
 """Minari datasets, by ID (`minari:D4RL/door/human-v2`, under MINARI_DATASETS_PATH or Minari's default root) or by directory.
 
-Nothing is downloaded. Read: observations (a Box or a flat Dict of them), actions, rewards, terminations; of `infos` the success flag
-`success`, `is_success`, `succeed` or `goal_achieved`, and `is_intervention`. A dataset's infos may have an entry for the reset or not: the last T count.
+Nothing is downloaded. Read: observations (a Box or a flat Dict of them), actions, rewards, terminations; of `infos` the success
+flag `success`, `is_success`, `succeed` or `goal_achieved`, and `is_intervention`. A dataset's infos may have an entry for the reset
+or not: the last T count.
 
-Written: the same, images uncompressed (Minari's default is JPEG, which alters them). Minari stores T + 1 observations, so an episode whose
-next observations do not lead from row to row cannot be written. Quality, source, numbers and returns have no key there.
+Written: the same, images uncompressed (Minari's default is JPEG, which alters them). Minari stores T + 1 observations, so an
+episode whose next observations do not lead from row to row cannot be written. Quality, source, numbers and returns have no key there.
 """
 
 from __future__ import annotations
@@ -46,13 +47,13 @@ def read(origin: str) -> Recording:
     try:
         dataset = MinariDataset(_data_directory(origin))
         _check_spaces(origin, dataset)
-        parts = [_episode_columns(episode) for episode in dataset.iterate_episodes()]
+        parts = [_episode_columns(episode) for episode in dataset.iterate_episodes() if len(episode)]
     except WarmloopError:
         raise
     except Exception as error:  # h5py, Minari and json raise a dozen kinds for damaged data
         raise WarmloopError(f"{origin} is not a readable Minari dataset ({error}); download or record it again.") from error
     if not parts:
-        raise WarmloopError(f"{origin} holds no episodes.")
+        raise WarmloopError(f"{origin} holds no transitions.")
     known = np.array(["success" in part for part in parts])
     lengths = np.array([len(part["actions"]) for part in parts])
     flags = ("success", "intervened")
@@ -70,12 +71,15 @@ def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> Non
     """
     import minari
     from minari.data_collector import EpisodeBuffer
+    from minari.dataset.minari_dataset import parse_dataset_id
     from minari.dataset.minari_storage import MinariStorage
 
     directory = _directory(origin)
     name = origin.removeprefix(SCHEME) if origin.startswith(SCHEME) else directory.name
-    if not NAME.fullmatch(directory.name):
-        raise WarmloopError(f"{origin}: a Minari dataset's name ends in its version, such as door-v0.")
+    try:
+        parse_dataset_id(name)
+    except (ValueError, TypeError):  # a missing version is a TypeError of Minari's
+        raise WarmloopError(f"{origin}: {name} is no Minari ID; write (NAMESPACE/)NAME-vNUMBER, such as door/human-v0.") from None
     if directory.exists():
         raise WarmloopError(f"{directory} exists; choose another name or version, or remove it.")
     buffers = [EpisodeBuffer(id=index, **_buffer(origin, episode)) for index, episode in enumerate(episodes)]

@@ -25,13 +25,15 @@ import numpy as np
 
 from ..episode import Episode
 from ..errors import WarmloopError
-from ..transition import concatenate
+from ..transition import Source, concatenate
 from .files import replacing, require_file
 from .recording import RECORDED_FIELDS, Columns, Recording, breaks, named, require_keys, starts_after, tidy
 
 FORMAT = "warmloop-episodes-1"
 OPTIONAL = ("terminals", "timeouts", "success", "intervened")
 PER_EPISODE = ("episode_numbers", "episode_sources", "success_known")
+DATA = ("observations", "next_observations", "actions", "rewards", *OPTIONAL)
+KNOWN = {*DATA, *PER_EPISODE, *RECORDED_FIELDS, "episode_starts", "episode_ids", "metadata"}
 
 
 def read(origin: str) -> Recording:
@@ -48,15 +50,15 @@ def read(origin: str) -> Recording:
         raise
     except Exception as error:  # NumPy and zipfile raise a dozen kinds for damaged bytes
         raise WarmloopError(f"{origin} is not a readable .npz file ({error}); record or copy it again.") from error
-    require_keys(origin, "the file", list(arrays), ["observations", "actions", "rewards"])
     ours = _metadata(arrays).get("format") == FORMAT
-    names = [name for name in arrays if name.split("/")[0] in ("observations", "next_observations", "actions", "rewards", *OPTIONAL)]
+    names = [name for name in arrays if name.split("/")[0] in DATA]
     columns = tidy(origin, {name: arrays[name] for name in names} | _own(arrays, ours))
     starts = _starts(origin, arrays, columns)
     columns, starts = _complete(columns, starts)
     own = {name.removeprefix("episode_"): arrays[name] for name in PER_EPISODE if ours and name in arrays}
-    if any(len(values) != len(starts) for values in own.values()):
-        raise WarmloopError(f"{origin}: the per-episode arrays do not match its {len(starts)} episodes; write it again.")
+    kinds = [values for values in (own.get("sources"), columns.get("source")) if values is not None]
+    if any(len(values) != len(starts) for values in own.values()) or not all(np.isin(values, list(Source)).all() for values in kinds):
+        raise WarmloopError(f"{origin}: its {len(starts)} episodes and what it records of each do not match; write it again.")
     return Recording(origin, columns, starts, **own)
 
 
@@ -90,8 +92,11 @@ def _load(path: Path) -> Columns:
     if not zipfile.is_zipfile(path):
         raise WarmloopError(f"{path} is not an .npz archive, or was cut short; record or copy it again.")
     with np.load(path, allow_pickle=False) as archive:
+        require_keys(str(path), "the file", archive.files, ["observations", "actions", "rewards"])
         arrays = {}
         for name in archive.files:
+            if name.split("/")[0] not in KNOWN:
+                continue
             try:
                 arrays[name] = archive[name]
             except ValueError as error:

@@ -16,6 +16,8 @@ Columns = dict[str, np.ndarray]
 # Columns with one number per row, and the dtype they are stored as.
 SCALARS = {
     "rewards": np.float32,
+    "masks": np.float32,
+    "dones": bool,
     "terminals": bool,
     "timeouts": bool,
     "success": bool,
@@ -61,16 +63,20 @@ def tidy(origin: str, columns: Columns) -> Columns:
     Raises:
         WarmloopError: a column is missing, is not numeric, has another number of rows, or has the wrong shape.
     """
-    rows = len(columns["actions"])
     tidied = {name: _cast(origin, name, column) for name, column in columns.items()}
+    rows = len(tidied["actions"])
+    current = {name.removeprefix("next_") for name in tidied if name.startswith("next_")}
+    if current and current != (present := {name for name in tidied if name.split("/")[0] == "observations"}):
+        listed = ", ".join(f"`{name}`" for name in sorted(current ^ present))
+        raise WarmloopError(f"{origin}: {listed} must be both in the observations and in the next observations.")
     for name, column in tidied.items():
         if len(column) != rows:
             raise WarmloopError(
                 f"{origin}: `{name}` has {len(column)} rows and `actions` has {rows}; every array needs one row per transition."
             )
-        current = name.removeprefix("next_")
-        if current != name and column.shape != tidied[current].shape:
-            raise WarmloopError(f"{origin}: `{name}` has shape {column.shape} and `{current}` has {tidied[current].shape}.")
+        before = name.removeprefix("next_")
+        if column.shape != tidied[before].shape:
+            raise WarmloopError(f"{origin}: `{name}` has shape {column.shape} and `{before}` has {tidied[before].shape}.")
     if rows == 0:
         raise WarmloopError(f"{origin} holds no transitions.")
     if tidied["actions"].ndim != 2:

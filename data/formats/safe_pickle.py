@@ -60,7 +60,7 @@ class _Array(np.ndarray):
         _, shape, dtype, fortran, raw = state
         if not isinstance(raw, (bytes, bytearray)):
             raise WarmloopError("it holds an array of Python objects (dtype object); save it as arrays of numbers")
-        super().__setstate__((1, shape, dtype.dtype, bool(fortran), bytes(raw)))
+        super().__setstate__((1, shape, dtype.dtype, bool(fortran), bytes(raw)))  # pyright: ignore[reportArgumentType]
 
 
 def _empty(*_: Any) -> np.ndarray:
@@ -69,13 +69,15 @@ def _empty(*_: Any) -> np.ndarray:
 
 
 def _from_buffer(buffer: Any, dtype: _Dtype, shape: Any, order: Any, axis_order: Any = None) -> np.ndarray:
+    """NumPy's `_frombuffer` of protocol 5."""
     array = np.frombuffer(buffer, dtype.dtype)
     if order == "K" and axis_order is not None:
         return array.reshape(shape).transpose(axis_order)
-    return array.reshape(shape, order=order)
+    return array.reshape(shape, order="F" if order == "F" else "C")
 
 
 def _scalar(dtype: _Dtype, raw: bytes) -> Any:
+    """NumPy's `scalar`."""
     return np.frombuffer(raw, dtype.dtype, count=1)[0]
 
 
@@ -87,6 +89,7 @@ def _encode(text: str, encoding: str = "") -> bytes:
 
 
 def _from_jax(_: Any, __: Any, state: Any, ___: Any = None) -> np.ndarray:
+    """JAX's `_reconstruct_array`, whose third argument is the state of a NumPy array."""
     array = _empty()
     array.__setstate__(state)
     return array
