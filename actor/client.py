@@ -56,12 +56,11 @@ class Client:
     ):
         self._config = config or ActorConfig()
         self._background, self._channel = background, stub if isinstance(stub, grpc.Channel) else None
-        self._buffer = buffer or RowBuffer(schema)
+        self._buffer = RowBuffer(schema) if buffer is None else buffer
         self._link = Link(stub, schema, actor_id, self._buffer.stream_id)
         self._template = jax.eval_shape(lambda: agent.actor_params(agent.init(jax.random.key(0), example(agent.spec))))
         self._patience = Patience(self._config.patience)
         self._hellos = self._reported = self._urgent = 0  # urgent: calls of flush under way
-        self._beat_at = 0.0
         self._reports: deque[tuple[int, dict[str, float]]] = deque()
         self._weights: tuple[int, PyTree] | None = None
         self._failure: Exception | None = None
@@ -219,10 +218,13 @@ class Client:
             self._closing.wait(FULL_SECONDS)
             return
         with self._changed:
-            wait = max(0.0, self._beat_at - time.monotonic())
-            self._changed.wait_for(lambda: self._buffer.pending or self._reports or self._urgent or self._closing.is_set(), wait)
+            due = max(0.0, self._silence_left())
+            self._changed.wait_for(lambda: self._buffer.pending or self._reports or self._urgent or self._closing.is_set(), due)
             if self._buffer.pending:
                 self._changed.wait_for(lambda: self._buffer.pending >= BATCH_ROWS or self._urgent or self._closing.is_set(), LINGER_SECONDS)
+
+    def _silence_left(self) -> float:
+        return self._link.spoke_at + min(BEAT_SECONDS, self._link.lease / 3) - time.monotonic()
 
     def _exchange(self) -> None:
         """Says and asks what is due. A lost learner is waited for, up to the limit of patience."""
@@ -234,17 +236,15 @@ class Client:
                 link.hello(oldest)
                 self._hellos += 1
                 self._acknowledge()
-                self._beat_at = 0.0
             self._send_rows()
             while self._reports:
                 link.report(*self._reports[0])
                 self._reports.popleft()
-            if not self._background or time.monotonic() >= self._beat_at or link.status.credits <= 0:
+            if not self._background or self._silence_left() <= 0 or link.status.credits <= 0:
                 link.heartbeat()
             self._acknowledge()
             if link.status.weights_version not in (-1, self._weights[0] if self._weights else -1):
                 self._fetch_weights()
-            self._beat_at = time.monotonic() + min(BEAT_SECONDS, link.lease / 3)
             self._patience.succeeded()
         except LinkLost as lost:
             if link.status.directive == pb.STOP:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -52,6 +53,7 @@ class Link:
         max_rows: that one push may carry.
         lease: seconds of silence after which the learner gives the actor up.
         connected: a session is open.
+        spoke_at: `time.monotonic()` of the newest answer.
     """
 
     def __init__(self, stub: Stub | grpc.Channel, schema: Schema, actor_id: str, stream_id: str):
@@ -65,7 +67,7 @@ class Link:
             schema_hash=schema.hash,
         )
         self._session = ""
-        self.status, self.max_rows, self.lease = pb.Status(weights_version=-1), 1, 1.0
+        self.status, self.max_rows, self.lease, self.spoke_at = pb.Status(weights_version=-1), 1, 1.0, 0.0
 
     @property
     def connected(self) -> bool:
@@ -112,7 +114,9 @@ class Link:
 
     def _call(self, method: Callable[..., Any], request: Any, seconds: float) -> Any:
         try:
-            return method(request, timeout=seconds)
+            answer = method(request, timeout=seconds)
+            self.spoke_at = time.monotonic()
+            return answer
         except grpc.RpcError as error:
             code, details = error.code(), error.details()  # pyright: ignore[reportAttributeAccessIssue] (every call's error has them)
             if code in FATAL:

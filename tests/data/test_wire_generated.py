@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from warmloop.data import wire
 from warmloop.data.wire.generate import GENERATED, HERE, generate
 

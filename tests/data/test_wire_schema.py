@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from warmloop.data.errors import WarmloopError
 from warmloop.data.transition import Leaf, Spec, example
 from warmloop.data.wire.schema import Schema, difference, flatten, unflatten

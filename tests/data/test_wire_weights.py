@@ -6,11 +6,12 @@ import itertools
 import jax
 import numpy as np
 import pytest
+from wire_rows import SPEC, agent
+
 from warmloop.data.errors import WarmloopError
 from warmloop.data.transition import example
 from warmloop.data.wire import MIB, weights
 from warmloop.data.wire import warmloop_pb2 as pb
-from wire_rows import SPEC, agent
 
 
 def template(of):
@@ -51,7 +52,7 @@ def test_an_empty_stream_is_no_snapshot():
 def test_an_altered_chunk_is_found(large):
     chunks = list(weights.chunks(large))
     chunks[1].data = b"\1" + chunks[1].data[1:]
-    with pytest.raises(weights.Damaged, match="version 7 .* sha256"):
+    with pytest.raises(weights.Damaged, match=r"version 7 .* sha256"):
         weights.assemble(chunks)
 
 
@@ -78,7 +79,7 @@ def test_a_snapshot_above_the_limit_is_refused(large):
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x81\xa1a\xc7\xff\x01"], ids=["empty", "never used", "cut off"])
 def test_bytes_that_are_no_parameters_are_refused(data):
-    with pytest.raises(WarmloopError, match="cannot be read|another agent"):
+    with pytest.raises(WarmloopError, match=r"cannot be read|another agent"):
         weights.load(weights.Snapshot(0, data, hashlib.sha256(data).digest()), template(agent()))
 
 

@@ -1,6 +1,7 @@
 """Rows of one stream that say their own number, and what came out at the learner's end."""
 
 import numpy as np
+
 from warmloop.agents import SAC, SACConfig
 from warmloop.data.transition import Leaf, Spec, concatenate, example, take
 from warmloop.data.wire.schema import Schema
