@@ -41,7 +41,7 @@ def locate(specification: str) -> str:
     for candidate in (Path(path), PACKAGED / Path(path).name):
         if candidate.is_file():
             return f"{candidate}{colon}{argument}"
-    presets = ", ".join(sorted(f"configs/{file.name}" for file in PACKAGED.glob("*.py") if "def get_config" in file.read_text()))
+    presets = ", ".join(sorted(f"configs/{file.name}" for file in PACKAGED.glob("[a-z]*.py") if "def get_config" in file.read_text()))
     raise WarmloopError(f"There is no configuration file {path}; give one of {presets}, or the path of your own.")
 
 

@@ -135,7 +135,8 @@ def from_config_dict(config: ConfigDict) -> RunConfig:
 
 def _typed(cls: type, fields: dict[str, Any], where: str) -> Any:
     types = typing.get_type_hints(cls)
-    _check_keys(fields, {name: kind for name, kind in types.items() if name not in DERIVED}, where)
+    derived = DERIVED if issubclass(cls, SACConfig) else ()
+    _check_keys(fields, {name: kind for name, kind in types.items() if name not in derived}, where)
     return cls(**{name: _value(types[name], value, f"{where}.{name}") for name, value in fields.items()})
 
 

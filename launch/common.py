@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import tempfile
 import textwrap
@@ -80,9 +81,14 @@ def _parse(main: Callable[[], Any], argv: list[str], prepare: Callable[[list[str
         print(_help(main))
         sys.exit(0)
     try:
-        rest = flags.FLAGS(argv)
-    except (flags.Error, WarmloopError) as error:
-        fail(f"{str(error).strip()} (--help lists the flags)")
+        rest = flags.FLAGS(prepare(argv))
+    except WarmloopError as error:
+        fail(str(error))
+    except (AttributeError, KeyError) as error:
+        near = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', str(error))
+        fail(f'--config has no setting "{near[2]}"; did you mean "{near[1]}"?' if near else f"--config has no such setting: {error.args[0]}")
+    except (flags.Error, TypeError, ValueError) as error:
+        fail(f"{' '.join(str(error).split())} (--help lists the flags)")
     if flags.FLAGS["verbosity"].using_default_value:
         flags.FLAGS.verbosity = absl_logging.WARNING  # which absl would otherwise set to INFO
     return rest

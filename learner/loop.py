@@ -82,6 +82,8 @@ class Learner:
     def advance(self) -> bool:
         """Takes in what has come, and does one update if one is owed. Returns whether anything happened."""
         took = self._take()
+        if self.environment_steps >= self.config.online_steps:
+            self.intake.stop()  # the actors leave; their updates remain to be done
         if self.owed <= 0:
             self._pace()
             return took

@@ -104,7 +104,7 @@ def listening(port: int) -> bool:
 
 def test_a_killed_learner_goes_on_from_its_checkpoint_with_both_actors_and_every_row_arrives_once(commands, warm):
     port = free_port()
-    pace = ("--config.learner.max_utd=0.1", "--config.learner.checkpoint_every=20")
+    pace = ("--config.learner.max_utd=0.1", "--config.learner.min_utd=0.1", "--config.learner.checkpoint_every=20")
     common = ("--exp_name=pair", f"--port={port}", "--online_steps=3000", *pace)
     learner_line = (*common, "--learner", f"--checkpoint_path={warm}")
     learner = commands.start("train_rlpd", *learner_line)

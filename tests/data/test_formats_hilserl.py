@@ -1,0 +1,159 @@
+"""HIL-SERL's pickles: where episodes end, what counts as success and as an intervention."""
+
+import pickle
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from recorded import assert_same_experience, episode, episode_lists, returns_by_loop
+
+from warmloop.data.errors import WarmloopError
+from warmloop.data.formats import load_episodes, write_episodes
+from warmloop.data.reward import RewardConfig, apply_reward
+
+
+def transition(number, done=False, reward=0.0, jump=0, **changed):
+    """Row `number` of a recording as HIL-SERL stores it: an image and a state, each with a history axis of one frame."""
+
+    def observe(n):
+        return {"state": np.full((1, 3), n, np.float32), "wrist": np.full((1, 8, 8, 3), n, np.uint8)}
+
+    row = {
+        "observations": observe(number),
+        "actions": np.full(2, 0.5),
+        "next_observations": observe(number + 1 + jump),
+        "rewards": reward,
+        "masks": 1.0 - done,
+        "dones": done,
+    } | changed
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def save(path, rows):
+    path.write_bytes(pickle.dumps(rows))
+    return path
+
+
+@pytest.fixture
+def read(tmp_path):
+    return lambda rows: load_episodes(save(tmp_path / "demos.pkl", rows))
+
+
+@pytest.fixture
+def refusal(tmp_path):
+    def load(rows):
+        with pytest.raises(WarmloopError) as caught:
+            load_episodes(save(tmp_path / "demos.pkl", rows))
+        assert "demos.pkl" in str(caught.value)
+        return str(caught.value)
+
+    return load
+
+
+@settings(max_examples=40, deadline=None)
+@given(episode_lists(success=("some", "all")))
+def test_what_is_written_is_read_bit_for_bit(written):
+    with tempfile.TemporaryDirectory() as folder:
+        write_episodes(Path(folder) / "demos.pkl", written)
+        assert_same_experience(written, load_episodes(Path(folder) / "demos.pkl"))
+
+
+def test_the_written_file_is_hil_serl_s_own_layout(tmp_path):
+    write_episodes(tmp_path / "demos.pkl", [episode(3, terminated=True, success=[0, 0, 1], observation="images")])
+    with open(tmp_path / "demos.pkl", "rb") as file:
+        rows = pickle.load(file)
+    assert [row["dones"] for row in rows] == [False, False, True]
+    assert [row["masks"] for row in rows] == [1, 1, 0]
+    assert [row["infos"]["succeed"] for row in rows] == [False, False, True]
+    assert rows[0]["actions"].dtype == np.float32 and rows[0]["observations"]["wrist"].dtype == np.uint8
+
+
+def test_history_of_one_frame_is_taken_off_states_and_images(read):
+    observation = read([transition(0, done=True)])[0].steps.observation
+    assert observation["state"].shape == (1, 3)
+    assert observation["wrist"].shape == (1, 8, 8, 3)
+
+
+def test_episodes_end_at_dones_and_where_the_recording_was_cut(read):
+    rows = [transition(0), transition(1, done=True), transition(10), transition(11, jump=5), transition(30), transition(31)]
+    episodes = read(rows)
+    assert [len(e) for e in episodes] == [2, 2, 2]
+    assert [e.steps.mask[-1] for e in episodes] == [0, 1, 1]
+    assert [e.steps.truncated.tolist() for e in episodes] == [[False, False], [False, True], [False, True]]
+
+
+def test_done_with_a_mask_of_one_is_a_truncation(read):
+    (e,) = read([transition(0), transition(1, done=True, masks=1.0)])
+    assert e.steps.truncated.tolist() == [False, True] and e.steps.mask.all()
+
+
+@pytest.mark.parametrize("absent", ["masks", "dones"])
+def test_either_masks_or_dones_is_enough(read, absent):
+    episodes = read(
+        [transition(0, **{absent: None}), transition(1, done=True, **{absent: None}), transition(2, done=True, **{absent: None})]
+    )
+    assert [len(e) for e in episodes] == [2, 1]
+    assert all(e.steps.mask[-1] == 0 for e in episodes)
+
+
+def test_returns_match_a_plain_loop_over_the_rows(read):
+    rng = np.random.default_rng(0)
+    rows = [transition(n, done=n % 7 == 6, reward=float(rng.normal())) for n in range(25)]
+    config = RewardConfig(signal="environment", terminate_on_success=False, discount=0.9)
+    returns = np.concatenate([apply_reward(e, config).steps.mc_return for e in read(rows)])
+    ends = [row["dones"] or n == 24 for n, row in enumerate(rows)]
+    assert np.allclose(returns, returns_by_loop([row["rewards"] for row in rows], ends, 0.9), atol=1e-6)
+
+
+@pytest.mark.parametrize("flag", ["succeed", "success", "is_success"])
+def test_success_is_the_flag_in_the_infos(read, flag):
+    infos = [{flag: False}, {flag: np.bool_(True)}, {}, {}]
+    first, second = read([transition(n, done=n % 2 == 1, reward=3.0, infos=info) for n, info in enumerate(infos)])
+    assert first.success.tolist() == [False, True]
+    assert second.success is None, "an episode without a flag says nothing while others have one"
+
+
+def test_with_rewards_of_zero_and_one_a_terminal_reward_is_success(read):
+    success, failure = read([transition(0), transition(1, done=True, reward=1), transition(2, reward=1), transition(3, done=True)])
+    assert success.success.tolist() == [False, True]
+    assert failure.success.tolist() == [False, False], "a reward where nothing ended is no success"
+
+
+def test_dense_rewards_say_nothing_of_success(read):
+    assert read([transition(0, reward=0.3), transition(1, done=True, reward=1)])[0].success is None
+
+
+def test_the_human_s_rows_are_marked_where_a_policy_acted_too(read):
+    rows = [transition(n, infos={"intervene_action": np.ones(2)} if n in (1, 2) else {}) for n in range(4)]
+    assert read(rows)[0].steps.intervened.tolist() == [False, True, True, False]
+    flagged = [transition(n, infos={"is_intervention": n == 3}) for n in range(4)]
+    assert read(flagged)[0].steps.intervened.tolist() == [False, False, False, True]
+
+
+def test_a_demonstration_is_not_one_long_intervention(read):
+    """record_demos sends zeros wherever the human does not move the robot."""
+    rows = [transition(n, infos={"intervene_action": np.ones(2)}) for n in range(3)]
+    assert not read([*rows, transition(3, actions=np.zeros(2), infos={})])[0].steps.intervened.any()
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ({"observations": np.zeros((3, 2))}, "holds a dict, and not HIL-SERL's list"),
+        ([np.zeros(3)], "and not HIL-SERL's list of transitions"),
+        ([], "holds no transitions"),
+        ([transition(0, action=np.zeros(2), actions=None)], 'no `actions`'),
+        ([transition(0, masks=None, dones=None)], "neither `masks` nor `dones`"),
+        ([transition(0), transition(1, rewards=None)], "`rewards` of transition 1 is absent"),
+        ([transition(0), transition(1, observations={"state": np.zeros((1, 3))})], "`observations` of transition 1 is absent or lacks keys"),
+        ([transition(0), transition(1, actions=np.zeros(3))], "`actions` changes its shape"),
+        ([transition(0, actions=np.array([2.0, 0]))], "`actions` run from 0 to 2; rescale"),
+        ([transition(0, rewards="much")], "`rewards` holds <U4 values"),
+        ([transition(0), transition(1, done=True), transition(2), transition(3, rewards=np.nan)], "episode 1, step 1: `rewards` holds nan"),
+        ([transition(0, next_observations={"wrist": np.zeros((1, 8, 8, 3), np.uint8)})], "`observations/state` must be both"),
+    ],
+)  # fmt: skip
+def test_a_file_that_contradicts_itself_is_refused(refusal, rows, said):
+    assert said in refusal(rows)

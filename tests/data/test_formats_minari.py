@@ -1,0 +1,144 @@
+"""Minari datasets, made by this project and by Minari itself."""
+
+import dataclasses
+
+import gymnasium as gym
+import minari
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from minari.data_collector import EpisodeBuffer
+from recorded import assert_same_experience, episode, episode_lists, returns_by_loop
+
+from warmloop.data.errors import WarmloopError
+from warmloop.data.formats import load_episodes, write_episodes
+from warmloop.data.reward import RewardConfig, apply_reward
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of Minari, on metadata that it would like to have
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    return tmp_path
+
+
+def refusal(origin, episodes=None):
+    with pytest.raises(WarmloopError) as caught:
+        load_episodes(origin) if episodes is None else write_episodes(origin, episodes)
+    return str(caught.value)
+
+
+def theirs(dataset_id="lab/reach-v0", infos=None, **spaces):
+    """A dataset by Minari's own means: three steps cut short, then two that terminate."""
+    rng = np.random.default_rng(0)
+    buffers = [
+        EpisodeBuffer(
+            observations=rng.normal(size=(count + 1, 3)),
+            actions=rng.uniform(-1, 1, (count, 2)),
+            rewards=rng.normal(size=count).tolist(),
+            terminations=[False] * (count - 1) + [terminated],
+            truncations=[False] * (count - 1) + [not terminated],
+            infos=None if infos is None else {name: flags[: count + 1] for name, flags in infos.items()},
+        )
+        for count, terminated in ((3, False), (2, True))
+    ]
+    spaces = {"observation_space": gym.spaces.Box(-np.inf, np.inf, (3,)), "action_space": gym.spaces.Box(-1, 1, (2,))} | spaces
+    minari.create_dataset_from_buffers(dataset_id, buffers, **spaces)
+    return buffers
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(episode_lists())
+def test_what_is_written_is_read_bit_for_bit(tmp_path_factory, written):
+    folder = tmp_path_factory.mktemp("minari") / "set-v0"
+    write_episodes(folder, written)
+    assert_same_experience(written, load_episodes(folder))
+
+
+def test_large_images_are_kept_exactly():
+    e = episode(3)
+    frames = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
+    e = dataclasses.replace(e, steps=e.steps.replace(observation={"wrist": frames[:-1]}, next_observation={"wrist": frames[1:]}))
+    write_episodes("minari:lab/images-v0", [e])
+    assert_same_experience([e], load_episodes("minari:lab/images-v0"))
+
+
+def test_minari_itself_reads_what_is_written(root):
+    e = episode(4, terminated=True, success=[0, 0, 0, 1])
+    write_episodes("minari:lab/door-v1", [e], {"robot": "left"})
+    assert list(minari.list_local_datasets()) == ["lab/door-v1"]
+    dataset = minari.load_dataset("lab/door-v1")
+    assert (dataset.total_episodes, dataset.total_steps) == (1, 4)
+    assert dataset[0].terminations.tolist() == [False, False, False, True]
+    assert dataset[0].infos["success"].tolist() == [False, False, False, False, True]
+    assert np.array_equal(dataset[0].observations[:-1], e.steps.observation)
+    assert dataset.storage.metadata["description"] == '{"robot": "left"}'
+
+
+def test_a_dataset_is_found_by_its_id_and_by_its_directory(root):
+    theirs()
+    by_id = load_episodes("minari:lab/reach-v0")
+    assert_same_experience(by_id, load_episodes(root / "lab" / "reach-v0"))
+    assert_same_experience(by_id, load_episodes(root / "lab" / "reach-v0" / "data"))
+
+
+def test_minari_s_episodes_keep_their_ends_and_returns():
+    buffers = theirs()
+    first, second = load_episodes("minari:lab/reach-v0")
+    assert first.steps.truncated.tolist() == [False, False, True] and first.steps.mask.all()
+    assert second.steps.mask.tolist() == [1, 0] and not second.steps.truncated.any()
+    config = RewardConfig(signal="environment", terminate_on_success=False, discount=0.9)
+    for e, buffer in zip((first, second), buffers, strict=True):
+        expected = returns_by_loop(buffer.rewards, buffer.terminations, 0.9)
+        assert np.allclose(apply_reward(e, config).steps.mc_return, expected, atol=1e-6)
+        assert np.allclose(e.steps.next_observation, buffer.observations[1:], atol=1e-6)
+        assert e.success is None
+
+
+@pytest.mark.parametrize("flag", ["success", "is_success", "succeed", "goal_achieved"])
+def test_success_is_the_flag_after_each_step_with_or_without_one_for_the_reset(root, flag):
+    theirs("padded-v0", {flag: np.array([True, False, False, True])})
+    assert [e.success.tolist() for e in load_episodes("minari:padded-v0")] == [[False, False, True], [False, False]]
+
+
+def test_a_dataset_that_is_not_here_is_not_downloaded_but_its_command_is_named():
+    theirs()
+    sentence = refusal("minari:lab/reach-v1")
+    assert "`minari download lab/reach-v1`" in sentence
+    assert 'did you mean "lab/reach-v0"' in sentence
+
+
+def test_a_directory_without_a_dataset_is_refused(root):
+    assert "holds no Minari dataset" in refusal(root)
+
+
+def test_a_damaged_dataset_is_refused(root):
+    theirs()
+    main = root / "lab" / "reach-v0" / "data" / "main_data.hdf5"
+    main.write_bytes(main.read_bytes()[:1000])
+    assert "is not a readable Minari dataset" in refusal("minari:lab/reach-v0")
+
+
+def test_spaces_that_no_agent_takes_are_refused():
+    theirs("bad-v0", action_space=gym.spaces.MultiDiscrete([3, 3]))
+    assert refusal("minari:bad-v0").startswith("minari:bad-v0: Actions must be a one-dimensional Box")
+
+
+def test_an_existing_dataset_is_not_overwritten():
+    theirs()
+    assert "exists; choose another" in refusal("minari:lab/reach-v0", [episode(3)])
+
+
+@pytest.mark.parametrize("name", ["minari:door", "minari:a b-v0"])
+def test_a_name_that_is_no_minari_id_is_refused(name):
+    assert "is no Minari ID" in refusal(name, [episode(3)])
+
+
+def test_an_episode_that_jumps_cannot_be_written(root):
+    e = episode(3)
+    following = e.steps.next_observation.copy()
+    following[0] += 1
+    e = dataclasses.replace(e, steps=e.steps.replace(next_observation=following))
+    assert "Minari cannot hold; write .npz" in refusal("minari:lab/jump-v0", [e])
+    assert not (root / "lab" / "jump-v0").exists()
