@@ -33,6 +33,9 @@ class RewardConfig:
     def __post_init__(self):
         if self.signal not in ("environment", "success"):
             raise WarmloopError(f'reward.signal is "{self.signal}"; it must be "environment" or "success".')
+        for name in ("scale", "bias"):
+            if not np.isfinite(getattr(self, name)):
+                raise WarmloopError(f"reward.{name} is {getattr(self, name)}; it must be a finite number.")
         if not 0 < self.discount <= 1:
             raise WarmloopError(f"reward.discount is {self.discount}; it must lie in (0, 1].")
 

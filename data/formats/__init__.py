@@ -91,7 +91,7 @@ def parse_source_argument(argument: str) -> tuple[Source | None, str]:
     if kind in KINDS:
         raise WarmloopError(f'"{argument}" names no path; write {kind}=PATH.')
     raise WarmloopError(
-        f'"{argument}": there is no such file, and "{kind}" is none of the kinds {", ".join(KINDS)}{did_you_mean(kind, KINDS)}.'
+        f'"{argument}": there is no such file, and "{kind}" is none of the kinds {", ".join(KINDS)}{did_you_mean(kind, KINDS)}'
     )
 
 

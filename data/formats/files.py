@@ -16,15 +16,15 @@ def require_file(path: Path) -> None:
     """Raises WarmloopError unless `path` is a file that holds something; a missing one names its nearest neighbour."""
     if not path.is_file():
         neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise WarmloopError(f"{path} does not exist{did_you_mean(path.name, neighbours)}.")
+        raise WarmloopError(f"{path} does not exist{did_you_mean(path.name, neighbours)}")
     if path.stat().st_size == 0:
         raise WarmloopError(f"{path} is an empty file; record or copy it again.")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean "..."?` without the question mark's full stop, or nothing where no known word is near."""
+    """How a sentence on an unknown word ends: `; did you mean "..."?`, or a full stop where no known word is near."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f'; did you mean "{near[0]}"' if near else ""
+    return f'; did you mean "{near[0]}"?' if near else "."
 
 
 @contextlib.contextmanager

@@ -117,7 +117,7 @@ def _data_directory(origin: str) -> Path:
     wanted = origin.removeprefix(SCHEME)
     here = [str(found.parent.parent.relative_to(_root())) for found in _root().glob("**/data/metadata.json")]
     raise WarmloopError(
-        f"There is no Minari dataset {wanted} under {_root()}; fetch it with `minari download {wanted}`{did_you_mean(wanted, here)}."
+        f"There is no Minari dataset {wanted} under {_root()}; fetch it with `minari download {wanted}`{did_you_mean(wanted, here)}"
     )
 
 

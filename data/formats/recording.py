@@ -120,7 +120,7 @@ def require_keys(origin: str, what: str, keys: list[str], needed: list[str]) -> 
     for name in needed:
         if name not in keys and not any(key.startswith(f"{name}/") for key in keys):
             listed = ", ".join(f"`{key}`" for key in sorted(keys)[:12]) or "none"
-            raise WarmloopError(f"{origin}: {what} has no `{name}`; its keys are {listed}{did_you_mean(name, keys)}.")
+            raise WarmloopError(f"{origin}: {what} has no `{name}`; its keys are {listed}{did_you_mean(name, keys)}")
 
 
 def breaks(columns: Columns) -> np.ndarray:

@@ -58,7 +58,7 @@ class _Array(np.ndarray):
 
     def __setstate__(self, state: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         _, shape, dtype, fortran, raw = state
-        if not isinstance(raw, (bytes, bytearray)):
+        if isinstance(raw, list):
             raise WarmloopError("it holds an array of Python objects (dtype object); save it as arrays of numbers")
         super().__setstate__((1, shape, dtype.dtype, bool(fortran), bytes(raw)))  # pyright: ignore[reportArgumentType]
 

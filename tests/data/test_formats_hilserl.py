@@ -91,9 +91,7 @@ def test_done_with_a_mask_of_one_is_a_truncation(read):
 
 @pytest.mark.parametrize("absent", ["masks", "dones"])
 def test_either_masks_or_dones_is_enough(read, absent):
-    episodes = read(
-        [transition(0, **{absent: None}), transition(1, done=True, **{absent: None}), transition(2, done=True, **{absent: None})]
-    )
+    episodes = read([transition(n, done=n > 0, **{absent: None}) for n in range(3)])
     assert [len(e) for e in episodes] == [2, 1]
     assert all(e.steps.mask[-1] == 0 for e in episodes)
 
@@ -147,7 +145,7 @@ def test_a_demonstration_is_not_one_long_intervention(read):
         ([transition(0, action=np.zeros(2), actions=None)], 'no `actions`'),
         ([transition(0, masks=None, dones=None)], "neither `masks` nor `dones`"),
         ([transition(0), transition(1, rewards=None)], "`rewards` of transition 1 is absent"),
-        ([transition(0), transition(1, observations={"state": np.zeros((1, 3))})], "`observations` of transition 1 is absent or lacks keys"),
+        ([transition(0), transition(1, observations={"state": np.zeros((1, 3))})], "transition 1 is absent or lacks keys"),
         ([transition(0), transition(1, actions=np.zeros(3))], "`actions` changes its shape"),
         ([transition(0, actions=np.array([2.0, 0]))], "`actions` run from 0 to 2; rescale"),
         ([transition(0, rewards="much")], "`rewards` holds <U4 values"),

@@ -92,14 +92,14 @@ def test_minari_s_episodes_keep_their_ends_and_returns():
     for e, buffer in zip((first, second), buffers, strict=True):
         expected = returns_by_loop(buffer.rewards, buffer.terminations, 0.9)
         assert np.allclose(apply_reward(e, config).steps.mc_return, expected, atol=1e-6)
-        assert np.allclose(e.steps.next_observation, buffer.observations[1:], atol=1e-6)
+        assert np.allclose(e.steps.next_observation, np.asarray(buffer.observations)[1:], atol=1e-6)
         assert e.success is None
 
 
 @pytest.mark.parametrize("flag", ["success", "is_success", "succeed", "goal_achieved"])
 def test_success_is_the_flag_after_each_step_with_or_without_one_for_the_reset(root, flag):
     theirs("padded-v0", {flag: np.array([True, False, False, True])})
-    assert [e.success.tolist() for e in load_episodes("minari:padded-v0")] == [[False, False, True], [False, False]]
+    assert [np.asarray(e.success).tolist() for e in load_episodes("minari:padded-v0")] == [[False, False, True], [False, False]]
 
 
 def test_a_dataset_that_is_not_here_is_not_downloaded_but_its_command_is_named():

@@ -3,6 +3,7 @@
 import collections
 import os
 import pickle
+import re
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -85,15 +86,13 @@ def test_jax_arrays_come_back_as_numpy(tmp_path):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize(
     ("function", "named"),
-    [(os.system, "system"), (eval, "builtins.eval" ), (exec, "exec"), (np.load, "numpy.load"), (getattr, "getattr"), (bytearray, "bytearray")],
-)  # fmt: skip
+    [(os.system, "system"), (eval, "eval"), (exec, "exec"), (np.load, "load"), (getattr, "getattr"), (bytearray, "bytearray")],
+)
 def test_a_call_is_refused_by_name_and_never_run(tmp_path, protocol, function, named):
     canary = tmp_path / "canary"
-    argument = {os.system: f"touch {canary}", eval: f"open({str(canary)!r}, 'w')", exec: f"open({str(canary)!r}, 'w')"}.get(
-        function, canary
-    )
-    for value in (Calls(function, str(argument)), {"observations": [Calls(function, str(argument))]}):
-        assert named.split(".")[-1] in refusal(tmp_path, pickle.dumps(value, protocol))
+    call = Calls(function, f"touch {canary}" if function is os.system else f"open({str(canary)!r}, 'w')")
+    for value in (call, {"observations": [call]}):
+        assert re.search(rf"it names \w+\.{named}, .* nothing was run", refusal(tmp_path, pickle.dumps(value, protocol)))
     assert not canary.exists()
 
 

@@ -56,7 +56,7 @@ def test_by_transition_the_rows_with_the_largest_errors_stay_as_truncated_pieces
     assert places(pieces) == [(7, 1), (7, 2), (7, 5)]
     assert [p.steps.truncated.tolist() for p in pieces] == [[False, True], [False]]
     assert [p.steps.mask.tolist() for p in pieces] == [[1, 1], [0]]
-    assert [p.success.tolist() for p in pieces] == [[False, False], [True]]
+    assert [np.asarray(p.success).tolist() for p in pieces] == [[False, False], [True]]
     assert (report.episodes, report.rows, report.success_rate) == (1, 3, 1.0)
 
 
@@ -149,8 +149,13 @@ def test_td_errors_that_do_not_match_are_refused(errors):
 
 @pytest.mark.parametrize(
     ("changed", "said"),
-    [({"ratio": 1.1}, r"\[0, 1\]"), ({"ratio": np.nan}, r"\[0, 1\]"), ({"unit": "row"}, '"episode" or "transition"'), ({"td_weight": -1}, "td_weight is -1")],
-)  # fmt: skip
+    [
+        ({"ratio": 1.1}, r"\[0, 1\]"),
+        ({"ratio": np.nan}, r"\[0, 1\]"),
+        ({"unit": "row"}, '"episode" or "transition"'),
+        ({"td_weight": -1}, "td_weight is -1"),
+    ],
+)
 def test_a_setting_that_makes_no_sense_is_refused(changed, said):
     with pytest.raises(WarmloopError, match=said):
         RetentionConfig(**changed)

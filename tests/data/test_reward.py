@@ -34,7 +34,7 @@ def test_an_episode_ends_terminated_at_its_first_success():
     assert len(e) == 3
     assert e.steps.mask.tolist() == [1, 1, 0]
     assert not e.steps.truncated.any()
-    assert e.success.tolist() == [False, False, True]
+    assert np.asarray(e.success).tolist() == [False, False, True]
 
 
 def test_a_failure_keeps_its_time_limit():
