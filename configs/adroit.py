@@ -34,7 +34,7 @@ def task(name: str) -> RunConfig:
         warmup_agent=agent,
         mixing=MixingConfig(),
         retention=RetentionConfig(ratio=1.0),
-        learner=LearnerConfig(warmup_steps=20_000, online_steps=50_000),
+        learner=LearnerConfig(warmup_steps=20_000, online_steps=50_000, min_utd=0.9),
     )
 
 

@@ -1,6 +1,6 @@
 """Meta-World tasks with the sparse success signal: `configs/metaworld.py:peg-insert-side`, or any other of its 50 tasks.
 
-An episode is 200 steps at most (Meta-World's own limit is 500) and ends, with reward 1, at its first success.
+An episode is 300 steps at most (Meta-World's own limit is 500) and ends, with reward 1, at its first success.
 """
 
 from ml_collections import ConfigDict
@@ -9,6 +9,7 @@ from warmloop.actor.environment import EnvironmentConfig
 from warmloop.agents import SACConfig
 from warmloop.configs import compose
 from warmloop.configs.schema import AgentChoice, RunConfig, to_config_dict
+from warmloop.data.replay import ReplayConfig
 from warmloop.data.retention import RetentionConfig
 from warmloop.data.reward import RewardConfig
 from warmloop.learner.config import LearnerConfig
@@ -16,15 +17,26 @@ from warmloop.learner.config import LearnerConfig
 
 def task(name: str) -> RunConfig:
     """The settings of one task; its name is checked where the environment is made."""
-    settings = SACConfig(ensemble=2, utd=1, initial_temperature=1e-2, clip_target=True, bc_weight=1.0)
+    settings = SACConfig(
+        ensemble=2,
+        utd=2,
+        batch_size=128,
+        initial_temperature=1e-2,
+        clip_target=True,
+        monte_carlo_target=True,
+        bc_weight=1.0,
+        self_imitation=True,
+        actor_tau=0.005,
+    )
     agent = AgentChoice("sac", settings)
     return RunConfig(
-        environment=EnvironmentConfig(f"Meta-World/{name.removesuffix('-v3')}-v3", horizon=200),
+        environment=EnvironmentConfig(f"Meta-World/{name.removesuffix('-v3')}-v3", horizon=300),
         reward=RewardConfig(),
         agent=agent,
         warmup_agent=agent,
+        replay=ReplayConfig(capacity=100_000),
         retention=RetentionConfig(ratio=0.6),
-        learner=LearnerConfig(warmup_steps=6_000, online_steps=30_000),
+        learner=LearnerConfig(warmup_steps=6_000, online_steps=12_000, min_utd=0.9),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import threading
 import time
 from collections import Counter, deque
@@ -76,7 +77,8 @@ class Intake:
         clock: Callable[[], float] = time.monotonic,
     ):
         self.schema, self.limits, self.weights = schema, limits or Limits(), WeightsStore()
-        self.paused = self.stopping = False
+        self._held = self._stopped = False
+        self._before_pause = self._before_stop = math.inf
         self.capacity = max(1, min(self.limits.queue_rows, self.limits.queue_bytes // schema.row_bytes))
         self.max_rows = max(1, min(self.limits.push_rows, self.limits.frame_bytes // schema.row_bytes, self.capacity))
         self._quarantine = Quarantine(quarantine)
@@ -186,11 +188,27 @@ class Intake:
 
     def hold(self, paused: bool) -> None:
         """Asks the actors to pause after their episodes, or to go on."""
-        self.paused = paused
+        self._held = paused
+
+    def admit(self, before_pause: float, before_stop: float = math.inf) -> None:
+        """Asks the actors to pause, or to leave, after their episodes as soon as that many rows wait for the loop. It holds while
+        the loop is busy with something else, and so keeps actors from running away from a learner that compiles or saves."""
+        self._before_pause, self._before_stop = before_pause, before_stop
+
+    @property
+    def paused(self) -> bool:
+        """Whether actors are asked to pause."""
+        return self._held or self._queue.rows >= self._before_pause
+
+    @property
+    def stopping(self) -> bool:
+        """Whether actors are asked to leave."""
+        self._stopped |= self._queue.rows >= self._before_stop
+        return self._stopped
 
     def stop(self) -> None:
         """Asks the actors to leave after their episodes."""
-        self.stopping = True
+        self._stopped = True
 
     def wait_for_goodbyes(self, timeout: float) -> bool:
         """Waits until no actor is left, at most `timeout` seconds; whether none is."""

@@ -5,6 +5,7 @@ The process mode calls `run`; the lock-step mode calls `advance` after every env
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -61,6 +62,7 @@ class Learner:
         self._recent: dict[str, deque[float]] = {}
         self._logged, self._logged_at = self.updates, time.perf_counter()
         self._saved = self.updates
+        self._pace()
         self.publish()
 
     @property
@@ -82,14 +84,11 @@ class Learner:
     def advance(self) -> bool:
         """Takes in what has come, and does one update if one is owed. Returns whether anything happened."""
         took = self._take()
-        if self.environment_steps >= self.config.online_steps:
-            self.intake.stop()  # the actors leave; their updates remain to be done
+        self._pace()
         if self.owed <= 0:
-            self._pace()
             return took
         self.state, self._metrics = run_steps(self.state, self.parts)
         self.updates += 1
-        self._pace()
         if self.updates % self.config.publish_every == 0:
             self.publish()
         if self.updates - self._logged >= self.config.log_every:
@@ -145,10 +144,12 @@ class Learner:
         return bool(chunks)
 
     def _pace(self) -> None:
-        """Simulators wait while the learner is behind `min_utd`."""
+        """Simulators wait while the learner is behind `min_utd`, and leave when all environment steps have come."""
+        room = math.inf
         if self.config.min_utd:
-            due = max(0, self.environment_steps - self.config.frozen_steps) * self.config.min_utd
-            self.intake.hold(self.updates - self.warm_updates < due - self.config.publish_every)
+            done = self.updates - self.warm_updates + self.config.publish_every
+            room = self.config.frozen_steps + done / self.config.min_utd - self.environment_steps
+        self.intake.admit(max(room, 0.0), max(self.config.online_steps - self.environment_steps, 0))
 
     def _note(self, scalars: dict[str, float]) -> None:
         """Evaluations are recorded as they come; training episodes enter the running means."""

@@ -51,20 +51,18 @@ class Stream:
     def extend(self, first: int, rows: Transition, good: Array) -> list[Chunk]:
         """Rows `[n]` numbered from `first` = `received` arrive; returns what may be learnt from, in order.
 
-        A row of an unfinished episode that is not followed by its successor (the next number, the next step of the same
-        episode) is closed as truncated: its next observation is true, so the bootstrap stays.
+        A row of an unfinished episode that is not followed by its successor (the next step of the same episode) is closed
+        as truncated: its next observation is true, so the bootstrap stays. A row that is not `good` is nobody's successor.
         """
         self.received = first + length(rows)
         numbers = first + np.flatnonzero(good)
         if len(numbers) < length(rows):
             rows = take(rows, good)
-        released = self._release(numbers, rows)
+        released = self._release(rows)
         if len(numbers) == 0:
             return released
         unfinished = (rows.mask != 0) & ~rows.truncated
-        followed = np.append(
-            (np.diff(numbers) == 1) & (np.diff(rows.step) == 1) & (np.diff(rows.episode) == 0), numbers[-1] == self.received - 1
-        )
+        followed = np.append((np.diff(rows.step) == 1) & (np.diff(rows.episode) == 0), numbers[-1] == self.received - 1)
         if (cut := unfinished & ~followed).any():
             rows = rows.replace(truncated=rows.truncated | cut)
         released += _pieces(self.name, numbers, rows)
@@ -82,14 +80,14 @@ class Stream:
         last, self.open = self.open, None
         return [dataclasses.replace(last, rows=last.rows.replace(truncated=np.ones_like(last.rows.truncated)))]
 
-    def _release(self, numbers: Array, rows: Transition) -> list[Chunk]:
+    def _release(self, rows: Transition) -> list[Chunk]:
         """The row held back, as it is if `rows` begin with its successor, else as the truncated end of its episode."""
-        if self.open is None or len(numbers) == 0:
+        if self.open is None or length(rows) == 0:
             return self.cut()
-        held = self.open.rows
-        if numbers[0] != self.open.end or rows.step[0] != held.step[0] + 1 or rows.episode[0] != held.episode[0]:
+        last = self.open
+        if rows.step[0] != last.rows.step[0] + 1 or rows.episode[0] != last.rows.episode[0]:
             return self.cut()
-        last, self.open = self.open, None
+        self.open = None
         return [last]
 
 
