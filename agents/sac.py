@@ -42,6 +42,7 @@ class SACConfig:
         batch_size: B, rows per critic step.
         discount: γ (set from the reward's configuration).
         tau: Polyak rate of the targets.
+        actor_tau: Polyak rate, per actor step, of the policy that acts; 1 acts by the policy that is trained.
         critic_lr, actor_lr, temperature_lr: Adam step sizes.
         initial_temperature: α before training.
         target_entropy_per_dim: H̄ / A.
@@ -66,6 +67,7 @@ class SACConfig:
     batch_size: int = 256
     discount: float = 0.99
     tau: float = 0.005
+    actor_tau: float = 1.0
     critic_lr: float = 3e-4
     actor_lr: float = 3e-4
     temperature_lr: float = 3e-4
@@ -97,9 +99,11 @@ class SACConfig:
 
 
 class SACState(struct.PyTreeNode):
-    """Everything that SAC learns. Critic leaves are `[E, ...]`; `updates` counts critic steps."""
+    """Everything that SAC learns. Critic leaves are `[E, ...]`; `acting` is the policy averaged over its steps, which acts;
+    `updates` counts critic steps."""
 
     actor: Params
+    acting: Params
     critic: Params
     target_critic: Params
     log_temperature: jax.Array
@@ -144,8 +148,9 @@ class SAC:
         log_temperature = jnp.log(jnp.asarray(config.initial_temperature, jnp.float32))
         return SACState(
             actor=actor,
+            acting=jax.tree.map(jnp.copy, actor),  # a buffer of its own, as the targets: the state is donated
             critic=critic,
-            target_critic=jax.tree.map(jnp.copy, critic),  # a buffer of its own: the state is donated
+            target_critic=jax.tree.map(jnp.copy, critic),
             log_temperature=log_temperature,
             actor_optimizer=optax.adam(config.actor_lr).init(actor),
             critic_optimizer=optax.adam(config.critic_lr).init(critic),
@@ -241,8 +246,10 @@ class SAC:
         excess = metrics["actor/entropy"] - config.target_entropy_per_dim * self.spec.action_dim
         temperature_gradient = jnp.exp(state.log_temperature) * excess
         cooling, temperature_optimizer = optax.adam(config.temperature_lr).update(temperature_gradient, state.temperature_optimizer)
+        actor = optax.apply_updates(state.actor, change)
         new = state.replace(
-            actor=optax.apply_updates(state.actor, change),
+            actor=actor,
+            acting=optax.incremental_update(actor, state.acting, config.actor_tau),
             actor_optimizer=actor_optimizer,
             log_temperature=optax.apply_updates(state.log_temperature, cooling),
             temperature_optimizer=temperature_optimizer,
@@ -252,7 +259,7 @@ class SAC:
     # Acting, and passing the state on.
 
     def actor_params(self, state: SACState) -> Actor:
-        return Actor(state.actor, state.normaliser)
+        return Actor(state.acting, state.normaliser)
 
     def act(
         self, actor: Actor, observation: PyTree, key: jax.Array, carry: PyTree, deterministic: bool = False
