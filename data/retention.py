@@ -114,7 +114,7 @@ def _chosen(
 
 def _best(scores: np.ndarray, ratio: float) -> np.ndarray:
     """Mask of the `ceil(ratio · n)` highest scores; of equal ones the earlier."""
-    count = math.ceil(round(ratio * len(scores), 9))  # rounded, since 0.1 · 30 is a little more than 3
+    count = math.ceil(round(ratio * len(scores), 9))  # rounded, since 0.07 · 100 is a little more than 7
     mask = np.zeros(len(scores), bool)
     mask[np.argsort(-scores, kind="stable")[:count]] = True
     return mask

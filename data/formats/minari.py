@@ -157,7 +157,7 @@ def _buffer(origin: str, episode: Episode) -> dict[str, Any]:
     """What an EpisodeBuffer takes, infos padded by an entry for the reset, as Minari has them."""
     steps = episode.steps
     leaves, following = named("observations", steps.observation), named("next_observations", steps.next_observation)
-    if breaks({"actions": steps.action} | leaves | following)[:-1].any():
+    if breaks({"actions": steps.action} | leaves | following).any():
         raise WarmloopError(
             f"{origin}: episode {episode.number} of {episode.origin} has next observations that are not the next row's observations, "
             "which Minari cannot hold; write .npz."

@@ -124,10 +124,9 @@ def require_keys(origin: str, what: str, keys: list[str], needed: list[str]) -> 
 
 
 def breaks(columns: Columns) -> np.ndarray:
-    """`[N]` bool, rows whose next observation is not the next row's observation: the recording was cut there."""
+    """`[N]` bool, rows whose next observation is not the next row's observation: the recording was cut there. Never the last row."""
     rows = len(columns["actions"])
     broken = np.zeros(rows, bool)
-    broken[-1] = True
     for name in [name for name in columns if name.split("/")[0] == "observations"]:
         current, following = columns[name], columns[f"next_{name}"]
         for low in range(0, rows - 1, ROWS_PER_CHUNK):

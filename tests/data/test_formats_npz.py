@@ -13,6 +13,7 @@ from recorded import assert_identical, assert_same_experience, episode, episode_
 
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import load_episodes, write_episodes
+from warmloop.data.formats.files import replacing
 from warmloop.data.reward import RewardConfig, apply_reward
 from warmloop.data.transition import Source
 
@@ -118,7 +119,7 @@ def test_without_next_observations_they_are_the_following_row_s(tmp_path):
     assert np.array_equal(first.steps.next_observation, recorded[1:4])
     assert first.steps.truncated.tolist() == [False, False, True] and first.steps.mask.all()
     assert len(second) == 6, "a terminal row needs no next observation and stays"
-    assert np.array_equal(second.steps.next_observation[:-1], recorded[5:10])
+    assert np.array_equal(second.steps.next_observation, recorded[[5, 6, 7, 8, 9, 9]])
     assert second.steps.mask.tolist() == [1, 1, 1, 1, 1, 0] and not second.steps.truncated.any()
 
 
@@ -171,12 +172,13 @@ def test_actions_a_hair_outside_are_clipped_and_further_ones_refused(tmp_path):
     assert "run from -3.5 to 1; rescale" in refusal(save(tmp_path / "far.npz", actions=actions))
 
 
+@pytest.mark.parametrize(("row", "place"), [(2, "episode 0, step 2"), (4, "episode 1, step 0"), (6, "episode 1, step 2")])
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
-def test_a_value_that_is_not_finite_is_named_with_its_place(tmp_path, value):
+def test_a_value_that_is_not_finite_is_named_with_its_place(tmp_path, value, row, place):
     observations = np.zeros((10, 3))
-    observations[6, 1] = value
-    sentence = refusal(save(tmp_path / "file.npz", observations=observations))
-    assert "episode 1, step 2: `observations` holds" in sentence
+    observations[row, 1] = value
+    path = save(tmp_path / "file.npz", observations=observations, next_observations=np.zeros((10, 3)))
+    assert f"{place}: `observations` holds" in refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -252,6 +254,16 @@ def test_a_failed_write_leaves_the_old_file_as_it_was(tmp_path):
     with pytest.raises(TypeError):
         write_episodes(path, [episode(5)], {"not JSON": object()})
     assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file.npz"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as file:
+        file.write(b"new")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
 

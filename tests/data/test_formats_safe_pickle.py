@@ -78,6 +78,13 @@ def test_numpy_1_names_are_understood(tmp_path, protocol):
     assert np.array_equal(read, array) and scalar == 2
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_numpy_1_arrays_of_protocol_5_keep_their_order(tmp_path, order):
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    call = Calls(np._core.numeric._frombuffer, array.tobytes(order), array.dtype, (2, 3), order)
+    assert np.array_equal(load(tmp_path, pickle.dumps(call, 5)), array)
+
+
 def test_jax_arrays_come_back_as_numpy(tmp_path):
     read = load(tmp_path, pickle.dumps([jnp.arange(3.0)]))[0]
     assert isinstance(read, np.ndarray) and read.tolist() == [0, 1, 2]

@@ -37,6 +37,11 @@ def test_an_episode_ends_terminated_at_its_first_success():
     assert np.asarray(e.success).tolist() == [False, False, True]
 
 
+def test_a_success_at_the_time_limit_is_no_truncation():
+    e = apply_reward(episode(3, success=[0, 0, 1]), RewardConfig())
+    assert e.steps.mask.tolist() == [1, 1, 0] and not e.steps.truncated.any()
+
+
 def test_a_failure_keeps_its_time_limit():
     e = apply_reward(episode(3, success=[0, 0, 0]), RewardConfig())
     assert e.steps.mask.tolist() == [1, 1, 1] and e.steps.truncated.tolist() == [False, False, True]
