@@ -300,6 +300,25 @@ def test_rows_that_a_full_buffer_gives_up_are_counted_and_the_stream_goes_on(ser
     assert numbers(intake.take(1000)) == list(range(200))
 
 
+def test_nothing_is_given_up_while_a_restarted_learner_is_asked_where_to_go_on(intake):
+    stub, restarted = DirectStub(Servicer(Intake(SCHEMA))), DirectStub(Servicer(intake))
+    client = Client(stub, SCHEMA, AGENT, "arm", QUICK, buffer=RowBuffer(SCHEMA, max_rows=1500))
+    client.record(stream(1500))
+    client.flush()
+    recorder = threading.Thread(target=client.record, args=(stream(1500, 1500),))
+
+    def hello(request, timeout):
+        recorder.start()
+        recorder.join(0.3)  # time enough to push out what the first learner received and the second does not have
+        return restarted.Hello(request)
+
+    vars(stub).update(vars(restarted) | {"Hello": hello})
+    eventually(lambda: recorder.ident is not None and not recorder.is_alive())
+    client.close()
+    assert numbers(intake.take(10_000)) == list(range(3000))
+    assert intake.statistics()["lost"] == 0
+
+
 def test_durable_rows_are_forgotten(server, intake):
     buffer = RowBuffer(SCHEMA)
     with connected(server, buffer=buffer) as client:

@@ -240,12 +240,14 @@ def test_a_quarantine_that_cannot_be_written_does_not_stop_the_stream(tmp_path, 
     assert "could not be written" in caplog.text
 
 
-def test_a_new_episode_without_an_end_of_the_old_one_is_not_spliced_onto_it(intake):
-    rows = stream(8)
-    rows = rows.replace(episode=np.repeat([0, 1], 4).astype(np.int32), step=np.tile(np.arange(4), 2).astype(np.int32))
-    session = opened(intake)
-    for first in (0, 4):  # once across pushes
-        intake.accept(session, first, take(rows, slice(first, first + 4)))
+@pytest.mark.parametrize("steps", [[0, 1, 2, 3, 0, 1, 2, 3], list(range(8))], ids=["steps begin anew", "steps go on"])
+@pytest.mark.parametrize("pushes", [(8,), (4, 4)])
+def test_a_new_episode_without_an_end_of_the_old_one_is_not_spliced_onto_it(intake, steps, pushes):
+    rows = stream(8).replace(episode=np.repeat([0, 1], 4).astype(np.int32), step=np.asarray(steps, np.int32))
+    session, first = opened(intake), 0
+    for count in pushes:
+        intake.accept(session, first, take(rows, slice(first, first + count)))
+        first += count
     assert np.flatnonzero(joined(intake.take(1000)).truncated).tolist() == [3]
 
 
