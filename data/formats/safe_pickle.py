@@ -10,9 +10,11 @@ A crafted file can still ask for much memory; what the machine then refuses is r
 from __future__ import annotations
 
 import collections
+import contextlib
+import gc
 import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,18 @@ class _Unpickler(pickle.Unpickler):
             ) from None
 
 
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Halves the time of a load: millions of new containers would be searched for cycles again and again, and have none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def load(path: Path) -> Any:
     """What file `path` holds.
 
@@ -134,7 +148,7 @@ def load(path: Path) -> Any:
     """
     require_file(path)
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb") as file, _no_garbage_collection():
             return _Unpickler(file).load()
     except WarmloopError as error:
         raise WarmloopError(f"{path} is refused: {error}.") from None
