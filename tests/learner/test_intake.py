@@ -167,7 +167,8 @@ def test_a_reconnect_with_the_same_stream_does_not_cut_the_episode(intake):
 
 
 def test_one_actor_too_many_is_refused_until_another_is_gone(intake, clock):
-    opened(intake, "a", "s1"), opened(intake, "b", "s2")
+    opened(intake, "a", "s1")
+    opened(intake, "b", "s2")
     with pytest.raises(WarmloopError, match="2 actors"):
         opened(intake, "c", "s3")
     clock.now += 31.0
