@@ -1,7 +1,9 @@
 # Every target sets up .venv first where there is none; `make PYTHON=python3.12 test` picks another Python.
 PYTHON ?= python3
+ifeq ($(shell uname),Linux)
 MUJOCO_GL ?= egl
 export MUJOCO_GL
+endif
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -42,9 +44,7 @@ $(READY): setup.py requirements.lock
 	@echo "Setting up $(VENV): a few minutes, once."
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	@lock=$$($(RUN) -c 'import sys; print("--constraint=requirements.lock" if sys.version_info < (3, 14) else "")'); \
-	$(RUN) -m pip install --quiet --disable-pip-version-check $$lock --editable '.[robotics,lerobot,dev]' || { \
-		echo "The set-up failed. If evdev did not build (gym-hil needs it), install a C compiler and the kernel and Python headers:" \
-			"on Debian, apt-get install gcc linux-libc-dev python3-dev."; exit 1; }
+	$(RUN) -m pip install --quiet --disable-pip-version-check $$lock --editable '.[simulators,dev]'
 	@mkdir -p $(VENV)/source && ln -sfn ../.. $(VENV)/source/warmloop
 	@touch $@
 	@echo "$(VENV) is ready."

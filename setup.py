@@ -35,7 +35,7 @@ REQUIRED = [
     "absl-py>=2.3",
     "chex>=0.1.90",
     "flax>=0.12",
-    "grpcio>=1.76",
+    "grpcio>=1.85.1",
     "gymnasium[mujoco]>=1.2",
     "h5py>=3.12",
     "imageio>=2.34",
@@ -48,18 +48,21 @@ REQUIRED = [
     "numpy>=2.0",
     "optax>=0.2.6",
     "orbax-checkpoint>=0.12",
-    "protobuf>=7.34,<8",
+    "protobuf>=7.35.1,<8",
     "rich>=13.9",
     "tensorboardX>=2.6.2",
 ]
 
+SIMULATORS = ["gymnasium-robotics>=1.4", "metaworld>=3.1; python_version < '3.14'"]
+
 EXTRAS = {
-    "robotics": ["gym-hil>=0.1.14", "gymnasium-robotics>=1.4", "metaworld>=3.1; python_version < '3.14'"],
+    "simulators": SIMULATORS,
+    "robotics": [*SIMULATORS, "gym-hil>=0.1.14"],  # gym-hil builds evdev, so it needs a C compiler and the kernel's headers
     "lerobot": ["pyarrow>=18"],
     "cuda": ["jax[cuda12]>=0.10"],
     "tpu": ["jax[tpu]>=0.10"],
     "ray": ["ray>=2.40"],
-    "dev": ["grpcio-tools>=1.76", "hypothesis>=6.130", "pyright[nodejs]>=1.1.400", "pytest>=8.3", "pytest-timeout>=2.3", "ruff>=0.12"],
+    "dev": ["grpcio-tools>=1.85.1", "hypothesis>=6.130", "pyright[nodejs]>=1.1.400", "pytest>=8.3", "pytest-timeout>=2.3", "ruff>=0.12"],
 }
 
 COMMANDS = {

@@ -86,7 +86,7 @@ def _parse(main: Callable[[], Any], argv: list[str], prepare: Callable[[list[str
         fail(str(error))
     except (AttributeError, KeyError) as error:
         near = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', str(error))
-        fail(f'--config has no setting "{near[2]}"; did you mean "{near[1]}"?' if near else f"--config has no such setting: {error.args[0]}")
+        fail(f'--config has no setting "{near[2]}"; did you mean "{near[1]}"?' if near else f"--config: {error.args[0]}")
     except (flags.Error, TypeError, ValueError) as error:
         fail(f"{' '.join(str(error).split())} (--help lists the flags)")
     if flags.FLAGS["verbosity"].using_default_value:

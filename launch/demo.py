@@ -113,7 +113,8 @@ def finish(out: Path, success: float, before: dict, after: dict, seconds: float)
         "mean_length_after_finetune": after["mean_length"],
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    plot_run(out, title=f"{TASK.value}: success while fine-tuning (seed {SEED.value})")
+    judged = [evaluation_record(0, before), evaluation_record(summary["env_steps"], after)]
+    plot_run(out, f"{TASK.value}: success while fine-tuning (seed {SEED.value})", judged)
     print(f"\n{TASK.value:<24}{'success':>10}{'95 % interval':>18}{'mean steps':>12}")
     print(f"{'demonstrations':<24}{success:>10.2f}")
     for name, shown in (("after the warm-up", before), ("after the fine-tuning", after)):
@@ -121,6 +122,11 @@ def finish(out: Path, success: float, before: dict, after: dict, seconds: float)
         print(f"{name:<24}{shown['success_rate']:>10.2f}{interval:>18}{shown['mean_length']:>12.0f}")
     print(f"\n{summary['env_steps']} environment steps, {summary['updates']} updates, {seconds:.0f} seconds")
     print(f"results in {out}: summary.json, curves.png", flush=True)
+
+
+def evaluation_record(steps: float, shown: dict[str, float]) -> dict[str, float]:
+    """One of the two evaluations, as the plot takes it."""
+    return {"environment_steps": steps} | {f"evaluation/{name}": shown[name] for name in ("success_rate", "success_low", "success_high")}
 
 
 def record(out: Path) -> None:

@@ -87,7 +87,7 @@ def save(directory: str | Path, state: LearnerState, agent: Agent, extra: dict[s
 
 def steps(directory: str | Path) -> list[Path]:
     """The complete checkpoints of a directory, oldest first; half-written ones are not among them."""
-    directory = Path(directory)
+    directory = Path(directory).absolute()
     found = directory.iterdir() if directory.is_dir() else ()
     return sorted(path for path in found if path.name.isdigit() and (path / MANIFEST).is_file())
 

@@ -119,6 +119,8 @@ class Learner:
         scalars |= {name: float(np.mean(values)) for name, values in self._recent.items()}
         scalars |= {f"intake/{name}": float(value) for name, value in self.intake.statistics().items()}
         self._logged, self._logged_at = self.updates, now
+        if not self.config.checkpoint_every:
+            self.intake.mark_durable(self.intake.state())  # nothing is saved before the end, so actors would keep every row
         self.on_record(self.updates, self.environment_steps, self.recorder.write(self.updates, scalars, self.environment_steps))
 
     @property

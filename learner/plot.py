@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .metrics import read
@@ -9,8 +10,9 @@ from .metrics import read
 INK, QUIET = "#1f4e79", "#c7772e"
 
 
-def plot_run(directory: str | Path, target: Path | None = None, title: str | None = None) -> Path:
-    """Draws `directory/metrics.jsonl` as `curves.png` there (or `target`); returns the picture's path."""
+def plot_run(directory: str | Path, title: str | None = None, evaluations: Sequence[Mapping[str, float]] = ()) -> Path:
+    """Draws `directory/metrics.jsonl`, and `evaluations` made outside the run (records as in that file), as `curves.png` there;
+    returns the picture's path."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -19,7 +21,7 @@ def plot_run(directory: str | Path, target: Path | None = None, title: str | Non
     directory = Path(directory)
     records = [record for record in read(directory) if "environment_steps" in record]
     figure, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    _evaluations(axis, [record for record in records if "evaluation/success_rate" in record])
+    _evaluations(axis, [record for record in [*evaluations, *records] if "evaluation/success_rate" in record])
     _line(axis, records, "actor/success_rate", "training episodes (mean of 20)", INK, alpha=0.35)
     axis.set(xlabel="environment steps", ylabel="success rate", ylim=(-0.02, 1.02), title=title or directory.name)
     share = axis.twinx()
@@ -29,7 +31,7 @@ def plot_run(directory: str | Path, target: Path | None = None, title: str | Non
     if handles:
         axis.legend(handles=handles, loc="lower right", frameon=False)
     axis.grid(alpha=0.25)
-    path = target or directory / "curves.png"
+    path = directory / "curves.png"
     figure.savefig(path, dpi=130)
     plt.close(figure)
     return path
@@ -44,9 +46,15 @@ def _line(axis, records, name, label, colour, **style) -> None:
 def _evaluations(axis, records) -> None:
     if not records:
         return
-    steps = [record.get("evaluation/environment_steps", record["environment_steps"]) for record in records]
+    records = sorted(records, key=_steps)
+    steps = [_steps(record) for record in records]
     low, high = (
         [record.get(f"evaluation/success_{side}", record["evaluation/success_rate"]) for record in records] for side in ("low", "high")
     )
     axis.fill_between(steps, low, high, color=INK, alpha=0.12, linewidth=0)
     axis.plot(steps, [record["evaluation/success_rate"] for record in records], "o-", color=INK, label="evaluation (95 % interval)")
+
+
+def _steps(record) -> float:
+    """Environment steps at which an evaluation was made."""
+    return record.get("evaluation/environment_steps", record["environment_steps"])

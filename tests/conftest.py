@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 USER_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
-os.environ.setdefault("MUJOCO_GL", "egl")
+if sys.platform == "linux":
+    os.environ.setdefault("MUJOCO_GL", "egl")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several processes share one GPU in the end-to-end tests
 # By machine, because a program that XLA compiled for one CPU may not run on another that shares the home folder.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(USER_CACHE / "warmloop" / "jax" / (platform.node() or "unnamed")))

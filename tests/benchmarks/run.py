@@ -55,7 +55,7 @@ def random_rows(count: int, seed: int = 0) -> Transition:
 
 def best_rate(call: Callable[[], object], seconds: float, rounds: int = 4) -> float:
     """Calls a second: the best of some rounds, each ended by waiting for the results."""
-    jax.block_until_ready(call())
+    result = jax.block_until_ready(call())
     rates = []
     for _ in range(rounds):
         calls, start = 0, time.perf_counter()
