@@ -9,7 +9,7 @@ from warmloop.actor.environment import EnvironmentConfig
 from warmloop.agents import SACConfig
 from warmloop.configs import compose
 from warmloop.configs.schema import AgentChoice, RunConfig, to_config_dict
-from warmloop.data.mixing import MixingConfig
+from warmloop.data.replay import ReplayConfig
 from warmloop.data.retention import RetentionConfig
 from warmloop.data.reward import RewardConfig
 from warmloop.learner.config import LearnerConfig
@@ -25,16 +25,27 @@ TASKS = {
 def task(name: str) -> RunConfig:
     """The settings of one task."""
     environment, horizon = TASKS[name]
-    settings = SACConfig(ensemble=2, utd=2, initial_temperature=1e-2, clip_target=True, bc_weight=1.0, bc_reduction="sum")
+    settings = SACConfig(
+        ensemble=2,
+        utd=2,
+        batch_size=128,
+        initial_temperature=1e-2,
+        clip_target=True,
+        monte_carlo_target=True,
+        bc_weight=1.0,
+        bc_reduction="sum",  # over 28 dimensions a mean is too weak to hold the policy
+        self_imitation=True,
+        actor_tau=0.005,
+    )
     agent = AgentChoice("sac", settings)
     return RunConfig(
         environment=EnvironmentConfig(environment, horizon=horizon),
         reward=RewardConfig(),
         agent=agent,
         warmup_agent=agent,
-        mixing=MixingConfig(),
+        replay=ReplayConfig(capacity=100_000),
         retention=RetentionConfig(ratio=1.0),
-        learner=LearnerConfig(warmup_steps=20_000, online_steps=50_000, min_utd=0.9),
+        learner=LearnerConfig(warmup_steps=8_000, online_steps=50_000, min_utd=0.9),
     )
 
 

@@ -1,0 +1,114 @@
+"""Presets and the typed configuration: they build, go through flags and back unchanged, and refuse mistakes by name."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from warmloop.actor.environment import EnvironmentConfig
+from warmloop.agents import AGENTS
+from warmloop.configs import load, locate
+from warmloop.configs.algorithms import ALGORITHMS
+from warmloop.configs.schema import RunConfig, build_agent, from_config_dict, from_dict, to_config_dict, to_dict
+from warmloop.data.errors import WarmloopError
+from warmloop.data.reward import RewardConfig, return_bounds
+from warmloop.data.transition import Leaf, Spec
+
+SPEC = Spec((Leaf("", (5,), "float32"),), 3)
+TASKS = [
+    *(f"configs/adroit.py:{task}" for task in ("door", "hammer", "pen", "relocate")),
+    *(f"configs/metaworld.py:{task}" for task in ("peg-insert-side", "door-open", "drawer-open-v3")),
+    "configs/classic.py:pendulum",
+    *(f"configs/mujoco.py:{task}" for task in ("hopper", "halfcheetah", "walker2d", "ant")),
+]
+
+
+@pytest.mark.parametrize("algorithm", [None, *ALGORITHMS])
+@pytest.mark.parametrize("task", TASKS)
+def test_every_preset_builds_both_agents_and_survives_flags_and_files(task, algorithm):
+    config = load(task if algorithm is None else f"{task},{algorithm}")
+    assert from_config_dict(to_config_dict(config)) == config
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+    for choice in (config.agent, config.warmup_agent):
+        agent = build_agent(choice, config.reward, SPEC)
+        assert agent.name in AGENTS and agent.config.discount == config.reward.discount
+        assert hash(agent) == hash(build_agent(choice, config.reward, SPEC))
+
+
+def test_the_published_presets_are_what_their_papers_say():
+    rlpd, wsrl, hilserl = (load(f"configs/adroit.py:door,{name}") for name in ("rlpd", "wsrl", "hilserl"))
+    assert (rlpd.agent.settings.ensemble, rlpd.agent.settings.target_subset, rlpd.agent.settings.utd) == (10, 2, 20)
+    assert rlpd.mixing.initial_ratio == rlpd.mixing.min_ratio == 0.5 and rlpd.retention.ratio == 1.0
+    assert wsrl.warmup_agent.name == "cql" and wsrl.warmup_agent.settings.calibrated
+    assert wsrl.agent.name == "sac" and wsrl.agent.settings.utd == 4 and wsrl.agent.settings.actor_q == "min"
+    assert wsrl.retention.ratio == 0.0 and wsrl.mixing.min_ratio == 0.0 and wsrl.learner.frozen_steps == 5_000
+    assert (wsrl.reward.scale, wsrl.reward.bias) == (10.0, -5.0)
+    assert hilserl.reward.discount == 0.97 and hilserl.agent.settings.ensemble == 2
+    assert hilserl.agent.settings.initial_temperature == 1e-2 and not hilserl.agent.settings.backup_entropy
+    assert load("configs/adroit.py:pen").environment.horizon == 100
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"agnet": {}}, "agent"),
+        ({"agent": {"name": "sak"}}, "sac"),
+        ({"agent": {"utdd": 3}}, "utd"),
+        ({"agent": {"discount": 0.5}}, "discount"),
+        ({"learner": {"warmup_steps": "many"}}, "int"),
+        ({"reward": {"terminate_on_success": 1}}, "bool"),
+        ({"mixing": {"decay": 2.0}}, "decay"),
+        ({"learner": {"min_utd": 2.0}}, "max_utd"),
+    ],
+)
+def test_a_mistaken_value_is_refused_by_name(values, says):
+    with pytest.raises(WarmloopError, match=says):
+        from_dict({"environment": {"id": "Pendulum-v1"}} | values)
+
+
+def test_a_whole_number_is_a_float_where_one_is_wanted():
+    assert from_dict({"environment": {"id": "Pendulum-v1"}, "reward": {"scale": 10}}).reward.scale == 10.0
+
+
+def test_an_absent_file_is_answered_with_the_presets_there_are():
+    with pytest.raises(WarmloopError, match=r"configs/adroit\.py"):
+        locate("configs/adroid.py:door")
+
+
+def test_ones_own_file_comes_before_the_packages_preset(tmp_path, monkeypatch):
+    (tmp_path / "configs").mkdir()
+    own = tmp_path / "configs" / "adroit.py"
+    own.write_text(
+        "from warmloop.actor.environment import EnvironmentConfig\n"
+        "from warmloop.configs.schema import RunConfig, to_config_dict\n"
+        "def get_config(argument=''):\n"
+        "    return to_config_dict(RunConfig(EnvironmentConfig('my_lab:Arm-v0', kwargs={'gripper': True})))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    config = load("configs/adroit.py")
+    assert config.environment.id == "my_lab:Arm-v0" and dict(config.environment.kwargs) == {"gripper": True}
+
+
+@pytest.mark.parametrize(
+    ("reward", "bounds"),
+    [
+        (RewardConfig(), (0.0, 1.0)),
+        (RewardConfig(terminate_on_success=False, discount=0.9), (0.0, 10.0)),
+        (RewardConfig(bias=-1.0, discount=0.9), (-10.0, 0.0)),
+        (RewardConfig(scale=10.0, bias=-5.0, discount=0.9), (-50.0, 5.0)),
+        (RewardConfig(signal="environment"), (-math.inf, math.inf)),
+    ],
+)
+def test_the_returns_bounds_follow_from_the_reward(reward, bounds):
+    assert return_bounds(reward) == pytest.approx(bounds)
+
+
+def test_clipping_the_target_needs_a_bounded_reward():
+    config = RunConfig(EnvironmentConfig("Pendulum-v1"), reward=RewardConfig(signal="environment"))
+    config = config.replace(agent={"clip_target": True})
+    with pytest.raises(WarmloopError, match="clip_target"):
+        build_agent(config.agent, config.reward, SPEC)
+    settings = build_agent(config.agent, RewardConfig(), SPEC).config
+    assert (settings.target_low, settings.target_high) == (0.0, 1.0)
+    assert dataclasses.is_dataclass(settings)
