@@ -6,8 +6,8 @@ By default an episode ends, with reward 1, at its first success; `--config.rewar
 from ml_collections import ConfigDict
 
 from warmloop.actor.environment import EnvironmentConfig
-from warmloop.agents import SACConfig
 from warmloop.configs import compose
+from warmloop.configs.algorithms import SPARSE
 from warmloop.configs.schema import AgentChoice, RunConfig, to_config_dict
 from warmloop.data.replay import ReplayConfig
 from warmloop.data.retention import RetentionConfig
@@ -25,19 +25,8 @@ TASKS = {
 def task(name: str) -> RunConfig:
     """The settings of one task."""
     environment, horizon = TASKS[name]
-    settings = SACConfig(
-        ensemble=2,
-        utd=2,
-        batch_size=128,
-        initial_temperature=1e-2,
-        clip_target=True,
-        monte_carlo_target=True,
-        bc_weight=1.0,
-        bc_reduction="sum",  # over 28 dimensions a mean is too weak to hold the policy
-        self_imitation=True,
-        actor_tau=0.005,
-    )
-    agent = AgentChoice("sac", settings)
+    # Over 28 dimensions the mean of the cloning term is too weak to hold the policy.
+    agent = AgentChoice("sac", SPARSE).replace(bc_reduction="sum")
     return RunConfig(
         environment=EnvironmentConfig(environment, horizon=horizon),
         reward=RewardConfig(),

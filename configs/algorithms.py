@@ -10,6 +10,19 @@ from collections.abc import Callable
 from ..agents import CQLConfig, SACConfig
 from .schema import AgentChoice, RunConfig
 
+# Sparse success from few demonstrations: what keeps a narrow, warm policy alive while it improves (docs/results.md).
+SPARSE = SACConfig(
+    ensemble=2,
+    utd=2,
+    batch_size=128,
+    initial_temperature=1e-2,
+    clip_target=True,
+    monte_carlo_target=True,
+    bc_weight=1.0,
+    self_imitation=True,
+    actor_tau=0.005,
+)
+
 
 def rlpd(config: RunConfig) -> RunConfig:
     """RLPD (Ball et al. 2023): half of every batch offline, 10 critics with LayerNorm, UTD 20, the mean in the actor's loss."""

@@ -6,8 +6,8 @@ An episode is 300 steps at most (Meta-World's own limit is 500) and ends, with r
 from ml_collections import ConfigDict
 
 from warmloop.actor.environment import EnvironmentConfig
-from warmloop.agents import SACConfig
 from warmloop.configs import compose
+from warmloop.configs.algorithms import SPARSE
 from warmloop.configs.schema import AgentChoice, RunConfig, to_config_dict
 from warmloop.data.replay import ReplayConfig
 from warmloop.data.retention import RetentionConfig
@@ -17,18 +17,7 @@ from warmloop.learner.config import LearnerConfig
 
 def task(name: str) -> RunConfig:
     """The settings of one task; its name is checked where the environment is made."""
-    settings = SACConfig(
-        ensemble=2,
-        utd=2,
-        batch_size=128,
-        initial_temperature=1e-2,
-        clip_target=True,
-        monte_carlo_target=True,
-        bc_weight=1.0,
-        self_imitation=True,
-        actor_tau=0.005,
-    )
-    agent = AgentChoice("sac", settings)
+    agent = AgentChoice("sac", SPARSE)
     return RunConfig(
         environment=EnvironmentConfig(f"Meta-World/{name.removesuffix('-v3')}-v3", horizon=300),
         reward=RewardConfig(),
