@@ -9,6 +9,7 @@ import oracle
 import pytest
 
 from warmloop.agents import CQL, SAC, CQLConfig, SACConfig
+from warmloop.agents.gradients import accumulated_gradient
 from warmloop.data.transition import Leaf, Spec, example
 
 SPEC = Spec((Leaf("", (5,), "float32"),), 3)
@@ -47,8 +48,19 @@ def test_loss_is_td_plus_the_importance_corrected_gap(agent, state, make_batch):
         td.append((data - target) ** 2)
         gaps.append(0.7 * oracle.logsumexp((each - np.asarray(proposals[1], np.float64)) / 0.7) - data)
     weight = np.asarray(batch.weight)
-    np.testing.assert_allclose(gap, np.mean(weight * np.stack(gaps)), rtol=1e-3)
+    np.testing.assert_allclose(gap, np.mean(weight * np.stack(gaps), axis=0), rtol=1e-3)
     np.testing.assert_allclose(loss, np.mean(weight * np.stack(td)) + 2.0 * np.mean(weight * np.stack(gaps)), rtol=1e-3)
+
+
+def test_the_gradient_over_parts_of_a_batch_is_that_of_the_whole(agent, state, make_batch):
+    batch, target = make_batch(8), np.linspace(-1, 1, 8).astype(np.float32)
+    rows = (batch.observation, batch, target, agent.proposals(state.sac, batch, jax.random.key(1)))
+
+    def loss(critic, *rows):
+        return agent.critic_loss(critic, jnp.float32(2.0), *rows)
+
+    whole, in_parts = (accumulated_gradient(loss, state.sac.critic, rows, parts) for parts in (1, 4))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), whole, in_parts)
 
 
 def test_calibration_lifts_the_policys_actions_only_and_only_below_a_known_return(agent):
