@@ -101,7 +101,8 @@ def _help(main: Callable[[], Any]) -> str:
     for flag in sorted(flags.FLAGS.get_key_flags_for_module(module), key=lambda flag: flag.name):
         default = "" if flag.default in (None, "", []) else f" (default: {str(flag.default_as_str).strip(chr(39))})"
         parts.append(f"  --{'[no]' if flag.boolean else ''}{flag.name}")
-        parts.append(textwrap.indent(textwrap.fill(f"{flag.help}{default}", 100), "      "))
+        text = re.sub(r";\s+repeat this option.*", "", flag.help, flags=re.DOTALL)
+        parts.append(textwrap.indent(textwrap.fill(f"{text}{default}", 100), "      "))
     return "\n".join([*parts, "", "--helpfull also lists the flags of the libraries."])
 
 

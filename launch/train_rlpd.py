@@ -131,12 +131,11 @@ def sources() -> tuple[str | None, list[str], bool]:
 
 def evaluate_checkpoint() -> None:
     """Evaluates one of this run's checkpoints."""
-    from .evaluate import evaluate
+    from .judge import Subject, judge, table
 
-    path = settings.run_directory() / "checkpoints"
-    evaluate(
-        path, EVAL_TRAJS.value, settings.SEED.value, step=EVAL_STEP.value, video=path.parent / "evaluation.mp4" if VIDEO.value else None
-    )
+    directory = settings.run_directory()
+    video = directory / "evaluation.mp4" if VIDEO.value else None
+    print(table(judge(Subject(checkpoint=directory / "checkpoints", step=EVAL_STEP.value), EVAL_TRAJS.value, settings.SEED.value, video)))
 
 
 def cli() -> None:

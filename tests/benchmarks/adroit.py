@@ -34,8 +34,12 @@ ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallel
 
 
 def one_seed(task: str, seed: int, online_steps: int, out: Path) -> dict[str, Any]:
-    """Both phases of one seed; the evaluations of the online phase and the seconds each phase took."""
+    """Both phases of one seed; the evaluations of the online phase and the seconds each phase took. One that is done is not
+    done again."""
     name = f"{task}-{seed}"
+    kept = out / name / "result.json"
+    if kept.exists():
+        return json.loads(kept.read_text())
     common = [f"--exp_name={name}", f"--runs={out}", f"--config=configs/adroit.py:{task}", f"--seed={seed}"]
     data = [f"--offline_data_path={kind}={DATA / file}" for kind, file in (source.split("=") for source in SOURCES[task])]
     warm = out / name / "warmup"
@@ -47,13 +51,15 @@ def one_seed(task: str, seed: int, online_steps: int, out: Path) -> dict[str, An
     command("train_rlpd", *common, *online)
     done = time.perf_counter()
     records = [record for record in read(out / name) if "evaluation/success_rate" in record]
-    return {
+    result = {
         "seed": seed,
         "steps": [record["evaluation/environment_steps"] for record in records],
         "success": [record["evaluation/success_rate"] for record in records],
         "warmup_seconds": warmed - began,
         "online_seconds": done - warmed,
     }
+    kept.write_text(json.dumps(result) + "\n")
+    return result
 
 
 def command(module: str, *arguments: str) -> None:

@@ -82,6 +82,8 @@ def test_lock_step_is_bit_reproducible_and_resumes_as_if_it_had_not_stopped(comm
     assert checkpoint.newest(stopped / "checkpoints").updates < 660
     lock_step(commands, "stopped", warm, "--online_steps=600", "--config.learner.checkpoint_every=150", "--resume")
     assert bytes_of(straight / "checkpoints") == bytes_of(stopped / "checkpoints")
+    shown = commands.run("train_rlpd", "--exp_name=straight", "--eval_checkpoint_step=660", "--eval_n_trajs=2")
+    assert shown.returncode == 0 and "95 % interval" in shown.stdout
     state, meta = saved_state(straight / "checkpoints")
     assert int(state.online.inserted) == 600 and int(state.updates) == 660 and meta["actor"]["episode"] == 3
     assert_whole_episodes(state.online.rows, 600)

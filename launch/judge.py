@@ -1,0 +1,104 @@
+"""Judging a policy in its environment: what `evaluate`, and train_rlpd's evaluation of a checkpoint, share."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..data.errors import WarmloopError
+from .common import progress
+
+if TYPE_CHECKING:
+    from ..actor.environment import Environment, EnvironmentConfig
+    from ..actor.policy import Policy
+    from ..actor.rollout import Evaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What is judged.
+
+    Attributes:
+        policy: "checkpoint", "random" or "scripted".
+        checkpoint: folder of the checkpoints, where that is the policy.
+        step: which of them, by its number of updates; None is the newest.
+        environment: its id; None is the checkpoint's own.
+        stochastic: sample the checkpoint's actions, as training does.
+    """
+
+    policy: str = "checkpoint"
+    checkpoint: str | Path | None = None
+    step: int | None = None
+    environment: str | None = None
+    stochastic: bool = False
+
+    def __post_init__(self):
+        if self.policy not in ("checkpoint", "random", "scripted"):
+            raise WarmloopError(f'--policy is "{self.policy}"; it must be checkpoint, random or scripted.')
+        if self.policy == "checkpoint" and not self.checkpoint:
+            raise WarmloopError("Name a checkpoint, as in --checkpoint=runs/door/checkpoints, or set --policy=scripted with --env.")
+        if self.policy != "checkpoint" and not self.environment:
+            raise WarmloopError(f"--policy={self.policy} needs --env, as in --env=Meta-World/door-open-v3.")
+
+    def load(self) -> tuple[Environment, Policy]:
+        """The environment and the policy. Raises WarmloopError where they do not fit or cannot be had."""
+        from ..actor.environment import EnvironmentConfig, make_environment
+        from ..actor.experts import scripted_policy
+        from ..actor.policy import AgentPolicy, RandomPolicy
+        from ..configs.schema import from_dict
+        from ..learner.checkpoint import load_policy
+
+        if self.policy != "checkpoint":
+            environment = make_environment(EnvironmentConfig(str(self.environment)))
+            return environment, scripted_policy(environment) if self.policy == "scripted" else RandomPolicy(environment.spec.action_dim)
+        agent, params, meta = load_policy(str(self.checkpoint), self.step)
+        config = from_dict(meta["config"])
+        environment = make_environment(EnvironmentConfig(self.environment) if self.environment else config.environment, config.reward)
+        if difference := environment.spec.difference(agent.spec, environment.config.id, "the checkpoint"):
+            raise WarmloopError(f"The checkpoint does not fit the environment: {difference}.")
+        return environment, AgentPolicy(agent, params, deterministic=not self.stochastic)
+
+
+def judge(subject: Subject, episodes: int, seed: int, video: str | Path | None = None) -> dict[str, Any]:
+    """Runs the episodes, and a video where one is wanted; returns what `evaluate --json` prints."""
+    from ..actor.rollout import evaluate
+    from ..actor.video import record_video
+
+    environment, policy = subject.load()
+    with progress("evaluating", episodes) as advance:
+        shown = summarise(environment.config, evaluate(environment, policy, seed, episodes, lambda episode: advance()))
+    environment.close()
+    if video:
+        record_video(environment.config, policy, seed, video)
+        shown["video"] = str(video)
+    return shown
+
+
+def summarise(config: EnvironmentConfig, result: Evaluation) -> dict[str, Any]:
+    """An evaluation as plain values."""
+    low, high = result.interval
+    return {
+        "environment": config.id,
+        "episodes": len(result.success),
+        "success_rate": result.success_rate,
+        "success_low": low,
+        "success_high": high,
+        "success_at_last_step": result.final_success_rate,
+        "mean_return": result.mean_return,
+        "mean_length": result.mean_length,
+    }
+
+
+def table(shown: dict[str, Any]) -> str:
+    """What a person reads."""
+    rows = {
+        "environment": shown["environment"],
+        "episodes": shown["episodes"],
+        "success": f"{shown['success_rate']:.2f} (95 % interval {shown['success_low']:.2f} to {shown['success_high']:.2f})",
+        "return": f"{shown['mean_return']:.1f}",
+        "length": f"{shown['mean_length']:.0f} steps",
+    }
+    if "video" in shown:
+        rows["video"] = shown["video"]
+    return "\n".join(f"{name:<12} {value}" for name, value in rows.items())
