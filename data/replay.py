@@ -15,6 +15,7 @@ from flax import struct
 
 from . import sum_tree
 from .errors import WarmloopError
+from .packing import Packed, column_of, pack, unpack
 from .transition import Spec, Transition, example
 
 # A slot past the end of every array, so that a scatter drops the write. (The capacity itself is not: the tree is padded.)
@@ -52,7 +53,8 @@ class ReplayState(struct.PyTreeNode):
     """One pool.
 
     Attributes:
-        rows: the ring, leaves `[capacity, ...]`.
+        packed: the ring.
+        quality: `[capacity]` the rows' quality as sampling sees it.
         tree: priorities `p_i`, one leaf per slot.
         urgency: `[capacity]` `(|δ_i| + ε)^α`.
         inserted: `[]` int32, rows ever inserted; row `n` lies in slot `n % capacity`.
@@ -60,17 +62,24 @@ class ReplayState(struct.PyTreeNode):
         quality_sum: `[]` sum of the stored rows' sampling quality.
     """
 
-    rows: Transition
+    packed: Packed
+    quality: jax.Array
     tree: sum_tree.SumTree
     urgency: jax.Array
     inserted: jax.Array
     max_urgency: jax.Array
     quality_sum: jax.Array
+    spec: Spec = struct.field(pytree_node=False)
 
     @property
     def capacity(self) -> int:
         """Rows that fit."""
-        return self.rows.reward.shape[0]
+        return self.urgency.shape[0]
+
+    @property
+    def rows(self) -> Transition:
+        """The whole ring as transitions, leaves `[capacity, ...]`."""
+        return unpack(self.packed, self.spec)
 
     @property
     def size(self) -> jax.Array:
@@ -81,14 +90,16 @@ class ReplayState(struct.PyTreeNode):
 def create(spec: Spec, config: ReplayConfig, capacity: int | None = None) -> ReplayState:
     """An empty pool of `capacity` (default: the config's) rows of the spec's shapes."""
     capacity = config.capacity if capacity is None else capacity
-    rows = jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape[1:]), x.dtype), example(spec))
+    packed = jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape[1:]), x.dtype), jax.eval_shape(pack, example(spec)))
     return ReplayState(
-        rows=rows,
+        packed=packed,
+        quality=jnp.zeros(capacity, jnp.float32),
         tree=sum_tree.create(capacity),
         urgency=jnp.zeros(capacity, jnp.float32),
         inserted=jnp.zeros((), jnp.int32),
         max_urgency=jnp.ones((), jnp.float32),
         quality_sum=jnp.zeros((), jnp.float32),
+        spec=spec,
     )
 
 
@@ -98,16 +109,15 @@ def insert(state: ReplayState, rows: Transition, count: jax.Array, config: Repla
     n = rows.reward.shape[0]
     order = jnp.arange(n)
     slot = jnp.where(order < count, (state.inserted + order) % state.capacity, NOWHERE)
-    stored = jax.tree.map(lambda ring, new: ring.at[slot].set(new.astype(ring.dtype), mode="drop"), state.rows, rows)
-    sampling_quality = _sampling_quality(rows.quality, config)
-    inserted = state.inserted + count
-    live = jnp.arange(state.capacity) < inserted
+    new_quality = rows.quality if config.quality_in == "sampling" else jnp.ones_like(rows.quality)
+    quality = state.quality.at[slot].set(new_quality, mode="drop")
     return state.replace(
-        rows=stored,
-        tree=sum_tree.write(state.tree, slot, sampling_quality * state.max_urgency),
+        packed=jax.tree.map(lambda ring, new: ring.at[slot].set(new, mode="drop"), state.packed, pack(rows)),
+        quality=quality,
+        tree=sum_tree.write(state.tree, slot, new_quality * state.max_urgency),
         urgency=state.urgency.at[slot].set(state.max_urgency, mode="drop"),
-        inserted=inserted,
-        quality_sum=jnp.where(live, _sampling_quality(stored.quality, config), 0.0).sum(),
+        inserted=state.inserted + count,
+        quality_sum=quality.sum(),
     )
 
 
@@ -121,7 +131,7 @@ def draw(
     From an empty pool every row is slot 0; the caller must not use it.
     """
     slot = draw_slots(state, key, n, n if count is None else count)
-    rows = jax.tree.map(lambda ring: ring.at[slot].get(mode="promise_in_bounds"), state.rows)
+    rows = unpack(jax.tree.map(lambda ring: ring.at[slot].get(mode="promise_in_bounds"), state.packed), state.spec)
     mean_urgency = state.tree.total / jnp.maximum(state.quality_sum, 1e-30)
     urgency = jnp.maximum(state.urgency.at[slot].get(mode="promise_in_bounds"), 1e-30)
     weights = jnp.power(mean_urgency / urgency, beta)
@@ -152,7 +162,7 @@ def update_priorities(
         alive &= used
     slot = jnp.where(alive, serials % state.capacity, NOWHERE)
     urgency = jnp.power(jnp.abs(td_error) + config.epsilon, config.alpha)
-    quality = _sampling_quality(state.rows.quality.at[slot].get(mode="clip"), config)
+    quality = state.quality.at[slot].get(mode="clip")
     return state.replace(
         tree=sum_tree.write(state.tree, slot, quality * urgency),
         urgency=state.urgency.at[slot].set(urgency, mode="drop"),
@@ -165,13 +175,11 @@ def set_returns(state: ReplayState, serials: jax.Array, mc_return: jax.Array) ->
     """Writes the Monte-Carlo returns `[n]` of rows `serials` `[n]`, known once their episode ended; serial -1 is skipped."""
     alive = (serials >= state.inserted - state.capacity) & (serials >= 0)
     slot = jnp.where(alive, serials % state.capacity, NOWHERE)
-    return state.replace(rows=state.rows.replace(mc_return=state.rows.mc_return.at[slot].set(mc_return, mode="drop")))
+    column = column_of(state.spec, "mc_return")
+    words = state.packed.words.at[slot, column].set(jax.lax.bitcast_convert_type(mc_return, jnp.int32), mode="drop")
+    return state.replace(packed=state.packed.replace(words=words))
 
 
 def beta_at(config: ReplayConfig, updates: jax.Array) -> jax.Array:
     """The importance exponent after `updates` gradient updates."""
     return config.beta + (1.0 - config.beta) * jnp.minimum(updates / max(config.beta_updates, 1), 1.0)
-
-
-def _sampling_quality(quality: jax.Array, config: ReplayConfig) -> jax.Array:
-    return quality if config.quality_in == "sampling" else jnp.ones_like(quality)
