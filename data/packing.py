@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ def unpack(packed: Packed, spec: Spec) -> Transition:
 
 
 @functools.lru_cache(maxsize=32)
-def layout(spec: Spec) -> tuple[tuple[Slot, ...], jax.tree_util.PyTreeDef]:
+def layout(spec: Spec) -> tuple[tuple[Slot, ...], Any]:
     """Where each leaf of a spec's rows lies, in the order of `jax.tree.leaves`, and the rows' structure."""
     leaves, structure = jax.tree.flatten(example(spec))
     slots, column = [], 0

@@ -28,7 +28,7 @@ def state(agent):
 
 def test_proposals_are_uniform_then_from_the_policy_at_s_and_at_the_next_s(agent, state, make_batch):
     batch = make_batch(6)
-    actions, density = agent.proposals(state.sac, batch, jax.random.key(1))
+    actions, density = jax.jit(agent.proposals)(state.sac, batch, jax.random.key(1))
     assert actions.shape == (6, 12, 3)
     np.testing.assert_allclose(density[:, :4], -3 * np.log(2), rtol=1e-6)
     for start, observation in ((4, batch.observation), (8, batch.next_observation)):
@@ -39,8 +39,8 @@ def test_proposals_are_uniform_then_from_the_policy_at_s_and_at_the_next_s(agent
 
 def test_loss_is_td_plus_the_importance_corrected_gap(agent, state, make_batch):
     batch, target = make_batch(6), np.linspace(-1, 1, 6).astype(np.float32)
-    proposals = agent.proposals(state.sac, batch, jax.random.key(1))
-    loss, (_, _, gap) = agent.critic_loss(state.sac.critic, jnp.float32(2.0), batch.observation, batch, target, proposals)
+    proposals = jax.jit(agent.proposals)(state.sac, batch, jax.random.key(1))
+    loss, (_, _, gap) = jax.jit(agent.critic_loss)(state.sac.critic, jnp.float32(2.0), batch.observation, batch, target, proposals)
     td, gaps = [], []
     for i in range(2):
         data = oracle.critic(state.sac.critic, i, batch.observation, batch.action)
@@ -54,12 +54,13 @@ def test_loss_is_td_plus_the_importance_corrected_gap(agent, state, make_batch):
 
 def test_the_gradient_over_parts_of_a_batch_is_that_of_the_whole(agent, state, make_batch):
     batch, target = make_batch(8), np.linspace(-1, 1, 8).astype(np.float32)
-    rows = (batch.observation, batch, target, agent.proposals(state.sac, batch, jax.random.key(1)))
+    rows = (batch.observation, batch, target, jax.jit(agent.proposals)(state.sac, batch, jax.random.key(1)))
 
     def loss(critic, *rows):
-        return agent.critic_loss(critic, jnp.float32(2.0), *rows)
+        return jax.jit(agent.critic_loss)(critic, jnp.float32(2.0), *rows)
 
-    whole, in_parts = (accumulated_gradient(loss, state.sac.critic, rows, parts) for parts in (1, 4))
+    gradient = jax.jit(lambda critic, rows, parts: accumulated_gradient(loss, critic, rows, parts), static_argnums=2)
+    whole, in_parts = (gradient(state.sac.critic, rows, parts) for parts in (1, 4))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), whole, in_parts)
 
 
@@ -80,8 +81,8 @@ def test_calibration_lifts_the_policys_actions_only_and_only_below_a_known_retur
 def test_max_backup_takes_the_best_of_many_actions(agent, state, make_batch):
     best = dataclasses.replace(agent, config=dataclasses.replace(CONFIG, max_backup=True, cql_actions=64))
     batch = make_batch(6, mask=np.ones(6, np.float32))
-    target = np.asarray(best.td_target(state.sac, batch, jax.random.key(0)))
-    single = np.stack([np.asarray(agent.td_target(state.sac, batch, key)) for key in jax.random.split(jax.random.key(1), 20)])
+    target = np.asarray(jax.jit(best.td_target)(state.sac, batch, jax.random.key(0)))
+    single = np.stack([np.asarray(jax.jit(agent.td_target)(state.sac, batch, key)) for key in jax.random.split(jax.random.key(1), 20)])
     assert (target > single.mean(0)).all()
 
 
@@ -89,13 +90,13 @@ def test_the_dual_variable_rises_while_the_gap_is_above_its_aim(agent, make_batc
     for aim, rises in ((-100.0, True), (100.0, False)):
         dual = dataclasses.replace(agent, config=dataclasses.replace(CONFIG, lagrange=True, lagrange_gap=aim))
         state = dual.init(jax.random.key(0), example(SPEC))
-        new, _, _ = dual.update(state, make_batch(2, 8))
+        new, _, _ = jax.jit(dual.update)(state, make_batch(2, 8))
         assert (float(new.log_lagrange) > float(state.log_lagrange)) == rises
         assert int(new.lagrange_optimizer[0].count) == 2
 
 
 def test_without_lagrange_its_optimizer_does_not_move(agent, state, make_batch):
-    new, _, _ = agent.update(state, make_batch(2, 8))
+    new, _, _ = jax.jit(agent.update)(state, make_batch(2, 8))
     assert int(new.lagrange_optimizer[0].count) == 0
     assert float(new.log_lagrange) == float(state.log_lagrange)
 
@@ -112,7 +113,7 @@ def test_conservatism_lowers_unseen_actions_below_the_data(agent, state, make_ba
 
 
 def test_sac_takes_over_everything_bit_by_bit(agent, state, make_batch):
-    state, _, _ = agent.update(state, make_batch(2, 8))
+    state, _, _ = jax.jit(agent.update)(state, make_batch(2, 8))
     sac = SAC(SACConfig(hidden=(16, 16), ensemble=2, target_subset=2), SPEC)
     taken = sac.take_over(agent.hand_over(state))
     jax.tree.map(np.testing.assert_array_equal, taken.replace(key=0), state.sac.replace(key=0))

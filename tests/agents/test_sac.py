@@ -40,7 +40,7 @@ def _keys(tree, seed):
 def test_critic_loss_is_the_weighted_mean_over_ensemble_and_batch(agent, state, make_batch):
     batch = make_batch(8)
     target = np.linspace(-1, 1, 8).astype(np.float32)
-    loss, (q, td_error) = agent.critic_loss(state.critic, batch.observation, batch, target)
+    loss, (q, td_error) = jax.jit(agent.critic_loss)(state.critic, batch.observation, batch, target)
     expected = np.stack([oracle.critic(state.critic, i, batch.observation, batch.action) for i in range(4)])
     np.testing.assert_allclose(q, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(loss, np.mean(np.asarray(batch.weight) * (expected - target) ** 2), rtol=1e-4)
@@ -51,7 +51,7 @@ def test_critic_loss_is_the_weighted_mean_over_ensemble_and_batch(agent, state, 
 def test_target_is_reward_plus_discounted_minimum_of_a_subset_of_two_different_targets(agent, state, make_batch, backup):
     agent = dataclasses.replace(agent, config=dataclasses.replace(CONFIG, backup_entropy=backup))
     batch, key = make_batch(8), jax.random.key(7)
-    got = np.asarray(agent.td_target(state, batch, key))
+    got = np.asarray(jax.jit(agent.td_target)(state, batch, key))
     mean, log_std = oracle.policy(state.actor, np.asarray(batch.next_observation, np.float64))
     action = np.asarray(
         sample_action(jax.random.split(key)[1], jnp.asarray(mean, jnp.float32), jnp.asarray(log_std, jnp.float32))[0], np.float64
@@ -66,7 +66,7 @@ def test_target_is_reward_plus_discounted_minimum_of_a_subset_of_two_different_t
 
 def test_target_of_a_terminal_step_is_its_reward(agent, state, make_batch):
     batch = make_batch(8, mask=np.zeros(8, np.float32))
-    np.testing.assert_array_equal(agent.td_target(state, batch, jax.random.key(0)), batch.reward)
+    np.testing.assert_array_equal(jax.jit(agent.td_target)(state, batch, jax.random.key(0)), batch.reward)
 
 
 def test_target_subsets_are_all_drawn_and_never_hold_one_member_twice(agent, state):
@@ -79,16 +79,16 @@ def test_target_subsets_are_all_drawn_and_never_hold_one_member_twice(agent, sta
 def test_clipped_target_stays_within_the_returns_bounds(agent, state, make_batch):
     clipped = dataclasses.replace(agent, config=dataclasses.replace(CONFIG, clip_target=True, target_low=0.0, target_high=0.5))
     batch, key = make_batch(64), jax.random.key(3)
-    free = np.asarray(agent.td_target(state, batch, key))
+    free = np.asarray(jax.jit(agent.td_target)(state, batch, key))
     assert free.min() < 0 and free.max() > 0.5
-    np.testing.assert_allclose(clipped.td_target(state, batch, key), np.clip(free, 0, 0.5), rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(clipped.td_target)(state, batch, key), np.clip(free, 0, 0.5), rtol=1e-6)
 
 
 @pytest.mark.parametrize("aggregate", ["mean", "min"])
 def test_actor_loss_is_entropy_minus_value(agent, state, make_batch, aggregate):
     agent = dataclasses.replace(agent, config=dataclasses.replace(CONFIG, actor_q=aggregate))
     batch, key = make_batch(8), jax.random.key(5)
-    loss, metrics = agent.actor_loss(state.actor, state, batch, key)
+    loss, metrics = jax.jit(agent.actor_loss)(state.actor, state, batch, key)
     mean, log_std = oracle.policy(state.actor, np.asarray(batch.observation, np.float64))
     action = np.asarray(sample_action(key, jnp.asarray(mean, jnp.float32), jnp.asarray(log_std, jnp.float32))[0], np.float64)
     q = np.stack([oracle.critic(state.critic, i, batch.observation, action) for i in range(4)])
@@ -139,7 +139,7 @@ def test_block_is_k_critic_steps_then_one_actor_step(agent, state, make_batch):
 
 
 def test_a_critic_step_leaves_actor_and_temperature_and_their_optimizers_alone(agent, state, make_batch):
-    new, _ = agent.critic_step(state, (make_batch(8), jax.random.key(0)))
+    new, _ = jax.jit(agent.critic_step)(state, (make_batch(8), jax.random.key(0)))
     for part in ("actor", "acting", "actor_optimizer", "log_temperature", "temperature_optimizer", "normaliser"):
         jax.tree.map(np.testing.assert_array_equal, getattr(new, part), getattr(state, part))
     changed = jax.tree.map(lambda a, b: bool(jnp.any(a != b)), new.critic, state.critic)
@@ -147,23 +147,23 @@ def test_a_critic_step_leaves_actor_and_temperature_and_their_optimizers_alone(a
 
 
 def test_an_actor_step_leaves_the_critics_alone(agent, state, make_batch):
-    new, _ = agent.actor_step(state, make_batch(8), jax.random.key(0))
+    new, _ = jax.jit(agent.actor_step)(state, make_batch(8), jax.random.key(0))
     for part in ("critic", "target_critic", "critic_optimizer"):
         jax.tree.map(np.testing.assert_array_equal, getattr(new, part), getattr(state, part))
 
 
 def test_targets_follow_by_polyak_averaging(agent, state, make_batch):
-    new, _ = agent.critic_step(state, (make_batch(8), jax.random.key(0)))
+    new, _ = jax.jit(agent.critic_step)(state, (make_batch(8), jax.random.key(0)))
     expected = jax.tree.map(lambda old, online: 0.995 * old + 0.005 * online, state.target_critic, new.critic)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), new.target_critic, expected)
 
 
 def test_the_acting_policy_is_the_average_of_the_trained_one(agent, state, make_batch):
     slow = dataclasses.replace(agent, config=dataclasses.replace(CONFIG, actor_tau=0.1))
-    new, _ = slow.actor_step(state, make_batch(8), jax.random.key(0))
+    new, _ = jax.jit(slow.actor_step)(state, make_batch(8), jax.random.key(0))
     expected = jax.tree.map(lambda old, trained: 0.9 * old + 0.1 * trained, state.acting, new.actor)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7), slow.actor_params(new).params, expected)
-    new, _ = agent.actor_step(state, make_batch(8), jax.random.key(0))
+    new, _ = jax.jit(agent.actor_step)(state, make_batch(8), jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, agent.actor_params(new).params, new.actor)
 
 
@@ -171,7 +171,7 @@ def test_temperature_falls_when_entropy_is_above_its_aim_and_rises_below(agent, 
     batch = make_batch(8)
     for aim, falls in ((-50.0, True), (50.0, False)):
         tuned = dataclasses.replace(agent, config=dataclasses.replace(CONFIG, target_entropy_per_dim=aim))
-        new, _ = tuned.actor_step(state, batch, jax.random.key(0))
+        new, _ = jax.jit(tuned.actor_step)(state, batch, jax.random.key(0))
         assert (float(new.log_temperature) < float(state.log_temperature)) == falls
 
 
