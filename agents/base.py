@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 import jax
@@ -47,3 +48,14 @@ class Agent(Protocol):
     def take_over(self, state: PyTree) -> PyTree:
         """This agent's state from what another one handed over."""
         ...
+
+
+def run_block(step: Callable[..., tuple[PyTree, PyTree]], state: PyTree, batch: Batch, keys: jax.Array) -> tuple[PyTree, PyTree]:
+    """`step(state, (minibatch, key))` for each of the K minibatches of `batch [K, B]`; outputs stacked along K.
+
+    A single minibatch needs no loop, whose carried state XLA would copy.
+    """
+    if batch.reward.shape[0] > 1:
+        return jax.lax.scan(step, state, (batch, keys))
+    state, outputs = step(state, jax.tree.map(lambda x: x[0], (batch, keys)))
+    return state, jax.tree.map(lambda x: x[None], outputs)

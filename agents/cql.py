@@ -20,7 +20,7 @@ from flax import struct
 
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition
-from .base import Metrics
+from .base import Metrics, run_block
 from .gradients import accumulated_gradient
 from .networks import apply, sample_action
 from .sac import SAC, Actor, Params, SACConfig, SACState, critic_metrics
@@ -134,7 +134,7 @@ class CQL:
     def update(self, state: CQLState, batch: Batch) -> tuple[CQLState, Metrics, jax.Array]:
         key, *keys = jax.random.split(state.sac.key, 2 + batch.reward.shape[0])
         state = state.replace(sac=state.sac.replace(key=key))
-        state, (metrics, td_error) = jax.lax.scan(self.critic_step, state, (batch, jnp.stack(keys[1:])))
+        state, (metrics, td_error) = run_block(self.critic_step, state, batch, jnp.stack(keys[1:]))
         sac, actor_metrics = self.sac.actor_step(state.sac, jax.tree.map(lambda x: x[-1], batch), keys[0])
         return state.replace(sac=sac), jax.tree.map(jnp.mean, metrics) | actor_metrics, td_error
 

@@ -23,7 +23,7 @@ from flax import struct
 
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Source, Spec, Transition
-from .base import Metrics
+from .base import Metrics, run_block
 from .networks import Critic, Normaliser, Policy, apply, sample_action
 
 Params = Any
@@ -218,7 +218,7 @@ class SAC:
 
     def update(self, state: SACState, batch: Batch) -> tuple[SACState, Metrics, jax.Array]:
         key, *keys = jax.random.split(state.key, 2 + batch.reward.shape[0])
-        state, (metrics, td_error) = jax.lax.scan(self.critic_step, state.replace(key=key), (batch, jnp.stack(keys[1:])))
+        state, (metrics, td_error) = run_block(self.critic_step, state.replace(key=key), batch, jnp.stack(keys[1:]))
         state, actor_metrics = self.actor_step(state, jax.tree.map(lambda x: x[-1], batch), keys[0])
         return state, jax.tree.map(jnp.mean, metrics) | actor_metrics, td_error
 

@@ -13,7 +13,8 @@ def policy(params, observation):
     h = observation
     for layer in range(sum(name.startswith("hidden") for name in p)):
         h = np.maximum(dense(h, p[f"hidden_{layer}"]), 0)
-    return dense(h, p["mean"]), np.clip(dense(h, p["log_std"]), -20, 2)
+    mean, log_std = np.split(dense(h, p["gaussian"]), 2, axis=-1)
+    return mean, np.clip(log_std, -20, 2)
 
 
 def critic(params, member, observation, action, layer_norm=True):
