@@ -68,14 +68,3 @@ def run_directory() -> Path:
 def save_config(directory: Path, config: RunConfig) -> None:
     """Writes the configuration that runs to `directory/config.json`."""
     (directory / "config.json").write_text(json.dumps(to_dict(config), indent=1, default=str) + "\n")
-
-
-def differences(old: dict, config: RunConfig) -> list[str]:
-    """The settings in which a saved configuration differs from `config`, as `section.name: old -> new`."""
-    new = json.loads(json.dumps(to_dict(config)))
-    return [
-        f"{section}.{name}: {old.get(section, {}).get(name)} -> {value}"
-        for section, fields in new.items()
-        for name, value in fields.items()
-        if old.get(section, {}).get(name) != value
-    ]
