@@ -1,0 +1,212 @@
+"""The learner's port under whatever a peer may send: calls that parse and calls that do not, metadata, and bytes that are no gRPC.
+
+After every one the learner lives, has answered in time and with a status that it chose, and serves a well-behaved actor; its memory
+stays flat. `make fuzz` gives this FUZZ_SECONDS seconds; the default run a few.
+"""
+
+import contextlib
+import os
+import socket
+import time
+
+import grpc
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from learners import LearnerProcess, resident_bytes
+from marked_rows import SCHEMA, marked
+
+from warmloop.actor.link import open_channel
+from warmloop.data.wire import MIB, frames
+from warmloop.data.wire import warmloop_pb2 as pb
+from warmloop.data.wire.warmloop_pb2_grpc import LearnerStub
+
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "8"))
+ANSWER_SECONDS = 10.0
+GROWTH = 48 * MIB  # of a learner of 250 MB, once it has seen a fifth of the examples; allocators keep some
+hundred = settings(
+    max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate, Phase.shrink]
+)
+METHODS = {
+    "Hello": pb.HelloRequest,
+    "Push": pb.PushRequest,
+    "GetWeights": pb.WeightsRequest,
+    "Heartbeat": pb.HeartbeatRequest,
+    "Report": pb.ReportRequest,
+    "Goodbye": pb.GoodbyeRequest,
+}
+CHOSEN = {
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.DATA_LOSS,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.UNAUTHENTICATED,
+}
+HELLO = {"protocol_min": 1, "protocol_max": 1, "actor_id": "fuzz", "stream_id": "fuzz", "schema": SCHEMA.json, "schema_hash": SCHEMA.hash}
+FRAME = frames.encode(SCHEMA, marked(0, 0, 3))
+
+int64 = st.sampled_from([-(2**63), -1, 0, 1, 2, 3, 1024, 2**31, 2**63 - 1]) | st.integers(-(2**63), 2**63 - 1)
+text = st.text(max_size=80) | st.sampled_from(["fuzz", "../..", "a" * 10_000, "\0", SCHEMA.json[:-1]])
+sessions = st.just("OPEN") | text  # "OPEN" stands for the session that the well-behaved actor has open
+metadata = st.lists(
+    st.tuples(st.from_regex(r"x[0-9a-z_.-]{0,20}x|authorization", fullmatch=True), st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=200))
+    | st.tuples(st.from_regex(r"x[0-9a-z_.-]{0,20}-bin", fullmatch=True), st.binary(max_size=2000)),
+    max_size=6,
+)  # fmt: skip
+
+
+@st.composite
+def hellos(draw):
+    """A Hello with some fields wrong."""
+    wrong = {
+        "protocol_min": st.integers(0, 2**32 - 1),
+        "protocol_max": st.integers(0, 2**32 - 1),
+        "actor_id": text,
+        "stream_id": text,
+        "schema": text | st.recursive(st.none() | st.integers() | text, st.lists).map(str) | st.just("[" * 60_000),
+        "schema_hash": st.binary(max_size=40),
+        "oldest_held": int64,
+    }
+    names = draw(st.lists(st.sampled_from(sorted(wrong)), max_size=3))
+    return pb.HelloRequest(**(HELLO | {name: draw(wrong[name]) for name in names}))
+
+
+@st.composite
+def pushes(draw):
+    """A Push of rows whose bytes, numbers or checksum may be wrong."""
+    frame = draw(altered(st.just(FRAME)) | st.binary(max_size=3 * SCHEMA.row_bytes) | st.just(FRAME))
+    honest = draw(st.booleans())
+    crc32 = frames.checksum(frame) if honest else draw(st.integers(0, 2**32 - 1))
+    count = draw(st.just(len(frame) // SCHEMA.row_bytes) | int64)
+    return pb.PushRequest(session=draw(sessions), first=draw(int64), count=count, frame=frame, crc32=crc32)
+
+
+@st.composite
+def altered(draw, source):
+    """Bytes with a few of them replaced, removed or added."""
+    data = bytearray(draw(source))
+    for place, byte, what in draw(st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255), st.sampled_from("rda")), max_size=8)):
+        place %= len(data) + 1
+        data[place : place + (what != "a")] = bytes([byte] * (what != "d"))
+    return bytes(data)
+
+
+@st.composite
+def calls(draw):
+    """Method and payload."""
+    method = draw(st.sampled_from(["Hello", "Push", "Push", *METHODS]))
+    if method == "Hello":
+        message = hellos()
+    elif method == "Push":
+        message = pushes()
+    elif method == "Report":
+        scalars = st.dictionaries(st.text(max_size=20), st.floats(), max_size=5)
+        message = st.builds(pb.ReportRequest, session=sessions, number=int64, scalars=scalars)
+    elif method == "GetWeights":
+        message = st.builds(pb.WeightsRequest, session=sessions, held=int64)
+    else:
+        message = st.builds(METHODS[method], session=sessions)
+    whole = message.map(lambda built: built.SerializeToString())
+    return method, draw(whole | altered(whole) | st.binary(max_size=300))
+
+
+class Peer:
+    """A well-behaved actor of the learner under test, and the hand that sends the rest."""
+
+    def __init__(self, learner: LearnerProcess):
+        self.learner, self.sent, self.session = learner, 0, ""
+        self.channel = open_channel(f"127.0.0.1:{learner.port}")
+        self.stub = LearnerStub(self.channel)
+        self.examples, self.baseline = 0, 0
+
+    def send(self, method: str, payload: bytes, extra: list) -> None:
+        """Any bytes as a call; checks that the answer is one that the learner chose."""
+        with contextlib.suppress(Exception):
+            message = METHODS[method].FromString(payload)
+            if getattr(message, "session", "") == "OPEN":
+                message.session = self.session
+                payload = message.SerializeToString()
+        call = self.channel.unary_stream(f"/warmloop.v1.Learner/{method}", request_serializer=None, response_deserializer=None)
+        try:
+            answers = list(call(payload, timeout=ANSWER_SECONDS, metadata=extra))
+            assert method == "GetWeights" or len(answers) == 1
+        except grpc.RpcError as error:
+            allowed = CHOSEN if parses(method, payload) else CHOSEN | {grpc.StatusCode.INTERNAL}
+            assert error.code() in allowed, f"{method}: {error.code()}: {error.details()}"
+
+    def behave(self) -> None:
+        """Sends a few honest rows: they must arrive, whatever came before. Also watches the memory."""
+        reply = self.stub.Hello(pb.HelloRequest(**(HELLO | {"actor_id": "good", "stream_id": "good", "oldest_held": 0})), timeout=ANSWER_SECONDS)
+        assert not reply.refusal, reply.refusal
+        first = reply.status.received
+        frame = frames.encode(SCHEMA, marked(0, first, 3))
+        request = pb.PushRequest(session=reply.session, first=first, count=3, frame=frame, crc32=frames.checksum(frame))
+        assert self.stub.Push(request, timeout=ANSWER_SECONDS).received == first + 3
+        self.session = reply.session
+        assert self.learner.alive
+        self.examples += 1
+
+
+def parses(method: str, payload: bytes) -> bool:
+    try:
+        METHODS[method].FromString(payload)
+    except Exception:  # whatever protobuf raises for what is no message
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def peer(tmp_path_factory):
+    with LearnerProcess(tmp_path_factory.mktemp("fuzz"), "--unchecked") as learner:
+        yield Peer(learner)
+        assert "Exception calling application" not in learner.log()
+
+
+def run_for(seconds: float, example) -> None:
+    """Draws and runs examples until the time is over."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        example()
+
+
+def check_memory(peer: Peer, before: int) -> None:
+    grown = resident_bytes(peer.learner.pid) - before
+    print(f"{peer.examples} rounds of an honest actor; the learner grew by {grown / MIB:.1f} MiB to {(before + grown) / MIB:.0f} MiB")
+    assert grown < GROWTH
+
+
+def test_any_call_with_any_payload_and_metadata_is_answered_and_memory_stays_flat(peer):
+    @hundred
+    @given(st.lists(st.tuples(calls(), metadata), min_size=1, max_size=5))
+    def example(batch):
+        for (method, payload), extra in batch:
+            peer.send(method, payload, extra)
+        peer.behave()
+
+    run_for(0.2 * SECONDS, example)
+    before = resident_bytes(peer.learner.pid)
+    run_for(0.5 * SECONDS, example)
+    check_memory(peer, before)
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+frame_heads = st.tuples(st.integers(0, 2**24 - 1), st.integers(0, 255), st.integers(0, 255), st.integers(0, 2**32 - 1))
+http2 = st.lists(st.tuples(frame_heads, st.binary(max_size=200)), max_size=10).map(
+    lambda parts: PREFACE + b"".join(h[0].to_bytes(3, "big") + bytes(h[1:3]) + h[3].to_bytes(4, "big") + body for h, body in parts)
+)
+
+
+def test_bytes_that_are_no_grpc_end_their_own_connection_only(peer):
+    @hundred
+    @given(st.binary(max_size=500) | http2 | altered(st.just(PREFACE)), st.booleans())
+    def example(data, patient):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", peer.learner.port), timeout=0.05) as end:
+            end.sendall(data)
+            if patient:
+                end.recv(1000)
+        peer.behave()
+
+    before = resident_bytes(peer.learner.pid)
+    run_for(0.3 * SECONDS, example)
+    check_memory(peer, before)
