@@ -1,8 +1,12 @@
-"""Rows that the actor keeps until the learner has them safe: a numbered queue in memory."""
+"""Rows that the actor keeps until the learner has them on disk: a numbered queue in memory.
+
+Three threads meet here: the control loop appends, the spool's writer (if there is one) brings rows to disk, and the client's
+sender takes them to the learner.
+"""
 
 from __future__ import annotations
 
-import logging
+import threading
 import uuid
 from collections import deque
 
@@ -15,25 +19,40 @@ from ..data.wire.schema import Schema, flatten
 
 BLOCK_ROWS = 1024
 BLOCK_BYTES = 4 * MIB
-
-log = logging.getLogger(__name__)
+MAX_ROWS, MAX_BYTES = 200_000, 1024 * MIB
 
 
 class RowBuffer:
-    """The rows `first` … `end - 1` of one stream; those below `sent` are with the learner. Not thread-safe.
+    """The rows `first` … `end - 1` of one stream. Hold `lock` while you call a method or change an attribute.
+
+    Numbers are of the first row that is *not* included: rows below `first` are on the learner's disk and forgotten here,
+    rows below `sent` are with the learner, rows below `written` may be sent (all of them, unless a spool writes them first).
 
     Attributes:
         stream_id: names the numbering; a new buffer starts a new one.
-        unprotected: rows given up by `yield_room`.
-        capacity: rows it should hold; it is the owner's care to keep to it.
+        opening: 0, or a number that grows each time the stream is opened by another process.
+        capacity: rows it should hold; it is the control loop's care to keep to it.
+        gaps: rows that a damaged spool has lost: nothing can be sent past one before what precedes it is forgotten.
+        lock: one for all; `changed` and `writer` are conditions of it.
+        changed: notified when rows may be sent, or are forgotten.
+        writer: the spool's condition, notified when rows come; None where rows need no writing.
+        trouble: a sentence while rows cannot be written; they are kept.
+        failure: why rows will never be written again.
     """
 
-    def __init__(self, schema: Schema, max_rows: int = 200_000, max_bytes: int = 1024 * MIB):
-        self.schema, self.stream_id, self.unprotected = schema, uuid.uuid4().hex, 0
-        self.first = self.sent = self.end = 0
+    def __init__(self, schema: Schema, max_rows: int = MAX_ROWS, max_bytes: int = MAX_BYTES, stream_id: str | None = None):
+        self.schema, self.stream_id, self.opening = schema, stream_id or uuid.uuid4().hex, 0
+        self.first = self.sent = self.written = self.end = 0
         self.capacity = max(1, min(max_rows, max_bytes // schema.row_bytes))
-        self._block_rows = max(1, min(BLOCK_ROWS, BLOCK_BYTES // schema.row_bytes))
-        self._blocks: deque[dict[str, Array]] = deque()
+        self.gaps: deque[range] = deque()
+        self.lock = threading.Lock()
+        self.changed = threading.Condition(self.lock)
+        self.writer: threading.Condition | None = None
+        self.trouble = ""
+        self.failure: Exception | None = None
+        self.block_rows = max(1, min(BLOCK_ROWS, BLOCK_BYTES // schema.row_bytes))
+        self._dtypes = tuple(np.dtype(leaf.dtype) for leaf in schema.leaves)
+        self._blocks: deque[tuple[Array, ...]] = deque()  # one array [block_rows, ...] per leaf
         self._start = 0  # number of the first block's first row
 
     def __len__(self) -> int:
@@ -44,48 +63,79 @@ class RowBuffer:
         """Rows that the learner has not received."""
         return self.end - self.sent
 
+    @property
+    def sendable(self) -> int:
+        """Rows that can be sent now."""
+        stop = min(self.written, self.gaps[0].start) if self.gaps else self.written
+        return max(0, stop - self.sent)
+
     def append(self, rows: Transition) -> None:
         """Copies one row (leaves without a leading axis) or rows `[n]` in. Raises WarmloopError where a leaf is not the schema's."""
         leaves, batched = flatten(rows), np.ndim(rows.reward) == 1
         count = length(rows) if batched else 1
-        values = [self._checked(leaf, leaves, (count, *leaf.shape) if batched else leaf.shape) for leaf in self.schema.leaves]
-        for row in range(count):
-            block, index = divmod(self.end - self._start, self._block_rows)
-            if block == len(self._blocks):
-                self._blocks.append({leaf.name: np.empty((self._block_rows, *leaf.shape), leaf.dtype) for leaf in self.schema.leaves})
-            for leaf, value in zip(self.schema.leaves, values, strict=True):
-                self._blocks[block][leaf.name][index] = value[row] if batched else value
-            self.end += 1
+        lead = (count,) if batched else ()
+        values = [
+            self._checked(leaf, dtype, leaves.get(leaf.name), lead) for leaf, dtype in zip(self.schema.leaves, self._dtypes, strict=True)
+        ]
+        done = 0
+        while done < count:
+            block, index = self._locate(self.end)
+            here = min(count - done, self.block_rows - index)
+            for array, value in zip(block, values, strict=True):
+                array[index : index + here] = value[done : done + here] if batched else value
+            self.end, done = self.end + here, done + here
+        if self.writer is not None:
+            self.writer.notify()
+        else:
+            self.written = self.end
+            self.changed.notify_all()
+
+    def parts(self, first: int, count: int) -> list[dict[str, Array]]:
+        """Views of rows `first` … `first + count - 1`, for `frames.join`. They stay whole after the lock is released."""
+        found = []
+        while count > 0:
+            block, index = self._locate(first)
+            here = min(count, self.block_rows - index)
+            found.append({leaf.name: array[index : index + here] for leaf, array in zip(self.schema.leaves, block, strict=True)})
+            first, count = first + here, count - here
+        return found
 
     def frame(self, first: int, count: int) -> bytes:
         """The frame of rows `first` … `first + count - 1`."""
-        parts = []
-        while count > 0:
-            block, index = divmod(first - self._start, self._block_rows)
-            here = min(count, self._block_rows - index)
-            parts.append({name: array[index : index + here] for name, array in self._blocks[block].items()})
-            first, count = first + here, count - here
-        return frames.join(self.schema, parts)
+        return frames.join(self.schema, self.parts(first, count))
 
     def forget(self, below: int) -> None:
-        """Lets go of the rows below a number."""
+        """Lets go of the rows below a number, and of a gap that comes next."""
         self.first = max(self.first, min(below, self.end))
-        while self._blocks and self.first - self._start >= self._block_rows:
+        while self.gaps and self.gaps[0].start <= self.first:
+            self.first = max(self.first, self.gaps.popleft().stop)
+        self.sent = max(self.sent, self.first)
+        while self._blocks and self.first - self._start >= self.block_rows:
             self._blocks.popleft()
-            self._start += self._block_rows
+            self._start += self.block_rows
 
-    def yield_room(self, rows: int) -> None:
-        """Lets go of up to `rows` of the oldest rows that the learner has received but not saved: it must not crash now."""
-        received = min(rows, self.sent - self.first)
-        if received > 0:
-            if self.unprotected == 0:
-                log.warning("The learner has not saved for %d rows: the oldest of them are no longer kept here.", len(self))
-            self.unprotected += received
-            self.forget(self.first + received)
+    def skip(self, number: int) -> None:
+        """Goes on at a number beyond `end`; the rows in between are a gap where older ones are still held."""
+        if len(self):
+            self.gaps.append(range(self.end, number))
+            self.end = number
+            return
+        self._blocks.clear()
+        self.gaps.clear()
+        self._start = self.first = self.sent = self.written = self.end = number
+
+    def _locate(self, number: int) -> tuple[tuple[Array, ...], int]:
+        """The block of a row, and its index there."""
+        block, index = divmod(number - self._start, self.block_rows)
+        while block >= len(self._blocks):
+            leaves = zip(self.schema.leaves, self._dtypes, strict=True)
+            self._blocks.append(tuple(np.empty((self.block_rows, *leaf.shape), dtype) for leaf, dtype in leaves))
+        return self._blocks[block], index
 
     @staticmethod
-    def _checked(leaf: Leaf, leaves: dict[str, Array], shape: tuple[int, ...]) -> Array:
-        value = np.asarray(leaves.get(leaf.name))
-        if value.shape != shape or not (value.dtype == leaf.dtype or np.can_cast(value.dtype, leaf.dtype, "same_kind")):
+    def _checked(leaf: Leaf, dtype: np.dtype, value: Array, lead: tuple[int, ...]) -> Array:
+        value = np.asarray(value)
+        shape = lead + leaf.shape
+        if value.shape != shape or not (value.dtype == dtype or np.can_cast(value.dtype, dtype, "same_kind")):
             raise WarmloopError(f'A row\'s "{leaf.name}" is {value.dtype} {list(value.shape)}; the schema says {leaf.dtype} {list(shape)}.')
         return value

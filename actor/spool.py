@@ -1,0 +1,279 @@
+"""The spool: an actor's rows on its own disk until the learner has them on its, so that a crash of the actor loses none.
+
+Rows are appended to a `RowBuffer` in memory by the control loop, written here by a thread of the spool's own, and only then
+sent. A row handed to the operating system outlives the process; it is also flushed to the disk, to outlive a loss of power,
+where the learner has not acknowledged it within a second. Opened again, a spool goes on with the same stream and the next number.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+from ..data.errors import WarmloopError
+from ..data.transition import take
+from ..data.wire import MIB, frames
+from ..data.wire.schema import Schema
+from . import segments
+from .buffer import MAX_BYTES, MAX_ROWS, RowBuffer
+from .segments import Contents, Header, Segment
+
+SEGMENT_BYTES = 32 * MIB
+FLUSH_SECONDS = 1.0  # that rows may wait for the learner before they are flushed to the disk here
+RETRY_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Spool:
+    """A folder of segments, and the thread that writes them. Close it after the client that sends from `rows`.
+
+    Raises WarmloopError when made: the folder cannot be written, is another process's, or holds rows of another schema.
+
+    Attributes:
+        rows: what is held, with the stream's id; those of earlier processes are in it when the spool opens.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        schema: Schema,
+        max_rows: int = MAX_ROWS,
+        max_bytes: int = MAX_BYTES,
+        segment_bytes: int = SEGMENT_BYTES,
+    ):
+        self.folder, self._schema, self._segment_bytes = Path(folder), schema, segment_bytes
+        self._lock = _locked(self.folder)
+        self._old: deque[tuple[Path, int, bool]] = deque()  # segments of closed files: path, end, damaged
+        self._serial = 0
+        try:
+            self.rows = self._restored(max_rows, max_bytes)
+            self._flushed = self.rows.end
+            self._segment: Segment | None = self._new_segment(self.rows.end)
+        except BaseException as error:
+            os.close(self._lock)
+            if isinstance(error, OSError):
+                raise WarmloopError(f"The spool {self.folder} cannot be used: {error.strerror or error}.") from error
+            raise
+        self.rows.opening = self._serial
+        self._unflushed_since: float | None = None
+        self._work = self.rows.writer = threading.Condition(self.rows.lock)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Writes what remains, flushes it, and lets the folder go; removes the files when the learner has every row.
+
+        Raises WarmloopError where rows could not be written.
+        """
+        if self._closing.is_set():
+            return
+        with self.rows.changed:
+            self._closing.set()
+            self._work.notify()
+        self._thread.join()
+        if self._segment is not None:
+            self._retire(self._segment)
+        if len(self.rows) == 0:
+            self._delete(self.rows.end)
+        os.close(self._lock)
+        if self.rows.written < self.rows.end:
+            raise WarmloopError(f"{self.rows.end - self.rows.written} rows are lost with this process. {self.rows.trouble}")
+
+    # The thread.
+
+    def _run(self) -> None:
+        try:
+            while self._write():
+                pass
+        except Exception as error:  # the client raises it in the control loop
+            with self.rows.changed:
+                self.rows.failure = error
+                self.rows.changed.notify_all()
+
+    def _write(self) -> bool:
+        """Waits for rows and writes them; whether to go on."""
+        rows = self.rows
+        with rows.changed:
+            self._work.wait_for(lambda: rows.end > rows.written or rows.trouble or self._closing.is_set(), self._until_flush())
+            first, count = rows.written, min(rows.end - rows.written, rows.block_rows)
+            parts, safe = rows.parts(first, count), rows.first
+        closing = self._closing.is_set()
+        try:
+            if count:
+                self._append(first, count, frames.join(self._schema, parts))
+            if self._until_flush() == 0.0 or closing:
+                self._flush(safe)
+            self._delete(safe)
+        except OSError as error:
+            self._stumble(error)
+            return not closing
+        with rows.changed:
+            if rows.trouble:
+                log.warning("The spool %s can be written again.", self.folder)
+            rows.written, rows.trouble = first + count, ""
+            rows.changed.notify_all()
+            return not closing or rows.written < rows.end
+
+    def _append(self, first: int, count: int, frame: bytes) -> None:
+        segment = self._segment
+        if segment is not None and (segment.end != first or segment.size >= self._segment_bytes):
+            self._flush(self.rows.first)
+            self._retire(segment)
+            segment = None
+        if segment is None:
+            segment = self._segment = self._new_segment(first)
+        segment.append(first, count, frame)
+        self._unflushed_since = self._unflushed_since or time.monotonic()
+
+    def _until_flush(self) -> float | None:
+        return None if self._unflushed_since is None else max(0.0, self._unflushed_since + FLUSH_SECONDS - time.monotonic())
+
+    def _flush(self, safe: int) -> None:
+        """Brings rows to the disk, unless the learner has them all on its own (`safe` is the number below which it has)."""
+        if self._segment is not None and self._segment.end > safe:
+            self._segment.sync()
+            _sync_folder(self.folder)
+        if self._segment is not None:
+            self._flushed = self._segment.end
+        self._unflushed_since = None
+
+    def _stumble(self, error: OSError) -> None:
+        """Says that the disk failed, goes back to what is known to be on it, and waits before the next try in a new segment."""
+        rows = self.rows
+        trouble = f"The spool {self.folder} cannot be written ({error.strerror or error}): free space there, or see to the disk."
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            segment.abandon()
+            if segment.end > segment.first:
+                self._old.append((segment.path, segment.end, False))
+        with rows.changed:
+            if not rows.trouble:
+                log.error("%s The rows wait in memory.", trouble)
+            rows.trouble = trouble
+            if segment is not None:  # after a failed flush nothing says what of the segment is on the disk
+                rows.written = max(rows.first, self._flushed if segment.doubtful else segment.end)
+            rows.changed.notify_all()
+        self._closing.wait(RETRY_SECONDS)
+
+    # Files.
+
+    def _new_segment(self, first: int) -> Segment:
+        header = Header(self.rows.stream_id, self._schema.hash, self._serial + 1, first)
+        segment = Segment(self.folder / f"{header.serial:010d}-{header.stream_id}.rows", header)
+        self._serial = header.serial
+        return segment
+
+    def _retire(self, segment: Segment) -> None:
+        segment.close()
+        self._old.append((segment.path, segment.end, False))
+        self._segment = None
+
+    def _delete(self, below: int) -> None:
+        """Removes the segments that hold only rows below a number; damaged ones are kept aside for a person."""
+        while self._old and self._old[0][1] <= below:
+            path, _, damaged = self._old.popleft()
+            if damaged:
+                path.rename(path.with_suffix(".damaged"))
+            else:
+                path.unlink()
+
+    def _restored(self, max_rows: int, max_bytes: int) -> RowBuffer:
+        """The rows that earlier processes left."""
+        paths = sorted(self.folder.glob("*.rows"))
+        streams = {path.stem.partition("-")[2] for path in paths}
+        if len(streams) > 1:
+            raise WarmloopError(f"The spool {self.folder} holds rows of {len(streams)} streams; move the older one's files away.")
+        rows = RowBuffer(self._schema, max_rows, max_bytes, next(iter(streams), None))
+        for path in paths:
+            contents = segments.read(path, self._schema.row_bytes)
+            if contents.header is not None and contents.header.schema_hash != self._schema.hash:
+                raise WarmloopError(
+                    f"The spool {self.folder} holds rows of another environment or other wrappers, which the learner has not taken. "
+                    "Send them with the configuration that made them, or move the folder away."
+                )
+            self._serial = int(path.stem.partition("-")[0])
+            with rows.lock:
+                missing = self._fill(rows, contents)
+            damaged = self._judged(path, contents, missing, last=path == paths[-1])
+            if path.exists():
+                _sync_file(path)
+                self._old.append((path, rows.end, damaged))
+        if len(rows):
+            log.info("The spool %s holds %d rows of an earlier process; what the learner lacks of them is sent.", self.folder, len(rows))
+        return rows
+
+    def _fill(self, rows: RowBuffer, contents: Contents) -> int:
+        """Appends a segment's rows; returns how many are missing before or between them."""
+        starts = [contents.header.first] if contents.header else [record.first for record in contents.records[:1]]
+        if not self._old and starts:  # the oldest segment says where the stream begins
+            rows.skip(starts[0])
+        missing = sum(self._reach(rows, number) for number in starts)
+        for record in contents.records:
+            missing += self._reach(rows, record.first)
+            known = rows.end - record.first
+            if known < record.count:
+                decoded = frames.decode(self._schema, bytes(record.frame), record.count)
+                rows.append(take(decoded, slice(known, None)) if known else decoded)
+        rows.written = rows.end
+        return missing
+
+    @staticmethod
+    def _reach(rows: RowBuffer, number: int) -> int:
+        """Goes on at a number; returns how many rows are missing before it."""
+        missing = number - rows.end
+        if missing > 0:
+            rows.skip(number)
+        return max(0, missing)
+
+    def _judged(self, path: Path, contents: Contents, missing: int, last: bool) -> bool:
+        """Cuts a torn tail off the last segment, and says what is damaged anywhere; whether anything is."""
+        torn = contents.size - contents.end
+        header_lost = contents.header is None and (contents.records or not last)
+        if torn and last:
+            log.warning("The last %d bytes of %s were not written whole; they are cut off.", torn, path)
+            if contents.header is None and not contents.records:
+                path.unlink()
+                return False
+            os.truncate(path, contents.end)
+            torn = 0
+        if not (torn or contents.damaged or missing or header_lost):
+            return False
+        log.error(
+            "%s: %d bytes are damaged, and %d rows missing in it or before it are lost unless the learner has them. The file is kept.",
+            path, contents.damaged + torn + (segments.HEADER_BYTES if header_lost else 0), missing,
+        )  # fmt: skip
+        return True
+
+
+def _locked(folder: Path) -> int:
+    """An open file that holds the folder's lock until it is closed, or the process is gone."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise WarmloopError(f"The spool {folder} cannot be made: {error.strerror}.") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise WarmloopError(f"Another process uses the spool {folder}; give every actor its own --actor_id, or stop the other.") from error
+    return lock
+
+
+def _sync_file(path: Path, flags: int = os.O_RDONLY) -> None:
+    file = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _sync_folder(folder: Path) -> None:
+    _sync_file(folder, os.O_RDONLY | os.O_DIRECTORY)
