@@ -1,28 +1,32 @@
 """What the learner has from its actors, and for them: rows exactly once and in order, reports, weights, a directive.
 
-The loop's side is `take`, `reports`, `wait`, `publish`, `hold`, `state` and `mark_durable`; the service's side is `open`,
-`accept`, `touch`, `report` and `close`. All of it may be called from any thread.
+The loop's side is `recover`, `take`, `reports`, `wait`, `publish`, `admit` and `state`; the service's side is `open`, `accept`,
+`touch`, `report` and `close`. All of it may be called from any thread. What came goes to the journal, whose commits move `durable`;
+nothing here waits for the disk.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from ..data.transition import PyTree, Transition, length, take
-from ..data.wire import MIB
 from ..data.wire.schema import Schema
+from .actor_records import ActorRecord
+from .journal import Journal
+from .ledger import Ledger
 from .quarantine import Quarantine, faults
+from .recovery import Broken, repair, replay
 from .sessions import Session, Sessions
-from .streams import Chunk, Queue, Stream
+from .streams import LOST, Chunk, Queue, Stream
+from .terms import Limits, Progress, Report
 from .weights_store import WeightsStore
 
 MAX_REPORTS = 10_000
@@ -30,44 +34,14 @@ MAX_REPORTS = 10_000
 log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """What the learner grants.
-
-    Attributes:
-        queue_rows, queue_bytes: rows that wait for the loop, at most; the smaller of the two holds.
-        frame_bytes, push_rows: size of one push, at most.
-        actors: at once.
-        lease_seconds: silence after which an actor of another process counts as gone.
-    """
-
-    queue_rows: int = 50_000
-    queue_bytes: int = 1024 * MIB
-    frame_bytes: int = 16 * MIB
-    push_rows: int = 1024
-    actors: int = 16
-    lease_seconds: float = 30.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """How far a stream is: `received` and `durable` as in `Stream`, and the rows there is room for."""
-
-    received: int
-    durable: int
-    credits: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """Metrics of one finished episode (or evaluation) of an actor."""
-
-    actor: str
-    scalars: Mapping[str, float]
-
-
 class Intake:
-    """See the module. `quarantine` is the folder for rows that must not be learnt from; None keeps them nowhere."""
+    """See the module.
+
+    Args:
+        quarantine: the folder for rows that must not be learnt from; None keeps them nowhere.
+        journal: takes what comes; it is the intake's from here on. Without one rows are held in memory alone, and `durable` moves
+            only when `mark_durable` is called.
+    """
 
     def __init__(
         self,
@@ -75,6 +49,7 @@ class Intake:
         quarantine: str | Path | None = None,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
+        journal: Journal | None = None,
     ):
         self.schema, self.limits, self.weights = schema, limits or Limits(), WeightsStore()
         self._held = self._stopped = False
@@ -83,8 +58,13 @@ class Intake:
         self.max_rows = max(1, min(self.limits.push_rows, self.limits.frame_bytes // schema.row_bytes, self.capacity))
         self._quarantine = Quarantine(quarantine)
         self._sessions = Sessions(self.limits.actors, clock)
-        self._streams: dict[str, Stream] = {}
+        self.journal = journal
+        if journal is not None:
+            journal.on_commit = self.mark_durable
+        self._ledger = Ledger(schema, self._quarantine, journal)
+        self._orphans: dict[str, float] = {}  # streams of an earlier learner's actors, until they come back or are given up
         self._queue = Queue()
+        self._actors: dict[str, ActorRecord] = {}
         self._reports: deque[Report] = deque(maxlen=MAX_REPORTS)
         self._counts: Counter[str] = Counter(received=0, duplicates=0, gaps=0, quarantined=0, lost=0, cut=0)
         self._changed = threading.Condition()
@@ -101,19 +81,19 @@ class Intake:
             session, fenced = self._sessions.open(actor_id, stream_id, self.limits.lease_seconds if lease is None else lease)
             if fenced is not None and fenced.stream_id != stream_id:
                 self._cut(fenced.stream_id, f"a newer process took over as {actor_id}")
-            stream = self._streams.setdefault(stream_id, Stream(stream_id))
+            stream = self._ledger.stream(stream_id)
+            self._orphans.pop(stream_id, None)
             if oldest_held > stream.received:
                 lost = oldest_held - stream.received
                 log.error("%d rows of %s are lost: it sent them to an earlier learner, which did not save them.", lost, actor_id)
                 self._counts["lost"] += lost
-                self._cut(stream_id, "the rows after it are lost")
-                stream.received = oldest_held
+                self._put(self._ledger.give_up(stream_id, oldest_held))
             return session, self._progress(stream)
 
-    def accept(self, session_id: str, first: int, rows: Transition) -> Progress:
+    def accept(self, session_id: str, first: int, rows: Transition, frame: bytes | None = None) -> Progress:
         """Takes rows `[n]` numbered from `first`: what came before is dropped, and after a gap or without room, all.
 
-        Raises Fenced or UnknownSession.
+        `frame` holds the rows' bytes if they are at hand. Raises Fenced or UnknownSession.
         """
         reasons = faults(rows)
         with self._changed:
@@ -124,14 +104,14 @@ class Intake:
                 self._counts["gaps"] += 1
                 return self._progress(stream)
             if known:
-                first, rows, reasons = first + known, take(rows, slice(known, None)), reasons[known:]
-            if length(rows) == 0 or self._queue.rows + length(rows) > self.capacity:
+                first, rows, reasons, frame = first + known, take(rows, slice(known, None)), reasons[known:], None
+            if length(rows) == 0 or length(rows) > self._room:
                 return self._progress(stream)
-            self._queue.put(stream.extend(first, rows, reasons == ""))
+            self._put(self._ledger.receive(stream.name, first, rows, reasons == "", frame))
             bad = int((reasons != "").sum())
             self._counts["received"] += length(rows)
             self._counts["quarantined"] += bad
-            self._changed.notify_all()
+            self._actor(session_id).saw(rows)
             progress = self._progress(stream)
         if bad:  # written before the actor hears that they came, but not under the lock
             self._quarantine.keep(stream.name, first + np.arange(len(reasons)), rows, reasons)
@@ -147,7 +127,8 @@ class Intake:
         with self._changed:
             stream = self._stream(session_id)
             if number > stream.reports:
-                stream.reports = number
+                self._ledger.note_report(stream.name, number)
+                self._actor(session_id).heard(scalars)
                 self._reports.append(Report(self._sessions.get(session_id).actor_id, dict(scalars)))
                 self._changed.notify_all()
             return self._progress(stream)
@@ -223,46 +204,106 @@ class Intake:
     def state(self) -> dict[str, int]:
         """For each stream the number up to which `take` has handed it over: what a checkpoint made now covers."""
         with self._changed:
-            held = {name: stream.open.first for name, stream in self._streams.items() if stream.open is not None}
-            received = {name: stream.received for name, stream in self._streams.items()}
-            return received | held | self._queue.oldest()
+            streams = self._ledger.streams.items()
+            received = {name: stream.received for name, stream in streams}
+            held = {name: stream.open.first for name, stream in streams if stream.open is not None}
+            waiting = self._queue.oldest()
+            waiting.pop(LOST, None)
+            return received | held | waiting
 
     def mark_durable(self, state: Mapping[str, int]) -> None:
-        """Tells the actors that they may forget what `state` covers. A run without checkpoints says so of `state()` itself."""
+        """The rows below these numbers are on disk: their actors may forget them."""
         with self._changed:
             for name, number in state.items():
-                self._streams[name].durable = max(self._streams[name].durable, number)
+                stream = self._ledger.streams[name]
+                stream.durable = max(stream.durable, number)
 
     def restore(self, state: Mapping[str, int]) -> None:
-        """Goes on from a checkpoint's `state`: actors send again what came after it."""
+        """Goes on from a checkpoint's `state`: what it covers is not taken again."""
         with self._changed:
-            self._streams = {name: Stream(name, received=number, durable=number) for name, number in state.items()}
+            for name, number in state.items():
+                stream = self._ledger.stream(name)
+                if self.journal is not None and stream.received < number:
+                    log.error("Rows %d to %d of stream %s are missing from the journal.", stream.received, number - 1, name)
+                stream.received = stream.durable = max(stream.received, number)
 
-    def statistics(self) -> dict[str, float]:
-        """Counts since the start (rows received, duplicates, ...), rows that wait, and each live actor's seconds of silence."""
+    def recover(self, position: int, state: Mapping[str, int], since: int = 0) -> Iterator[tuple[int, Chunk]]:
+        """Goes on from the journal and a checkpoint that covers its first `position` released rows and `state` of the streams.
+
+        Yields the rows before `position` as `(number, chunk)`: they belong into the pool. Of those from `since` on none is left
+        out: what the journal lost comes as rows of stream LOST. The rows after `position` wait for `take`, as if they had just
+        come. To be exhausted before anything else is called.
+        """
+        assert self.journal is not None
+        self._ledger.released = since
+        broken: list[Broken] = []
+        for number, chunk in replay(self.journal.directory, self._ledger, position, broken):
+            covered = min(max(position - number, 0), length(chunk.rows))
+            if covered:
+                yield number, chunk.split(covered)[0]
+            if covered < length(chunk.rows):
+                self._queue.put([chunk.split(covered)[1]])
+        repair(self.journal.directory, broken)
+        self.restore(state)
+        self.mark_durable({name: stream.received for name, stream in self._ledger.streams.items()})
+        given_up = self._sessions.clock() + self.limits.lease_seconds
+        self._orphans = {name: given_up for name, stream in self._ledger.streams.items() if stream.open is not None}
+        self._counts["lost"] += self._ledger.lost
+
+    def statistics(self) -> dict[str, int]:
+        """Counts since the start (rows received, duplicates, ...), rows that wait, actors."""
         with self._changed:
-            now = self._sessions.clock()
-            silence = {f"silence/{session.actor_id}": now - session.last_seen for session in self._sessions.live}
-            return {**self._counts, "waiting": self._queue.rows, "actors": len(self._sessions.live), **silence}
+            return {**self._counts, "waiting": self._queue.rows, "actors": len(self._sessions.live)}
+
+    def metrics(self) -> dict[str, float]:
+        """`statistics` under `intake/`, each actor's numbers under `actors/NAME/`, and the journal's under `journal/`."""
+        shown: dict[str, float] = {f"intake/{name}": value for name, value in self.statistics().items()}
+        with self._changed:
+            now, newest = self._sessions.clock(), self.weights.version
+            silence = {session.actor_id: now - session.last_seen for session in self._sessions.live}
+            for name, record in self._actors.items():
+                shown |= record.metrics(name, silence.get(name), newest)
+        journal = {} if self.journal is None else self.journal.statistics()
+        return shown | {f"journal/{name}": value for name, value in journal.items()}
 
     # With the lock held.
 
+    @property
+    def _room(self) -> int:
+        """Rows that can be taken: few when the loop or the disk is slow, and none while the disk fails."""
+        if self.journal is None:
+            return self.capacity - self._queue.rows
+        if self.journal.failing is not None:
+            return 0
+        return self.capacity - max(self._queue.rows, self.journal.waiting_rows)
+
     def _stream(self, session_id: str) -> Stream:
         self._expire()
-        return self._streams[self._sessions.get(session_id).stream_id]
+        return self._ledger.streams[self._sessions.get(session_id).stream_id]
+
+    def _actor(self, session_id: str) -> ActorRecord:
+        return self._actors.setdefault(self._sessions.get(session_id).actor_id, ActorRecord())
 
     def _progress(self, stream: Stream) -> Progress:
-        return Progress(stream.received, stream.durable, self.capacity - self._queue.rows)
+        return Progress(stream.received, stream.durable, max(self._room, 0))
+
+    def _put(self, chunks: list[Chunk]) -> None:
+        self._queue.put(chunks)
+        self._changed.notify_all()
 
     def _expire(self) -> None:
         for session in self._sessions.expire():
             log.warning("Nothing heard of %s for %.0f s: it counts as gone.", session.actor_id, session.lease)
             self._cut(session.stream_id, "its actor is gone")
+        if self._orphans:
+            now = self._sessions.clock()
+            for name in [name for name, given_up in self._orphans.items() if given_up < now]:
+                del self._orphans[name]
+                self._cut(name, "its actor did not come back")
 
     def _cut(self, name: str, reason: str) -> None:
-        last = self._streams[name].cut()
+        last = self._ledger.cut(name)
         if last:
             log.info("The open episode of stream %s is closed as truncated: %s.", name, reason)
             self._counts["cut"] += 1
-            self._queue.put(last)
-            self._changed.notify_all()
+            self._put(last)

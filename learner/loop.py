@@ -117,7 +117,7 @@ class Learner:
         scalars["learner/updates_per_second"] = (self.updates - self._logged) / max(now - self._logged_at, 1e-9)
         scalars["replay/online_size"] = float(min(self.environment_steps, self.state.online.capacity))
         scalars |= {name: float(np.mean(values)) for name, values in self._recent.items()}
-        scalars |= {f"intake/{name}": float(value) for name, value in self.intake.statistics().items()}
+        scalars |= self.intake.metrics()
         self._logged, self._logged_at = self.updates, now
         if not self.config.checkpoint_every:
             self.intake.mark_durable(self.intake.state())  # nothing is saved before the end, so actors would keep every row

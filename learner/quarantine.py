@@ -40,6 +40,11 @@ class Quarantine:
     def __init__(self, directory: str | os.PathLike[str] | None):
         self.directory = None if directory is None else pathlib.Path(directory)
 
+    def keep_again(self, stream_id: str, numbers: Array, rows: Transition, reasons: Array) -> None:
+        """As `keep`, for rows that an earlier learner found: only where it did not come to write them."""
+        if self.directory is not None and not self._path(stream_id, numbers[reasons != ""]).exists():
+            self.keep(stream_id, numbers, rows, reasons)
+
     def keep(self, stream_id: str, numbers: Array, rows: Transition, reasons: Array) -> None:
         """Writes bad rows and says so; a file that cannot be written is reported and does not stop the stream."""
         bad = take(rows, reasons != "")
@@ -47,7 +52,7 @@ class Quarantine:
         log.warning("%d rows of stream %s quarantined from number %d: %s", len(numbers), stream_id, numbers[0], reasons[0])
         if self.directory is None:
             return
-        path = self.directory / f"{stream_id}-{numbers[0]}.npz"
+        path = self._path(stream_id, numbers)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             if len(os.listdir(self.directory)) >= MAX_FILES:
@@ -58,3 +63,7 @@ class Quarantine:
             os.replace(partial, path)
         except OSError as error:
             log.error("The quarantined rows could not be written to %s (%s); they are counted all the same.", path, error)
+
+    def _path(self, stream_id: str, numbers: Array) -> pathlib.Path:
+        assert self.directory is not None
+        return self.directory / f"{stream_id}-{numbers[0]}.npz"

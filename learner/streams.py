@@ -11,6 +11,8 @@ import numpy as np
 
 from ..data.transition import Array, Transition, concatenate, length, take
 
+LOST = ""  # the stream of rows that were lost on the learner's disk; no actor's can be called so
+
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
