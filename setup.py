@@ -34,6 +34,7 @@ class BuildCode(build_py):
 REQUIRED = [
     "absl-py>=2.3",
     "chex>=0.1.90",
+    "cryptography>=44",
     "flax>=0.12",
     "grpcio>=1.85.1",
     "gymnasium[mujoco]>=1.2",
@@ -69,6 +70,7 @@ COMMANDS = {
     "train_offline_warmup": "train_offline_warmup",
     "train_rlpd": "train_rlpd",
     "warmloop-collect": "collect",
+    "warmloop-credentials": "credentials",
     "warmloop-demo": "demo",
     "warmloop-evaluate": "evaluate",
     "warmloop-local": "local",

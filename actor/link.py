@@ -9,11 +9,12 @@ from typing import Any
 import grpc
 
 from ..data.errors import WarmloopError
-from ..data.wire import MIB, PROTOCOL_MAX, PROTOCOL_MIN, frames, weights
+from ..data.wire import PROTOCOL_MAX, PROTOCOL_MIN, frames, weights
 from ..data.wire import warmloop_pb2 as pb
 from ..data.wire.direct import Stub
 from ..data.wire.schema import Schema
 from ..data.wire.warmloop_pb2_grpc import LearnerStub
+from .channel import open_channel as open_channel
 
 CALL_SECONDS = 5.0
 TRANSFER_SECONDS = 30.0  # for calls that carry rows or weights
@@ -28,21 +29,6 @@ FATAL = {
 
 class LinkLost(Exception):  # noqa: N818 (not an error yet: the client says Hello again)
     """The learner did not answer, or no longer knows this session."""
-
-
-def open_channel(address: str) -> grpc.Channel:
-    """A channel to `host:port`; nothing is sent before the first call."""
-    return grpc.insecure_channel(
-        address,
-        options=[
-            ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 5000),  # in fact the time one attempt to connect may take
-            ("grpc.max_reconnect_backoff_ms", 1000),
-            ("grpc.max_receive_message_length", 2 * MIB),
-            ("grpc.max_send_message_length", -1),  # the learner names its limit in Hello
-            ("grpc.enable_http_proxy", 0),  # robots and learners share a network; a proxy of the site's cannot help
-        ],
-    )
 
 
 class Link:
@@ -98,6 +84,10 @@ class Link:
     def goodbye(self) -> None:
         """Ends the session."""
         self._call(self._stub.Goodbye, pb.GoodbyeRequest(session=self._session), CALL_SECONDS)
+        self._session = ""
+
+    def drop(self) -> None:
+        """Forgets the session, so that the next thing to say is Hello."""
         self._session = ""
 
     def weights(self, held: int) -> weights.Snapshot | None:

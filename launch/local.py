@@ -12,18 +12,19 @@ import sys
 
 from absl import flags
 
-from . import settings, train_rlpd
+from . import link, settings, train_rlpd
 from .common import run
 from .processes import free_port, run_together
 
 flags.adopt_module_key_flags(settings)
+flags.adopt_module_key_flags(link)
 flags.adopt_module_key_flags(train_rlpd)
 ACTORS = flags.DEFINE_integer("actors", 1, "Actor processes.", lower_bound=1)
 OWN = ("actors", "port", "learner", "actor", "nolearner", "noactor", "actor_id")
 
 
 def main() -> None:
-    config = settings.run_config(port=train_rlpd.PORT.value)
+    config = settings.run_config(port=link.PORT.value)
     settings.run_directory()
     shared = _without(sys.argv[1:], OWN)
     run_together(shared, shared, ACTORS.value, config.learner.port or free_port())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from ..data.errors import WarmloopError
-from . import settings
+from . import link, settings
 from .common import log, run
 from .session import on_signals, running_learner
 
@@ -22,11 +22,9 @@ if TYPE_CHECKING:
     from ..configs.schema import RunConfig
 
 flags.adopt_module_key_flags(settings)
+flags.adopt_module_key_flags(link)
 LEARNER = flags.DEFINE_bool("learner", False, "Be the learner process.")
 ACTOR = flags.DEFINE_bool("actor", False, "Be an actor process.")
-IP = flags.DEFINE_string("ip", "127.0.0.1", "Actor: the learner's host. Learner: the address to listen on.")
-PORT = flags.DEFINE_integer("port", None, "The learner's port (the preset's learner.port); 0 lets the learner take any.", lower_bound=0)
-ACTOR_ID = flags.DEFINE_integer("actor_id", 0, "Number of this actor, from 0; only actor 0 evaluates.", lower_bound=0)
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint_path", None, "Folder with the warm-up's checkpoint; without it the policy starts from nothing."
 )
@@ -41,7 +39,7 @@ VIDEO = flags.DEFINE_bool("save_video", False, "Record a video of that evaluatio
 def main() -> None:
     if LEARNER.value and ACTOR.value:
         raise WarmloopError("Choose one of --learner and --actor; with neither, both run in this process.")
-    config = settings.run_config(port=PORT.value, online_steps=ONLINE_STEPS.value)
+    config = settings.run_config(port=link.PORT.value, online_steps=ONLINE_STEPS.value)
     if EVAL_STEP.value:
         evaluate_checkpoint()
     elif ACTOR.value:
@@ -56,8 +54,9 @@ def learn(config: RunConfig) -> None:
     """The learner process."""
     from ..learner.service import serve
 
+    secrets = link.learner_credentials()
     with running_learner(config, *sources()) as (learner, _):
-        server = serve(IP.value, config.learner.port, learner.intake)
+        server = serve(link.IP.value, config.learner.port, learner.intake, secrets)
         log.info("learning; actors connect to port %d", server.port)
         (settings.run_directory() / "port").write_text(f"{server.port}\n")
         on_signals(lambda: setattr(learner, "stop_requested", True))
@@ -79,13 +78,14 @@ def act(config: RunConfig) -> None:
     from ..data.wire.schema import Schema
     from .assemble import fine_agent
 
+    channel = link.actor_channel(config.learner.port)
     environment = make_environment(config.environment, config.reward)
     agent = fine_agent(config, environment.spec)
     schema = Schema.of(environment.spec, config.environment.id)
     settings_of_actor = config.actor
-    if ACTOR_ID.value:
+    if link.ACTOR_ID.value:
         settings_of_actor = config.replace(actor={"evaluate_every": 0}).actor
-    client = Client.connect(f"{IP.value}:{config.learner.port}", schema, agent, f"actor-{ACTOR_ID.value}", config.actor)
+    client = Client(channel, schema, agent, link.actor_name(), config.actor)
     on_signals(client.stop)
     # A restarted actor starts a new stream, so its episodes are new ones too.
     stream = uuid.uuid4().int % 2**31

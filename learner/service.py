@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import ipaddress
 import math
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -15,14 +14,16 @@ from ..data.errors import WarmloopError
 from ..data.wire import MIB, PROTOCOL_MAX, PROTOCOL_MIN, frames, weights
 from ..data.wire import warmloop_pb2 as pb
 from ..data.wire import warmloop_pb2_grpc as pb_grpc
+from ..data.wire.address import join
+from ..data.wire.credentials import LearnerCredentials
 from ..data.wire.direct import DirectContext
 from ..data.wire.schema import Schema, difference
+from . import security
 from .intake import Intake, Progress
 from .sessions import Fenced, UnknownSession
 
 MAX_SCHEMA_CHARACTERS = 1 << 16
 MAX_REPORT_SCALARS = 256
-CALLS_PER_ACTOR = 2  # a call and its retry after a deadline
 CODES = {Fenced: grpc.StatusCode.FAILED_PRECONDITION, UnknownSession: grpc.StatusCode.NOT_FOUND}
 
 
@@ -144,42 +145,30 @@ class Server:
         self._server.stop(grace).wait()
 
 
-def serve(address: str, port: int, intake: Intake) -> Server:
-    """Serves `intake` at a loopback address; port 0 takes any free one.
+def serve(address: str, port: int, intake: Intake, secrets: LearnerCredentials | None = None) -> Server:
+    """Serves `intake` at an address; port 0 takes any free one. Without `secrets` the address must be a loopback one.
 
     Raises:
-        WarmloopError: an address that others can reach, or a port that is taken.
+        WarmloopError: an address that others can reach and nothing protects, or that cannot be listened on.
     """
-    _check_loopback(address, port)
+    security.check_address(address, secrets is not None)
     limits = intake.limits
     server = grpc.server(
-        futures.ThreadPoolExecutor(min(32, CALLS_PER_ACTOR * limits.actors), thread_name_prefix="service"),
-        maximum_concurrent_rpcs=CALLS_PER_ACTOR * limits.actors + 8,
+        futures.ThreadPoolExecutor(1),  # every call has a lane of its own
+        interceptors=[security.Gate(secrets, limits.actors)],
+        maximum_concurrent_rpcs=security.MAX_CALLS,
         options=[
             ("grpc.max_receive_message_length", max(limits.frame_bytes, intake.schema.row_bytes) + MIB),
             ("grpc.max_send_message_length", 2 * MIB),
             ("grpc.so_reuseport", 0),  # else a second learner would share the port, and actors reach either
+            *security.OPTIONS,
         ],
     )
     pb_grpc.add_LearnerServicer_to_server(Servicer(intake), server)
-    host = f"[{address}]" if ":" in address else address
+    target = join(address, port)
     try:
-        bound = server.add_insecure_port(f"{host}:{port}")
+        bound = server.add_secure_port(target, security.tls(secrets)) if secrets else server.add_insecure_port(target)
     except RuntimeError as error:
-        raise WarmloopError(
-            f"Port {port} of {address} cannot be listened on: another learner runs there? Choose another --port."
-        ) from error
+        raise WarmloopError(f"Port {port} of {address} cannot be listened on: {security.why_not(address, port)}.") from error
     server.start()
     return Server(server, intake, bound)
-
-
-def _check_loopback(address: str, port: int) -> None:
-    try:
-        loopback = address == "localhost" or ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise WarmloopError(
-            f"The learner listens on this machine only, and {address} would let others in: that needs TLS and a token. "
-            f"Until then listen on 127.0.0.1 and let each actor's machine tunnel: ssh -N -L {port}:127.0.0.1:{port} LEARNER_HOST."
-        )

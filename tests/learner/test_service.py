@@ -181,8 +181,8 @@ def test_the_directive_follows_the_loop(stub, intake):
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.5", "robot.lab", ""])
-def test_an_address_that_others_can_reach_is_refused_and_the_tunnel_named(intake, address):
-    with pytest.raises(WarmloopError, match=r"TLS and a token.*ssh -N -L 5488"):
+def test_an_address_that_others_can_reach_is_refused_and_the_command_named(intake, address):
+    with pytest.raises(WarmloopError, match=r"certificates and tokens.*warmloop\.launch\.credentials --out=credentials --host=\S"):
         serve(address, 5488, intake)
 
 

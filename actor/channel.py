@@ -1,0 +1,143 @@
+"""The channel to the learner: plain on this machine, with TLS and the actor's token to any other."""
+
+from __future__ import annotations
+
+import functools
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+
+from ..data.errors import WarmloopError
+from ..data.wire import MIB, credentials
+from ..data.wire.address import is_loopback, split
+from ..data.wire.credentials import MAKER, ActorCredentials
+
+PROBE_SECONDS = 3.0
+NOT_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"}  # what OpenSSL makes of HTTP/2
+OPTIONS = [
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5000),  # in fact the time one attempt to connect may take
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.max_receive_message_length", 2 * MIB),
+    ("grpc.max_send_message_length", -1),  # the learner names its limit in Hello
+    ("grpc.enable_http_proxy", 0),  # robots and learners share a network; a proxy of the site's cannot help
+    ("grpc.keepalive_time_ms", 10_000),  # finds a connection that has died without a word
+    ("grpc.keepalive_timeout_ms", 5_000),
+]
+
+
+def open_channel(address: str, secrets: ActorCredentials | None = None) -> grpc.Channel:
+    """A channel to `host:port`; nothing is sent before the first call.
+
+    A Hello that cannot connect for a reason that waiting does not mend (a certificate that is not trusted, TLS on one side
+    only) raises WarmloopError with the reason; every other failure is gRPC's own.
+
+    Raises:
+        WarmloopError: another machine's address without `secrets`.
+    """
+    if secrets is None and not is_loopback(split(address)[0]):
+        raise WarmloopError(
+            f"The learner at {address} is on another machine, so it wants a token: start the actor with --credentials=FOLDER, its own "
+            f"of those that `{credentials.COMMAND.format(host=split(address)[0])}` makes there; or tunnel, and connect to 127.0.0.1."
+        )
+    if secrets is None:
+        return _Channel(grpc.insecure_channel(address, OPTIONS), None, lambda: diagnose(address, None))
+    tls = grpc.ssl_channel_credentials(secrets.ca, secrets.key, secrets.certificate)
+    metadata = ((credentials.HEADER, f"Bearer {secrets.token}"),)
+    return _Channel(grpc.secure_channel(address, tls, OPTIONS), metadata, lambda: diagnose(address, secrets))
+
+
+def diagnose(address: str, secrets: ActorCredentials | None) -> str | None:
+    """Why actor and learner cannot agree on a connection, found by trying one; None where they can, or where nobody answers."""
+    host, learner = split(address)[0], f"The learner at {address}"
+    try:
+        with (
+            socket.create_connection(split(address), PROBE_SECONDS) as plain,
+            _tls(secrets).wrap_socket(plain, server_hostname=host) as secured,
+        ):
+            if secrets is not None:
+                secured.recv(1)  # in TLS 1.3 a learner that refuses our certificate says so after the handshake
+                return None
+            return f"{learner} uses TLS: start this actor with --credentials=FOLDER, its own of those that {MAKER} made."
+    except ssl.SSLCertVerificationError as error:
+        return f"{learner} cannot be trusted: {_problem(error, host)}."
+    except ssl.SSLError as error:
+        reason = error.reason or ""
+        if secrets is not None and reason in NOT_TLS:
+            return f"{learner} does not use TLS: start it with --credentials too, or this actor without."
+        if "ALERT_CERTIFICATE_REQUIRED" in reason:
+            return f"{learner} wants a certificate of the actor: let {MAKER} make one, and copy the actor's folder anew."
+        if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
+            return f"{learner} does not accept this actor's certificate ({reason}): copy its folder anew from where {MAKER} made it."
+    except OSError:
+        pass
+    return None
+
+
+def _tls(secrets: ActorCredentials | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_alpn_protocols(["h2"])
+    if secrets is None:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    else:
+        context.load_verify_locations(cadata=secrets.ca.decode())
+    if secrets is not None and secrets.certificate:
+        context.load_cert_chain(secrets.folder / credentials.CERTIFICATE, secrets.folder / credentials.KEY)
+    return context
+
+
+def _problem(error: ssl.SSLCertVerificationError, host: str) -> str:
+    """A failed verification in words."""
+    said = error.verify_message
+    if "expired" in said or "not yet valid" in said:
+        return f"its certificate says {said!r}; see the clock here, or make a new certificate there"
+    if "mismatch" in said:
+        return f"its certificate is not for {host}; make one with --host={host} (several: commas between)"
+    return f"its certificate is not of the authority in this actor's ca.pem ({said}); copy the actor's folder anew"
+
+
+class _Channel(grpc.Channel):
+    """A channel whose calls carry `metadata`, and whose Hello says why it could not connect."""
+
+    def __init__(self, channel: grpc.Channel, metadata: Any, find_reason: Callable[[], str | None]):
+        self._channel, self._metadata, self._find_reason = channel, metadata, find_reason
+
+    def unary_unary(self, method: str, *arguments: Any, **options: Any) -> Any:
+        call = functools.partial(self._channel.unary_unary(method, *arguments, **options), metadata=self._metadata)
+        return functools.partial(self._explained, call) if method.endswith("/Hello") else call
+
+    def unary_stream(self, method: str, *arguments: Any, **options: Any) -> Any:
+        return functools.partial(self._channel.unary_stream(method, *arguments, **options), metadata=self._metadata)
+
+    def stream_unary(self, method: str, *arguments: Any, **options: Any) -> Any:
+        return functools.partial(self._channel.stream_unary(method, *arguments, **options), metadata=self._metadata)
+
+    def stream_stream(self, method: str, *arguments: Any, **options: Any) -> Any:
+        return functools.partial(self._channel.stream_stream(method, *arguments, **options), metadata=self._metadata)
+
+    def subscribe(self, callback: Any, try_to_connect: bool | None = False) -> None:
+        self._channel.subscribe(callback, try_to_connect)
+
+    def unsubscribe(self, callback: Any) -> None:
+        self._channel.unsubscribe(callback)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def __enter__(self) -> _Channel:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    def _explained(self, call: Callable[..., Any], request: Any, timeout: float | None = None) -> Any:
+        try:
+            return call(request, timeout=timeout)
+        except grpc.RpcError as error:
+            reason = self._find_reason() if error.code() is grpc.StatusCode.UNAVAILABLE else None  # pyright: ignore[reportAttributeAccessIssue]
+            if reason:
+                raise WarmloopError(reason) from error
+            raise

@@ -1,0 +1,66 @@
+"""Makes the certificates and tokens with which a learner serves actors on other machines.
+
+    python -m warmloop.launch.credentials --out=credentials --host=LEARNER_HOST --actors=2
+
+writes credentials/learner for the learner's machine and credentials/actor-0, actor-1 for the robots' (copy each to its machine),
+and credentials/authority, which signs them and is needed nowhere else. Run again with the same --out, it adds actors, and with
+--host it renews the learner's certificate; what an actor has stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from absl import flags
+
+from ..data.errors import WarmloopError
+from ..data.wire.credentials import AUTHORITY, CERTIFICATE, CLIENTS, LEARNER, TOKENS
+from .common import run
+
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
+OUT = flags.DEFINE_string("out", None, "Folder to write.")
+HOST = flags.DEFINE_list("host", [], "Names and IP addresses by which actors reach the learner.")
+ACTORS = flags.DEFINE_list("actors", ["1"], "How many actors (named actor-0, actor-1, ... as train_rlpd does), or their names.")
+MUTUAL_TLS = flags.DEFINE_bool("mutual_tls", False, "Let the learner ask for a certificate of each actor beside its token.")
+DAYS = flags.DEFINE_integer("days", 730, "How long certificates hold.", lower_bound=1)
+
+
+def main() -> None:
+    from .certificates import Authority, make_actor, make_learner
+
+    if not OUT.value:
+        raise WarmloopError("Say where to write, as in --out=credentials.")
+    out, names = Path(OUT.value).expanduser(), actor_names(ACTORS.value)
+    learner = out / LEARNER
+    if not HOST.value and not (learner / CERTIFICATE).exists():
+        raise WarmloopError("Name the learner's machine as the actors will, as in --host=trainer.lab,192.168.0.7.")
+    authority = Authority(out / AUTHORITY)
+    if HOST.value:
+        make_learner(learner, authority, HOST.value, DAYS.value, MUTUAL_TLS.value or (learner / CLIENTS).exists())
+    elif MUTUAL_TLS.value and not (learner / CLIENTS).exists():
+        raise WarmloopError("To turn --mutual_tls on, give --host too: the learner's part is made anew.")
+    new = [name for name in names if make_actor(out / name, learner, authority, DAYS.value)]
+    print(f"{learner}: for the learner's machine; start it with --credentials={learner}")
+    for name in names:
+        print(f"{out / name}: for that actor's machine; start it with --credentials={out / name}{'' if name in new else ' (as it was)'}")
+    print(f"{out / AUTHORITY}: keep it here, and from others; {learner / TOKENS} says who may connect, read when the learner starts")
+
+
+def actor_names(given: list[str]) -> list[str]:
+    """The actors' names that --actors means. Raises WarmloopError for one that cannot be a folder's."""
+    if len(given) == 1 and given[0].isdecimal():
+        given = [f"actor-{number}" for number in range(int(given[0]))]
+    bad = [name for name in given if not NAME.fullmatch(name) or name in (AUTHORITY, LEARNER)]
+    if bad or not given:
+        raise WarmloopError(f"--actors={','.join(given)} should be a number, or names of up to 64 letters, digits, '_', '-' and '.'.")
+    return given
+
+
+def cli() -> None:
+    """The console script `warmloop-credentials`."""
+    run(main)
+
+
+if __name__ == "__main__":
+    cli()
