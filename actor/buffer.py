@@ -9,17 +9,42 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from ..data.errors import WarmloopError
 from ..data.transition import Array, Leaf, Transition, length
 from ..data.wire import MIB, frames
-from ..data.wire.schema import Schema, flatten
+from ..data.wire.schema import Schema
 
 BLOCK_ROWS = 1024
 BLOCK_BYTES = 4 * MIB
 MAX_ROWS, MAX_BYTES = 200_000, 1024 * MIB
+ARRAYS = (np.ndarray, np.generic)
+
+
+class Column:
+    """One leaf of the schema, and where it is in a Transition. Made once, since every step of a control loop reads them all."""
+
+    def __init__(self, leaf: Leaf):
+        self.leaf, self.dtype = leaf, np.dtype(leaf.dtype)
+        self._field, _, self._key = leaf.name.partition("/")
+
+    def of(self, rows: Transition, shape: tuple[int, ...]) -> Array:
+        """The leaf's values. Raises WarmloopError where they are of another shape or kind."""
+        value: Any = getattr(rows, self._field)
+        if self._key:
+            value = value.get(self._key) if isinstance(value, Mapping) else None
+        if isinstance(value, ARRAYS) and value.shape == shape and value.dtype == self.dtype:
+            return value
+        value = np.asarray(value)
+        if value.shape != shape or not np.can_cast(value.dtype, self.dtype, "same_kind"):
+            raise WarmloopError(
+                f'A row\'s "{self.leaf.name}" is {value.dtype} {list(value.shape)}; the schema says {self.dtype} {list(shape)}.'
+            )
+        return value
 
 
 class RowBuffer:
@@ -51,7 +76,7 @@ class RowBuffer:
         self.trouble = ""
         self.failure: Exception | None = None
         self.block_rows = max(1, min(BLOCK_ROWS, BLOCK_BYTES // schema.row_bytes))
-        self._dtypes = tuple(np.dtype(leaf.dtype) for leaf in schema.leaves)
+        self._columns = tuple(Column(leaf) for leaf in schema.leaves)
         self._blocks: deque[tuple[Array, ...]] = deque()  # one array [block_rows, ...] per leaf
         self._start = 0  # number of the first block's first row
 
@@ -71,19 +96,15 @@ class RowBuffer:
 
     def append(self, rows: Transition) -> None:
         """Copies one row (leaves without a leading axis) or rows `[n]` in. Raises WarmloopError where a leaf is not the schema's."""
-        leaves, batched = flatten(rows), np.ndim(rows.reward) == 1
-        count = length(rows) if batched else 1
-        lead = (count,) if batched else ()
-        values = [
-            self._checked(leaf, dtype, leaves.get(leaf.name), lead) for leaf, dtype in zip(self.schema.leaves, self._dtypes, strict=True)
-        ]
-        done = 0
-        while done < count:
+        if np.ndim(rows.reward) == 0:
+            values = [column.of(rows, column.leaf.shape) for column in self._columns]
             block, index = self._locate(self.end)
-            here = min(count - done, self.block_rows - index)
             for array, value in zip(block, values, strict=True):
-                array[index : index + here] = value[done : done + here] if batched else value
-            self.end, done = self.end + here, done + here
+                array[index] = value
+            self.end += 1
+        else:
+            count = length(rows)
+            self._copy([column.of(rows, (count, *column.leaf.shape)) for column in self._columns], count)
         if self.writer is not None:
             self.writer.notify()
         else:
@@ -96,7 +117,8 @@ class RowBuffer:
         while count > 0:
             block, index = self._locate(first)
             here = min(count, self.block_rows - index)
-            found.append({leaf.name: array[index : index + here] for leaf, array in zip(self.schema.leaves, block, strict=True)})
+            columns = zip(self._columns, block, strict=True)
+            found.append({column.leaf.name: array[index : index + here] for column, array in columns})
             first, count = first + here, count - here
         return found
 
@@ -115,27 +137,26 @@ class RowBuffer:
             self._start += self.block_rows
 
     def skip(self, number: int) -> None:
-        """Goes on at a number beyond `end`; the rows in between are a gap where older ones are still held."""
+        """Goes on at a number beyond `end`, all rows being written; what is left out is a gap where older rows are still held."""
         if len(self):
             self.gaps.append(range(self.end, number))
-            self.end = number
-            return
-        self._blocks.clear()
-        self.gaps.clear()
-        self._start = self.first = self.sent = self.written = self.end = number
+        else:
+            self._blocks.clear()
+            self._start = self.first = self.sent = number
+        self.written = self.end = number
+
+    def _copy(self, values: list[Array], count: int) -> None:
+        done = 0
+        while done < count:
+            block, index = self._locate(self.end)
+            here = min(count - done, self.block_rows - index)
+            for array, value in zip(block, values, strict=True):
+                array[index : index + here] = value[done : done + here]
+            self.end, done = self.end + here, done + here
 
     def _locate(self, number: int) -> tuple[tuple[Array, ...], int]:
         """The block of a row, and its index there."""
         block, index = divmod(number - self._start, self.block_rows)
         while block >= len(self._blocks):
-            leaves = zip(self.schema.leaves, self._dtypes, strict=True)
-            self._blocks.append(tuple(np.empty((self.block_rows, *leaf.shape), dtype) for leaf, dtype in leaves))
+            self._blocks.append(tuple(np.empty((self.block_rows, *column.leaf.shape), column.dtype) for column in self._columns))
         return self._blocks[block], index
-
-    @staticmethod
-    def _checked(leaf: Leaf, dtype: np.dtype, value: Array, lead: tuple[int, ...]) -> Array:
-        value = np.asarray(value)
-        shape = lead + leaf.shape
-        if value.shape != shape or not (value.dtype == dtype or np.can_cast(value.dtype, dtype, "same_kind")):
-            raise WarmloopError(f'A row\'s "{leaf.name}" is {value.dtype} {list(value.shape)}; the schema says {leaf.dtype} {list(shape)}.')
-        return value
