@@ -191,7 +191,8 @@ class SAC:
         """Entropy-regularised value of the policy's actions, and the cloning term. Gradient to the policy only."""
         observation = state.normaliser(batch.observation)
         action, log_prob = sample_action(key, *apply(self.policy, actor, observation))
-        q = apply(self.critic(self.config.ensemble), state.critic, observation, action)  # [E, B]
+        # As one of N actions, so that no gradient is computed for the observation's columns.
+        q = apply(self.critic(self.config.ensemble), state.critic, observation, action[:, None])[..., 0]  # [E, B]
         value = q.mean(axis=0) if self.config.actor_q == "mean" else q.min(axis=0)
         loss = jnp.mean(batch.actor_weight * (jnp.exp(state.log_temperature) * log_prob - value))
         entropy = -jnp.mean(batch.actor_weight * log_prob) / jnp.maximum(jnp.mean(batch.actor_weight), 1e-6)
@@ -249,7 +250,7 @@ class SAC:
         actor = optax.apply_updates(state.actor, change)
         new = state.replace(
             actor=actor,
-            acting=optax.incremental_update(actor, state.acting, config.actor_tau),
+            acting=actor if config.actor_tau == 1 else optax.incremental_update(actor, state.acting, config.actor_tau),
             actor_optimizer=actor_optimizer,
             log_temperature=optax.apply_updates(state.log_temperature, cooling),
             temperature_optimizer=temperature_optimizer,
