@@ -50,7 +50,7 @@ def check_address(host: str, secured: bool) -> None:
     if not secured and not is_loopback(host):
         name = socket.gethostname() if host in ("0.0.0.0", "::", "") else host
         raise WarmloopError(
-            f"Other machines can reach "{host}", so the learner needs certificates and tokens there: "
+            f'Other machines can reach "{host}", so the learner needs certificates and tokens there: '
             f"make them with `{credentials.COMMAND.format(host=name)}` and add --credentials=credentials; or listen on 127.0.0.1."
         )
 
