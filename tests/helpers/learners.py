@@ -7,6 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+from learner_process import BEGINS, NOTE, RESTORED, TAKEN
+
 SCRIPT = Path(__file__).with_name("learner_process.py")
 START_SECONDS = 60.0
 
@@ -61,6 +64,22 @@ class LearnerProcess:
         """All that it has said."""
         return self._log.read_text()
 
+    def pool(self) -> np.ndarray:
+        """The rows in the pool, as `NOTE`s in their order, put together from all lives. What a life restored must be what earlier
+        ones had put there."""
+        pool = np.empty(0, NOTE)
+        for path in sorted(self.folder.glob("notes-*")):
+            whole = path.read_bytes()
+            notes = np.frombuffer(whole[: len(whole) // NOTE.itemsize * NOTE.itemsize], NOTE)  # a kill may tear the last one
+            begin, restored, taken = (notes[notes["kind"] == kind] for kind in (BEGINS, RESTORED, TAKEN))
+            for name in ("serial", "actor", "number"):
+                assert (restored[name] == pool[name][restored["serial"]]).all(), f"{path.name}: what was restored is not what was there"
+            if len(begin):
+                assert begin["serial"][0] <= len(pool)
+                pool = np.concatenate([pool[: begin["serial"][0]], taken])
+                assert (pool["serial"] == np.arange(len(pool))).all(), f"{path.name}: a gap"
+        return pool
+
     def kill(self) -> None:
         """SIGKILL."""
         self.process.kill()
@@ -81,3 +100,12 @@ class LearnerProcess:
 def resident_bytes(pid: int) -> int:
     """Memory that a process holds."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def assert_each_once(pool: np.ndarray, ends: dict[int, int]) -> None:
+    """Checks that a pool holds rows 0 … `end - 1` of each actor, every one of them once, in order."""
+    assert len(pool) == sum(ends.values())
+    for actor, end in ends.items():
+        numbers = pool["number"][pool["actor"] == actor]
+        assert len(numbers) == end, f"actor {actor}: {end} rows were acknowledged and {len(numbers)} inserted"
+        assert (numbers == np.arange(end)).all(), f"actor {actor}: a row is missing, doubled or out of order"

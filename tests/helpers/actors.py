@@ -1,0 +1,168 @@
+"""An actor without an environment: the real spool and client, and a loop that records marked rows. Also a process:
+
+    python actors.py PORT NUMBER FOLDER --rate=100
+
+It writes FOLDER/acknowledged, the number below which the learner's disk holds all its rows. SIGTERM ends it once all of them are.
+"""
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from marked_rows import AGENT, SCHEMA, marked
+
+from warmloop.actor.client import Client
+from warmloop.actor.config import ActorConfig
+from warmloop.actor.spool import Spool
+
+TICK = 0.02  # seconds between two records
+
+
+@contextlib.contextmanager
+def spooling_client(port: int, actor_id: str, folder: Path, config: ActorConfig | None = None) -> Iterator[tuple[Client, Spool]]:
+    """An actor's client as `train_rlpd --actor` makes it, with its spool."""
+    spool = Spool(folder, SCHEMA)
+    try:
+        client = Client.connect(f"127.0.0.1:{port}", SCHEMA, AGENT, actor_id, config, spool.rows)
+        try:
+            yield client, spool
+        finally:
+            client.close(60.0)
+    finally:
+        spool.close()
+
+
+class Actor:
+    """Records rows of actor `number` at `rate` a second in a thread of its own, until `finish`.
+
+    Attributes:
+        failure: what ended it, if anything did.
+        end: rows recorded, by this one and those before it on the same spool.
+        acknowledged: the number below which the learner's disk holds all rows.
+    """
+
+    def __init__(self, port: int, number: int, folder: Path, rate: float = 200.0, config: ActorConfig | None = None):
+        self.number, self.rate, self.end, self.acknowledged = number, rate, 0, 0
+        self.failure: BaseException | None = None
+        self._port, self._folder, self._config = port, folder, config or ActorConfig(patience=600.0)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def finish(self, timeout: float = 60.0) -> int:
+        """Stops recording, waits until every row is acknowledged, and leaves. Returns the number of rows."""
+        self._stop.set()
+        self._thread.join(timeout)
+        assert not self._thread.is_alive(), f"actor {self.number} does not end: {self.acknowledged} of {self.end} rows acknowledged"
+        if self.failure is not None:
+            raise self.failure
+        assert self.acknowledged == self.end, f"actor {self.number}: {self.acknowledged} of {self.end} rows acknowledged"
+        return self.end
+
+    def _run(self) -> None:
+        try:
+            with spooling_client(self._port, f"actor-{self.number}", self._folder, self._config) as (client, spool):
+                self._record(client, spool)
+        except BaseException as error:
+            self.failure = error
+
+    def _record(self, client: Client, spool: Spool) -> None:
+        begin, count = time.monotonic(), 0
+        self.end = spool.rows.end
+        while not self._stop.wait(TICK):
+            due = int((time.monotonic() - begin) * self.rate) - count
+            due = min(due, 200)
+            if due > 0:
+                client.record(marked(self.number, self.end, due))
+                count, self.end = count + due, self.end + due
+            self.acknowledged = spool.rows.first
+            self.note()
+        client.flush(60.0)
+        with spool.rows.lock:
+            spool.rows.changed.wait_for(lambda: len(spool.rows) == 0, 60.0)
+        self.acknowledged = spool.rows.first
+        self.note()
+
+    def note(self) -> None:
+        """Called as `acknowledged` moves."""
+
+
+class NotingActor(Actor):
+    """Keeps `acknowledged` and `end` in a file, for when its process is killed."""
+
+    def note(self) -> None:
+        with open(self._folder / "acknowledged", "r+b" if (self._folder / "acknowledged").exists() else "wb") as file:
+            file.write(struct.pack("<qq", self.acknowledged, self.end))
+
+
+class ActorProcess:
+    """The actor as a process of its own; may be killed and started again on the same spool."""
+
+    def __init__(self, port: int, number: int, folder: Path, rate: float = 200.0, environment: dict[str, str] | None = None):
+        self.port, self.number, self.folder, self.rate = port, number, folder, rate
+        self.environment = environment or dict(os.environ)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.start()
+
+    def start(self) -> None:
+        line = [sys.executable, __file__, str(self.port), str(self.number), str(self.folder), f"--rate={self.rate}"]
+        with open(self.folder / "actor.log", "a") as log:
+            self.process = subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, env=self.environment)
+
+    @property
+    def acknowledged(self) -> int:
+        """The number that it last wrote down."""
+        return self._noted()[0]
+
+    @property
+    def end(self) -> int:
+        """Rows recorded, when it last wrote that down."""
+        return self._noted()[1]
+
+    def _noted(self) -> tuple[int, int]:
+        path = self.folder / "acknowledged"
+        noted = path.read_bytes() if path.exists() else b""
+        return struct.unpack("<qq", noted) if len(noted) == 16 else (0, 0)
+
+    def log(self) -> str:
+        return (self.folder / "actor.log").read_text()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def finish(self, timeout: float = 90.0) -> int:
+        """As `Actor.finish`."""
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(timeout) == 0, self.log()[-2000:]
+        assert self.acknowledged == self.end
+        return self.end
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("number", type=int)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rate", type=float, default=200.0)
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    over = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: over.set())
+    actor = NotingActor(given.port, given.number, given.folder, given.rate)
+    while not over.wait(0.1) and actor.failure is None:
+        pass
+    actor.finish(80.0)
+
+
+if __name__ == "__main__":
+    main()
