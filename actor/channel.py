@@ -133,9 +133,9 @@ class _Channel(grpc.Channel):
     def __exit__(self, *exception: Any) -> None:
         self.close()
 
-    def _explained(self, call: Callable[..., Any], request: Any, timeout: float | None = None) -> Any:
+    def _explained(self, call: Callable[..., Any], request: Any, **options: Any) -> Any:
         try:
-            return call(request, timeout=timeout)
+            return call(request, **options)
         except grpc.RpcError as error:
             reason = self._find_reason() if error.code() is grpc.StatusCode.UNAVAILABLE else None  # pyright: ignore[reportAttributeAccessIssue]
             if reason:

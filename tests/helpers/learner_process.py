@@ -21,6 +21,7 @@ from marked_rows import AGENT, SCHEMA, SPEC, identify
 
 from warmloop.data.transition import PyTree, example, length
 from warmloop.data.wire import MIB
+from warmloop.data.wire.credentials import LearnerCredentials
 from warmloop.learner.intake import Intake
 from warmloop.learner.journal import Journal
 from warmloop.learner.service import serve
@@ -104,6 +105,7 @@ def main() -> None:
     parser.add_argument("--life", type=int, default=1)
     parser.add_argument("--unchecked", action="store_true", help="take rows of any content, and note none")
     parser.add_argument("--rest", type=float, default=0.0, help="seconds between two rounds of the loop")
+    parser.add_argument("--credentials")
     parser.add_argument("--weights", type=int, default=0, help="KiB of something else than the actors' parameters")
     parser.add_argument("--queue", type=int, default=50_000, help="rows that may wait")
     parser.add_argument("--actors", type=int, default=16)
@@ -116,7 +118,8 @@ def main() -> None:
     loop, stop = Loop(given), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     loop.intake.publish(0, {"w": np.zeros(given.weights * 256, np.float32)} if given.weights else zero_weights())
-    server = serve("127.0.0.1", given.port, loop.intake)
+    secrets = LearnerCredentials.read(given.credentials) if given.credentials else None
+    server = serve("127.0.0.1", given.port, loop.intake, secrets)
     ready = given.folder / "port.partial"
     ready.write_text(str(server.port))
     os.replace(ready, given.folder / "port")
