@@ -17,6 +17,9 @@ class ActorConfig:
         simulator: the environment can wait for the learner; False for a robot, which never does within an episode.
         patience: seconds without a learner before the actor gives up; it keeps acting with its last weights until then.
         swap: when new weights take over: "episode" (at its start) or "step".
+        max_policy_lag: updates that the acting weights may be behind the newest the learner has told of; 0 for no limit. With swap
+            "episode" an episode's updates come on top.
+        max_weights_age: seconds that may pass without new weights from a learner that answers; 0 for no limit.
     """
 
     evaluate_every: int = 0
@@ -24,9 +27,14 @@ class ActorConfig:
     simulator: bool = True
     patience: float = 300.0
     swap: str = "episode"
+    max_policy_lag: int = 0
+    max_weights_age: float = 0.0
 
     def __post_init__(self):
         if self.swap not in ("episode", "step"):
             raise WarmloopError(f'actor.swap is "{self.swap}"; it must be "episode" or "step".')
         if self.evaluation_episodes < 1:
             raise WarmloopError(f"actor.evaluation_episodes is {self.evaluation_episodes}; it must be at least 1.")
+        for name in ("patience", "max_policy_lag", "max_weights_age"):
+            if getattr(self, name) < 0:
+                raise WarmloopError(f"actor.{name} is {getattr(self, name)}; it must be 0 or more.")

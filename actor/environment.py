@@ -68,6 +68,10 @@ class StepResult(NamedTuple):
 class Environment:
     """A Gymnasium environment in the project's terms; `reset(seed)` decides the whole episode, given the actions.
 
+    A robot's environment, or any wrapper of it, should have a method `safe_stop()` that brings it to rest and returns quickly. It is
+    called once when an actor's run ends in any other way than by the learner's wish: the learner is gone, refuses, or gave this
+    actor's name to another process, the weights are too stale, an exception, or a signal within an episode.
+
     Attributes:
         config, reward: what it was made from.
         spec: shapes of observations and actions.
@@ -133,6 +137,13 @@ class Environment:
     def frames_per_second(self) -> int:
         """Rate at which its frames show real time; 30 where it does not say."""
         return int((self.env.metadata or {}).get("render_fps") or 30)
+
+    def safe_stop(self) -> bool:
+        """Calls `safe_stop()` of the outermost wrapper that has one; whether any has."""
+        found = self.env.has_wrapper_attr("safe_stop")
+        if found:
+            self.env.get_wrapper_attr("safe_stop")()
+        return found
 
     def close(self) -> None:
         self.env.close()

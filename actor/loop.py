@@ -15,6 +15,7 @@ from .environment import Environment, StepResult
 from .policy import AgentPolicy
 from .rollout import evaluate
 from .seeds import episode_seed
+from .watchdog import Watchdog
 
 
 class ActorLoop:
@@ -44,6 +45,7 @@ class ActorLoop:
         progress = progress or {}
         self.episode, self.steps_taken, self.at_boundary = progress.get("episode", 0), progress.get("steps_taken", 0), True
         self._evaluate_at = progress.get("evaluate_at", 0)
+        self._watchdog = Watchdog(environment, client, config)
         version, params = client.wait_for_weights(config.patience)
         self.policy = AgentPolicy(agent, params, version=version)
         self.judge = AgentPolicy(agent, params, deterministic=True, version=version)
@@ -59,13 +61,22 @@ class ActorLoop:
             pass
 
     def steps(self) -> Iterator[None]:
-        """Yields after every environment step, so that a lock-step run can interleave the learner."""
+        """Yields after every environment step, so that a lock-step run can interleave the learner.
+
+        However this ends, other than by the learner's wish, the environment is brought to a safe stop.
+        """
+        with self._watchdog.guarding(lambda: not self.at_boundary):
+            yield from self._episodes()
+
+    def _episodes(self) -> Iterator[None]:
         while not self.client.stopped:
             self._swap()
             if self.config.evaluate_every and self.steps_taken >= self._evaluate_at:
                 self._evaluate_at += self.config.evaluate_every
                 self._evaluate()
-            while self.client.paused and not self.client.stopped:
+            while self.client.paused:
+                if self.client.stopped:
+                    return
                 time.sleep(0.02)
             yield from self._episode()
 
@@ -75,6 +86,7 @@ class ActorLoop:
         observation, over, step = self.environment.reset(seed), False, 0
         succeeded, total = False, 0.0
         while not over:
+            self._watchdog.check(self.policy.version)
             action = self.policy(observation, step)
             result = self.environment.step(action)
             over, step = result.terminated or result.truncated, step + 1
@@ -90,6 +102,8 @@ class ActorLoop:
                         "actor/episode_return": total,
                         "actor/episode_length": float(step),
                         "actor/intervention_rate": 0.0,
+                        "actor/policy_lag": float(self.client.newest_version - self.policy.version),
+                        "actor/spool_rows": float(self.client.statistics()["held"]),
                     }
                 )
             observation = result.next_observation
@@ -125,7 +139,11 @@ class ActorLoop:
         newest = self.client.newest_weights()
         if newest is not None:
             self.judge.load(newest[1], newest[0])
-        shown = evaluate(self.environment, self.judge, self.seed, self.config.evaluation_episodes)
+
+        def watch(*_: object) -> None:
+            self._watchdog.check(self.judge.version)
+
+        shown = evaluate(self.environment, self.judge, self.seed, self.config.evaluation_episodes, on_step=watch)
         low, high = shown.interval
         self.client.report(
             {

@@ -107,9 +107,14 @@ def run_episode(
 
 
 def evaluate(
-    environment: Environment, policy: Policy, seed: int, episodes: int, progress: Callable[[Episode], None] | None = None
+    environment: Environment,
+    policy: Policy,
+    seed: int,
+    episodes: int,
+    progress: Callable[[Episode], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Evaluation:
-    """Runs `episodes` episodes from the evaluation stream of `seed`; `progress` is called after each one.
+    """Runs `episodes` episodes from the evaluation stream of `seed`; `progress` is called after each one, `on_step` as by `run_episode`.
 
     Raises:
         WarmloopError: `episodes` is less than 1.
@@ -118,7 +123,7 @@ def evaluate(
         raise WarmloopError(f"An evaluation needs at least 1 episode, and {episodes} were asked for.")
     success, final_success, returns, lengths = [], [], [], []
     for number in range(episodes):
-        episode = run_episode(environment, policy, episode_seed(seed, EVALUATION_STREAM, number), episode=number)
+        episode = run_episode(environment, policy, episode_seed(seed, EVALUATION_STREAM, number), episode=number, on_step=on_step)
         success.append(episode.succeeded)
         final_success.append(episode.succeeded if episode.success is None else bool(episode.success[-1]))
         returns.append(episode.undiscounted_return)
