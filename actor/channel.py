@@ -56,8 +56,9 @@ def diagnose(address: str, secrets: ActorCredentials | None) -> str | None:
     try:
         with (
             socket.create_connection(split(address), PROBE_SECONDS) as plain,
-            _tls(secrets).wrap_socket(plain, server_hostname=host) as secured,
+            _tls(secrets).wrap_socket(plain, do_handshake_on_connect=False, server_hostname=host) as secured,
         ):
+            secured.do_handshake()  # by itself `wrap_socket` leaves it out, silently, where the connection is gone by then
             if secrets is not None:
                 secured.recv(1)  # in TLS 1.3 a learner that refuses our certificate says so after the handshake
                 return None
