@@ -86,6 +86,17 @@ class Spool:
         if self.rows.written < self.rows.end:
             raise WarmloopError(f"{self.rows.end - self.rows.written} rows are lost with this process. {self.rows.trouble}")
 
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            self.close()
+        except WarmloopError as error:
+            if kind is None:
+                raise
+            log.error("%s", error)  # what went wrong first is raised
+
     # The thread.
 
     def _run(self) -> None:

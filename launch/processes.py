@@ -7,12 +7,13 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 
 from ..data.errors import WarmloopError
 from .common import log
 
-RESTARTS = 3
+RESTARTS, RESTART_WINDOW = 3, 600.0  # so many times within so many seconds an actor is started again
 LEARNER_START_SECONDS = 180.0
 LEAVE_SECONDS = 30.0
 # An actor infers one small network at a time: a second thread would only take the learner's.
@@ -32,25 +33,25 @@ def free_port() -> int:
 
 
 def run_together(learner_arguments: Sequence[str], actor_arguments: Sequence[str], actors: int, port: int) -> None:
-    """Runs a learner and `actors` actors until the learner ends; an actor that dies is started again, a few times.
+    """Runs a learner and `actors` actors until the learner ends; an actor that dies is started again, and sends what its spool holds.
 
     Raises:
-        WarmloopError: the learner failed, or an actor kept failing.
+        WarmloopError: the learner failed, or an actor failed again and again within minutes.
     """
     learner = subprocess.Popen(command("train_rlpd", *learner_arguments, "--learner", f"--port={port}"))
     running: list[subprocess.Popen] = []
     try:
         _wait_for(learner, port)
-        restarts = [0] * actors
+        failures: list[deque[float]] = [deque(maxlen=RESTARTS + 1) for _ in range(actors)]
         running = [_start_actor(actor_arguments, number, port) for number in range(actors)]
         while learner.poll() is None:
             time.sleep(0.2)
             for number, actor in enumerate(running):
                 if actor.poll() in (None, 0):
                     continue
-                restarts[number] += 1
-                if restarts[number] > RESTARTS:
-                    raise WarmloopError(f"Actor {number} failed {restarts[number]} times; what it said is above.")
+                failures[number].append(time.monotonic())
+                if _too_often(failures[number]):
+                    raise WarmloopError(f"Actor {number} failed {RESTARTS + 1} times in a short time; what it said is above.")
                 log.warning("actor %d ended with exit code %s and is started again", number, actor.returncode)
                 running[number] = _start_actor(actor_arguments, number, port)
         if learner.returncode:
@@ -58,6 +59,11 @@ def run_together(learner_arguments: Sequence[str], actor_arguments: Sequence[str
         _wait_all(running)
     finally:
         _end([*running, learner])
+
+
+def _too_often(failures: deque[float]) -> bool:
+    """Whether the newest of an actor's failures is one too many; those of long ago do not count."""
+    return len(failures) > RESTARTS and failures[-1] - failures[0] < RESTART_WINDOW
 
 
 def _start_actor(arguments: Sequence[str], number: int, port: int) -> subprocess.Popen:

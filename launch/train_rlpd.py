@@ -75,6 +75,7 @@ def act(config: RunConfig) -> None:
     from ..actor.client import Client
     from ..actor.environment import make_environment
     from ..actor.loop import ActorLoop
+    from ..actor.spool import Spool
     from ..data.wire.schema import Schema
     from .assemble import fine_agent
 
@@ -85,15 +86,15 @@ def act(config: RunConfig) -> None:
     settings_of_actor = config.actor
     if link.ACTOR_ID.value:
         settings_of_actor = config.replace(actor={"evaluate_every": 0}).actor
-    client = Client(channel, schema, agent, link.actor_name(), config.actor)
-    on_signals(client.stop)
-    # A restarted actor starts a new stream, so its episodes are new ones too.
-    stream = uuid.uuid4().int % 2**31
-    try:
-        ActorLoop(environment, agent, client, settings_of_actor, settings.SEED.value, stream).run()
-    finally:
-        client.close()
-        environment.close()
+    stream = uuid.uuid4().int % 2**31  # a restarted actor sends what its spool holds, but its episodes are new ones
+    with Spool(settings.run_directory() / "spool" / link.actor_name(), schema) as spool:
+        client = Client(channel, schema, agent, link.actor_name(), config.actor, rows=spool.rows)
+        on_signals(client.stop)
+        try:
+            ActorLoop(environment, agent, client, settings_of_actor, settings.SEED.value, stream).run()
+        finally:
+            client.close()
+            environment.close()
 
 
 def lock_step(config: RunConfig) -> None:
