@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from learner_process import BEGINS, NOTE, RESTORED, TAKEN
 
+from warmloop.learner.records import Kind, parse, segments
+
 SCRIPT = Path(__file__).with_name("learner_process.py")
 START_SECONDS = 60.0
 
@@ -79,6 +81,11 @@ class LearnerProcess:
                 pool = np.concatenate([pool[: begin["serial"][0]], taken])
                 assert (pool["serial"] == np.arange(len(pool))).all(), f"{path.name}: a gap"
         return pool
+
+    def stored_rows(self) -> int:
+        """Rows in the journal's files."""
+        found = [record for _, path in segments(self.folder / "journal") for record in parse(memoryview(path.read_bytes()))[0]]
+        return sum(record.count for record in found if record.kind == Kind.ROWS)
 
     def kill(self) -> None:
         """SIGKILL."""

@@ -16,8 +16,9 @@ class Proxy:
 
     def __init__(self, target: int):
         self.target, self.delay = target, 0.0
-        self._flow, self._refuse, self._closed = threading.Event(), False, False
-        self._flow.set()
+        self._there, self._back = threading.Event(), threading.Event()  # set while data flows to the target, and from it
+        self._refuse = self._closed = False
+        self.resume()
         self._connections: list[_Connection] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -25,7 +26,12 @@ class Proxy:
 
     def stall(self) -> None:
         """Data and new connections are kept until `resume`: nothing is lost, nothing arrives."""
-        self._flow.clear()
+        self._there.clear()
+        self._back.clear()
+
+    def hold_answers(self) -> None:
+        """What the target sends is kept until `resume`."""
+        self._back.clear()
 
     def cut(self) -> None:
         """Resets every connection, and each new one until `resume`."""
@@ -40,9 +46,10 @@ class Proxy:
             connection.abandon()
 
     def resume(self) -> None:
-        """Ends `stall` and `cut`."""
+        """Ends `stall`, `hold_answers` and `cut`."""
         self._refuse = False
-        self._flow.set()
+        self._there.set()
+        self._back.set()
 
     def close(self) -> None:
         """Ends everything."""
@@ -68,12 +75,17 @@ class Proxy:
                 else:
                     self._connections.append(_Connection(near, self))
 
-    def pass_on(self, source: socket.socket, sink: socket.socket) -> bool:
+    def admit(self) -> int:
+        """The port to connect to, once connections get through."""
+        self._there.wait()
+        return self.target
+
+    def pass_on(self, source: socket.socket, sink: socket.socket, back: bool) -> bool:
         """Forwards what comes next; whether more can come."""
         data = source.recv(1 << 16)
         if self.delay:
             time.sleep(self.delay)
-        self._flow.wait()
+        (self._back if back else self._there).wait()
         if data:
             sink.sendall(data)
         return bool(data)
@@ -86,8 +98,7 @@ class _Connection:
 
     def _run(self) -> None:
         try:
-            self._proxy._flow.wait()
-            self._far.connect(("127.0.0.1", self._proxy.target))
+            self._far.connect(("127.0.0.1", self._proxy.admit()))
             for end in (self._near, self._far):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
@@ -98,7 +109,7 @@ class _Connection:
 
     def _forward(self, source: socket.socket, sink: socket.socket) -> None:
         try:
-            while self._proxy.pass_on(source, sink):
+            while self._proxy.pass_on(source, sink, back=source is self._far):
                 pass
         except OSError:
             pass

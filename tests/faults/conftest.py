@@ -1,0 +1,48 @@
+import os
+import random
+import time
+
+import pytest
+from faults import Faults
+from learners import LearnerProcess
+
+
+@pytest.fixture
+def faults(tmp_path):
+    """Faults of the machine for processes started with its environment."""
+    return Faults(tmp_path)
+
+
+@pytest.fixture
+def learner(tmp_path):
+    """Starts a learner process with the given options; every learner of a test is killed at its end."""
+    started = []
+
+    def start(*options: str, **more) -> LearnerProcess:
+        started.append(LearnerProcess(tmp_path / f"learner-{len(started)}", *options, **more))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+@pytest.fixture
+def chance():
+    """Random numbers whose seed is printed; FAULT_SEED=… repeats it."""
+    seed = int(os.environ.get("FAULT_SEED", random.SystemRandom().randrange(10**6)))
+    print(f"FAULT_SEED={seed}")
+    return random.Random(seed)
+
+
+@pytest.fixture
+def eventually():
+    """Waits until a fact is true."""
+
+    def wait(fact, seconds=30.0, what="it did not come true in time"):
+        deadline = time.monotonic() + seconds
+        while not fact():
+            assert time.monotonic() < deadline, what
+            time.sleep(0.002)
+
+    return wait
