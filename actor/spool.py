@@ -264,7 +264,7 @@ class Spool:
 
 
 def _locked(folder: Path) -> int:
-    """An open file that holds the folder's lock until it is closed, or the process is gone."""
+    """An open file that holds the folder's lock until it is closed, or the process is gone; it says which process."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -273,8 +273,11 @@ def _locked(folder: Path) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
+        holder = os.read(lock, 20).decode(errors="replace").strip() or "of unknown number"
         os.close(lock)
-        raise WarmloopError(f"Another process uses the spool {folder}; give every actor its own --actor_id, or stop the other.") from error
+        raise WarmloopError(f"Process {holder} uses the spool {folder}; give every actor its own --actor_id, or stop that one.") from error
+    os.truncate(lock, 0)
+    os.write(lock, b"%d\n" % os.getpid())
     return lock
 
 

@@ -1,0 +1,47 @@
+"""Actor processes that crash: their rows survive them, and they are started again."""
+
+import os
+import re
+import signal
+import time
+from collections import deque
+
+import pytest
+
+from warmloop.launch import processes
+from warmloop.learner.metrics import read
+
+
+def test_local_starts_a_killed_actor_again_and_its_spooled_rows_arrive(commands):
+    pace = ("--config.learner.max_utd=0.1", "--config.learner.min_utd=0.1")
+    process = commands.start("local", "--exp_name=crash", "--actors=2", "--online_steps=1600", f"--port={processes.free_port()}", *pace)
+    metrics, spool = commands.folder / "crash" / "metrics.jsonl", commands.folder / "crash" / "spool" / "actor-1"
+    deadline = time.monotonic() + 120
+    try:
+        while not (metrics.exists() and read(metrics) and read(metrics)[-1]["environment_steps"] > 300):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        (before,) = {path.stem.partition("-")[2] for path in spool.glob("*.rows")}
+        os.kill(killed := int((spool / "lock").read_text()), signal.SIGKILL)
+        while (spool / "lock").read_text() in ("", f"{killed}\n") or len(list(spool.glob("*.rows"))) < 2:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        assert {path.stem.partition("-")[2] for path in spool.glob("*.rows")} == {before}, "the stream goes on"
+        assert process.wait(200) == 0
+    finally:
+        process.terminate()
+    log = "".join(path.read_text() for path in commands.folder.glob("*.log"))
+    assert "actor 1 ended with exit code -9 and is started again" in log
+    assert "Traceback" not in log and not re.search(r"rows .* lost", log)
+    assert not list(spool.glob("*.rows")), "the learner has every row, so the spool is empty"
+    assert {"actor/policy_lag", "actor/spool_rows"} <= set().union(*read(metrics))
+
+
+@pytest.mark.parametrize(("seconds", "too_often"), [(1.0, True), (processes.RESTART_WINDOW / processes.RESTARTS, False)])
+def test_an_actor_that_crashes_now_and_then_is_always_started_again(seconds, too_often):
+    failures = deque(maxlen=processes.RESTARTS + 1)
+    said = []
+    for number in range(50):
+        failures.append(number * seconds)
+        said.append(processes._too_often(failures))
+    assert said == [False] * processes.RESTARTS + [too_often] * (50 - processes.RESTARTS)
