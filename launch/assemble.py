@@ -9,15 +9,19 @@ from ..agents import Agent
 from ..configs.schema import RunConfig, build_agent, to_dict
 from ..data.errors import WarmloopError
 from ..data.formats import load_sources
-from ..data.transition import Spec
+from ..data.transition import Spec, Transition
 from ..data.wire.schema import Schema
 from ..learner import checkpoint
-from ..learner.assemble import fine_tune, resume
+from ..learner.assemble import fine_tune, refill, resume
 from ..learner.intake import Intake
+from ..learner.journal import Journal
 from ..learner.loop import Learner, OnRecord
 from ..learner.metrics import Recorder
 from ..learner.offline import prepare
+from ..learner.records import segments
+from ..learner.recovery import drop_after
 from ..learner.state import LearnerParts
+from .common import log
 
 
 def warm_parts(config: RunConfig, spec: Spec) -> LearnerParts:
@@ -40,31 +44,45 @@ def make_learner(
     warm_checkpoint: str | None,
     demo_paths: Sequence[str],
     resuming: bool,
+    lock_step: bool,
 ) -> tuple[Learner, dict]:
     """The learner of a run, fresh or from the run's own newest checkpoint, and that checkpoint's description ({} if fresh).
+
+    Its intake's journal is open; who takes the learner closes it. In lock step it has no thread.
 
     Raises:
         WarmloopError: demonstrations or a checkpoint that do not fit the environment or the configuration.
     """
     parts = LearnerParts(fine_agent(config, spec), config.replay, config.mixing)
-    target = directory / "checkpoints"
-    intake = Intake(Schema.of(spec, config.environment.id), quarantine=directory / "quarantine")
-    meta: dict = {}
-    if resuming:
-        meta = checkpoint.newest(target).meta
-        state = resume(target, parts)
-        intake.restore(meta["streams"])
+    target, place = directory / "checkpoints", directory / "journal"
+    saved = bool(checkpoint.steps(target))
+    if saved and not resuming:
+        raise WarmloopError(f"{target} holds a run already; go on with it by --resume, or choose another --exp_name.")
+    if saved:
+        state, meta = resume(target, parts)
     else:
-        if checkpoint.steps(target):
-            raise WarmloopError(f"{target} holds a run already; go on with it by --resume, or choose another --exp_name.")
-        rows = None
-        if demo_paths:
-            data = prepare(load_sources(list(demo_paths)), config.reward, config.quality)
-            if difference := spec.difference(data.spec, config.environment.id, "the demonstrations"):
-                raise WarmloopError(f"The demonstrations do not fit the environment: {difference}.")
-            rows = data.rows
-        state = fine_tune(parts, seed, rows, warm_checkpoint)
+        if resuming:
+            log.warning("There is no checkpoint in %s to go on from: the run begins.", target)
+        state, meta = fine_tune(parts, seed, _offline_rows(config, spec, demo_paths), warm_checkpoint), {}
+    if lock_step:  # the actor repeats what came after the checkpoint
+        drop_after(place, *meta.get("journal_end", (0, 0)))
+    elif not saved and segments(place):
+        raise WarmloopError(
+            f"{place} holds rows, and {target} no checkpoint to go on from; restore it from a copy, or choose another --exp_name."
+        )
+    journal = Journal(place, background=not lock_step)
+    intake = Intake(Schema.of(spec, config.environment.id), quarantine=directory / "quarantine", journal=journal)
+    state, ingest = refill(state, parts, config.reward, intake, meta.get("streams", {}))
     warm_updates = int(meta.get("warm_updates", int(state.updates)))
     description = {"config": to_dict(config), "phase": "online", "seed": seed}
-    learner = Learner(state, parts, config.learner, config.reward, intake, recorder, target, description, warm_updates, on_record)
-    return learner, meta
+    return Learner(state, parts, config.learner, ingest, intake, recorder, target, description, warm_updates, on_record), meta
+
+
+def _offline_rows(config: RunConfig, spec: Spec, paths: Sequence[str]) -> Transition | None:
+    """The demonstrations' rows `[N]`, made ready; None where there are none."""
+    if not paths:
+        return None
+    data = prepare(load_sources(list(paths)), config.reward, config.quality)
+    if difference := spec.difference(data.spec, config.environment.id, "the demonstrations"):
+        raise WarmloopError(f"The demonstrations do not fit the environment: {difference}.")
+    return data.rows

@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def running_learner(
-    config: RunConfig, warm_checkpoint: str | None, demo_paths: Sequence[str], resuming: bool
+    config: RunConfig, warm_checkpoint: str | None, demo_paths: Sequence[str], resuming: bool, lock_step: bool = False
 ) -> Iterator[tuple[Learner, dict]]:
     """A learner whose metrics are recorded and whose progress is shown until the block ends, and the description of the
-    checkpoint that it goes on from ({} for a fresh one). Draws the run's curves at the end."""
+    checkpoint that it goes on from ({} for a fresh one). Draws the run's curves at the end.
+
+    A fresh one is saved first, so that from the first row on there is a checkpoint to go on from; not in lock step, where the
+    actor would repeat its rows anyway.
+    """
     from ..actor.environment import make_environment
     from ..learner.metrics import Recorder
     from ..learner.plot import plot_run
@@ -38,11 +42,22 @@ def running_learner(
             shown = steps
 
         learner, meta = make_learner(
-            config, environment.spec, settings.SEED.value, directory, recorder, show, warm_checkpoint, demo_paths, resuming
+            config, environment.spec, settings.SEED.value, directory, recorder, show, warm_checkpoint, demo_paths, resuming, lock_step
         )
         settings.save_config(directory, config)
-        yield learner, meta
+        try:
+            if not (meta or lock_step):
+                learner.save()
+            yield learner, meta
+        finally:
+            close_journal(learner)
     print(f"curves       {plot_run(directory)}")
+
+
+def close_journal(learner: Learner) -> None:
+    """Writes to the journal what has come until now."""
+    if learner.intake.journal is not None:
+        learner.intake.journal.close()
 
 
 def summary(metrics: Mapping[str, float]) -> str:

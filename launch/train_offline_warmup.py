@@ -68,7 +68,7 @@ def train(config: RunConfig, data: OfflineData, recorder: Any, target: Path) -> 
     from .assemble import warm_parts
 
     parts = warm_parts(config, data.spec)
-    state = resume(target, parts) if RESUME.value else warm_start(parts, settings.SEED.value, data.rows)
+    state = resume(target, parts)[0] if RESUME.value else warm_start(parts, settings.SEED.value, data.rows)
     done = int(state.updates)
     with progress("warming up", max(config.learner.warmup_steps - done, 0)) as advance:
 

@@ -105,7 +105,7 @@ def lock_step(config: RunConfig) -> None:
     from ..data.wire.direct import DirectStub
     from ..learner.service import Servicer
 
-    with running_learner(config, *sources()) as (learner, meta):
+    with running_learner(config, *sources(), lock_step=True) as (learner, meta):
         environment = make_environment(config.environment, config.reward)
         agent = learner.parts.agent
         client = Client(DirectStub(Servicer(learner.intake)), learner.intake.schema, agent, "actor-0", config.actor, background=False)
@@ -117,7 +117,7 @@ def lock_step(config: RunConfig) -> None:
             if actor.at_boundary:
                 learner.publish()
                 if learner.save_due:
-                    learner.save({"actor": actor.progress})
+                    learner.try_save({"actor": actor.progress})
             if learner.finished or (learner.stop_requested and actor.at_boundary):
                 break
         learner.record()

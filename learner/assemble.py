@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
+from ..data import replay
 from ..data.errors import WarmloopError
+from ..data.reward import RewardConfig
 from ..data.transition import Transition
 from . import checkpoint
+from .ingest import Ingest, blank
+from .intake import Intake
+from .records import segments
 from .state import LearnerParts, LearnerState, create
+from .streams import LOST
 
 
 def warm_start(parts: LearnerParts, seed: int, rows: Transition) -> LearnerState:
@@ -35,8 +45,8 @@ def fine_tune(parts: LearnerParts, seed: int, rows: Transition | None, warm_chec
     return state.replace(agent=taken, updates=jax.numpy.int32(saved.updates))
 
 
-def resume(directory: str | Path, parts: LearnerParts) -> LearnerState:
-    """The newest intact state of a run, as it was saved.
+def resume(directory: str | Path, parts: LearnerParts) -> tuple[LearnerState, dict[str, Any]]:
+    """The newest intact state of a run, as it was saved but for the online pool's rows (see `refill`), and its description.
 
     Raises:
         WarmloopError: there is none, or it was saved under a configuration with other shapes.
@@ -44,7 +54,34 @@ def resume(directory: str | Path, parts: LearnerParts) -> LearnerState:
     saved = checkpoint.newest(directory)
     offline, online = saved.meta["offline_rows"], saved.meta["online_rows"]
     template = jax.eval_shape(lambda: create(parts, 0, None, offline_capacity=offline, online_capacity=online))
-    return checkpoint.restore_learner(saved, template)
+    return checkpoint.restore_learner(saved, template), saved.meta
+
+
+def refill(
+    state: LearnerState, parts: LearnerParts, reward: RewardConfig, intake: Intake, streams: Mapping[str, int]
+) -> tuple[LearnerState, Ingest]:
+    """The state with the online pool's rows from the intake's journal, and the ingest that goes on with its open episodes.
+
+    `streams` is how far the checkpoint covers each stream. Rows that the journal lost are never drawn; the log says how many.
+
+    Raises:
+        WarmloopError: there is no journal though rows were learnt from, or it is of another environment.
+    """
+    position, capacity = int(state.online.inserted), state.online.capacity
+    assert intake.journal is not None
+    if position and not segments(intake.journal.directory):
+        raise WarmloopError(f"The online rows should be in {intake.journal.directory}, and there are none; restore it from a copy.")
+    ingest = Ingest(parts.agent.spec, parts.replay, reward)
+    pool, lost = replay.create(parts.agent.spec, parts.replay, capacity), [np.zeros(0, int)]
+    for number, chunk in intake.recover(position, streams, since=max(0, position - capacity)):
+        if ingest.inserted == 0:
+            pool, ingest.inserted = pool.replace(inserted=jnp.int32(number)), number
+        pool = ingest.insert(pool, chunk.stream, chunk.rows)
+        if chunk.stream == LOST:
+            lost.append(np.arange(number, chunk.end))
+    online = state.online.replace(packed=pool.packed)
+    missing = np.concatenate(lost)
+    return state.replace(online=blank(online, missing) if len(missing) else online), ingest
 
 
 def _check_shapes(taken, fresh, where: str | Path) -> None:

@@ -1,10 +1,12 @@
 """Checkpoints that are whole or absent: written beside, hashed, named last, verified before they are believed.
 
     DIR/00001200/agent      the agent's state (orbax)
-    DIR/00001200/learner    pools, keys, counters (orbax)
+    DIR/00001200/learner    priorities, keys, counters (orbax)
     DIR/00001200/meta.json  what describes it: agent, shapes, configuration, streams
     DIR/00001200/manifest.json   sha256 of every file above, written last
+    DIR/offline-….npz       the offline rows, once per run; meta.json names it with its sha256
 
+The online rows are not here: they are rebuilt from the journal, of which meta.json says how much the checkpoint covers.
 Orbax does not checksum payloads: a flipped bit would load silently. The manifest is verified on every read, and where it does
 not match, the step before is used and said so.
 """
@@ -27,7 +29,9 @@ from absl import logging
 from ..agents import AGENTS, Agent
 from ..data.errors import WarmloopError
 from ..data.transition import Leaf, PyTree, Spec, example
+from .journal import sync_directory
 from .state import LearnerState
+from .stored_rows import StoredRows, load, store
 
 MANIFEST = "manifest.json"
 
@@ -55,34 +59,68 @@ def rebuild_agent(description: dict[str, Any]) -> Agent:
     return agent_class(config_class(**config), spec)
 
 
-def save(directory: str | Path, state: LearnerState, agent: Agent, extra: dict[str, Any], keep: int = 2) -> Path:
+def save(
+    directory: str | Path, state: LearnerState, agent: Agent, extra: dict[str, Any], keep: int = 2, offline: StoredRows | None = None
+) -> Path:
     """Writes `state` as `directory/<updates>` and then removes all but the `keep` newest. Returns the new path.
 
-    `extra` (JSON) is kept with it. A checkpoint of the same update is replaced only once the new one is complete.
+    `extra` (JSON) is kept with it; `offline` is where the offline rows are, if they were stored before. A checkpoint of the
+    same update is replaced only once the new one is complete.
+
+    Raises:
+        WarmloopError: it could not be written; those that were there still are.
     """
     directory = Path(directory).absolute()
-    updates = int(state.updates)
-    final, partial = directory / f"{updates:08d}", directory / f"{updates:08d}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    final = directory / f"{int(state.updates):08d}"
+    partial = final.with_suffix(".partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        offline = offline or store_offline(directory, state)
+        _write(partial, state, {"agent": describe_agent(agent), "offline": dataclasses.asdict(offline), **extra})
+        _replace(partial, final)
+    except Exception as error:  # orbax raises a full disk as any of several types
+        shutil.rmtree(partial, ignore_errors=True)
+        reason = " ".join(str(error).split())[-200:]
+        raise WarmloopError(
+            f"The checkpoint {final} could not be written ({reason}). The ones before it are whole; free space there."
+        ) from error
+    for old in steps(directory)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def store_offline(directory: str | Path, state: LearnerState) -> StoredRows:
+    """Writes the offline rows for all of a run's checkpoints. Raises WarmloopError."""
+    try:
+        return store(Path(directory).absolute(), state.offline.packed)
+    except OSError as error:
+        raise WarmloopError(f"The offline rows could not be written to {directory} ({error.strerror}); free space there.") from error
+
+
+def covered_rows(directory: str | Path) -> int:
+    """Rows of the online pool's history that the oldest checkpoint covers: the journal has to keep what it needs of them."""
+    return min((json.loads((path / "meta.json").read_text())["rows"] for path in steps(directory)), default=0)
+
+
+def _write(partial: Path, state: LearnerState, meta: dict[str, Any]) -> None:
+    """Everything that a checkpoint holds, the manifest last."""
     partial.mkdir(parents=True)
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(partial / "agent", _without_keys(state.agent))
         checkpointer.wait_until_finished()
-        checkpointer.save(partial / "learner", _without_keys(state.replace(agent=())))
-    meta = {
-        "updates": updates,
+        checkpointer.save(partial / "learner", _without_keys(_without_rows(state)))
+    described = {
+        "updates": int(state.updates),
+        "rows": int(state.online.inserted),
         "offline_rows": state.offline.capacity,
         "online_rows": state.online.capacity,
-        "agent": describe_agent(agent),
-        **extra,
+        **meta,
     }
-    _write_durably(partial / "meta.json", json.dumps(meta, indent=1))
+    _write_durably(partial / "meta.json", json.dumps(described, indent=1))
     files = sorted(path for path in partial.rglob("*") if path.is_file())
     _write_durably(partial / MANIFEST, json.dumps({path.relative_to(partial).as_posix(): _sha256(path) for path in files}, indent=1))
-    _replace(partial, final)
-    for old in steps(directory)[:-keep]:
-        shutil.rmtree(old)
-    return final
+    for folder in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
+        sync_directory(folder)
 
 
 def steps(directory: str | Path) -> list[Path]:
@@ -145,9 +183,16 @@ def restore_agent(saved: Saved) -> tuple[Agent, PyTree]:
 
 
 def restore_learner(saved: Saved, template: LearnerState) -> LearnerState:
-    """The whole state; `template` (arrays or shapes) says what it looks like."""
+    """The whole state but for the rows of the online pool, which are zeros; `template` (arrays or shapes) says what it looks like.
+
+    Raises:
+        WarmloopError: it does not fit, or the offline rows are damaged.
+    """
     agent = _restore(saved.path / "agent", template.agent)
-    return _restore(saved.path / "learner", template.replace(agent=())).replace(agent=agent)
+    state = _restore(saved.path / "learner", _without_rows(template)).replace(agent=agent)
+    offline = load(saved.path.parent, StoredRows(**saved.meta["offline"]))
+    online = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), template.online.packed)
+    return state.replace(offline=state.offline.replace(packed=offline), online=state.online.replace(packed=online))
 
 
 def load_policy(directory: str | Path, updates: int | None = None) -> tuple[Agent, PyTree, dict[str, Any]]:
@@ -158,7 +203,10 @@ def load_policy(directory: str | Path, updates: int | None = None) -> tuple[Agen
 
 
 def _restore(path: Path, template: PyTree) -> PyTree:
+    # Whatever devices the state was saved from, it is restored to the first one here.
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     shapes = jax.eval_shape(_without_keys, template)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), shapes)
     with ocp.StandardCheckpointer() as checkpointer:
         try:
             arrays = checkpointer.restore(path, shapes)
@@ -168,6 +216,11 @@ def _restore(path: Path, template: PyTree) -> PyTree:
                 "resume with the configuration it was made with."
             ) from error
     return jax.tree.map(lambda want, got: jax.random.wrap_key_data(got) if _is_key(want) else got, template, arrays)
+
+
+def _without_rows(state: LearnerState) -> LearnerState:
+    """The state without its agent, which is saved apart, and without the pools' rows."""
+    return state.replace(agent=(), offline=state.offline.replace(packed=()), online=state.online.replace(packed=()))
 
 
 def _without_keys(tree: PyTree) -> PyTree:
@@ -199,7 +252,5 @@ def _replace(partial: Path, final: Path) -> None:
     if final.exists():
         final.rename(old)
     partial.rename(final)
-    descriptor = os.open(final.parent, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+    sync_directory(final.parent)
     shutil.rmtree(old, ignore_errors=True)

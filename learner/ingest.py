@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from ..data import replay
+from ..data import replay, sum_tree
 from ..data.replay import ReplayConfig, ReplayState
 from ..data.reward import RewardConfig, monte_carlo
 from ..data.transition import Spec, Transition, example, length, take
+from .streams import LOST
 
 # Inserts are padded to one of these sizes, so that two programs serve every number of rows.
 SIZES = (8, 256)
@@ -26,15 +28,21 @@ class OpenEpisode:
 
 
 class Ingest:
-    """Puts rows into an online pool; keeps each stream's open episode to give its rows their returns at its end."""
+    """Puts rows into an online pool; keeps each stream's open episode to give its rows their returns at its end.
 
-    def __init__(self, spec: Spec, config: ReplayConfig, reward: RewardConfig, inserted: int):
-        self.config, self.reward, self.inserted = config, reward, inserted
+    Attributes:
+        inserted: rows so far, so the serial of the next one.
+        longest: serials from the first to the last row of an episode, at most: so far back a return may depend on what was.
+    """
+
+    def __init__(self, spec: Spec, config: ReplayConfig, reward: RewardConfig, inserted: int = 0):
+        self.config, self.reward, self.inserted, self.longest = config, reward, inserted, 0
         self._padding = example(spec, SIZES[-1])
         self._open: dict[str, OpenEpisode] = {}
 
     def insert(self, pool: ReplayState, stream: str, rows: Transition) -> ReplayState:
-        """The pool with rows `[n]` of one stream appended, in order."""
+        """The pool with rows `[n]` of one stream appended, in order; those of stream LOST are never drawn."""
+        begin = self.inserted
         for start in range(0, length(rows), SIZES[-1]):
             part = take(rows, slice(start, start + SIZES[-1]))
             count = length(part)
@@ -44,6 +52,9 @@ class Ingest:
             )
             pool = replay.insert(pool, padded, np.int32(count), self.config)
             pool = self._returns(pool, stream, part)
+        if stream == LOST:
+            pool = blank(pool, np.arange(begin, self.inserted))
+            self._open.clear()  # what is missing may have been their ends
         return pool
 
     def _returns(self, pool: ReplayState, stream: str, rows: Transition) -> ReplayState:
@@ -61,6 +72,7 @@ class Ingest:
     def _close(self, pool: ReplayState, episode: OpenEpisode) -> ReplayState:
         returns = monte_carlo(np.asarray(episode.rewards, np.float32), np.asarray(episode.masks, np.float32), self.reward)
         serials = np.asarray(episode.serials, np.int32)
+        self.longest = max(self.longest, int(serials[-1] - serials[0]) + 1)
         for start in range(0, len(serials), SIZES[-1]):
             index = np.full(SIZES[-1], -1, np.int32)
             value = np.zeros(SIZES[-1], np.float32)
@@ -68,3 +80,11 @@ class Ingest:
             index[: len(serials[part])], value[: len(serials[part])] = serials[part], returns[part]
             pool = replay.set_returns(pool, index, value)
         return pool
+
+
+def blank(pool: ReplayState, serials: np.ndarray) -> ReplayState:
+    """The pool with the rows of these serials never drawn again: their content was lost."""
+    slot = serials[serials >= int(pool.inserted) - pool.capacity] % pool.capacity
+    quality = pool.quality.at[slot].set(0.0)
+    tree = sum_tree.write(pool.tree, jnp.asarray(slot), jnp.zeros(len(slot)))
+    return pool.replace(quality=quality, quality_sum=quality.sum(), urgency=pool.urgency.at[slot].set(0.0), tree=tree)

@@ -82,8 +82,11 @@ class Journal:
 
     @property
     def end(self) -> tuple[int, int]:
-        """Number of the newest segment and its length; (0, 0) before the first. Of use after `sync`, while nothing is appended."""
-        return (self._segments[-1][0], self._segments[-1][1].stat().st_size) if self._segments else (0, 0)
+        """Number of the newest segment and how much of it is durable; (0, 0) before the first."""
+        if not self._segments:
+            return 0, 0
+        index, path, _ = self._segments[-1]
+        return index, self._committed_bytes if self._file >= 0 else path.stat().st_size
 
     def append(self, record: Record) -> None:
         """Queues a record. Never waits for the disk."""

@@ -1,10 +1,13 @@
 """The learner's loop: take rows in, update, publish weights, record, checkpoint. One `advance` at a time.
 
+A checkpoint covers what the journal has on disk; what came after it is in the journal alone, from which a later learner goes on.
+
 The process mode calls `run`; the lock-step mode calls `advance` after every environment step. Both are this class.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import deque
@@ -15,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..data.reward import RewardConfig
+from ..data.errors import WarmloopError
 from . import checkpoint
 from .config import LearnerConfig
 from .ingest import Ingest
@@ -23,10 +26,14 @@ from .intake import Intake
 from .metrics import Recorder
 from .state import LearnerParts, LearnerState
 from .step import run_steps
+from .stored_rows import StoredRows
 
 RECENT_EPISODES = 20
 TAKE_ROWS = 1024
+SAVE_AGAIN_SECONDS = 30.0  # after a checkpoint that could not be written
 OnRecord = Callable[[int, int, Mapping[str, float]], None]
+
+log = logging.getLogger(__name__)
 
 
 class Learner:
@@ -34,6 +41,8 @@ class Learner:
 
     Args:
         state: where to begin; owned (and given away to XLA) from here on.
+        ingest: puts rows into `state.online`.
+        intake: the actors' rows; checkpoints need its journal.
         warm_updates: `state.updates` at which fine-tuning began; pacing counts from there.
         directory: where checkpoints go.
         description: JSON kept with each checkpoint beside what the loop adds.
@@ -45,7 +54,7 @@ class Learner:
         state: LearnerState,
         parts: LearnerParts,
         config: LearnerConfig,
-        reward: RewardConfig,
+        ingest: Ingest,
         intake: Intake,
         recorder: Recorder,
         directory: Path,
@@ -56,12 +65,13 @@ class Learner:
         self.state, self.parts, self.config, self.intake, self.recorder = state, parts, config, intake, recorder
         self.directory, self.description, self.warm_updates, self.on_record = directory, dict(description), warm_updates, on_record
         self.updates = int(state.updates)
-        self.ingest = Ingest(parts.agent.spec, parts.replay, reward, int(state.online.inserted))
+        self.ingest = ingest
+        self._offline: StoredRows | None = None  # written by the first checkpoint
         self.stop_requested = False
         self._metrics: dict[str, jax.Array] = {}
         self._recent: dict[str, deque[float]] = {}
         self._logged, self._logged_at = self.updates, time.perf_counter()
-        self._saved = self.updates
+        self._saved, self._save_again_at = self.updates, 0.0
         self._pace()
         self.publish()
 
@@ -101,7 +111,7 @@ class Learner:
             if not self.advance():
                 self.intake.wait(0.05)
             if self.save_due:
-                self.save()
+                self.try_save()
         self.record()
         self.publish()
         self.save()
@@ -119,21 +129,41 @@ class Learner:
         scalars |= {name: float(np.mean(values)) for name, values in self._recent.items()}
         scalars |= self.intake.metrics()
         self._logged, self._logged_at = self.updates, now
-        if not self.config.checkpoint_every:
-            self.intake.mark_durable(self.intake.state())  # nothing is saved before the end, so actors would keep every row
         self.on_record(self.updates, self.environment_steps, self.recorder.write(self.updates, scalars, self.environment_steps))
 
     @property
     def save_due(self) -> bool:
         """Whether the interval between two checkpoints has passed."""
-        return bool(self.config.checkpoint_every) and self.updates - self._saved >= self.config.checkpoint_every
+        passed = bool(self.config.checkpoint_every) and self.updates - self._saved >= self.config.checkpoint_every
+        return passed and time.monotonic() >= self._save_again_at
+
+    def try_save(self, extra: Mapping[str, Any] | None = None) -> None:
+        """As `save`, but a checkpoint that cannot be written now is said, and due again a while later."""
+        try:
+            self.save(extra)
+        except WarmloopError as error:
+            log.error("%s Learning goes on; the next try is in %.0f s.", error, SAVE_AGAIN_SECONDS)
+            self._save_again_at = time.monotonic() + SAVE_AGAIN_SECONDS
 
     def save(self, extra: Mapping[str, Any] | None = None) -> Path:
-        """Writes a checkpoint; what it holds of every stream is durable afterwards, and the actors may forget it."""
+        """Writes a checkpoint, once the journal has what it covers, and lets go of the journal's part that no checkpoint needs.
+
+        Raises:
+            WarmloopError: the disk does not take it; the checkpoints that were there are whole.
+        """
+        journal = self.intake.journal
+        assert journal is not None
         streams = self.intake.state()
-        meta = self.description | {"warm_updates": self.warm_updates, "streams": streams} | dict(extra or {})
-        path = checkpoint.save(self.directory, self.state, self.parts.agent, meta, self.config.keep_checkpoints)
-        self.intake.mark_durable(streams)
+        if not journal.sync():
+            raise WarmloopError(
+                f"There is no checkpoint at {self.updates} updates, since the journal is behind: {journal.failing or 'slow disk'}."
+            )
+        if self._offline is None:
+            self._offline = checkpoint.store_offline(self.directory, self.state)
+        meta = self.description | {"warm_updates": self.warm_updates, "streams": streams, "journal_end": journal.end} | dict(extra or {})
+        path = checkpoint.save(self.directory, self.state, self.parts.agent, meta, self.config.keep_checkpoints, self._offline)
+        oldest = checkpoint.covered_rows(self.directory)
+        journal.discard(oldest - self.state.online.capacity - self.ingest.longest)
         self._saved = self.updates
         return path
 
@@ -146,12 +176,16 @@ class Learner:
         return bool(chunks)
 
     def _pace(self) -> None:
-        """Simulators wait while the learner is behind `min_utd`, and leave when all environment steps have come."""
+        """Simulators wait while the learner is behind `min_utd`, and leave when all environment steps have come.
+
+        They never wait before one row that the loop can take: at the boundary, where rounding may leave nothing owed to either
+        side, both would wait for ever.
+        """
         room = math.inf
         if self.config.min_utd:
             done = self.updates - self.warm_updates + self.config.publish_every
             room = self.config.frozen_steps + done / self.config.min_utd - self.environment_steps
-        self.intake.admit(max(room, 0.0), max(self.config.online_steps - self.environment_steps, 0))
+        self.intake.admit(max(room, 1.0), max(self.config.online_steps - self.environment_steps, 0))
 
     def _note(self, scalars: dict[str, float]) -> None:
         """Evaluations are recorded as they come; training episodes enter the running means."""

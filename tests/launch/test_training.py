@@ -15,11 +15,15 @@ import numpy as np
 import pytest
 from runs import Commands, assert_whole_episodes
 
+from warmloop.configs.schema import from_dict
 from warmloop.data.formats import load_episodes
 from warmloop.data.mixing import MixingConfig
 from warmloop.data.replay import ReplayConfig
+from warmloop.data.wire.schema import Schema
 from warmloop.learner import checkpoint
-from warmloop.learner.assemble import resume
+from warmloop.learner.assemble import refill, resume
+from warmloop.learner.intake import Intake
+from warmloop.learner.journal import Journal
 from warmloop.learner.metrics import read
 from warmloop.learner.state import LearnerParts
 
@@ -31,10 +35,16 @@ def free_port() -> int:
 
 
 def saved_state(directory: Path):
-    """The newest state of a run of the small configuration, and its description."""
+    """The newest state of a run of the small configuration, its online rows from its journal, and its description."""
     saved = checkpoint.newest(directory)
     agent, _ = checkpoint.restore_agent(saved)
-    return resume(directory, LearnerParts(agent, ReplayConfig(capacity=5000), MixingConfig())), saved.meta
+    parts = LearnerParts(agent, ReplayConfig(capacity=5000), MixingConfig())
+    state, meta = resume(directory, parts)
+    journal = Journal(directory.parent / "journal")
+    intake = Intake(Schema.of(agent.spec, meta["config"]["environment"]["id"]), journal=journal)
+    state, _ = refill(state, parts, from_dict(meta["config"]).reward, intake, meta["streams"])
+    journal.close()
+    return state, meta
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +125,7 @@ def test_a_killed_learner_goes_on_from_its_checkpoint_with_both_actors_and_every
     try:
         wait_for(lambda: listening(port), learner)
         actors = [commands.start("train_rlpd", *common, "--actor", f"--actor_id={n}") for n in (0, 1)]
-        wait_for(lambda: len(checkpoint.steps(directory)) > 0, learner)
+        wait_for(lambda: checkpoint.newest(directory).updates > 60, learner)
         learner.send_signal(signal.SIGKILL)
         learner.wait()
         time.sleep(1.0)

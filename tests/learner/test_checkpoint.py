@@ -31,7 +31,7 @@ def trained(parts, make_rows):
 
 def test_a_restored_run_goes_on_bit_for_bit_as_if_it_had_not_stopped(parts, trained, tmp_path):
     checkpoint.save(tmp_path, trained, parts.agent, {})
-    restored = resume(tmp_path, parts)
+    restored, _ = resume(tmp_path, parts)
     assert_same(restored, trained)
     for _ in range(3):
         trained, _ = run_steps(trained, parts)

@@ -15,7 +15,7 @@ def returns(pool):
 
 
 def test_a_finished_episode_gets_its_returns_and_an_open_one_does_not(parts, make_rows):
-    ingest = Ingest(parts.agent.spec, parts.replay, REWARD, 0)
+    ingest = Ingest(parts.agent.spec, parts.replay, REWARD)
     pool = replay.create(parts.agent.spec, parts.replay)
     rows = make_rows(5).replace(mc_return=np.full(5, -np.inf, np.float32))
     pool = ingest.insert(pool, "a", take(rows, slice(0, 3)))
@@ -25,7 +25,7 @@ def test_a_finished_episode_gets_its_returns_and_an_open_one_does_not(parts, mak
 
 
 def test_streams_keep_their_episodes_apart(parts, make_rows):
-    ingest = Ingest(parts.agent.spec, parts.replay, REWARD, 0)
+    ingest = Ingest(parts.agent.spec, parts.replay, REWARD)
     pool = replay.create(parts.agent.spec, parts.replay)
     rows = make_rows(4).replace(mc_return=np.full(4, -np.inf, np.float32))
     pool = ingest.insert(pool, "a", take(rows, slice(0, 2)))
@@ -36,7 +36,7 @@ def test_streams_keep_their_episodes_apart(parts, make_rows):
 
 
 def test_an_episode_cut_by_a_time_limit_that_failed_returns_what_failing_for_ever_returns(parts, make_rows):
-    ingest = Ingest(parts.agent.spec, parts.replay, RewardConfig(discount=0.9, bias=-1.0), 0)
+    ingest = Ingest(parts.agent.spec, parts.replay, RewardConfig(discount=0.9, bias=-1.0))
     pool = replay.create(parts.agent.spec, parts.replay)
     rows = make_rows(3).replace(
         reward=np.full(3, -1, np.float32),
@@ -48,7 +48,7 @@ def test_an_episode_cut_by_a_time_limit_that_failed_returns_what_failing_for_eve
 
 
 def test_rows_keep_their_order_through_padded_inserts_and_a_wrap(parts, make_rows):
-    ingest = Ingest(parts.agent.spec, parts.replay, REWARD, 0)
+    ingest = Ingest(parts.agent.spec, parts.replay, REWARD)
     pool = replay.create(parts.agent.spec, parts.replay)
     rows = make_rows(90)
     for part in (slice(0, 1), slice(1, 30), slice(30, 38), slice(38, 90)):

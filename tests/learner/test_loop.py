@@ -10,7 +10,9 @@ from warmloop.data.transition import Source
 from warmloop.data.wire.schema import Schema
 from warmloop.learner import checkpoint
 from warmloop.learner.config import LearnerConfig
+from warmloop.learner.ingest import Ingest
 from warmloop.learner.intake import Intake
+from warmloop.learner.journal import Journal
 from warmloop.learner.loop import Learner
 from warmloop.learner.metrics import Recorder, read
 from warmloop.learner.state import create
@@ -23,12 +25,13 @@ class Run:
 
     def __init__(self, folder, parts, make_rows, **settings):
         self.make_rows, self.sent = make_rows, 0
-        self.intake = Intake(Schema.of(parts.agent.spec, "Test-v0"), folder / "quarantine")
+        self.journal = Journal(folder / "journal")
+        self.intake = Intake(Schema.of(parts.agent.spec, "Test-v0"), folder / "quarantine", journal=self.journal)
         self.recorder = Recorder(folder)
         config = dataclasses.replace(CONFIG, **settings)
-        self.learner = Learner(
-            create(parts, 0, make_rows(40)), parts, config, RewardConfig(), self.intake, self.recorder, folder / "checkpoints", {}, 0
-        )
+        ingest = Ingest(parts.agent.spec, parts.replay, RewardConfig())
+        state, place = create(parts, 0, make_rows(40)), folder / "checkpoints"
+        self.learner = Learner(state, parts, config, ingest, self.intake, self.recorder, place, {}, 0)
         self.session = self.intake.open("arm", "stream", 0)[0].id
 
     def send(self, count):
@@ -43,7 +46,15 @@ class Run:
 
 @pytest.fixture
 def start(tmp_path, parts, make_rows):
-    return lambda **settings: Run(tmp_path, parts, make_rows, **settings)
+    runs = []
+
+    def begin(**settings):
+        runs.append(Run(tmp_path, parts, make_rows, **settings))
+        return runs[-1]
+
+    yield begin
+    for run in runs:
+        run.journal.close()
 
 
 def test_updates_wait_for_environment_steps(start):
@@ -107,12 +118,12 @@ def test_records_hold_the_recent_episodes_and_evaluations_at_their_environment_s
         assert np.isfinite(training[name])
 
 
-def test_only_a_checkpoint_makes_rows_durable(start):
+def test_a_checkpoint_says_what_it_covers_and_waits_for_the_journal(start):
     run = start(checkpoint_every=2)
     run.send(10)
     run.drain()
-    assert run.intake.touch(run.session).durable == 0 and run.learner.save_due
+    assert run.learner.save_due
     run.learner.save()
     assert run.intake.touch(run.session).durable == 10 and not run.learner.save_due
     meta = checkpoint.newest(run.learner.directory).meta
-    assert meta["streams"] == {"stream": 10} and meta["warm_updates"] == 0
+    assert meta["streams"] == {"stream": 10} and meta["rows"] == 10 and meta["warm_updates"] == 0
