@@ -79,7 +79,7 @@ class Servicer(pb_grpc.LearnerServicer):
         if frames.checksum(request.frame) != request.crc32:
             context.abort(grpc.StatusCode.DATA_LOSS, f"The rows from number {request.first} arrived damaged: their crc32 differs.")
         rows = frames.decode(self.intake.schema, request.frame, request.count)
-        return self._status(self.intake.accept(request.session, request.first, rows))
+        return self._status(self.intake.accept(request.session, request.first, rows, request.frame))
 
     @_aborting
     def GetWeights(self, request: pb.WeightsRequest, context: Any) -> Iterator[pb.WeightsChunk]:  # noqa: N802
