@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import socket
 import ssl
 from collections.abc import Callable
@@ -24,8 +23,10 @@ OPTIONS = [
     ("grpc.max_receive_message_length", 2 * MIB),
     ("grpc.max_send_message_length", -1),  # the learner names its limit in Hello
     ("grpc.enable_http_proxy", 0),  # robots and learners share a network; a proxy of the site's cannot help
-    ("grpc.keepalive_time_ms", 10_000),  # finds a connection that has died without a word
+    ("grpc.keepalive_time_ms", 5_000),  # finds a connection that has died without a word
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),  # no limit
 ]
 
 
@@ -54,28 +55,36 @@ def diagnose(address: str, secrets: ActorCredentials | None) -> str | None:
     """Why actor and learner cannot agree on a connection, found by trying one; None where they can, or where nobody answers."""
     host, learner = split(address)[0], f"The learner at {address}"
     try:
-        with (
-            socket.create_connection(split(address), PROBE_SECONDS) as plain,
-            _tls(secrets).wrap_socket(plain, do_handshake_on_connect=False, server_hostname=host) as secured,
-        ):
-            secured.do_handshake()  # by itself `wrap_socket` leaves it out, silently, where the connection is gone by then
-            if secrets is not None:
-                secured.recv(1)  # in TLS 1.3 a learner that refuses our certificate says so after the handshake
-                return None
+        if secrets is None:
+            _try_tls(address, None)
             return f"{learner} uses TLS: start this actor with --credentials=FOLDER, its own of those that {MAKER} made."
+        if all(_try_tls(address, secrets) == b"" for _ in range(2)):  # in TLS 1.3 it looks at our certificate after the handshake
+            wrong = "does not accept this actor's certificate" if secrets.certificate else "wants a certificate of the actor"
+            return f"{learner} {wrong}: let {MAKER} make one with --mutual_tls, and copy the actor's folder anew."
     except ssl.SSLCertVerificationError as error:
         return f"{learner} cannot be trusted: {_problem(error, host)}."
     except ssl.SSLError as error:
-        reason = error.reason or ""
-        if secrets is not None and reason in NOT_TLS:
+        if secrets is not None and error.reason in NOT_TLS:
             return f"{learner} does not use TLS: start it with --credentials too, or this actor without."
-        if "ALERT_CERTIFICATE_REQUIRED" in reason:
-            return f"{learner} wants a certificate of the actor: let {MAKER} make one, and copy the actor's folder anew."
-        if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
-            return f"{learner} does not accept this actor's certificate ({reason}): copy its folder anew from where {MAKER} made it."
     except OSError:
         pass
     return None
+
+
+def _try_tls(address: str, secrets: ActorCredentials | None) -> bytes:
+    """The first byte that a learner sends after a TLS handshake; none where it hangs up instead."""
+    with (
+        socket.create_connection(split(address), PROBE_SECONDS) as plain,
+        _tls(secrets).wrap_socket(plain, server_hostname=split(address)[0]) as secured,
+    ):
+        try:
+            return secured.recv(1) if secrets is not None else b""
+        except (ConnectionError, ssl.SSLEOFError):
+            return b""
+        except ssl.SSLError as error:
+            if "ALERT" in (error.reason or ""):
+                return b""
+            raise
 
 
 def _tls(secrets: ActorCredentials | None) -> ssl.SSLContext:
@@ -107,17 +116,17 @@ class _Channel(grpc.Channel):
         self._channel, self._metadata, self._find_reason = channel, metadata, find_reason
 
     def unary_unary(self, method: str, *arguments: Any, **options: Any) -> Any:
-        call = functools.partial(self._channel.unary_unary(method, *arguments, **options), metadata=self._metadata)
-        return functools.partial(self._explained, call) if method.endswith("/Hello") else call
+        call = self._with_metadata(self._channel.unary_unary(method, *arguments, **options))
+        return self._explained(call) if method.endswith("/Hello") else call
 
     def unary_stream(self, method: str, *arguments: Any, **options: Any) -> Any:
-        return functools.partial(self._channel.unary_stream(method, *arguments, **options), metadata=self._metadata)
+        return self._with_metadata(self._channel.unary_stream(method, *arguments, **options))
 
     def stream_unary(self, method: str, *arguments: Any, **options: Any) -> Any:
-        return functools.partial(self._channel.stream_unary(method, *arguments, **options), metadata=self._metadata)
+        return self._with_metadata(self._channel.stream_unary(method, *arguments, **options))
 
     def stream_stream(self, method: str, *arguments: Any, **options: Any) -> Any:
-        return functools.partial(self._channel.stream_stream(method, *arguments, **options), metadata=self._metadata)
+        return self._with_metadata(self._channel.stream_stream(method, *arguments, **options))
 
     def subscribe(self, callback: Any, try_to_connect: bool | None = False) -> None:
         self._channel.subscribe(callback, try_to_connect)
@@ -134,11 +143,17 @@ class _Channel(grpc.Channel):
     def __exit__(self, *exception: Any) -> None:
         self.close()
 
-    def _explained(self, call: Callable[..., Any], request: Any, **options: Any) -> Any:
-        try:
-            return call(request, **options)
-        except grpc.RpcError as error:
-            reason = self._find_reason() if error.code() is grpc.StatusCode.UNAVAILABLE else None  # pyright: ignore[reportAttributeAccessIssue]
-            if reason:
-                raise WarmloopError(reason) from error
-            raise
+    def _with_metadata(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda request, **options: method(request, **({"metadata": self._metadata} | options))
+
+    def _explained(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def hello(request: Any, **options: Any) -> Any:
+            try:
+                return method(request, **options)
+            except grpc.RpcError as error:
+                unavailable = error.code() is grpc.StatusCode.UNAVAILABLE  # pyright: ignore[reportAttributeAccessIssue] (calls' errors have it)
+                if unavailable and (reason := self._find_reason()):
+                    raise WarmloopError(reason) from error
+                raise
+
+        return hello

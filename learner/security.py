@@ -20,7 +20,7 @@ from typing import Any
 import grpc
 
 from ..data.errors import WarmloopError
-from ..data.wire import credentials
+from ..data.wire import MIB, credentials
 from ..data.wire.address import is_loopback
 from ..data.wire.credentials import LearnerCredentials
 
@@ -29,13 +29,16 @@ WAITING_PER_ACTOR = 16  # calls that may wait for those
 TRANSFERS = {"Push", "GetWeights"}
 MAX_CALLS = 1024  # of all callers together; the rest are turned away at once
 OPTIONS = [
+    ("grpc.http2.bdp_probe", 0),  # else the next grows with what callers send
+    ("grpc.http2.lookahead_bytes", MIB),  # of a message that may come before it is asked for
     ("grpc.max_concurrent_streams", 32),  # of one connection
     ("grpc.max_allowed_incoming_connections", 1024),
     ("grpc.max_connection_idle_ms", 120_000),  # an actor gives a sign of life every second
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.keepalive_time_ms", 30_000),  # finds connections that have died without a word
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),  # actors look for dead connections too
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 2_000),  # actors look for dead connections too, every 5 s
+    ("grpc.keepalive_permit_without_calls", 1),
 ]
 SAY_EVERY = 10.0  # seconds between two messages about refused callers
 NO_TOKEN = "The learner wants a token: start this actor with --credentials=FOLDER, its own of those that warmloop.launch.credentials made."
