@@ -10,7 +10,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench slow fault clean
+.PHONY: help demo test check bench slow fault fuzz soak clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,12 @@ slow: $(READY)  ## run the tests that train for minutes
 
 fault: $(READY)  ## run the tests that kill and cut off real processes
 	$(RUN) -m pytest -m fault
+
+fuzz: $(READY)  ## send the learner's port what it should refuse, for FUZZ_SECONDS (60)
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(RUN) -m pytest tests/fuzz -s
+
+soak: $(READY)  ## kill a learner and four actors at random for SOAK_SECONDS (3600)
+	$(RUN) tests/soak.py
 
 clean:  ## remove the virtual environment and every cache; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info

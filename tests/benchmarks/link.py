@@ -19,7 +19,7 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).parents[1] / "helpers"))
 
-from learners import LearnerProcess, resident_bytes
+from learners import LearnerProcess
 from marked_rows import AGENT, SCHEMA, marked
 
 from warmloop.actor.client import Client

@@ -4,7 +4,7 @@ import time
 
 import pytest
 from actors import Actor, ActorProcess
-from learners import assert_each_once
+from learners import finish
 from proxy import Proxy
 
 SMALL = ("--save-every=50", "--segment=65536", "--ring=2000", "--lease=5")
@@ -26,22 +26,13 @@ def kill_repeatedly(process, kills, chance, eventually):
     return interrupted
 
 
-def check_end(process, actors):
-    ends = {actor.number: actor.finish() for actor in actors}
-    process.stop()
-    assert_each_once(process.pool(), ends)
-    for sentence in ("are lost", "missing", "Traceback"):
-        assert sentence not in process.log()
-    return ends
-
-
 @pytest.mark.parametrize("kills", [2, pytest.param(30, marks=pytest.mark.fault)])
 def test_what_a_killed_learner_acknowledged_was_inserted_exactly_once(kills, tmp_path, learner, chance, eventually):
     process = learner(*SMALL)
     actors = [Actor(process.port, number, tmp_path / f"spool-{number}", rate=300) for number in (0, 1)]
     eventually(lambda: all(actor.acknowledged for actor in actors))
     interrupted = kill_repeatedly(process, kills, chance, eventually)
-    ends = check_end(process, actors)
+    ends = finish(process, *actors)
     print(f"{kills} kills, {interrupted} of them within a save; {ends} rows of the actors")
     assert len(list((process.folder / "checkpoints").glob("*.json"))) == 2
 
@@ -59,9 +50,10 @@ def test_rows_in_the_journal_whose_acknowledgement_was_lost_with_the_learner_are
         proxy.cut()
         process.start()
         proxy.resume()
-        check_end(process, [actor])
+        finish(process, actor)
 
 
+@pytest.mark.fault
 def test_rows_that_a_killed_learner_had_received_but_not_stored_are_sent_again(tmp_path, learner, faults, eventually):
     process = learner(environment=faults.environment)
     actor = Actor(process.port, 0, tmp_path / "spool", rate=300)
@@ -73,7 +65,7 @@ def test_rows_that_a_killed_learner_had_received_but_not_stored_are_sent_again(t
     assert actor.end > acknowledged + 100, "the actor went on while the disk was slow"
     faults.set(fsync=0.0)
     process.start()
-    check_end(process, [actor])
+    finish(process, actor)
 
 
 @pytest.mark.fault
@@ -89,7 +81,7 @@ def test_an_actor_killed_within_its_episodes_goes_on_where_its_spool_ends(tmp_pa
         time.sleep(chance.choice((0.0, 6.0)))  # 6 s: the lease runs out
         actor.start()
         eventually(lambda acknowledged=acknowledged: actor.acknowledged >= acknowledged)
-    check_end(process, [actor])
+    finish(process, actor)
     assert actor.log().count("rows of an earlier process") <= 5
 
 
@@ -105,5 +97,5 @@ def test_learner_and_actors_killed_in_any_order_lose_and_double_nothing(tmp_path
         for victim in chance.sample(victims, len(victims)):
             time.sleep(chance.uniform(0.0, 1.0))
             victim.start()
-    ends = check_end(process, actors)
+    ends = finish(process, *actors)
     assert min(ends.values()) > 200

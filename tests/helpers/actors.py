@@ -2,7 +2,8 @@
 
     python actors.py PORT NUMBER FOLDER --rate=100
 
-It writes FOLDER/acknowledged, the number below which the learner's disk holds all its rows. SIGTERM ends it once all of them are.
+Its spool is FOLDER/spool. It writes FOLDER/acknowledged: the number below which the learner's disk holds all its rows, and how many
+it has recorded. SIGTERM ends it once all of them are acknowledged.
 """
 
 import argparse
@@ -70,7 +71,7 @@ class Actor:
 
     def _run(self) -> None:
         try:
-            with spooling_client(self._port, f"actor-{self.number}", self._folder, self._config) as (client, spool):
+            with spooling_client(self._port, f"actor-{self.number}", self._folder / "spool", self._config) as (client, spool):
                 self._record(client, spool)
         except BaseException as error:
             self.failure = error

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from actors import Actor, ActorProcess
 from learner_process import BEGINS, NOTE, RESTORED, TAKEN
 
 from warmloop.learner.records import Kind, parse, segments
@@ -116,3 +117,13 @@ def assert_each_once(pool: np.ndarray, ends: dict[int, int]) -> None:
         numbers = pool["number"][pool["actor"] == actor]
         assert len(numbers) == end, f"actor {actor}: {end} rows were acknowledged and {len(numbers)} inserted"
         assert (numbers == np.arange(end)).all(), f"actor {actor}: a row is missing, doubled or out of order"
+
+
+def finish(learner: LearnerProcess, *actors: Actor | ActorProcess) -> dict[int, int]:
+    """Ends the actors and their learner in order, and checks that every row of each was inserted once. Returns their numbers of rows."""
+    ends = {actor.number: actor.finish(120.0) for actor in actors}
+    learner.stop()
+    assert_each_once(learner.pool(), ends)
+    for sentence in ("are lost", "are missing", "Traceback"):
+        assert sentence not in learner.log()
+    return ends
