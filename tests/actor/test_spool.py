@@ -1,62 +1,22 @@
 """The spool on a real disk: killed, torn, damaged, full, shared, and measured."""
 
-import contextlib
-import logging
 import os
 import re
-import resource
 import signal
-import subprocess
-import sys
 import tempfile
-import textwrap
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from wire_rows import SCHEMA, row, stream
+from spools import append, filled, held, opened, started, written
+from wire_rows import SCHEMA, stream
 
 from warmloop.actor import segments
 from warmloop.actor.spool import Spool
 from warmloop.data.errors import WarmloopError
 from warmloop.data.transition import Leaf, Spec, example, take
-from warmloop.data.wire import frames
 from warmloop.data.wire.schema import Schema
-
-HELPERS = Path(__file__).parents[1] / "helpers"
-
-
-def append(spool, rows):
-    with spool.rows.changed:
-        spool.rows.append(rows)
-
-
-def written(spool, number, seconds=20.0):
-    """Waits until the rows below a number are written."""
-    with spool.rows.changed:
-        assert spool.rows.changed.wait_for(lambda: spool.rows.written >= number, seconds), spool.rows.trouble
-
-
-def held(spool):
-    """The numbers of the rows that a spool holds outside its gaps, each row found to be what it was."""
-    rows, numbers = spool.rows, []
-    for number in range(rows.first, rows.end):
-        if not any(number in gap for gap in rows.gaps):
-            assert rows.frame(number, 1) == frames.encode(SCHEMA, stream(1, number)), f"row {number} was altered"
-            numbers.append(number)
-    return numbers
-
-
-def filled(folder, counts=(1, 3, 16, 2, 1), **limits):
-    """A spool's folder after one process wrote one record per count; its segments' paths."""
-    spool, first = Spool(folder, SCHEMA, **limits), 0
-    for count in counts:
-        append(spool, stream(count, first))
-        first += count
-        written(spool, first)
-    spool.close()
-    return sorted(folder.glob("*.rows"))
 
 
 @pytest.fixture
@@ -64,22 +24,6 @@ def memory(tmp_path):
     """A folder in memory where there is one, for tests that open a spool a thousand times: flushing costs nothing there."""
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else tmp_path) as folder:
         yield Path(folder)
-
-
-@contextlib.contextmanager
-def opened(folder, **limits):
-    spool = Spool(folder, SCHEMA, **limits)
-    try:
-        yield spool
-    finally:
-        spool.close()
-
-
-def started(code, *arguments):
-    """A Python process that runs `code` with the package and the helpers at hand."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HELPERS), *filter(None, sys.path)]), "JAX_PLATFORMS": "cpu"}
-    line = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
-    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 WRITER = """
@@ -160,9 +104,77 @@ def test_every_flipped_byte_zeroed_block_and_truncation_of_a_segment_is_detected
                 path.write_bytes(data if path == spoilt_path else content)
             caplog.clear()
             with opened(memory) as spool:
-                numbers = held(spool)
-                lost = total - len(numbers)
-                assert spool.rows.end == total and set(numbers) <= set(range(total)) and lost <= 3
+                lost = total - len(held(spool))
+                assert spool.rows.end == total and lost <= 3
                 said = re.findall(r"ERROR .*: (\d+) bytes are damaged, and (\d+) rows missing", caplog.text)
                 assert said and (sum(int(missing) for _, missing in said) == lost or spool.rows.first > 0)
     assert list(memory.glob("*.rows")), "rows that the learner lacks stay"
+
+
+def test_one_process_at_a_time_uses_a_spool(tmp_path):
+    with opened(tmp_path), pytest.raises(WarmloopError, match=f"Process {os.getpid()} uses the spool .* --actor_id"):
+        Spool(tmp_path, SCHEMA)
+    process = started(WRITER, tmp_path)
+    process.stdout.readline()
+    with pytest.raises(WarmloopError, match=f"Process {process.pid} uses"):
+        Spool(tmp_path, SCHEMA)
+    process.kill()
+    process.wait()
+    Spool(tmp_path, SCHEMA).close()
+
+
+def test_rows_of_another_schema_are_neither_sent_nor_lost(tmp_path):
+    filled(tmp_path)
+    other = Schema.of(Spec((Leaf("", (4,), "float32"),), 2), "Rows-v0")
+    with pytest.raises(WarmloopError, match="rows of another environment"):
+        Spool(tmp_path, other)
+    with opened(tmp_path) as spool:
+        assert held(spool) == list(range(23))
+
+
+def test_segments_go_when_the_learner_has_their_rows_and_the_folder_is_empty_after_the_last(tmp_path):
+    spool = Spool(tmp_path, SCHEMA, segment_bytes=1000)
+    for first in range(0, 200, 10):
+        append(spool, stream(10, first))
+        written(spool, first + 10)
+    paths = sorted(tmp_path.glob("*.rows"))
+    assert len(paths) == 10
+    with spool.rows.lock:
+        spool.rows.forget(95)
+    append(spool, stream(1, 200))
+    written(spool, 201)
+    assert sorted(tmp_path.glob("*.rows"))[:6] == paths[4:], "what holds row 95 stays"
+    with spool.rows.lock:
+        spool.rows.forget(201)
+    spool.close()
+    assert not list(tmp_path.glob("*.rows"))
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WarmloopError, match=r"spool .* cannot be made: Not a directory"):
+        Spool(tmp_path / "file" / "spool", SCHEMA)
+
+
+@pytest.mark.slow
+@pytest.mark.bench
+def test_a_row_costs_the_control_loop_microseconds_and_blocks_are_written_at_150_000_rows_a_second(tmp_path):
+    spec = Spec((Leaf("", (39,), "float32"),), 28)
+    spool = Spool(tmp_path, Schema.of(spec, "Door"), max_rows=1_000_000)
+    rows = example(spec, 1024)
+    one, count, spent = take(rows, 0), 0, []
+    began = time.perf_counter()
+    while count < 300 * 1024:
+        append(spool, rows)
+        count += 1024
+    written(spool, count)
+    rate = count / (time.perf_counter() - began)
+    for _ in range(20_000):
+        began = time.thread_time()
+        append(spool, one)
+        spent.append(time.thread_time() - began)
+    with spool.rows.lock:
+        spool.rows.forget(spool.rows.end)
+    spool.close()
+    print(f"{rate:,.0f} rows/s in blocks; one row {1e6 * float(np.median(spent)):.1f} µs")
+    assert rate >= 150_000 and np.median(spent) < 20e-6
