@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
 import json
 import os
+import re
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,14 +112,12 @@ def _builder(name: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
 
 
 def _host(host: str) -> x509.GeneralName:
-    try:
+    with contextlib.suppress(ValueError):
         return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        pass
-    try:
-        return x509.DNSName(host.encode("idna").decode())
-    except UnicodeError as error:
-        raise WarmloopError(f"--host={host!r} is neither a host's name nor an IP address.") from error
+    with contextlib.suppress(UnicodeError):
+        if re.fullmatch(r"[A-Za-z0-9_.-]+", name := host.encode("idna").decode()):
+            return x509.DNSName(name)
+    raise WarmloopError(f"--host: {host!r} is neither a host's name nor an IP address.")
 
 
 def _name(text: str) -> x509.Name:

@@ -30,9 +30,18 @@ class Commands:
     def run(self, module: str, *arguments: str, timeout: float = 200) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.line(module, *arguments), capture_output=True, text=True, timeout=timeout, cwd=self.folder)
 
-    def start(self, module: str, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, module: str, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
         with open(self.folder / f"{module}-{len(list(self.folder.glob('*.log')))}.log", "w") as log:
-            return subprocess.Popen(self.line(module, *arguments), stdout=log, stderr=subprocess.STDOUT, text=True, cwd=self.folder)
+            line = self.line(module, *arguments)
+            return subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, text=True, cwd=self.folder, env=environment)
+
+
+def sentence(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line that the command said, checked to be one line and no traceback."""
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1 and "Traceback" not in done.stderr, done.stderr
+    return lines[0]
 
 
 def assert_whole_episodes(rows, count: int) -> None:

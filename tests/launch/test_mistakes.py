@@ -6,14 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-
-def sentence(done) -> str:
-    """The one line that the command said, checked to be one line and no traceback."""
-    assert done.returncode == 2, done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert len(lines) == 1 and "Traceback" not in done.stderr, done.stderr
-    return lines[0]
+from runs import sentence
 
 
 class Evil:
