@@ -21,7 +21,6 @@ from ..data.wire.schema import Schema
 
 BLOCK_ROWS = 1024
 BLOCK_BYTES = 4 * MIB
-MAX_ROWS, MAX_BYTES = 200_000, 1024 * MIB
 ARRAYS = (np.ndarray, np.generic)
 
 
@@ -65,7 +64,7 @@ class RowBuffer:
         failure: why rows will never be written again.
     """
 
-    def __init__(self, schema: Schema, max_rows: int = MAX_ROWS, max_bytes: int = MAX_BYTES, stream_id: str | None = None):
+    def __init__(self, schema: Schema, max_rows: int = 200_000, max_bytes: int = 1024 * MIB, stream_id: str | None = None):
         self.schema, self.stream_id, self.opening = schema, stream_id or uuid.uuid4().hex, 0
         self.first = self.sent = self.written = self.end = 0
         self.capacity = max(1, min(max_rows, max_bytes // schema.row_bytes))

@@ -75,8 +75,9 @@ def _try_tls(address: str, secrets: ActorCredentials | None) -> bytes:
     """The first byte that a learner sends after a TLS handshake; none where it hangs up instead."""
     with (
         socket.create_connection(split(address), PROBE_SECONDS) as plain,
-        _tls(secrets).wrap_socket(plain, server_hostname=split(address)[0]) as secured,
+        _tls(secrets).wrap_socket(plain, do_handshake_on_connect=False, server_hostname=split(address)[0]) as secured,
     ):
+        secured.do_handshake()  # by itself `wrap_socket` leaves it out, silently, where the connection is gone by then
         try:
             return secured.recv(1) if secrets is not None else b""
         except (ConnectionError, ssl.SSLEOFError):
@@ -129,7 +130,7 @@ class _Channel(grpc.Channel):
         return self._with_metadata(self._channel.stream_stream(method, *arguments, **options))
 
     def subscribe(self, callback: Any, try_to_connect: bool | None = False) -> None:
-        self._channel.subscribe(callback, try_to_connect)
+        self._channel.subscribe(callback, bool(try_to_connect))
 
     def unsubscribe(self, callback: Any) -> None:
         self._channel.unsubscribe(callback)

@@ -162,7 +162,8 @@ class Client:
                 self._raise_failure()
                 self._rows.changed.wait(0.1)
             if self._rows.pending or sender.reports:
-                raise WarmloopError(f"{self._rows.pending} rows and {len(sender.reports)} reports did not reach the learner.")
+                kept = "" if self._rows.writer is None else " The rows stay in the spool and are sent when this actor starts again."
+                raise WarmloopError(f"{self._rows.pending} rows and {len(sender.reports)} reports did not reach the learner.{kept}")
 
     def close(self, timeout: float = 10.0) -> None:
         """Flushes, says Goodbye and ends the thread. Rows left behind are an error, unless the actor was told to stop."""

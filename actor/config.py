@@ -20,6 +20,8 @@ class ActorConfig:
         max_policy_lag: updates that the acting weights may be behind the newest the learner has told of; 0 for no limit. With swap
             "episode" an episode's updates come on top.
         max_weights_age: seconds that may pass without new weights from a learner that answers; 0 for no limit.
+        spool_rows, spool_mebibytes: rows kept, in memory and on disk, until the learner has them on its disk; the smaller of the two
+            holds. A simulator then waits; a robot finishes its episode first.
     """
 
     evaluate_every: int = 0
@@ -29,12 +31,17 @@ class ActorConfig:
     swap: str = "episode"
     max_policy_lag: int = 0
     max_weights_age: float = 0.0
+    spool_rows: int = 200_000
+    spool_mebibytes: int = 1024
 
     def __post_init__(self):
         if self.swap not in ("episode", "step"):
             raise WarmloopError(f'actor.swap is "{self.swap}"; it must be "episode" or "step".')
         if self.evaluation_episodes < 1:
             raise WarmloopError(f"actor.evaluation_episodes is {self.evaluation_episodes}; it must be at least 1.")
+        for name in ("spool_rows", "spool_mebibytes"):
+            if getattr(self, name) < 1:
+                raise WarmloopError(f"actor.{name} is {getattr(self, name)}; it must be at least 1.")
         for name in ("patience", "max_policy_lag", "max_weights_age"):
             if getattr(self, name) < 0:
                 raise WarmloopError(f"actor.{name} is {getattr(self, name)}; it must be 0 or more.")

@@ -20,7 +20,7 @@ from ..data.transition import take
 from ..data.wire import MIB, frames
 from ..data.wire.schema import Schema
 from . import segments
-from .buffer import MAX_BYTES, MAX_ROWS, RowBuffer
+from .buffer import RowBuffer
 from .segments import Contents, Header, Segment
 
 SEGMENT_BYTES = 32 * MIB
@@ -43,8 +43,8 @@ class Spool:
         self,
         folder: str | Path,
         schema: Schema,
-        max_rows: int = MAX_ROWS,
-        max_bytes: int = MAX_BYTES,
+        max_rows: int = 200_000,
+        max_bytes: int = 1024 * MIB,
         segment_bytes: int = SEGMENT_BYTES,
     ):
         self.folder, self._schema, self._segment_bytes = Path(folder), schema, segment_bytes

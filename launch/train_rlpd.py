@@ -87,7 +87,8 @@ def act(config: RunConfig) -> None:
     if link.ACTOR_ID.value:
         settings_of_actor = config.replace(actor={"evaluate_every": 0}).actor
     stream = uuid.uuid4().int % 2**31  # a restarted actor sends what its spool holds, but its episodes are new ones
-    with Spool(settings.run_directory() / "spool" / link.actor_name(), schema) as spool:
+    folder, limits = settings.run_directory() / "spool" / link.actor_name(), (config.actor.spool_rows, config.actor.spool_mebibytes << 20)
+    with Spool(folder, schema, *limits) as spool:
         client = Client(channel, schema, agent, link.actor_name(), config.actor, rows=spool.rows)
         on_signals(client.stop)
         try:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 from wire_rows import SCHEMA, stream
 
@@ -43,7 +44,7 @@ def opened(folder, **limits):
         spool.close()
 
 
-def started(code, *arguments):
+def started(code, *arguments) -> Any:
     """A Python process that runs `code` with the package and the helpers at hand."""
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
     environment = os.environ | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
