@@ -12,6 +12,8 @@ import sys
 
 from absl import flags
 
+from ..data.errors import WarmloopError
+from ..data.wire.address import is_loopback
 from . import link, settings, train_rlpd
 from .common import run
 from .processes import free_port, run_together
@@ -20,14 +22,20 @@ flags.adopt_module_key_flags(settings)
 flags.adopt_module_key_flags(link)
 flags.adopt_module_key_flags(train_rlpd)
 ACTORS = flags.DEFINE_integer("actors", 1, "Actor processes.", lower_bound=1)
+EVERYWHERE = ("0.0.0.0", "::")
 OWN = ("actors", "port", "learner", "actor", "nolearner", "noactor", "actor_id")
 
 
 def main() -> None:
     config = settings.run_config(port=link.PORT.value)
     settings.run_directory()
-    shared = _without(sys.argv[1:], OWN)
-    run_together(shared, shared, ACTORS.value, config.learner.port or free_port())
+    shared, host = _without(sys.argv[1:], OWN), link.IP.value
+    if host not in EVERYWHERE and not is_loopback(host):
+        raise WarmloopError(f"The actors of this machine use 127.0.0.1, which --ip={host} leaves out; take --ip=0.0.0.0 to serve others too.")
+    actors = _without(shared, ("ip",)) if host in EVERYWHERE else shared
+    # Others find the learner at its usual port; on this machine any will do, so that two runs do not get in each other's way.
+    port = config.learner.port if link.PORT.value is not None or host in EVERYWHERE else 0
+    run_together(shared, actors, ACTORS.value, port or free_port())
 
 
 def _without(arguments: list[str], names: tuple[str, ...]) -> list[str]:
