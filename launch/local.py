@@ -31,7 +31,7 @@ def main() -> None:
     settings.run_directory()
     shared, host = _without(sys.argv[1:], OWN), link.IP.value
     if host not in EVERYWHERE and not is_loopback(host):
-        raise WarmloopError(f"The actors of this machine use 127.0.0.1, which --ip={host} leaves out; take --ip=0.0.0.0 to serve others too.")
+        raise WarmloopError(f"The actors of this machine use 127.0.0.1, which --ip={host} leaves out; --ip=0.0.0.0 serves others too.")
     actors = _without(shared, ("ip",)) if host in EVERYWHERE else shared
     # Others find the learner at its usual port; on this machine any will do, so that two runs do not get in each other's way.
     port = config.learner.port if link.PORT.value is not None or host in EVERYWHERE else 0
