@@ -187,7 +187,7 @@ def _own_name_only(behaviour: Callable[..., Any], caller: str, request: Any, con
             grpc.StatusCode.PERMISSION_DENIED,
             f'The token is of actor "{caller}", and this process says that it is "{request.actor_id}"; give it the folder of its own name.',
         )
-    names = [name.decode("utf-8", "replace") for name in context.auth_context().get("x509_common_name", [])]
+    names = [str(name, "utf-8", "replace") for name in context.auth_context().get("x509_common_name", [])]  # pyright: ignore[reportArgumentType]
     if names and names != [caller]:
         context.abort(grpc.StatusCode.PERMISSION_DENIED, f'The token is of actor "{caller}", and the certificate of "{names[0]}".')
     return behaviour(request, context)

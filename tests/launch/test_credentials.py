@@ -190,8 +190,12 @@ def test_an_actor_process_that_may_not_connect_ends_with_one_sentence(commands, 
     assert says in sentence(done)
 
 
+def test_the_actors_of_one_machine_need_an_address_that_they_reach(commands, lab):
+    assert "--ip=0.0.0.0" in sentence(commands.run("local", "--exp_name=x", f"--credentials={lab}", "--ip=192.0.2.1"))
+
+
 def test_learner_and_actors_of_one_machine_work_with_the_whole_folder(commands, lab):
-    done = commands.run("local", "--exp_name=secured", f"--credentials={lab}", "--actors=2", "--online_steps=300")
+    done = commands.run("local", "--exp_name=secured", f"--credentials={lab}", "--ip=0.0.0.0", "--actors=2", "--online_steps=300")
     assert done.returncode == 0, done.stderr
     lines = (commands.folder / "secured" / "metrics.jsonl").read_text().splitlines()
     assert any("actor/episode_return" in json.loads(line) for line in lines)

@@ -1,7 +1,9 @@
 """Who gets in, who does not, and what those outside can do to the learner: over real sockets, and to a real process."""
 
+import contextlib
 import shutil
 import socket
+import struct
 import threading
 import time
 from pathlib import Path
@@ -109,7 +111,7 @@ def test_a_caller_without_a_token_is_told_how_to_get_one(serve, folder):
     with grpc.secure_channel(serve(folder), grpc.ssl_channel_credentials(mine.ca)) as naked, pytest.raises(grpc.RpcError) as caught:
         LearnerStub(naked).Hello(pb.HelloRequest(), timeout=10)
     assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
-    assert "--credentials" in caught.value.details()
+    assert "--credentials" in (caught.value.details() or "")
 
 
 def test_a_session_of_another_actor_cannot_be_guessed_from_its_names(serve, folder):
@@ -179,6 +181,19 @@ def test_nobody_answering_and_a_peer_that_hangs_up_are_no_reason_to_give_up(fold
         closer.join()
     assert channel.diagnose(address, arm(folder)) is None
     assert channel.diagnose(address, None) is None
+    with socket.create_server(("127.0.0.1", 0)) as resetting:
+        address = f"127.0.0.1:{resetting.getsockname()[1]}"
+        threading.Thread(target=_reset_all, args=(resetting,), daemon=True).start()
+        for secrets in [None, arm(folder)] * 20:
+            assert channel.diagnose(address, secrets) is None
+
+
+def _reset_all(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection = listener.accept()[0]
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
 
 
 def test_nothing_is_parsed_before_the_token_is_checked(serve, folder):
