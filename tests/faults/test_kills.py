@@ -18,9 +18,11 @@ def kill_repeatedly(process, kills, chance, eventually):
         if kind == "save":
             eventually(lambda: list((process.folder / "checkpoints").glob("*.partial")), 60, "no save began")
         else:
-            time.sleep(chance.uniform(0.0, 1.2))
+            time.sleep(chance.uniform(0.0, 4.0 if kind == "start" else 1.2))
         process.kill()
-        interrupted += bool(list((process.folder / "checkpoints").glob("*.partial")))
+        for partial in (process.folder / "checkpoints").glob("*.partial"):
+            partial.unlink()
+            interrupted += 1
         process.start(wait=kind != "serving")  # the kill after the next is then of one that may still be starting
     process.wait_until_ready()
     return interrupted

@@ -46,7 +46,7 @@ class Loop:
         saved = max(self.checkpoints.glob("*.json"), default=None)
         covered = {"serial": 0, "streams": {}} if saved is None else json.loads(saved.read_text())
         self.notes.write(np.array((covered["serial"], 0, 0, BEGINS), NOTE).tobytes())
-        for serial, chunk in self.intake.recover(covered["serial"], covered["streams"]):
+        for serial, chunk in self.intake.recover(covered["serial"], covered["streams"], max(0, covered["serial"] - given.ring)):
             self.note(serial, chunk, RESTORED)
         self.serial = self.saved = covered["serial"]
         if saved is None:

@@ -1,0 +1,105 @@
+"""The commands that users run, a learner that learns and actors with an environment, under the same faults."""
+
+import re
+import signal
+import time
+
+import pytest
+from runs import Commands, assert_whole_episodes
+
+from warmloop.data.transition import concatenate
+from warmloop.data.wire.schema import Schema
+from warmloop.launch.processes import free_port
+from warmloop.learner import checkpoint
+from warmloop.learner.intake import Intake
+from warmloop.learner.journal import Journal
+
+pytestmark = pytest.mark.fault
+KILLS = 6
+
+
+class Pair:
+    """A learner of the small configuration and its actors; every process is killed at the end."""
+
+    def __init__(self, folder, environment=None, actors=2):
+        self.commands, self.folder = Commands(folder), folder / "pair"
+        self.environment = environment
+        pace = ("--config.learner.max_utd=0.1", "--config.learner.min_utd=0.1", "--config.learner.checkpoint_every=10")
+        self.common = ("--exp_name=pair", f"--port={free_port()}", "--online_steps=1000000", "--config.replay.capacity=100000", *pace)
+        self.learner = self.start("--learner")
+        self.actors = [self.start("--actor", f"--actor_id={number}") for number in range(actors)]
+
+    def start(self, *role):
+        return self.commands.start("train_rlpd", *self.common, *role, environment=self.environment)
+
+    @property
+    def checkpoints(self):
+        return self.folder / "checkpoints"
+
+    def steps(self):
+        """Complete checkpoints."""
+        return checkpoint.steps(self.checkpoints)
+
+    def log(self):
+        return "".join(path.read_text() for path in self.folder.parent.glob("*.log"))
+
+    def finish(self):
+        """SIGTERM to the learner, on which the actors leave as well."""
+        self.learner.send_signal(signal.SIGTERM)
+        assert self.learner.wait(120) == 0, self.log()[-3000:]
+        assert [actor.wait(60) for actor in self.actors] == [0] * len(self.actors), self.log()[-3000:]
+
+    def journal(self):
+        """All rows that ever came, in the order they came."""
+        agent, _ = checkpoint.restore_agent(checkpoint.newest(self.checkpoints))
+        environment = checkpoint.newest(self.checkpoints).meta["config"]["environment"]["id"]
+        journal = Journal(self.folder / "journal")
+        intake = Intake(Schema.of(agent.spec, environment), journal=journal)
+        assert list(intake.recover(0, {})) == []
+        rows = concatenate([chunk.rows for chunk in intake.take(10**9)])
+        journal.close()
+        return rows
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        for process in (self.learner, *self.actors):
+            process.kill()
+
+
+def test_a_learner_that_is_killed_again_and_again_keeps_every_row_once_and_in_order(tmp_path, chance, eventually):
+    with Pair(tmp_path) as pair:
+        for kill in range(KILLS):
+            count = len(pair.steps())
+            eventually(lambda count=count: len(pair.steps()) > min(count, 1), 200, "there was no checkpoint")
+            if kill % 2:
+                eventually(lambda: list(pair.checkpoints.glob("*.partial")), 100, "no save began")
+            else:
+                time.sleep(chance.uniform(0.0, 5.0))
+            pair.learner.kill()
+            pair.learner.wait()
+            if kill == 2:
+                pair.actors[0].kill()
+                pair.actors[0] = pair.start("--actor", "--actor_id=0")
+            pair.learner = pair.start("--learner", "--resume")
+        count = pair.steps()[-1]
+        eventually(lambda: pair.steps()[-1] > count, 200, "the last learner made no checkpoint")
+        pair.finish()
+        rows = pair.journal()
+        assert_whole_episodes(rows, len(rows.reward))
+        assert len(rows.reward) >= 200 * KILLS
+        assert not re.search(r"Traceback|are lost|are missing", pair.log())
+        assert not list((pair.folder / "spool").glob("*/*.rows")), "the actors were told of every row"
+
+
+def test_without_room_for_a_checkpoint_learning_goes_on_and_the_last_one_stays_whole(tmp_path, faults, eventually):
+    with Pair(tmp_path, faults.environment, actors=1) as pair:
+        eventually(lambda: len(pair.steps()) == 2, 200)
+        faults.fill(pair.checkpoints)
+        eventually(lambda: "Learning goes on" in pair.log(), 100)
+        newest = checkpoint.newest(pair.checkpoints)
+        assert newest.path == pair.steps()[-1]
+        faults.fill(None)
+        eventually(lambda: pair.steps()[-1] > newest.path, 100, "no later checkpoint was made")
+        pair.finish()
