@@ -2,11 +2,8 @@
 
 import json
 
-import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from wire_rows import EPISODE, SCHEMA, joined, numbers, stream
 
 from warmloop.data.errors import WarmloopError
@@ -301,86 +298,3 @@ def test_waiting_ends_when_rows_come_and_not_before(intake):
     assert not intake.wait(0.01)
     intake.accept(opened(intake), 0, stream(EPISODE))
     assert intake.wait(0.0)
-
-
-class ExactlyOnce(RuleBasedStateMachine):
-    """An actor that sends any part of its rows in any order, and a learner that takes, saves and restarts, against a list."""
-
-    def __init__(self):
-        super().__init__()
-        self.clock = Clock()
-        self.start({})
-        self.bad: set[int] = set()
-        self.learnt: list[int] = []
-        self.saved: tuple[dict, list[int]] = ({}, [])
-
-    def start(self, state):
-        self.intake = Intake(SCHEMA, limits=Limits(queue_rows=60), clock=self.clock)
-        self.intake.restore(state)
-        self.received = state.get("s1", 0)
-        self.hello()
-
-    def hello(self):
-        session, progress = self.intake.open("arm", "s1", 0)
-        self.session = session.id
-        assert progress.received == self.received
-
-    @rule(offset=st.integers(-25, 5), count=st.integers(1, 30), spoilt=st.one_of(st.none(), st.integers(0, 29)))
-    def push(self, offset, count, spoilt):
-        first = max(0, self.received + offset)
-        rows = stream(count, first)
-        if spoilt is not None and first + spoilt >= self.received:
-            self.bad.add(first + spoilt)
-        for number in self.bad & set(range(first, first + count)):
-            rows.reward[number - first] = np.nan
-        progress = self.intake.accept(self.session, first, rows)
-        if first > self.received:
-            assert progress.received == self.received
-        else:
-            assert progress.received in (self.received, max(self.received, first + count))
-        self.received = progress.received
-        self.bad = {number for number in self.bad if number < self.received}  # those sent in vain are sent sound
-
-    @rule(count=st.integers(1, 40))
-    def take(self, count):
-        got = numbers(self.intake.take(count))
-        assert len(got) <= count
-        self.learnt += got
-
-    @rule()
-    def reconnect(self):
-        self.hello()
-
-    @rule()
-    def fall_silent(self):
-        self.clock.now += 31.0
-        self.intake.take(0)
-        self.hello()
-
-    @rule()
-    def save(self):
-        self.saved = (self.intake.state(), list(self.learnt))
-        self.intake.mark_durable(self.saved[0])
-
-    @precondition(lambda self: self.saved[1])
-    @rule()
-    def restart(self):
-        state, self.learnt = self.saved[0], list(self.saved[1])
-        self.bad = {number for number in self.bad if number < state.get("s1", 0)}
-        self.start(state)
-
-    @invariant()
-    def learnt_is_every_good_row_once_and_in_order(self):
-        covered = self.intake.state().get("s1", 0)
-        assert self.learnt == [number for number in range(covered) if number not in self.bad]
-        assert covered <= self.received
-        assert self.intake.touch(self.session).durable <= covered
-
-    def teardown(self):
-        self.intake.close(self.session)
-        self.learnt += numbers(self.intake.take(10_000))
-        assert self.learnt == [number for number in range(self.received) if number not in self.bad]
-
-
-TestExactlyOnce = ExactlyOnce.TestCase
-TestExactlyOnce.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
