@@ -44,17 +44,18 @@ def chunks(snapshot: Snapshot) -> Iterator[pb.WeightsChunk]:
 
 def assemble(pieces: Iterable[pb.WeightsChunk], max_bytes: int = 1024 * MIB) -> Snapshot | None:
     """Joins chunks; None for an empty stream. Raises Damaged when they are too many, too few, or altered."""
-    header, parts, size = None, [], 0
+    header, parts, size, digest = None, [], 0, hashlib.sha256()
     for piece in pieces:
-        header = header or piece
-        size += len(piece.data)
+        header, data = header or piece, piece.data
+        size += len(data)
         if size > min(header.size, max_bytes):
             raise Damaged(f"Weights version {header.version} are larger than the announced or allowed size.")
-        parts.append(piece.data)
+        digest.update(data)  # while the next pieces come
+        parts.append(data)
     if header is None:
         return None
     snapshot = Snapshot(header.version, b"".join(parts), header.sha256)
-    if size != header.size or hashlib.sha256(snapshot.data).digest() != header.sha256:
+    if size != header.size or digest.digest() != header.sha256:
         raise Damaged(f"Weights version {header.version} arrived damaged: their sha256 is not the announced one.")
     return snapshot
 
