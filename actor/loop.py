@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 
@@ -16,6 +17,8 @@ from .policy import AgentPolicy
 from .rollout import evaluate
 from .seeds import episode_seed
 from .watchdog import Watchdog
+
+log = logging.getLogger(__name__)
 
 
 class ActorLoop:
@@ -74,6 +77,8 @@ class ActorLoop:
             if self.config.evaluate_every and self.steps_taken >= self._evaluate_at:
                 self._evaluate_at += self.config.evaluate_every
                 self._evaluate()
+            if self.client.paused and not self.config.simulator:
+                log.warning("The robot waits: the learner does not save its rows, or the spool's disk fails.")
             while self.client.paused:
                 if self.client.stopped:
                     return

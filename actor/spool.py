@@ -197,7 +197,7 @@ class Spool:
 
     def _restored(self, max_rows: int, max_bytes: int) -> RowBuffer:
         """The rows that earlier processes left."""
-        paths = sorted(self.folder.glob("*.rows"))
+        paths = sorted(self.folder.glob("[0-9]*-*.rows"))
         streams = {path.stem.partition("-")[2] for path in paths}
         if len(streams) > 1:
             raise WarmloopError(f"The spool {self.folder} holds rows of {len(streams)} streams; move the older one's files away.")
