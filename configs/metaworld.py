@@ -25,7 +25,7 @@ def task(name: str) -> RunConfig:
         warmup_agent=agent,
         replay=ReplayConfig(capacity=100_000),
         retention=RetentionConfig(ratio=0.6),
-        learner=LearnerConfig(warmup_steps=6_000, online_steps=20_000, min_utd=0.9),
+        learner=LearnerConfig(warmup_steps=2_000, online_steps=20_000, min_utd=0.9),
     )
 
 
