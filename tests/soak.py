@@ -101,12 +101,13 @@ def size(folder: Path) -> int:
 
 def main() -> None:
     print(f"SOAK_SEED={SEED} SOAK_SECONDS={SECONDS:.0f}", flush=True)
-    minutes = max(1, round(SECONDS / MINUTE))
+    number, deadline = 0, time.monotonic() + SECONDS
     with tempfile.TemporaryDirectory() as folder:
         soak = Soak(Path(folder))
         try:
-            for number in range(1, minutes + 1):
-                soak.minute(number, last=number == minutes)
+            while time.monotonic() < deadline - MINUTE / 2:
+                number += 1
+                soak.minute(number, last=time.monotonic() + 1.5 * MINUTE > deadline)
             soak.end()
         except AssertionError as error:
             soak.faults.append(str(error))

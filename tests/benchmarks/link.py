@@ -15,16 +15,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 
 sys.path.append(str(Path(__file__).parents[1] / "helpers"))
 
-from learners import LearnerProcess
-from marked_rows import AGENT, SCHEMA, marked
+from actors import spooling_client
+from faults import Faults
+from learners import LearnerProcess, resident_bytes
+from link_loop import step_times
+from marked_rows import SCHEMA, marked
+from secrets_folder import make_credentials
 
-from warmloop.actor.client import Client
 from warmloop.actor.link import Link, open_channel
 from warmloop.data.wire import MIB, frames
+from warmloop.data.wire.credentials import ActorCredentials
 
 POOL = 65_536  # distinct rows that a sender repeats
 Result = dict[str, Any]
@@ -32,9 +37,21 @@ Result = dict[str, Any]
 
 @contextlib.contextmanager
 def learner(*options: str, **more: Any) -> Iterator[LearnerProcess]:
-    """A learner process and its files, gone afterwards."""
-    with tempfile.TemporaryDirectory() as folder, LearnerProcess(Path(folder), "--unchecked", *options, **more) as process:
+    """A learner process and its files, gone afterwards. Its loop takes rows in every 5 ms, as one that learns does between updates."""
+    fixed = ("--unchecked", "--rest=0.005")
+    with tempfile.TemporaryDirectory() as folder, LearnerProcess(Path(folder) / "learner", *fixed, *options, **more) as process:
         yield process
+
+
+@contextlib.contextmanager
+def connection(secure: bool, *options: str) -> Iterator[Link]:
+    """An actor's open session with a learner process, with TLS and a token where `secure`."""
+    with tempfile.TemporaryDirectory() as folder:
+        secrets = make_credentials(Path(folder), "arm") if secure else None
+        with learner(*options, *([f"--credentials={secrets}"] if secrets else [])) as process:
+            channel = open_channel(f"127.0.0.1:{process.port}", secrets and ActorCredentials.read(secrets, "arm"))
+            with channel:
+                yield opened(channel, "arm")
 
 
 def rate(value: float, **more: Any) -> Result:
@@ -42,9 +59,9 @@ def rate(value: float, **more: Any) -> Result:
 
 
 def milliseconds(seconds: list[float], **more: Any) -> Result:
-    """The 99th percentile of some durations, and their median."""
+    """The median of some durations, and their 99th percentile."""
     p50, p99 = np.percentile(np.array(seconds) * 1e3, (50, 99))
-    return {"value": float(p99), "unit": "ms (p99)", "gemm_share": None, "p50": float(p50), "samples": len(seconds), **more}
+    return {"value": float(p50), "unit": "ms (median)", "gemm_share": None, "p99": float(p99), "samples": len(seconds), **more}
 
 
 # Transitions a second.
@@ -77,7 +94,7 @@ def together(target: Callable[..., None], actors: int, process: LearnerProcess, 
 
 
 def _send_messages(port: int, actor: int, rows_each: int, seconds: float, begin: Any, results: Any) -> None:
-    link = connected(port, f"actor-{actor}")
+    link = opened(open_channel(f"127.0.0.1:{port}"), f"actor-{actor}")
     pool = [frames.encode(SCHEMA, marked(actor, first, rows_each)) for first in range(0, min(POOL, 4096 * rows_each), rows_each)]
     begin.wait()
     sent, start = 0, time.perf_counter()
@@ -94,36 +111,22 @@ def _send_messages(port: int, actor: int, rows_each: int, seconds: float, begin:
 
 def _saturate(port: int, actor: int, rows_each: int, seconds: float, begin: Any, results: Any) -> None:
     pool = [marked(actor, first, rows_each) for first in range(0, POOL, rows_each)]
-    with tempfile.TemporaryDirectory() as folder, spooling_client(port, f"actor-{actor}", folder) as client:
+    with tempfile.TemporaryDirectory() as folder, spooling_client(port, f"actor-{actor}", Path(folder)) as (client, spool):
         begin.wait()
         sent, start = 0, time.perf_counter()
         while time.perf_counter() - start < seconds:
             client.record(pool[(sent // rows_each) % len(pool)])
             sent += rows_each
-        wait_for_acknowledgement(client)
+        with spool.rows.lock:
+            spool.rows.changed.wait_for(lambda: len(spool.rows) == 0, 60.0)
         results.put(sent / (time.perf_counter() - start))
 
 
-def connected(port: int, actor_id: str) -> Link:
+def opened(channel: grpc.Channel, actor_id: str) -> Link:
     """An actor's end of the link, with a session open."""
-    link = Link(open_channel(f"127.0.0.1:{port}"), SCHEMA, actor_id, uuid.uuid4().hex)
+    link = Link(channel, SCHEMA, actor_id, uuid.uuid4().hex)
     link.hello(0)
     return link
-
-
-@contextlib.contextmanager
-def spooling_client(port: int, actor_id: str, folder: str) -> Iterator[Client]:
-    """An actor's client as `train_rlpd --actor` makes it, its spool in `folder`."""
-    client = Client.connect(f"127.0.0.1:{port}", SCHEMA, AGENT, actor_id)
-    yield client
-    client.close()
-
-
-def wait_for_acknowledgement(client: Client) -> None:
-    """Returns once every row is durable."""
-    buffer = client._buffer
-    while buffer.first < buffer.end:
-        time.sleep(0.0005)
 
 
 # Latencies.
@@ -131,14 +134,18 @@ def wait_for_acknowledgement(client: Client) -> None:
 
 def acknowledgement(seconds: float) -> Result:
     """From `record` until the row is known to be durable, at 100 steps a second."""
-    with tempfile.TemporaryDirectory() as folder, learner() as process, spooling_client(process.port, "arm", folder) as client:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        learner() as process,
+        spooling_client(process.port, "arm", Path(folder)) as (client, spool),
+    ):
         recorded: list[float] = []
         delays: list[float] = []
 
         def watch() -> None:
             while len(delays) < steps:
                 now = time.perf_counter()
-                delays.extend(now - recorded[number] for number in range(len(delays), min(client._buffer.first, len(recorded))))
+                delays.extend(now - recorded[number] for number in range(len(delays), min(spool.rows.first, len(recorded))))
                 time.sleep(0.0005)
 
         steps = int(100 * seconds)
@@ -155,29 +162,57 @@ def acknowledgement(seconds: float) -> Result:
         return milliseconds(delays)
 
 
-def push_latency(rows_each: int, seconds: float) -> Result:
-    """Round trip of one push, one after another."""
-    with learner() as process:
-        link, durations = connected(process.port, "arm"), []
-        frame = frames.encode(SCHEMA, marked(0, 0, rows_each))
+def push_latency(seconds: float, secure: bool = False) -> Result:
+    """Round trip of a push of one row, one after another."""
+    with connection(secure) as link:
+        durations, frame = [], frames.encode(SCHEMA, marked(0, 0, 1))
         deadline = time.perf_counter() + seconds
         while (start := time.perf_counter()) < deadline:
-            link.push(link.status.received, rows_each, frame)
+            link.push(link.status.received, 1, frame)
             durations.append(time.perf_counter() - start)
-        return milliseconds(durations, rows_per_message=rows_each)
+        return milliseconds(durations)
 
 
-def weights_latency(mebibytes: int, seconds: float) -> Result:
+def weights_latency(mebibytes: int, seconds: float, secure: bool = False) -> Result:
     """Fetching a snapshot whole, its sha256 checked."""
-    with learner(f"--weights={mebibytes * 1024}") as process:
-        link, durations = connected(process.port, "arm"), []
+    with connection(secure, f"--weights={mebibytes * 1024}") as link:
+        durations = []
         deadline = time.perf_counter() + seconds
         while (start := time.perf_counter()) < deadline or len(durations) < 5:
             snapshot = link.weights(-1)
             durations.append(time.perf_counter() - start)
             assert snapshot is not None and len(snapshot.data) >= mebibytes * MIB
-        result = milliseconds(durations)
-        return result | {"value": result["p50"], "unit": f"ms (median, {mebibytes} MiB)", "p99": result["value"]}
+        return milliseconds(durations)
+
+
+# What a bad day costs.
+
+
+def slow_disk(seconds: float) -> Result:
+    """What the learner's memory grows by while one actor sends all it can and every fsync takes a second (put in by helpers/faults.c)."""
+    with tempfile.TemporaryDirectory() as folder:
+        faults = Faults(Path(folder))
+        with learner(environment=faults.environment) as process:
+            link, frame = opened(open_channel(f"127.0.0.1:{process.port}"), "arm"), frames.encode(SCHEMA, marked(0, 0, 512))
+            faults.set(fsync=1.0)
+            before, top, deadline = resident_bytes(process.pid), 0, time.perf_counter() + 3 * seconds
+            while time.perf_counter() < deadline:
+                if link.status.credits >= 512:
+                    link.push(link.status.received, 512, frame)
+                else:
+                    link.heartbeat()
+                    time.sleep(0.01)
+                top = max(top, resident_bytes(process.pid))
+            rows = link.status.received
+    return {"value": (top - before) / MIB, "unit": "MiB grown", "gemm_share": None, "rows": rows, "before": before / MIB}
+
+
+def control_loop_step(seconds: float) -> Result:
+    """How much longer the control loop's step takes (p99) where the learner is slow or gone than where it is up."""
+    with learner() as process:
+        p99 = step_times(process, seconds)
+    worst = max(p99["slow"], p99["gone"]) - p99["up"]
+    return {"value": worst, "unit": "ms more (p99)", "gemm_share": None, **p99}
 
 
 CASES: dict[str, Callable[[float], Result]] = {
@@ -186,13 +221,14 @@ CASES: dict[str, Callable[[float], Result]] = {
     "link_64": lambda seconds: messages(64, 1, seconds),
     "link_64_of_4": lambda seconds: messages(64, 4, seconds),
     "link_saturated": lambda seconds: saturated(1, seconds),
-    "link_saturated_4": lambda seconds: saturated(4, seconds),
-    "acknowledgement": acknowledgement,
-    "push": lambda seconds: push_latency(1, seconds),
-    "weights_1": lambda seconds: weights_latency(1, seconds),
-    "weights_50": lambda seconds: weights_latency(50, seconds),
+    "link_saturated_of_4": lambda seconds: saturated(4, seconds),
+    "link_acknowledgement": acknowledgement,
+    "link_push": push_latency,
+    "link_push_tls": lambda seconds: push_latency(seconds, secure=True),
+    "link_weights_1": lambda seconds: weights_latency(1, seconds),
+    "link_weights_1_tls": lambda seconds: weights_latency(1, seconds, secure=True),
+    "link_weights_50": lambda seconds: weights_latency(50, seconds),
+    "link_weights_50_tls": lambda seconds: weights_latency(50, seconds, secure=True),
+    "link_slow_disk": slow_disk,
+    "link_loop": control_loop_step,
 }
-
-if __name__ == "__main__":
-    for name in sys.argv[1:] or CASES:
-        print(name, CASES[name](3.0), flush=True)

@@ -21,6 +21,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import link
 import numpy as np
 from control_loop import control_loop
 from flops import cql_update, sac_update
@@ -130,7 +131,7 @@ def peers_of(case: str, seconds: float) -> Iterator[tuple[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cases: dict[str, Callable[[float], dict[str, Any]]] = {name: partial(agent_case, name) for name in AGENTS}
-    cases |= {"replay": replay_case, "control_loop": control_loop}
+    cases |= {"replay": replay_case, "control_loop": control_loop, **link.CASES}
     parser.add_argument("--case", choices=list(cases), action="append", help="only this case (repeatable)")
     parser.add_argument("--seconds", type=float, default=10.0, help="time for each measurement")
     parser.add_argument("--out", type=Path, default=Path("runs/bench.json"))
@@ -140,11 +141,12 @@ def main() -> None:
     for name in given.case or cases:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         result = cases[name](given.seconds)
-        result["peers"] = dict(peers_of(name, given.seconds)) if name != "control_loop" else {}
+        result["peers"] = dict(peers_of(name, given.seconds)) if name in (*AGENTS, "replay") else {}
         results[name] = result | {"device": device.device_kind}
         ratios = ", ".join(f"{result['value'] / value:.2f} x {peer} ({value:.4g})" for peer, value in result["peers"].items())
         share = f", {result['gemm_share']:.0%} of the matrix-product rate" if result["gemm_share"] else ""
-        print(f"{name:<14}{result['value']:>12.4g} {result['unit']}{share}{'; ' if ratios else ''}{ratios}", flush=True)
+        tail = f", p99 {result['p99']:.4g} ms" if "p99" in result else ""
+        print(f"{name:<20}{result['value']:>12.4g} {result['unit']}{tail}{share}{'; ' if ratios else ''}{ratios}", flush=True)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(results, indent=1) + "\n")
     print(f"written to {given.out}")

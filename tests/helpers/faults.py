@@ -8,25 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 SOURCE = Path(__file__).with_name("faults.c")
 NUMBERS, FOLDER = struct.Struct("ddd"), 4096
 
 
 class Faults:
-    """What processes started with `environment` suffer from; each attribute may be set at any time.
+    """What processes started with `environment` suffer from, from one moment to the next.
 
-    Attributes:
-        clock: seconds that the wall clock is ahead; the monotonic one is right, as when an administrator sets the time.
-        fsync: seconds that every fsync takes.
-        full: the folder below which no file can grow; None is nowhere.
+    Raises OSError where there is no Linux or no compiler.
     """
 
     def __init__(self, folder: Path):
         compiler = shutil.which("cc") or shutil.which("gcc")
         if compiler is None or sys.platform != "linux":
-            pytest.skip("this fault is put in by a library that needs Linux and a C compiler")
+            raise OSError("These faults are put in by a library that needs Linux and a C compiler.")
         library, shared = folder.resolve() / "libfaults.so", folder.resolve() / "faults"
         subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, SOURCE, "-ldl"], check=True)
         shared.write_bytes(bytes(NUMBERS.size + FOLDER))
@@ -36,7 +31,7 @@ class Faults:
         self._values: dict[str, float] = {"clock": 0.0, "fsync": 0.0, "full": 0.0}
 
     def set(self, *, clock: float | None = None, fsync: float | None = None) -> None:
-        """Changes what is given."""
+        """Sets how many seconds the wall clock is ahead (the monotonic one stays right), and how many every fsync takes."""
         self._values |= {name: value for name, value in (("clock", clock), ("fsync", fsync)) if value is not None}
         self._memory[: NUMBERS.size] = NUMBERS.pack(*self._values.values())
 
