@@ -29,9 +29,8 @@ WAITING_PER_ACTOR = 16  # calls that may wait for those
 TRANSFERS = {"Push", "GetWeights"}
 MAX_CALLS = 1024  # of all callers together; the rest are turned away at once
 OPTIONS = [
-    ("grpc.http2.bdp_probe", 0),  # else the next grows with what callers send
+    ("grpc.http2.bdp_probe", 0),  # else the next one grows with what callers send
     ("grpc.http2.lookahead_bytes", MIB),  # of a message that may come before it is asked for
-    ("grpc.max_concurrent_streams", 32),  # of one connection
     ("grpc.max_allowed_incoming_connections", 1024),
     ("grpc.max_connection_idle_ms", 120_000),  # an actor gives a sign of life every second
     ("grpc.server_handshake_timeout_ms", 10_000),
