@@ -14,9 +14,9 @@ from warmloop.learner.metrics import read
 
 def test_local_starts_a_killed_actor_again_and_its_spooled_rows_arrive(commands):
     pace = ("--config.learner.max_utd=0.1", "--config.learner.min_utd=0.1")
-    process = commands.start("local", "--exp_name=crash", "--actors=2", "--online_steps=1600", f"--port={processes.free_port()}", *pace)
+    process = commands.start("local", "--exp_name=crash", "--actors=2", "--online_steps=100000", f"--port={processes.free_port()}", *pace)
     metrics, spool = commands.folder / "crash" / "metrics.jsonl", commands.folder / "crash" / "spool" / "actor-1"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     try:
         while not (metrics.exists() and read(metrics) and read(metrics)[-1]["environment_steps"] > 300):
             assert process.poll() is None and time.monotonic() < deadline
@@ -27,13 +27,16 @@ def test_local_starts_a_killed_actor_again_and_its_spooled_rows_arrive(commands)
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
         assert {path.stem.partition("-")[2] for path in spool.glob("*.rows")} == {before}, "the stream goes on"
-        assert process.wait(200) == 0
+        while list(spool.glob("0000000001-*")):  # removed once the learner has on its disk what the killed process left
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(100) == 130
     finally:
         process.terminate()
     log = "".join(path.read_text() for path in commands.folder.glob("*.log"))
     assert "actor 1 ended with exit code -9 and is started again" in log
     assert "Traceback" not in log and not re.search(r"rows .* lost", log)
-    assert not list(spool.glob("*.rows")), "the learner has every row, so the spool is empty"
     assert {"actor/policy_lag", "actor/spool_rows"} <= set().union(*read(metrics))
 
 
