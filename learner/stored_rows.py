@@ -27,12 +27,16 @@ def store(directory: Path, rows: Packed) -> StoredRows:
     directory.mkdir(parents=True, exist_ok=True)
     partial = directory / "offline.partial"
     images = {f"image_{place}": np.asarray(image) for place, image in enumerate(rows.images)}
-    with open(partial, "w+b") as file:
-        np.savez(file, allow_pickle=False, words=np.asarray(rows.words), **images)
-        file.flush()
-        os.fsync(file.fileno())
-        file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with open(partial, "w+b") as file:
+            np.savez(file, allow_pickle=False, words=np.asarray(rows.words), **images)
+            file.flush()
+            os.fsync(file.fileno())
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
     stored = StoredRows(f"offline-{digest[:16]}.npz", digest)
     os.replace(partial, directory / stored.file)
     return stored

@@ -1,11 +1,17 @@
 """Checkpoints: whole or absent, verified, and exact."""
 
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small_learner
+from journals import no_file_may_grow_beyond
 
 from warmloop.agents import CQL, SAC, CQLConfig, SACConfig
 from warmloop.data.errors import WarmloopError
@@ -53,23 +59,99 @@ def test_saving_one_update_twice_replaces_it(parts, trained, tmp_path):
     assert checkpoint.newest(tmp_path).meta["note"] == 1
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "manifest"])
-def test_a_damaged_checkpoint_is_passed_over_loudly_for_the_one_before(parts, trained, tmp_path, damage, caplog):
+def flip(content):
+    content[len(content) // 2] ^= 1
+    return content
+
+
+def zero(content):
+    return bytes(len(content))
+
+
+def truncate(content):
+    return content[: len(content) // 2]
+
+
+def test_damage_to_any_file_of_a_checkpoint_is_found_and_said_and_the_one_before_it_is_used(parts, trained, tmp_path, caplog):
     checkpoint.save(tmp_path, trained.replace(updates=jax.numpy.int32(1)), parts.agent, {})
     newest = checkpoint.save(tmp_path, trained.replace(updates=jax.numpy.int32(2)), parts.agent, {})
-    payload = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
-    content = bytearray(payload.read_bytes())
-    if damage == "flip":
-        content[len(content) // 2] ^= 1
-        payload.write_bytes(content)
-    elif damage == "truncate":
-        payload.write_bytes(content[: len(content) // 2])
-    elif damage == "remove":
-        payload.unlink()
-    else:
-        (newest / checkpoint.MANIFEST).write_text("{")
-    assert checkpoint.newest(tmp_path).updates == 1
-    assert "damaged" in caplog.text
+    files = [path for path in newest.rglob("*") if path.is_file()]
+    assert len(files) > 5
+    for path in files:
+        content = path.read_bytes()
+        for change in (flip, zero, truncate):
+            changed = bytes(change(bytearray(content)))
+            if changed == content:
+                continue
+            path.write_bytes(changed)
+            caplog.clear()
+            assert checkpoint.newest(tmp_path).updates == 1, (path, change)
+            assert "damaged" in caplog.text
+        path.unlink()
+        assert checkpoint.newest(tmp_path).updates == 1 or path.name == checkpoint.MANIFEST
+        path.write_bytes(content)
+    assert checkpoint.newest(tmp_path).updates == 2
+
+
+@pytest.mark.parametrize("change", [flip, zero, truncate])
+def test_damaged_offline_rows_are_never_learnt_from(parts, trained, tmp_path, change):
+    checkpoint.save(tmp_path, trained, parts.agent, {})
+    (path,) = tmp_path.glob("offline-*.npz")
+    path.write_bytes(bytes(change(bytearray(path.read_bytes()))))
+    with pytest.raises(WarmloopError, match="offline rows and is damaged"):
+        resume(tmp_path, parts)
+    checkpoint.load_policy(tmp_path)  # which needs none of them
+
+
+def test_the_offline_rows_are_written_once_and_the_online_rows_never(parts, trained, tmp_path):
+    for updates in (1, 2):
+        checkpoint.save(tmp_path, trained.replace(updates=jax.numpy.int32(updates)), parts.agent, {})
+    (path,) = tmp_path.glob("offline-*.npz")
+    assert path.stat().st_size > trained.offline.packed.words.nbytes
+    rows = trained.online.packed.words.nbytes
+    state, _ = resume(tmp_path, parts)
+    assert state.online.packed.words.nbytes == rows and not np.asarray(state.online.packed.words).any()
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_full_disk_is_said_and_leaves_the_checkpoint_before_whole(parts, trained, tmp_path, stored):
+    checkpoint.save(tmp_path, trained, parts.agent, {})
+    later = trained.replace(updates=jax.numpy.int32(9))
+    offline = checkpoint.store_offline(tmp_path, trained) if stored else None
+    with no_file_may_grow_beyond(300), pytest.raises(WarmloopError, match=r"could not be written .*free space"):
+        checkpoint.save(tmp_path, later, parts.agent, {}, offline=offline)
+    assert checkpoint.newest(tmp_path).updates == 1 and not list(tmp_path.glob("*.partial"))
+    checkpoint.save(tmp_path, later, parts.agent, {})
+    assert checkpoint.newest(tmp_path).updates == 9
+
+
+EIGHT_DEVICES = """
+import sys, jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+import small_learner
+from warmloop.learner import checkpoint
+parts, state = small_learner.small()
+mesh = Mesh(jax.devices(), "d")
+def place(x):
+    spread = getattr(x, "ndim", 0) and x.shape[0] % 8 == 0 and x.dtype == "float32"
+    return jax.device_put(x, NamedSharding(mesh, PartitionSpec("d") if spread else PartitionSpec()))
+state = jax.tree.map(place, state)
+assert len(jax.devices()) == 8 and any(not x.sharding.is_fully_replicated for x in jax.tree.leaves(state))
+checkpoint.save(sys.argv[1], state, parts.agent, {})
+"""
+
+
+@pytest.mark.fault
+def test_a_checkpoint_of_eight_devices_is_restored_on_one(tmp_path):
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    paths = os.pathsep.join([str(Path(__file__).parents[1] / "helpers"), os.environ.get("PYTHONPATH", "")])
+    line = [sys.executable, "-c", EIGHT_DEVICES, str(tmp_path)]
+    done = subprocess.run(line, env=os.environ | flags | {"PYTHONPATH": paths}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    parts, state = small_learner.small()
+    restored, _ = resume(tmp_path, parts)
+    assert_same(restored, state)
+    assert {len(x.sharding.device_set) for x in jax.tree.leaves(restored)} == {1}
 
 
 def test_a_half_written_checkpoint_is_not_seen(parts, trained, tmp_path):
