@@ -8,6 +8,7 @@ The learner has the real intake, journal and service, and no model; the actors h
 
 import os
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -102,20 +103,23 @@ def size(folder: Path) -> int:
 def main() -> None:
     print(f"SOAK_SEED={SEED} SOAK_SECONDS={SECONDS:.0f}", flush=True)
     number, deadline = 0, time.monotonic() + SECONDS
-    with tempfile.TemporaryDirectory() as folder:
-        soak = Soak(Path(folder))
-        try:
-            while time.monotonic() < deadline - MINUTE / 2:
-                number += 1
-                soak.minute(number, last=time.monotonic() + 1.5 * MINUTE > deadline)
-            soak.end()
-        except AssertionError as error:
-            soak.faults.append(str(error))
-        finally:
-            for process in (soak.learner, *soak.actors):
-                process.kill()
-        print("\n".join(soak.faults), file=sys.stderr)
-        print("FAILED" if soak.faults else "PASSED: nothing lost, nothing twice, memory and disk flat", flush=True)
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    soak = Soak(folder)
+    try:
+        while time.monotonic() < deadline - MINUTE / 2:
+            number += 1
+            soak.minute(number, last=time.monotonic() + 1.5 * MINUTE > deadline)
+        soak.end()
+    except AssertionError as error:
+        soak.faults.append(str(error))
+    finally:
+        for process in (soak.learner, *soak.actors):
+            process.kill()
+    if soak.faults:
+        print("\n".join(soak.faults), f"FAILED; the files are in {folder}", sep="\n", flush=True)
+    else:
+        shutil.rmtree(folder)
+        print("PASSED: nothing lost, nothing twice, memory and disk flat", flush=True)
     sys.exit(bool(soak.faults))
 
 

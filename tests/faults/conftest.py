@@ -42,7 +42,7 @@ def chance():
 def eventually():
     """Waits until a fact is true."""
 
-    def wait(fact, seconds=30.0, what="it did not come true in time"):
+    def wait(fact, seconds=120.0, what="it did not come true in time"):
         deadline = time.monotonic() + seconds
         while not fact():
             assert time.monotonic() < deadline, what

@@ -51,7 +51,7 @@ def test_a_half_open_connection_is_found_and_replaced(proxied, tmp_path, eventua
     eventually(lambda: actor.acknowledged > 100)
     proxy.abandon()
     held = actor.end
-    eventually(lambda: actor.acknowledged > held, KEEPALIVE_SECONDS + 15)
+    eventually(lambda: actor.acknowledged > held, KEEPALIVE_SECONDS + 30)
     finish(process, actor)
 
 
