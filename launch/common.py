@@ -26,15 +26,19 @@ log = logging.getLogger("warmloop")
 
 
 def run(
-    main: Callable[[], int | None], argv: Sequence[str] | None = None, prepare: Callable[[list[str]], list[str]] = lambda argv: argv
+    main: Callable[..., int | None],
+    argv: Sequence[str] | None = None,
+    prepare: Callable[[list[str]], list[str]] = lambda argv: argv,
+    files: bool = False,
 ) -> NoReturn:
-    """Parses the flags, runs `main()` and ends the process. `prepare` may rewrite the arguments first.
+    """Parses the flags, runs `main()` and ends the process. `prepare` may rewrite the arguments first; with `files`, arguments that
+    are not flags are main's.
 
     A WarmloopError and a mistake in the flags become one sentence on stderr and exit code 2, Ctrl-C exit code 130. `--help` shows
     the docstring of main's module and the flags defined there (or declared as key flags).
     """
     _quieten()
-    app.run(lambda argv: _guarded(main, argv), argv=list(argv or sys.argv), flags_parser=lambda argv: _parse(main, argv, prepare))
+    app.run(lambda argv: _guarded(main, argv, files), argv=list(argv or sys.argv), flags_parser=lambda argv: _parse(main, argv, prepare))
     sys.exit(0)
 
 
@@ -64,11 +68,14 @@ def output_path(out: str | None, overwrite: bool) -> Path:
     return path
 
 
-def _guarded(main: Callable[[], int | None], argv: Sequence[str]) -> int:
-    if len(argv) > 1:
+def _guarded(main: Callable[..., int | None], argv: Sequence[str], files: bool) -> int:
+    if len(argv) > 1 and not files:
         fail(f'"{argv[1]}" is not a flag; flags are written --name=value.')
     try:
-        return main() or 0
+        return (main(argv[1:]) if files else main()) or 0
+    except BrokenPipeError:  # whoever reads our output has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except WarmloopError as error:
         fail(str(error))
     except KeyboardInterrupt:
@@ -76,7 +83,7 @@ def _guarded(main: Callable[[], int | None], argv: Sequence[str]) -> int:
         return INTERRUPTED
 
 
-def _parse(main: Callable[[], Any], argv: list[str], prepare: Callable[[list[str]], list[str]]) -> list[str]:
+def _parse(main: Callable[..., Any], argv: list[str], prepare: Callable[[list[str]], list[str]]) -> list[str]:
     if {"--help", "-help", "-h", "--helpshort"} & set(argv[1:]):
         print(_help(main))
         sys.exit(0)
@@ -94,7 +101,7 @@ def _parse(main: Callable[[], Any], argv: list[str], prepare: Callable[[list[str
     return rest
 
 
-def _help(main: Callable[[], Any]) -> str:
+def _help(main: Callable[..., Any]) -> str:
     """The module's docstring, then its flags with their defaults."""
     module = sys.modules[main.__module__]
     parts = [(module.__doc__ or "").strip(), "", "Flags:"]
