@@ -51,7 +51,7 @@ class Journal:
     ):
         self.directory, self.on_commit, self._background, self._segment_bytes = Path(directory), on_commit, background, segment_bytes
         self._lock = _take_over(self.directory)
-        self._segments = [(index, path, records.snapshot_number(path)) for index, path in records.segments(self.directory)]
+        self._segments = [(index, path, records.released_before(path)) for index, path in records.segments(self.directory)]
         self._file = -1  # descriptor of the segment being written, if any; `_committed_bytes` of it are durable
         self._committed_bytes = 0
         self._pending: deque[Record] = deque()  # neither written nor, after a failure, known to be on disk
@@ -171,7 +171,7 @@ class Journal:
 
     def _write(self, batch: Sequence[Record]) -> None:
         if self._file < 0 or self._failure is not None or batch[0].kind == Kind.SNAPSHOT:
-            self._begin_segment(batch[0].number if batch[0].kind == Kind.SNAPSHOT else None)
+            self._begin_segment(batch[0].released if batch[0].kind == Kind.SNAPSHOT else None)
         size, block, block_bytes = self._committed_bytes, [], 0
         for record in batch:
             block += record.parts()

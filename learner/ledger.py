@@ -50,24 +50,24 @@ class Ledger:
         `frame` is the rows' own, if it is at hand.
         """
         if self.journal is not None:
-            self._write(Record(Kind.ROWS, name, first, length(rows), frames.encode(self.schema, rows) if frame is None else frame))
+            self._write(Kind.ROWS, name, first, length(rows), frames.encode(self.schema, rows) if frame is None else frame)
         return self._release(self.streams[name].extend(first, rows, good))
 
     def cut(self, name: str) -> list[Chunk]:
         """A stream's open episode ends here; returns its last row."""
         if self.streams[name].open is None:
             return []
-        self._write(Record(Kind.CUT, name))
+        self._write(Kind.CUT, name)
         return self._release(self.streams[name].cut())
 
     def give_up(self, name: str, number: int) -> list[Chunk]:
         """A stream goes on at `number`, later than it should; returns the last row of the episode that this interrupts."""
-        self._write(Record(Kind.GIVEN_UP, name, number))
+        self._write(Kind.GIVEN_UP, name, number)
         return self._given_up(name, number)
 
     def note_report(self, name: str, number: int) -> None:
         """A stream's report was taken."""
-        self._write(Record(Kind.REPORT, name, number))
+        self._write(Kind.REPORT, name, number)
         self.streams[name].reports = number
 
     def snapshot(self) -> Record:
@@ -82,11 +82,71 @@ class Ledger:
             ],
         }
         rows = b"".join(frames.encode(self.schema, chunk.rows) for chunk in held if chunk is not None)
-        return Record(Kind.SNAPSHOT, number=self.released, payload=json.dumps(state).encode() + b"\n" + rows)
+        return Record(Kind.SNAPSHOT, released=self.released, payload=json.dumps(state).encode() + b"\n" + rows)
 
-    def replay(self, record: Record) -> list[Chunk]:
-        """Does again what a record says; returns what it releases."""
+    def replay(self, record: Record, first: bool) -> list[Chunk]:
+        """Does again what a record says; returns what it releases, after as many lost rows as are missing before it.
+
+        Before the `first` record of all, `released` says how many rows may be missing: they are not needed any more.
+
+        Raises:
+            WarmloopError: the journal is of another environment, or contradicts itself.
+        """
+        if record.released < self.released and not first:
+            raise WarmloopError(f"The journal counts {self.released} rows up to a place that says {record.released}; it cannot be used.")
+        missing = self.reach(record.released)
+        self.released = record.released
+        if record.kind == Kind.SNAPSHOT:
+            self._begin(record, first)
+            return missing
         stream = self.stream(record.stream)
+        return missing + self._catch_up(stream, record) + self._do(stream, record)
+
+    def reach(self, released: int) -> list[Chunk]:
+        """Releases as lost what is missing up to a number of released rows."""
+        missing = self._lost(released - self.released)
+        self.released = max(self.released, released)
+        return missing
+
+    def _write(self, kind: Kind, name: str, number: int = 0, count: int = 0, payload: bytes = b"") -> None:
+        if self.journal is None:
+            return
+        if self.journal.snapshot_due:
+            self.journal.append(self.snapshot())
+        held = self.streams[name].open is not None
+        self.journal.append(Record(kind, name, number, count, payload, self.released, held))
+
+    def _release(self, chunks: list[Chunk]) -> list[Chunk]:
+        self.released += sum(length(chunk.rows) for chunk in chunks)
+        return chunks
+
+    def _begin(self, record: Record, first: bool) -> None:
+        """Takes the streams' state from a snapshot, and says what it knows of and was not in the records before it."""
+        text, _, rows = bytes(record.payload).partition(b"\n")
+        state = json.loads(text)
+        if state["schema"] != self.schema.hash.hex():
+            raise WarmloopError(
+                "The journal holds rows of another environment or of other shapes; go on with this run's own configuration."
+            )
+        known, self.streams, at = {name: stream.received for name, stream in self.streams.items()}, {}, 0
+        for name, received, reports, held in state["streams"]:
+            self.streams[name] = Stream(name, received, reports=reports)
+            if held >= 0:
+                one = frames.decode(self.schema, rows[at : at + self.schema.row_bytes], 1)
+                self.streams[name].open, at = Chunk(name, held, one), at + self.schema.row_bytes
+            if not first and received != known.get(name, 0):
+                _say_missing(name, known.get(name, 0), received)
+
+    def _catch_up(self, stream: Stream, record: Record) -> list[Chunk]:
+        """Brings a stream to where a record found it; returns the row that it held back, if that is lost."""
+        if record.kind == Kind.ROWS and record.number > stream.received:
+            _say_missing(stream.name, stream.received, record.number)
+            stream.received, stream.open = record.number, None
+        if not record.held:
+            stream.open = None  # if there was one, it is among those that were released and are lost
+        return self.reach(self.released + 1) if record.held and stream.open is None else []
+
+    def _do(self, stream: Stream, record: Record) -> list[Chunk]:
         match record.kind:
             case Kind.ROWS:
                 rows = frames.decode(self.schema, bytes(record.payload), record.count)
@@ -102,52 +162,6 @@ class Ledger:
                 stream.reports = record.number
                 return []
 
-    def begin(self, record: Record, first: bool) -> list[Chunk]:
-        """Goes on from a snapshot; rows that are missing before it are released as lost ones.
-
-        Before the `first` one, `released` says how many rows may be missing: they are not needed any more.
-
-        Raises:
-            WarmloopError: the journal is of another environment, or contradicts itself.
-        """
-        text, _, rows = bytes(record.payload).partition(b"\n")
-        state = json.loads(text)
-        if state["schema"] != self.schema.hash.hex():
-            raise WarmloopError(
-                "The journal holds rows of another environment or of other shapes; go on with this run's own configuration."
-            )
-        if record.number < self.released and not first:
-            raise WarmloopError(f"The journal counts {self.released} rows up to a place that says {record.number}; it cannot be used.")
-        missing = self._lost(record.number - self.released)
-        self.released = record.number
-        known = {name: stream.received for name, stream in self.streams.items()}
-        self.streams, at = {}, 0
-        for name, received, reports, held in state["streams"]:
-            self.streams[name] = Stream(name, received, reports=reports)
-            if held >= 0:
-                one = frames.decode(self.schema, rows[at : at + self.schema.row_bytes], 1)
-                self.streams[name].open, at = Chunk(name, held, one), at + self.schema.row_bytes
-            if not first and received != known.get(name, 0):
-                log.error("Rows %d to %d of stream %s are lost with that.", known.get(name, 0), received - 1, name)
-        return missing
-
-    def reach(self, released: int) -> list[Chunk]:
-        """Releases as lost what is missing up to a number of released rows."""
-        missing = self._lost(released - self.released)
-        self.released = max(self.released, released)
-        return missing
-
-    def _write(self, record: Record) -> None:
-        if self.journal is None:
-            return
-        if self.journal.snapshot_due:
-            self.journal.append(self.snapshot())
-        self.journal.append(record)
-
-    def _release(self, chunks: list[Chunk]) -> list[Chunk]:
-        self.released += sum(length(chunk.rows) for chunk in chunks)
-        return chunks
-
     def _given_up(self, name: str, number: int) -> list[Chunk]:
         last = self._release(self.streams[name].cut())
         self.streams[name].received = number
@@ -162,3 +176,7 @@ class Ledger:
         zeros = frames.decode(self.schema, bytes(LOST_ROWS * self.schema.row_bytes), LOST_ROWS)
         starts = range(0, count, LOST_ROWS)
         return [Chunk(LOST, self.released + start, take(zeros, slice(min(LOST_ROWS, count - start)))) for start in starts]
+
+
+def _say_missing(name: str, first: int, end: int) -> None:
+    log.error("Rows %d to %d of stream %s are missing from the journal.", first, end - 1, name)

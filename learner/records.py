@@ -1,14 +1,18 @@
 """The journal's files: records one after another, each with its length and its crc32, in numbered segments.
 
-    magic, length of the body, crc32 of length and body | kind, length of the stream's name, count, number | name | payload
+    magic, length of the body, crc32 of length and body |
+    kind, length of the stream's name, held, count, number, released | name | payload
 
 Everything is little endian. A record of kind
 
-    SNAPSHOT  begins a segment: `number` rows have been released to the pool; the payload is the streams' state
+    SNAPSHOT  begins a segment; the payload is the streams' state
     ROWS      `count` rows of a stream from `number`; the payload is their frame as it came
     CUT       the stream's open episode ends here: its actor left, or is gone
     GIVEN_UP  the stream goes on at `number`: no one holds the rows before it any more
     REPORT    the stream's report `number` was taken
+
+Each also says how things stood when it was written: so many rows had been `released` to the pool, and of its stream a row was
+`held` back or not. After damage that tells what is missing, and under which numbers the rest goes on.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from pathlib import Path
 
 MAGIC = b"wlj1"
 HEAD = struct.Struct("<4sII")
-BODY = struct.Struct("<BBHIq")
+BODY = struct.Struct("<BBHIqq")
 SUFFIX = ".segment"
 
 
@@ -44,6 +48,8 @@ class Record:
     number: int = 0
     count: int = 0
     payload: bytes | memoryview = b""
+    released: int = 0
+    held: bool = False
 
     @property
     def size(self) -> int:
@@ -53,7 +59,7 @@ class Record:
     def parts(self) -> tuple[bytes, bytes | memoryview]:
         """What is written: the head with the stream's name, and the payload."""
         name = self.stream.encode("ascii")
-        body = BODY.pack(self.kind, len(name), 0, self.count, self.number) + name
+        body = BODY.pack(self.kind, len(name), self.held, self.count, self.number, self.released) + name
         length = len(body) + len(self.payload)
         crc = zlib.crc32(self.payload, zlib.crc32(body, length))
         return HEAD.pack(MAGIC, length, crc) + body, self.payload
@@ -68,15 +74,15 @@ def parse(data: memoryview, start: int = 0) -> tuple[list[Record], int]:
     return found, start
 
 
-def goes_on(data: memoryview, start: int) -> bool:
-    """Whether a whole record lies anywhere after byte `start`: then what is broken there is not merely a torn tail."""
-    whole = bytes(data[start + 1 :])
-    at = whole.find(MAGIC)
-    while at >= 0:
-        if _record(data, start + 1 + at) is not None:
-            return True
-        at = whole.find(MAGIC, at + 1)
-    return False
+def stretches(data: memoryview) -> list[tuple[int, int, list[Record]]]:
+    """Start, end and records of every part of a segment that is whole; a sound one has one part, or is empty."""
+    found, start = [], 0
+    while start is not None:
+        records, end = parse(data, start)
+        if records:
+            found.append((start, end, records))
+        start = _next_whole(data, end) if end < len(data) else None
+    return found
 
 
 def segments(directory: Path) -> list[tuple[int, Path]]:
@@ -90,14 +96,23 @@ def segment_path(directory: Path, index: int) -> Path:
     return directory / f"{index:08d}{SUFFIX}"
 
 
-def snapshot_number(path: Path) -> int | None:
+def released_before(path: Path) -> int | None:
     """The number of released rows at which a segment begins; None where it does not begin with a whole snapshot."""
     with open(path, "rb") as file:
         head = file.read(HEAD.size)
         length = HEAD.unpack(head)[1] if len(head) == HEAD.size else 0
         data = head + file.read(min(length, path.stat().st_size))
     first = _record(memoryview(data), 0)
-    return first[0].number if first is not None and first[0].kind == Kind.SNAPSHOT else None
+    return first[0].released if first is not None and first[0].kind == Kind.SNAPSHOT else None
+
+
+def _next_whole(data: memoryview, start: int) -> int | None:
+    """Where the next whole record after byte `start` begins."""
+    content = bytes(data)
+    at = content.find(MAGIC, start + 1)
+    while at >= 0 and _record(data, at) is None:
+        at = content.find(MAGIC, at + 1)
+    return at if at >= 0 else None
 
 
 def _record(data: memoryview, start: int) -> tuple[Record, int] | None:
@@ -111,6 +126,6 @@ def _record(data: memoryview, start: int) -> tuple[Record, int] | None:
     body = data[start + HEAD.size : end]
     if zlib.crc32(body, length) != crc:
         return None
-    kind, name_length, _, count, number = BODY.unpack_from(body)
+    kind, name_length, held, count, number, released = BODY.unpack_from(body)
     name, payload = body[BODY.size : BODY.size + name_length], body[BODY.size + name_length :]
-    return Record(Kind(kind), str(name, "ascii"), number, count, payload), end
+    return Record(Kind(kind), str(name, "ascii"), number, count, payload, released, bool(held)), end

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..data.transition import length
 from .journal import sync_directory
 from .ledger import Ledger
-from .records import Kind, goes_on, parse, segments
+from .records import segments, stretches
 from .streams import Chunk
 
 log = logging.getLogger(__name__)
@@ -20,42 +19,37 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Broken:
-    """A segment that is whole up to byte `end` only. `torn`: no more than a write that a crash interrupted."""
+    """A segment of which only `whole` (start and end, in bytes) can be read. `torn`: a crash interrupted its last write, no more."""
 
     path: Path
-    end: int
+    whole: list[tuple[int, int]]
     torn: bool
 
 
 def replay(directory: Path, ledger: Ledger, reach: int, broken: list[Broken]) -> Iterator[tuple[int, Chunk]]:
     """Does again all that the journal holds; yields what is released with its number, and appends to `broken` what needs repair.
 
-    After damage nothing is believed up to the next segment that begins with a snapshot: it tells how much is missing. Should
-    all of it release fewer than `reach` rows, the others are released as lost.
+    Rows that are missing between two records are released as lost, and also those that are missing at the end of all, up to
+    `reach` rows.
     """
-    found, started, sound, expected = segments(directory), False, False, None
-    for index, path in found:
+    found, first = segments(directory), True
+    for _, path in found:
         data = memoryview(path.read_bytes())
-        records, end = parse(data)
-        if expected not in (None, index):
-            log.error("%s: the segments before it are missing.", path)
-            sound = False
-        expected = index + 1
-        for record in records:
-            if record.kind == Kind.SNAPSHOT:
-                yield from _numbered(ledger, ledger.begin(record, first=not started))
-                started = sound = True
-            elif sound:
-                yield from _numbered(ledger, ledger.replay(record))
-        if end == len(data):
+        parts = stretches(data)
+        for _, _, records in parts:
+            for record in records:
+                yield from _numbered(ledger, ledger.replay(record, first))
+                first = False
+        whole = [(start, end) for start, end, _ in parts]
+        readable = sum(end - start for start, end in whole)
+        if readable == len(data):
             continue
-        torn = path == found[-1][1] and not goes_on(data, end)
-        broken.append(Broken(path, end, torn))
+        torn = path == found[-1][1] and whole in ([], [(0, readable)])
+        broken.append(Broken(path, whole, torn))
         if torn:
-            log.warning("%s: its last %d bytes are an unfinished record and are cut off.", path, len(data) - end)
+            log.warning("%s: its last %d bytes are an unfinished record and are cut off.", path, len(data) - readable)
         else:
-            log.error("%s is damaged from byte %d of %d on; a copy is kept as %s.damaged.", path, end, len(data), path.name)
-            sound = False
+            log.error("%s is damaged: %d of its %d bytes; %s.damaged keeps it.", path, len(data) - readable, len(data), path.name)
     yield from _numbered(ledger, ledger.reach(reach))
 
 
@@ -68,12 +62,16 @@ def _numbered(ledger: Ledger, chunks: list[Chunk]) -> Iterator[tuple[int, Chunk]
 
 
 def repair(directory: Path, broken: list[Broken]) -> None:
-    """Cuts segments to what is whole in them, keeps damaged ones beside, and makes sure that all is on disk."""
+    """Leaves in each segment what is whole, keeps damaged ones beside, and makes sure that all is on disk."""
     for segment in broken:
+        content, partial = segment.path.read_bytes(), segment.path.with_suffix(".partial")
         if not segment.torn:
-            shutil.copyfile(segment.path, segment.path.with_name(f"{segment.path.name}.damaged"))
-        with open(segment.path, "r+b") as file:
-            file.truncate(segment.end)
+            segment.path.with_name(f"{segment.path.name}.damaged").write_bytes(content)
+        with open(partial, "wb") as file:
+            file.write(b"".join(content[start:end] for start, end in segment.whole))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(segment.path)
     for _, path in segments(directory)[-1:]:
         with open(path, "rb") as file:
             os.fsync(file.fileno())

@@ -4,6 +4,7 @@ import contextlib
 import resource
 import shutil
 from pathlib import Path
+from typing import Any
 
 from wire_rows import SCHEMA
 
@@ -11,7 +12,7 @@ from warmloop.learner.intake import Intake, Limits
 from warmloop.learner.journal import Journal
 
 
-def journaled(folder: Path, limits: Limits | None = None, **settings) -> Intake:
+def journaled(folder: Path, limits: Limits | None = None, **settings) -> Any:
     """An intake that writes to `folder/journal`; nothing that is there already is read."""
     return Intake(SCHEMA, folder / "quarantine", limits, journal=Journal(folder / "journal", **settings))
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ def test_an_open_episode_is_closed_when_its_actor_does_not_come_back_after_a_res
     fill(intake, 4)
     intake.journal.close()
     now = [0.0]
-    again = Intake(SCHEMA, clock=lambda: now[0], journal=Journal(tmp_path / "journal"))
+    again: Any = Intake(SCHEMA, clock=lambda: now[0], journal=Journal(tmp_path / "journal"))
     assert list(again.recover(0, {})) == []
     assert numbers(again.take(100)) == [0, 1, 2]
     now[0] = 31.0
@@ -131,7 +132,7 @@ def test_segments_are_deleted_only_when_all_their_rows_are_below_the_number(tmp_
     assert intake.journal.sync()
     before = [path for _, path in segments(tmp_path / "journal")]
     assert len(before) > 5
-    starts = [parse(memoryview(path.read_bytes()))[0][0].number for path in before]
+    starts = [parse(memoryview(path.read_bytes()))[0][0].released for path in before]
     intake.journal.discard(starts[3] - 1)
     assert [path for _, path in segments(tmp_path / "journal")] == before[2:]
     intake.journal.discard(starts[3])
@@ -157,7 +158,7 @@ def test_a_journal_of_another_environment_is_refused(tmp_path):
     intake = journaled(tmp_path)
     fill(intake, 4)
     intake.journal.close()
-    other = Intake(Schema.of(SPEC, "Other-v0"), journal=Journal(tmp_path / "journal"))
+    other: Any = Intake(Schema.of(SPEC, "Other-v0"), journal=Journal(tmp_path / "journal"))
     with pytest.raises(WarmloopError, match="another environment"):
         list(other.recover(0, {}))
     other.journal.close()
@@ -252,9 +253,39 @@ def test_damage_anywhere_is_said_and_no_altered_row_is_believed(sound, tmp_path,
             assert nothing_missed or any("damaged" in text or "unfinished" in text or "lost" in text for text in loud), (place, at)
             if place > 0:
                 assert rows[:10] == list(range(10)), "what is before the damage stays"
-            if place < 3 and change is not cut_short:
-                assert rows[-1] == 99, "what is after the damaged segment stays"
+            if change is not cut_short and place < 3:
+                assert rows[-1] == 99, "what is after the damage stays"
+                assert len(rows) >= (90 if change is flipped else 70), "and only what it hit is lost"
                 assert list((tmp_path / "copy" / "journal").glob("*.damaged")), "the damaged file is kept"
+
+
+def test_a_flip_in_the_newest_segment_costs_one_record_and_streams_that_it_did_not_hit_lose_nothing(tmp_path, said):
+    intake = journaled(tmp_path, background=False)
+    a, b = opened(intake, "a", "a"), opened(intake, "b", "b")
+    for first in range(0, 60, 4):
+        intake.accept(a, first, stream(4, first))
+        intake.accept(b, first, stream(4, first))
+    before = [(chunk.stream, number) for chunk in intake.take(1000) for number in range(chunk.first, chunk.end)]
+    intake.journal.close()
+    ((_, path),) = segments(tmp_path / "journal")
+    whole, _ = parse(memoryview(path.read_bytes()))
+    for hit in range(1, len(whole) - 1):
+        copy = tmp_path / f"copy{hit}"
+        shutil.copytree(tmp_path / "journal", copy / "journal")
+        content = bytearray(path.read_bytes())
+        content[sum(record.size for record in whole[: hit + 1]) - 1] ^= 1
+        (copy / "journal" / path.name).write_bytes(content)
+        again, _ = recovered(copy)
+        after = [(chunk.stream, number) for chunk in again.take(1000) for number in range(chunk.first, chunk.end)]
+        again.journal.close()
+        assert len(after) in (len(before), len(before) - 1), "the lost rows keep their numbers"
+        kept = [row for row in after if row[0] != LOST]
+        other = "b" if whole[hit].stream == "a" else "a"
+        assert [row for row in kept if row[0] == other] == [row for row in before if row[0] == other]
+        lost = set(before) - set(kept)
+        begin = whole[hit].number
+        assert lost and lost <= {(whole[hit].stream, number) for number in range(begin - 1, begin + 4)}
+        assert sum(1 for place, row in enumerate(after) if row[0] != LOST and before[place] != row) == 0, "nor do the others change theirs"
 
 
 def test_a_missing_segment_is_said_with_the_rows_that_it_held(sound, tmp_path, said):

@@ -8,6 +8,7 @@ import itertools
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
@@ -56,7 +57,7 @@ class Link(RuleBasedStateMachine):
         self.saved: tuple[int, dict, list[tuple]] = (0, {}, [])
         self.intake = self.begin()
 
-    def begin(self):
+    def begin(self) -> Any:
         """A learner that goes on from the folder of this life and the newest checkpoint."""
         position, state, learnt = self.saved
         journal = Journal(self.folder / str(self.life), background=False, segment_bytes=1500)
