@@ -24,10 +24,10 @@ from warmloop.data.wire import MIB
 SECONDS = float(os.environ.get("SOAK_SECONDS", "3600"))
 SEED = int(os.environ.get("SOAK_SEED", random.SystemRandom().randrange(10**6)))
 ACTORS, RATE, MINUTE = 4, 50.0, 60.0
-# The pool holds the rows of two minutes, and segments are small, so that segments are deleted all the time.
-OPTIONS = ("--ring=20000", "--save-every=2000", "--segment=1000000", "--rest=0.01", "--lease=20")
+# The pool holds the rows of a minute, and segments are small, so that segments are deleted all the time.
+OPTIONS = ("--ring=10000", "--save-every=2000", "--segment=1000000", "--rest=0.01", "--lease=20")
 GROWTH = 64 * MIB  # of the learner's memory beyond what it took in the first quarter
-JOURNAL = 64 * MIB  # on disk at most; the pool is 9 MiB of it
+JOURNAL = 64 * MIB  # on disk at most; the pool is 5 MiB of it
 
 
 class Soak:

@@ -7,6 +7,7 @@ the pool; its checkpoints hold what a learner's hold of the streams. Writes FOLD
 """
 
 import argparse
+import itertools
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ import jax
 import numpy as np
 from marked_rows import AGENT, SCHEMA, SPEC, identify
 
-from warmloop.data.transition import PyTree, example, length
+from warmloop.data.transition import PyTree, concatenate, example, length
 from warmloop.data.wire import MIB
 from warmloop.data.wire.credentials import LearnerCredentials
 from warmloop.learner.intake import Intake
@@ -31,6 +32,7 @@ from warmloop.learner.terms import Limits
 NOTE = np.dtype([("serial", "<i8"), ("actor", "<i4"), ("number", "<i4"), ("kind", "<i4")])
 TAKEN, RESTORED, BEGINS = range(3)  # the last one says only where a life goes on
 KEEP = 2  # checkpoints
+TOGETHER = 256  # chunks that are checked at once, for speed
 
 
 class Loop:
@@ -46,28 +48,32 @@ class Loop:
         saved = max(self.checkpoints.glob("*.json"), default=None)
         covered = {"serial": 0, "streams": {}} if saved is None else json.loads(saved.read_text())
         self.notes.write(np.array((covered["serial"], 0, 0, BEGINS), NOTE).tobytes())
-        for serial, chunk in self.intake.recover(covered["serial"], covered["streams"], max(0, covered["serial"] - given.ring)):
-            self.note(serial, chunk, RESTORED)
+        restored = self.intake.recover(covered["serial"], covered["streams"], max(0, covered["serial"] - given.ring))
+        while some := list(itertools.islice(restored, TOGETHER)):
+            self.note(some, RESTORED)
         self.serial = self.saved = covered["serial"]
         if saved is None:
             self.save()
 
-    def note(self, serial: int, chunk: Chunk, kind: int = TAKEN) -> None:
-        """Rows enter the pool; every byte of them is checked."""
-        if self.given.unchecked:
+    def note(self, chunks: list[tuple[int, Chunk]], kind: int = TAKEN) -> None:
+        """Rows enter the pool, each chunk from a serial number on; every byte of them is checked."""
+        if self.given.unchecked or not chunks:
             return
-        found = np.array(identify(chunk.rows), np.int64)
+        found = np.array(identify(concatenate([chunk.rows for _, chunk in chunks])), np.int64)
         notes = np.empty(len(found), NOTE)
-        notes["serial"], notes["kind"] = serial + np.arange(len(found)), kind
+        notes["serial"] = np.concatenate([serial + np.arange(length(chunk.rows)) for serial, chunk in chunks])
         notes["actor"], notes["number"] = found.T
+        notes["kind"] = kind
         self.notes.write(notes.tobytes())
 
     def turn(self) -> None:
         """One round."""
         self.intake.wait(0.1)
+        taken = []
         for chunk in self.intake.take(1024):
-            self.note(self.serial, chunk)
+            taken.append((self.serial, chunk))
             self.serial += length(chunk.rows)
+        self.note(taken)
         self.intake.reports()
         if self.serial - self.saved >= self.given.save_every:
             self.save()

@@ -14,7 +14,7 @@ from learner_process import BEGINS, NOTE, RESTORED, TAKEN
 from warmloop.learner.records import Kind, parse, segments
 
 SCRIPT = Path(__file__).with_name("learner_process.py")
-START_SECONDS = 240.0  # of a busy machine
+START_SECONDS = 600.0  # of a busy machine
 
 
 class LearnerProcess:
