@@ -92,7 +92,7 @@ class Soak:
 def size(folder: Path) -> int:
     """Bytes of a folder's files."""
     total = 0
-    for path in folder.iterdir():
+    for path in folder.glob("*"):
         try:
             total += path.stat().st_size
         except FileNotFoundError:  # deleted meanwhile
