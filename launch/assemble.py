@@ -58,12 +58,9 @@ def make_learner(
     saved = bool(checkpoint.steps(target))
     if saved and not resuming:
         raise WarmloopError(f"{target} holds a run already; go on with it by --resume, or choose another --exp_name.")
-    if saved:
-        state, meta = resume(target, parts)
-    else:
-        if resuming:
-            log.warning("There is no checkpoint in %s to go on from: the run begins.", target)
-        state, meta = fine_tune(parts, seed, _offline_rows(config, spec, demo_paths), warm_checkpoint), {}
+    if resuming and not saved:
+        log.warning("There is no checkpoint in %s to go on from: the run begins.", target)
+    state, meta = resume(target, parts) if saved else (fine_tune(parts, seed, _offline_rows(config, spec, demo_paths), warm_checkpoint), {})
     if lock_step:  # the actor repeats what came after the checkpoint
         drop_after(place, *meta.get("journal_end", (0, 0)))
     elif not saved and segments(place):
@@ -73,7 +70,7 @@ def make_learner(
     journal = Journal(place, background=not lock_step)
     intake = Intake(Schema.of(spec, config.environment.id), quarantine=directory / "quarantine", journal=journal)
     state, ingest = refill(state, parts, config.reward, intake, meta.get("streams", {}))
-    warm_updates = int(meta.get("warm_updates", int(state.updates)))
+    warm_updates = int(meta.get("warm_updates", state.updates))
     description = {"config": to_dict(config), "phase": "online", "seed": seed}
     return Learner(state, parts, config.learner, ingest, intake, recorder, target, description, warm_updates, on_record), meta
 

@@ -27,7 +27,7 @@ OWN = ("actors", "port", "learner", "actor", "nolearner", "noactor", "actor_id")
 
 
 def main() -> None:
-    config = settings.run_config(port=link.PORT.value)
+    config = settings.run_config(train_rlpd.RESUME.value, port=link.PORT.value)
     settings.run_directory()
     shared, host = _without(sys.argv[1:], OWN), link.IP.value
     if host not in EVERYWHERE and not is_loopback(host):

@@ -9,9 +9,10 @@ from absl import flags
 from ml_collections import config_flags
 
 from ..configs import locate
-from ..configs.schema import RunConfig, from_config_dict, to_dict
+from ..configs.schema import RunConfig, from_config_dict, from_dict, to_dict
 from ..data.errors import WarmloopError
 
+SAVED = "config.json"
 CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
@@ -35,20 +36,25 @@ def locate_config(argv: list[str]) -> list[str]:
     return located
 
 
-def run_config(**learner: int | float | str | None) -> RunConfig:
+def run_config(resuming: bool = False, **learner: int | float | str | None) -> RunConfig:
     """The configuration that the flags give; `learner` settings that are not None replace the preset's.
+
+    When `resuming` without `--config`, it is the one that the run was started with.
 
     Raises:
         WarmloopError: no `--config`, or a setting that is unknown or out of range.
     """
-    if CONFIG.value is None:
-        raise WarmloopError("Name a configuration, such as --config=configs/adroit.py:door.")
     if DEBUG.value:
         import jax
 
         jax.config.update("jax_debug_nans", True)
         jax.config.update("jax_log_compiles", True)
-    config = from_config_dict(CONFIG.value)
+    if CONFIG.value is not None:
+        config = from_config_dict(CONFIG.value)
+    elif resuming and (saved := run_directory() / SAVED).is_file():
+        config = from_dict(json.loads(saved.read_text()))
+    else:
+        raise WarmloopError("Name a configuration, such as --config=configs/adroit.py:door.")
     return config.replace(learner={name: value for name, value in learner.items() if value is not None})
 
 
@@ -67,4 +73,4 @@ def run_directory() -> Path:
 
 def save_config(directory: Path, config: RunConfig) -> None:
     """Writes the configuration that runs to `directory/config.json`."""
-    (directory / "config.json").write_text(json.dumps(to_dict(config), indent=1, default=str) + "\n")
+    (directory / SAVED).write_text(json.dumps(to_dict(config), indent=1, default=str) + "\n")

@@ -30,7 +30,7 @@ CHECKPOINT = flags.DEFINE_string(
 )
 DEMOS = flags.DEFINE_multi_string("demo_path", [], "Demonstrations to mix in, [KIND=]PATH; repeatable.")
 ONLINE_STEPS = flags.DEFINE_integer("online_steps", None, "Environment steps (the preset's learner.online_steps).", lower_bound=1)
-RESUME = flags.DEFINE_bool("resume", False, "Go on from this run's own newest checkpoint.")
+RESUME = flags.DEFINE_bool("resume", False, "Go on from this run's own newest checkpoint, by its configuration unless --config is given.")
 EVAL_STEP = flags.DEFINE_integer("eval_checkpoint_step", 0, "Only evaluate this run's checkpoint of that many updates.", lower_bound=0)
 EVAL_TRAJS = flags.DEFINE_integer("eval_n_trajs", 20, "Episodes of that evaluation.", lower_bound=1)
 VIDEO = flags.DEFINE_bool("save_video", False, "Record a video of that evaluation.")
@@ -39,7 +39,7 @@ VIDEO = flags.DEFINE_bool("save_video", False, "Record a video of that evaluatio
 def main() -> None:
     if LEARNER.value and ACTOR.value:
         raise WarmloopError("Choose one of --learner and --actor; with neither, both run in this process.")
-    config = settings.run_config(port=link.PORT.value, online_steps=ONLINE_STEPS.value)
+    config = settings.run_config(RESUME.value, port=link.PORT.value, online_steps=ONLINE_STEPS.value)
     if EVAL_STEP.value:
         evaluate_checkpoint()
     elif ACTOR.value:

@@ -39,8 +39,7 @@ class Intake:
 
     Args:
         quarantine: the folder for rows that must not be learnt from; None keeps them nowhere.
-        journal: takes what comes; it is the intake's from here on. Without one rows are held in memory alone, and `durable` moves
-            only when `mark_durable` is called.
+        journal: takes what comes, and moves `durable`; without one only `mark_durable` does.
     """
 
     def __init__(
@@ -58,10 +57,9 @@ class Intake:
         self.max_rows = max(1, min(self.limits.push_rows, self.limits.frame_bytes // schema.row_bytes, self.capacity))
         self._quarantine = Quarantine(quarantine)
         self._sessions = Sessions(self.limits.actors, clock)
-        self.journal = journal
+        self._ledger, self.journal = Ledger(schema, self._quarantine, journal), journal
         if journal is not None:
             journal.on_commit = self.mark_durable
-        self._ledger = Ledger(schema, self._quarantine, journal)
         self._orphans: dict[str, float] = {}  # streams of an earlier learner's actors, until they come back or are given up
         self._queue = Queue()
         self._actors: dict[str, ActorRecord] = {}
@@ -153,8 +151,7 @@ class Intake:
     def reports(self) -> list[Report]:
         """The reports that came since the last call."""
         with self._changed:
-            reports = list(self._reports)
-            self._reports.clear()
+            reports, self._reports = list(self._reports), deque(maxlen=MAX_REPORTS)
             return reports
 
     def wait(self, timeout: float) -> bool:
@@ -193,13 +190,8 @@ class Intake:
 
     def wait_for_goodbyes(self, timeout: float) -> bool:
         """Waits until no actor is left, at most `timeout` seconds; whether none is."""
-
-        def none_left() -> bool:
-            self._expire()
-            return not self._sessions.live
-
         with self._changed:
-            return self._changed.wait_for(none_left, timeout)
+            return self._changed.wait_for(lambda: not self._live(), timeout)
 
     def state(self) -> dict[str, int]:
         """For each stream the number up to which `take` has handed it over: what a checkpoint made now covers."""
@@ -207,9 +199,7 @@ class Intake:
             streams = self._ledger.streams.items()
             received = {name: stream.received for name, stream in streams}
             held = {name: stream.open.first for name, stream in streams if stream.open is not None}
-            waiting = self._queue.oldest()
-            waiting.pop(LOST, None)
-            return received | held | waiting
+            return received | held | {name: first for name, first in self._queue.oldest().items() if name != LOST}
 
     def mark_durable(self, state: Mapping[str, int]) -> None:
         """The rows below these numbers are on disk: their actors may forget them."""
@@ -230,19 +220,18 @@ class Intake:
     def recover(self, position: int, state: Mapping[str, int], since: int = 0) -> Iterator[tuple[int, Chunk]]:
         """Goes on from the journal and a checkpoint that covers its first `position` released rows and `state` of the streams.
 
-        Yields the rows before `position` as `(number, chunk)`: they belong into the pool. Of those from `since` on none is left
-        out: what the journal lost comes as rows of stream LOST. The rows after `position` wait for `take`, as if they had just
-        come. To be exhausted before anything else is called.
+        Yields the rows before `position` as `(number, chunk)`, for the pool; of those from `since` on none is left out: what the
+        journal lost comes as rows of stream LOST. The rows after `position` wait for `take`. To be exhausted before any other call.
         """
         assert self.journal is not None
         self._ledger.released = since
         broken: list[Broken] = []
         for number, chunk in replay(self.journal.directory, self._ledger, position, broken):
-            covered = min(max(position - number, 0), length(chunk.rows))
-            if covered:
-                yield number, chunk.split(covered)[0]
-            if covered < length(chunk.rows):
-                self._queue.put([chunk.split(covered)[1]])
+            covered, after = chunk.split(max(position - number, 0))
+            if length(covered.rows):
+                yield number, covered
+            if length(after.rows):
+                self._queue.put([after])
         repair(self.journal.directory, broken)
         self.restore(state)
         self.mark_durable({name: stream.received for name, stream in self._ledger.streams.items()})
@@ -263,19 +252,16 @@ class Intake:
             silence = {session.actor_id: now - session.last_seen for session in self._sessions.live}
             for name, record in self._actors.items():
                 shown |= record.metrics(name, silence.get(name), newest)
-        journal = {} if self.journal is None else self.journal.statistics()
-        return shown | {f"journal/{name}": value for name, value in journal.items()}
+        return shown | ({} if self.journal is None else self.journal.metrics())
 
     # With the lock held.
 
     @property
     def _room(self) -> int:
         """Rows that can be taken: few when the loop or the disk is slow, and none while the disk fails."""
-        if self.journal is None:
-            return self.capacity - self._queue.rows
-        if self.journal.failing is not None:
+        if self.journal is not None and self.journal.failing:
             return 0
-        return self.capacity - max(self._queue.rows, self.journal.waiting_rows)
+        return self.capacity - max(self._queue.rows, 0 if self.journal is None else self.journal.waiting_rows)
 
     def _stream(self, session_id: str) -> Stream:
         self._expire()
@@ -291,13 +277,17 @@ class Intake:
         self._queue.put(chunks)
         self._changed.notify_all()
 
+    def _live(self) -> list[Session]:
+        self._expire()
+        return self._sessions.live
+
     def _expire(self) -> None:
         for session in self._sessions.expire():
             log.warning("Nothing heard of %s for %.0f s: it counts as gone.", session.actor_id, session.lease)
             self._cut(session.stream_id, "its actor is gone")
         if self._orphans:
-            now = self._sessions.clock()
-            for name in [name for name, given_up in self._orphans.items() if given_up < now]:
+            late = [name for name, given_up in self._orphans.items() if given_up < self._sessions.clock()]
+            for name in late:
                 del self._orphans[name]
                 self._cut(name, "its actor did not come back")
 

@@ -118,14 +118,14 @@ class Journal:
         for _, path, _ in old:
             path.unlink(missing_ok=True)
 
-    def statistics(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Rows committed since the start, rows waiting, segments on disk, seconds that the last commit took, and whether it failed."""
         return {
-            "committed": self._committed_rows,
-            "waiting": self._pending_rows,
-            "segments": len(self._segments),
-            "commit_seconds": self._commit_seconds,
-            "failing": float(self._failure is not None),
+            "journal/committed": self._committed_rows,
+            "journal/waiting": self._pending_rows,
+            "journal/segments": len(self._segments),
+            "journal/commit_seconds": self._commit_seconds,
+            "journal/failing": float(self._failure is not None),
         }
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..data.errors import WarmloopError
 from ..data.transition import length
 from .journal import sync_directory
 from .ledger import Ledger
@@ -62,20 +63,31 @@ def _numbered(ledger: Ledger, chunks: list[Chunk]) -> Iterator[tuple[int, Chunk]
 
 
 def repair(directory: Path, broken: list[Broken]) -> None:
-    """Leaves in each segment what is whole, keeps damaged ones beside, and makes sure that all is on disk."""
-    for segment in broken:
-        content, partial = segment.path.read_bytes(), segment.path.with_suffix(".partial")
-        if not segment.torn:
-            segment.path.with_name(f"{segment.path.name}.damaged").write_bytes(content)
-        with open(partial, "wb") as file:
-            file.write(b"".join(content[start:end] for start, end in segment.whole))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(segment.path)
-    for _, path in segments(directory)[-1:]:
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())
-    sync_directory(directory)
+    """Leaves in each segment what is whole, keeps damaged ones beside, and makes sure that all is on disk.
+
+    Raises:
+        WarmloopError: the disk does not take it.
+    """
+    try:
+        for segment in broken:
+            _leave_what_is_whole(segment)
+        for _, path in segments(directory)[-1:]:
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+        sync_directory(directory)
+    except OSError as error:
+        raise WarmloopError(f"The journal in {directory} cannot be mended ({error.strerror}); free space there.") from error
+
+
+def _leave_what_is_whole(segment: Broken) -> None:
+    content, partial = segment.path.read_bytes(), segment.path.with_suffix(".partial")
+    if not segment.torn:
+        segment.path.with_name(f"{segment.path.name}.damaged").write_bytes(content)
+    with open(partial, "wb") as file:
+        file.write(b"".join(content[start:end] for start, end in segment.whole))
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(segment.path)
 
 
 def drop_after(directory: Path, index: int, size: int) -> None:
