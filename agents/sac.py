@@ -165,10 +165,12 @@ class SAC:
     def td_target(self, state: SACState, batch: Batch, key: jax.Array) -> jax.Array:
         """y `[B]`, without gradient."""
         config = self.config
-        subset_key, action_key = jax.random.split(key)
+        subset = config.target_subset < config.ensemble  # else one key, and no draw, does
+        subset_key, action_key = jax.random.split(key) if subset else (key, key)
+        critics = self._subset(state.target_critic, subset_key) if subset else state.target_critic
         observation = state.normaliser(batch.next_observation)
         action, log_prob = sample_action(action_key, *apply(self.policy, state.actor, observation))
-        q = apply(self.critic(config.target_subset), self._subset(state.target_critic, subset_key), observation, action)  # [M, B]
+        q = apply(self.critic(config.target_subset), critics, observation, action)  # [M, B]
         value = q.min(axis=0)
         if config.backup_entropy:
             value = value - jnp.exp(state.log_temperature) * log_prob
@@ -277,8 +279,6 @@ class SAC:
         return state
 
     def _subset(self, critics: Params, key: jax.Array) -> Params:
-        if self.config.target_subset == self.config.ensemble:
-            return critics
         members = jax.random.choice(key, self.config.ensemble, (self.config.target_subset,), replace=False)
         return jax.tree.map(lambda leaf: leaf[members], critics)
 

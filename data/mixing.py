@@ -73,17 +73,17 @@ def draw_mixed(
     minibatch covers its pool evenly. Importance weights are normalised by their maximum within minibatch and pool.
     """
     utd, batch_size = block
-    offline_key, online_key = jax.random.split(key)
     count = offline_rows(ratio, batch_size, offline.size, online.size)
     is_offline = jnp.arange(batch_size) < count  # [B]
 
-    def from_pool(pool, key, rows_per_batch):
-        drawn = replay.draw(pool, key, utd * batch_size, config, beta, utd * rows_per_batch)
+    def from_pool(pool, jitter, rows_per_batch):
+        drawn = replay.draw_at(pool, jitter, beta, utd * rows_per_batch)
         return jax.tree.map(lambda x: _deal(x, utd, batch_size), drawn)
 
-    off_rows, off_serials, off_weights = from_pool(offline, offline_key, count)
+    jitter = jax.random.uniform(key, (2, utd * batch_size))
+    off_rows, off_serials, off_weights = from_pool(offline, jitter[0], count)
     # The used rows are the first of each deal; turned round, the online ones fill the batch from its end.
-    from_online = from_pool(online, online_key, batch_size - count)
+    from_online = from_pool(online, jitter[1], batch_size - count)
     on_rows, on_serials, on_weights = jax.tree.map(lambda x: jnp.flip(x, axis=1), from_online)
     rows = jax.tree.map(lambda a, b: jnp.where(_align(is_offline, a), a, b), off_rows, on_rows)
     weight = jnp.where(is_offline[None], _normalise(off_weights, is_offline), _normalise(on_weights, ~is_offline))

@@ -56,7 +56,6 @@ class ReplayState(struct.PyTreeNode):
         packed: the ring.
         quality: `[capacity]` the rows' quality as sampling sees it.
         tree: priorities `p_i`, one leaf per slot.
-        urgency: `[capacity]` `(|δ_i| + ε)^α`.
         inserted: `[]` int32, rows ever inserted; row `n` lies in slot `n % capacity`.
         max_urgency: `[]` the largest urgency seen; new rows enter with it.
         quality_sum: `[]` sum of the stored rows' sampling quality.
@@ -65,7 +64,6 @@ class ReplayState(struct.PyTreeNode):
     packed: Packed
     quality: jax.Array
     tree: sum_tree.SumTree
-    urgency: jax.Array
     inserted: jax.Array
     max_urgency: jax.Array
     quality_sum: jax.Array
@@ -74,7 +72,12 @@ class ReplayState(struct.PyTreeNode):
     @property
     def capacity(self) -> int:
         """Rows that fit."""
-        return self.urgency.shape[0]
+        return self.quality.shape[0]
+
+    @property
+    def urgency(self) -> jax.Array:
+        """`[capacity]` `(|δ_i| + ε)^α`, by which rows are drawn beside their quality; 0 where the quality is."""
+        return self.tree.leaves[: self.capacity] / jnp.maximum(self.quality, 1e-30)
 
     @property
     def rows(self) -> Transition:
@@ -95,7 +98,6 @@ def create(spec: Spec, config: ReplayConfig, capacity: int | None = None) -> Rep
         packed=packed,
         quality=jnp.zeros(capacity, jnp.float32),
         tree=sum_tree.create(capacity),
-        urgency=jnp.zeros(capacity, jnp.float32),
         inserted=jnp.zeros((), jnp.int32),
         max_urgency=jnp.ones((), jnp.float32),
         quality_sum=jnp.zeros((), jnp.float32),
@@ -115,7 +117,6 @@ def insert(state: ReplayState, rows: Transition, count: jax.Array, config: Repla
         packed=jax.tree.map(lambda ring, new: ring.at[slot].set(new, mode="drop"), state.packed, pack(rows)),
         quality=quality,
         tree=sum_tree.write(state.tree, slot, new_quality * state.max_urgency),
-        urgency=state.urgency.at[slot].set(state.max_urgency, mode="drop"),
         inserted=state.inserted + count,
         quality_sum=quality.sum(),
     )
@@ -130,21 +131,27 @@ def draw(
     caller that needs fewer rows than the static `n`. Weights are `((Σ p / Σ q) / (|δ_i| + ε)^α)^β`, not yet normalised.
     From an empty pool every row is slot 0; the caller must not use it.
     """
-    slot = draw_slots(state, key, n, n if count is None else count)
+    return draw_at(state, jax.random.uniform(key, (n,)), beta, n if count is None else count)
+
+
+def draw_at(state: ReplayState, jitter: jax.Array, beta: jax.Array, count: jax.Array | int) -> tuple[Transition, jax.Array, jax.Array]:
+    """As `draw`, where `jitter` `[n]` in [0, 1) says at which place of its stratum each draw falls."""
+    slot, priority = draw_slots(state, jitter, count)
     rows = unpack(jax.tree.map(lambda ring: ring.at[slot].get(mode="promise_in_bounds"), state.packed), state.spec)
     mean_urgency = state.tree.total / jnp.maximum(state.quality_sum, 1e-30)
-    urgency = jnp.maximum(state.urgency.at[slot].get(mode="promise_in_bounds"), 1e-30)
-    weights = jnp.power(mean_urgency / urgency, beta)
+    # By the priority that the descent met, not by a second look at the leaves: one that is not ordered before the write of new
+    # priorities makes XLA copy them all.
+    urgency = priority / jnp.maximum(state.quality.at[slot].get(mode="promise_in_bounds"), 1e-30)
+    weights = jnp.power(mean_urgency / jnp.maximum(urgency, 1e-30), beta)
     return rows, serial_of(state, slot), weights
 
 
-def draw_slots(state: ReplayState, key: jax.Array, n: int, count: jax.Array | int) -> jax.Array:
-    """Slots `[n]` int32 of a stratified draw by priority over `count` strata, in increasing order of mass."""
-    jitter = jax.random.uniform(key, (n,))
-    stratum = jnp.arange(n) % jnp.maximum(count, 1)
+def draw_slots(state: ReplayState, jitter: jax.Array, count: jax.Array | int) -> tuple[jax.Array, jax.Array]:
+    """Slots `[n]` int32 of a stratified draw by priority over `count` strata, in increasing order of mass; and their priorities."""
+    stratum = jnp.arange(jitter.size) % jnp.maximum(count, 1)
     mass = (stratum + jitter) / jnp.maximum(count, 1) * state.tree.total
-    slot = sum_tree.find(state.tree, mass)
-    return jnp.minimum(slot, state.capacity - 1)
+    slot, priority = sum_tree.find(state.tree, mass)
+    return jnp.minimum(slot, state.capacity - 1), priority
 
 
 def serial_of(state: ReplayState, slot: jax.Array) -> jax.Array:
@@ -165,7 +172,6 @@ def update_priorities(
     quality = state.quality.at[slot].get(mode="clip")
     return state.replace(
         tree=sum_tree.write(state.tree, slot, quality * urgency),
-        urgency=state.urgency.at[slot].set(urgency, mode="drop"),
         max_urgency=jnp.maximum(state.max_urgency, jnp.where(alive, urgency, 0.0).max()),
     )
 

@@ -63,12 +63,12 @@ def write(tree: SumTree, index: jax.Array, priority: jax.Array) -> SumTree:
     return SumTree(tuple(levels))
 
 
-def find(tree: SumTree, mass: jax.Array) -> jax.Array:
-    """Leaves `[n]` int32 at which the running sum of priorities first exceeds `mass` `[n]`.
+def find(tree: SumTree, mass: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Leaves `[n]` int32 at which the running sum of priorities first exceeds `mass` `[n]`, and their priorities `[n]`.
 
     Rounding never leads to a leaf of zero priority (unless all are zero, which gives leaf 0).
     """
-    node = jnp.zeros(mass.shape, jnp.int32)
+    node, priority = jnp.zeros(mass.shape, jnp.int32), mass
     for level in reversed(tree.levels):
         children = level.reshape(-1, FANOUT).at[node].get(mode="promise_in_bounds")  # [n, 16]
         running = jnp.dot(children, PREFIX, precision="highest")  # [n, 16]
@@ -78,8 +78,9 @@ def find(tree: SumTree, mass: jax.Array) -> jax.Array:
         child = jnp.minimum(first, jnp.where(positive, SLOTS, 0).max(axis=1))
         before = jnp.where(child[:, None] > SLOTS, children, 0.0).sum(axis=1)
         mass = mass - before
+        priority = jnp.where(child[:, None] == SLOTS, children, 0.0).sum(axis=1)
         node = node * FANOUT + child
-    return node
+    return node, priority
 
 
 def _round_up(count: int) -> int:

@@ -87,4 +87,4 @@ def blank(pool: ReplayState, serials: np.ndarray) -> ReplayState:
     slot = serials[serials >= int(pool.inserted) - pool.capacity] % pool.capacity
     quality = pool.quality.at[slot].set(0.0)
     tree = sum_tree.write(pool.tree, jnp.asarray(slot), jnp.zeros(len(slot)))
-    return pool.replace(quality=quality, quality_sum=quality.sum(), urgency=pool.urgency.at[slot].set(0.0), tree=tree)
+    return pool.replace(quality=quality, quality_sum=quality.sum(), tree=tree)
