@@ -50,8 +50,8 @@ class Schema:
             )
             low, high = fields["action_bounds"]
             return cls(leaves, str(fields["env_id"]), float(fields["control_hz"]), (float(low), float(high)))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise WarmloopError(f"The actor's schema cannot be read ({error}); is it the same version of warmloop?") from error
+        except Exception as error:  # json, int, float and np.dtype have many kinds of them for what a peer may send
+            raise WarmloopError(f"The actor's schema cannot be read ({str(error)[:200]}); is it the same version of warmloop?") from error
 
     @cached_property
     def json(self) -> str:
@@ -82,7 +82,9 @@ def difference(mine: Schema, theirs: Schema) -> str | None:
         if ours != other:
             return f"The learner's {what} is {ours} and the actor's is {other}; start both with the same configuration."
     known, sent = ({leaf.name: leaf for leaf in schema.leaves} for schema in (mine, theirs))
-    name = next(name for name in sorted(known | sent) if known.get(name) != sent.get(name))
+    name = next((name for name in sorted(known | sent) if known.get(name) != sent.get(name)), None)
+    if name is None:
+        return "The actor names a row's parts twice or in another order; install the same version of warmloop on both."
     ours, other = (_described(leaves.get(name)) for leaves in (known, sent))
     return f"The learner's \"{name}\" is {ours} and the actor's is {other}; start both with the same environment and wrappers."
 

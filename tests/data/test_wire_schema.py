@@ -42,6 +42,7 @@ def test_the_hash_does_not_depend_on_how_the_numbers_were_given():
         (Schema.of(Spec(SPEC.observation, 4), "Door-v1", 10), ['"action"', "[3]", "[4]"]),
         (Schema.of(Spec(SPEC.observation[1:], 3), "Door-v1", 10), ['"next_observation/image"', "absent"]),
         (Schema(SCHEMA.leaves, "Door-v1", 10.0, (0.0, 1.0)), ["action range", "(0.0, 1.0)"]),
+        (Schema(SCHEMA.leaves[::-1], "Door-v1", 10.0), ["another order"]),
     ],
 )
 def test_a_difference_is_named_and_changes_the_hash(other, words):
@@ -57,7 +58,17 @@ def test_equal_schemas_do_not_differ():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "null", "{}", "[" * 100_000, json.dumps({"leaves": [["a", "b"]]}), SCHEMA.json.replace("float32", "no-such-type")],
+    [
+        "",
+        "[]",
+        "null",
+        "{}",
+        "[" * 100_000,
+        json.dumps({"leaves": [["a", "b"]]}),
+        SCHEMA.json.replace("float32", "no-such-type"),
+        SCHEMA.json.replace("10.0", "1" + 400 * "0"),
+        SCHEMA.json.replace("[3]", "[Infinity]"),
+    ],
 )
 def test_a_text_that_is_no_schema_is_refused(text):
     with pytest.raises(WarmloopError, match="cannot be read"):

@@ -5,9 +5,12 @@ stays flat. `make fuzz` gives this FUZZ_SECONDS seconds; the default run a few.
 """
 
 import contextlib
+import json
+import math
 import os
 import socket
 import time
+from pathlib import Path
 
 import grpc
 import hypothesis.strategies as st
@@ -15,10 +18,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from learners import LearnerProcess, resident_bytes
 from marked_rows import SCHEMA, marked
+from secrets_folder import make_credentials
 
 from warmloop.actor.link import open_channel
 from warmloop.data.wire import MIB, frames
 from warmloop.data.wire import warmloop_pb2 as pb
+from warmloop.data.wire.credentials import ActorCredentials
 from warmloop.data.wire.warmloop_pb2_grpc import LearnerStub
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "8"))
@@ -41,7 +46,7 @@ CHOSEN = {
     grpc.StatusCode.DATA_LOSS,
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
 }
 HELLO = {"protocol_min": 1, "protocol_max": 1, "actor_id": "fuzz", "stream_id": "fuzz", "schema": SCHEMA.json, "schema_hash": SCHEMA.hash}
 FRAME = frames.encode(SCHEMA, marked(0, 0, 3))
@@ -57,19 +62,40 @@ metadata = st.lists(
 )  # fmt: skip
 
 
+odd = st.sampled_from([math.inf, math.nan, 10**400, -1, None, True, "O", "f4,(2,3)i8", "M8[s]", "(", ">U9999999999", "V0", {}, []])
+
+
+@st.composite
+def schemas(draw):
+    """The schema's JSON with a value or two replaced."""
+    whole = json.loads(SCHEMA.json)
+    for _ in range(draw(st.integers(1, 2))):
+        value = draw(odd | odd | text | int64)
+        if draw(st.integers(0, 2)) == 0:
+            whole[draw(st.sampled_from(sorted(whole)))] = value
+        elif isinstance(whole["leaves"], list) and whole["leaves"]:
+            leaf = whole["leaves"][draw(st.integers(0, len(whole["leaves"]) - 1))]
+            if isinstance(leaf, list):
+                leaf[draw(st.integers(0, len(leaf) - 1))] = draw(st.sampled_from([value, [value]]))
+    return json.dumps(whole)
+
+
 @st.composite
 def hellos(draw):
     """A Hello with some fields wrong."""
+    broken = draw(st.none() | text | st.just("[" * 60_000))
     wrong = {
         "protocol_min": st.integers(0, 2**32 - 1),
         "protocol_max": st.integers(0, 2**32 - 1),
         "actor_id": text,
         "stream_id": text,
-        "schema": text | st.recursive(st.none() | st.integers() | text, st.lists).map(str) | st.just("[" * 60_000),
+        "schema": schemas() if broken is None else st.just(broken),
         "schema_hash": st.binary(max_size=40),
         "oldest_held": int64,
     }
-    names = draw(st.lists(st.sampled_from(sorted(wrong)), max_size=3))
+    names = draw(st.just(["schema"]) | st.lists(st.sampled_from(sorted(wrong)), max_size=3))
+    if "schema" in names:  # it is only read where its hash is another
+        names.append("schema_hash")
     return pb.HelloRequest(**(HELLO | {name: draw(wrong[name]) for name in names}))
 
 
@@ -96,7 +122,7 @@ def altered(draw, source):
 @st.composite
 def calls(draw):
     """Method and payload."""
-    method = draw(st.sampled_from(["Hello", "Push", "Push", *METHODS]))
+    method = draw(st.sampled_from(["Hello", "Hello", "Push", "Push", *METHODS]))
     if method == "Hello":
         message = hellos()
     elif method == "Push":
@@ -109,30 +135,37 @@ def calls(draw):
     else:
         message = st.builds(METHODS[method], session=sessions)
     whole = message.map(lambda built: built.SerializeToString())
-    return method, draw(whole | altered(whole) | st.binary(max_size=300))
+    return method, draw((whole, whole, whole, altered(whole), st.binary(max_size=300))[draw(st.integers(0, 4))])
 
 
 class Peer:
     """A well-behaved actor of the learner under test, and the hand that sends the rest."""
 
-    def __init__(self, learner: LearnerProcess):
-        self.learner, self.sent, self.session = learner, 0, ""
-        self.channel = open_channel(f"127.0.0.1:{learner.port}")
-        self.stub = LearnerStub(self.channel)
-        self.examples, self.baseline = 0, 0
+    def __init__(self, learner: LearnerProcess, secrets: Path | None):
+        self.learner, self.session, self.examples = learner, "", 0
+        tokens = [ActorCredentials.read(secrets, name) for name in ("good", "fuzz")] if secrets else [None, None]
+        self.channel = open_channel(f"127.0.0.1:{learner.port}", tokens[0])
+        self.stub, self.token = LearnerStub(self.channel), tokens[1] and tokens[1].token
 
-    def send(self, method: str, payload: bytes, extra: list) -> None:
-        """Any bytes as a call; checks that the answer is one that the learner chose."""
+    def send(self, method: str, payload: bytes, extra: list, honest: bool) -> None:
+        """Any bytes as a call, with a token where the learner wants one and we are `honest`; checks that the answer is one that the
+        learner chose."""
         with contextlib.suppress(Exception):
             message = METHODS[method].FromString(payload)
             if getattr(message, "session", "") == "OPEN":
                 message.session = self.session
                 payload = message.SerializeToString()
         call = self.channel.unary_stream(f"/warmloop.v1.Learner/{method}", request_serializer=None, response_deserializer=None)
+        if self.token and honest:
+            extra = [("authorization", f"Bearer {self.token}"), *extra]
         try:
             answers = list(call(payload, timeout=ANSWER_SECONDS, metadata=extra))
             assert method == "GetWeights" or len(answers) == 1
+            assert honest or not self.token
         except grpc.RpcError as error:
+            if self.token and not honest:
+                assert error.code() == grpc.StatusCode.UNAUTHENTICATED
+                return
             allowed = CHOSEN if parses(method, payload) else CHOSEN | {grpc.StatusCode.INTERNAL}
             assert error.code() in allowed, f"{method}: {error.code()}: {error.details()}"
 
@@ -158,10 +191,13 @@ def parses(method: str, payload: bytes) -> bool:
     return True
 
 
-@pytest.fixture(scope="module")
-def peer(tmp_path_factory):
-    with LearnerProcess(tmp_path_factory.mktemp("fuzz"), "--unchecked") as learner:
-        yield Peer(learner)
+@pytest.fixture(scope="module", params=["plain", "secured"])
+def peer(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fuzz")
+    secrets = make_credentials(folder / "credentials", "good", "fuzz") if request.param == "secured" else None
+    options = [f"--credentials={secrets}"] if secrets else []
+    with LearnerProcess(folder / "learner", "--unchecked", *options) as learner:
+        yield Peer(learner, secrets)
         assert "Exception calling application" not in learner.log()
 
 
@@ -180,15 +216,15 @@ def check_memory(peer: Peer, before: int) -> None:
 
 def test_any_call_with_any_payload_and_metadata_is_answered_and_memory_stays_flat(peer):
     @hundred
-    @given(st.lists(st.tuples(calls(), metadata), min_size=1, max_size=5))
+    @given(st.lists(st.tuples(calls(), metadata, st.integers(0, 4)), min_size=1, max_size=5))
     def example(batch):
-        for (method, payload), extra in batch:
-            peer.send(method, payload, extra)
+        for (method, payload), extra, chance in batch:
+            peer.send(method, payload, extra, honest=chance > 0)
         peer.behave()
 
-    run_for(0.2 * SECONDS, example)
+    run_for(0.1 * SECONDS, example)
     before = resident_bytes(peer.learner.pid)
-    run_for(0.5 * SECONDS, example)
+    run_for(0.25 * SECONDS, example)
     check_memory(peer, before)
 
 
@@ -210,5 +246,5 @@ def test_bytes_that_are_no_grpc_end_their_own_connection_only(peer):
         peer.behave()
 
     before = resident_bytes(peer.learner.pid)
-    run_for(0.3 * SECONDS, example)
+    run_for(0.15 * SECONDS, example)
     check_memory(peer, before)

@@ -26,6 +26,7 @@ from warmloop.actor.config import ActorConfig
 from warmloop.actor.spool import Spool
 
 TICK = 0.02  # seconds between two records
+FLUSH_SECONDS = 150.0  # of a busy machine
 
 
 @contextlib.contextmanager
@@ -37,7 +38,7 @@ def spooling_client(port: int, actor_id: str, folder: Path, config: ActorConfig 
         try:
             yield client, spool
         finally:
-            client.close(60.0)
+            client.close(FLUSH_SECONDS)
     finally:
         spool.close()
 
@@ -59,7 +60,7 @@ class Actor:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def finish(self, timeout: float = 60.0) -> int:
+    def finish(self, timeout: float = 240.0) -> int:
         """Stops recording, waits until every row is acknowledged, and leaves. Returns the number of rows."""
         self._stop.set()
         self._thread.join(timeout)
@@ -87,9 +88,9 @@ class Actor:
                 count, self.end = count + due, self.end + due
             self.acknowledged = spool.rows.first
             self.note()
-        client.flush(60.0)
+        client.flush(FLUSH_SECONDS)
         with spool.rows.lock:
-            spool.rows.changed.wait_for(lambda: len(spool.rows) == 0, 60.0)
+            spool.rows.changed.wait_for(lambda: len(spool.rows) == 0, FLUSH_SECONDS)
         self.acknowledged = spool.rows.first
         self.note()
 
@@ -141,7 +142,7 @@ class ActorProcess:
         self.process.kill()
         self.process.wait()
 
-    def finish(self, timeout: float = 90.0) -> int:
+    def finish(self, timeout: float = 240.0) -> int:
         """As `Actor.finish`."""
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(timeout) == 0, self.log()[-2000:]
@@ -162,7 +163,7 @@ def main() -> None:
     actor = NotingActor(given.port, given.number, given.folder, given.rate)
     while not over.wait(0.1) and actor.failure is None:
         pass
-    actor.finish(80.0)
+    actor.finish()
 
 
 if __name__ == "__main__":

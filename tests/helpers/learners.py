@@ -121,7 +121,7 @@ def assert_each_once(pool: np.ndarray, ends: dict[int, int]) -> None:
 
 def finish(learner: LearnerProcess, *actors: Actor | ActorProcess) -> dict[int, int]:
     """Ends the actors and their learner in order, and checks that every row of each was inserted once. Returns their numbers of rows."""
-    ends = {actor.number: actor.finish(120.0) for actor in actors}
+    ends = {actor.number: actor.finish() for actor in actors}
     learner.stop()
     assert_each_once(learner.pool(), ends)
     for sentence in ("are lost", "are missing", "Traceback"):
