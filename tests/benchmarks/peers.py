@@ -32,15 +32,18 @@ REPLAY_ROWS, REPLAY_DRAW = 1_000_000, 20 * 256  # as a block of 20 critic steps 
 ALPHA, BETA = 0.6, 0.4
 
 
-def rate(step: Callable[[], object], seconds: float) -> float:
-    """Calls of `step` a second, after a warm-up; a call returns when its results are there."""
+def rate(step: Callable[[], object], seconds: float, rounds: int = 4) -> float:
+    """Calls of `step` a second, after a warm-up: the best of some rounds, as warmloop's own; a call returns when its results are there."""
     for _ in range(5):
         step()
-    calls, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds:
-        step()
-        calls += 1
-    return calls / elapsed
+    rates = []
+    for _ in range(rounds):
+        calls, start = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - start) < seconds / rounds:
+            step()
+            calls += 1
+        rates.append(calls / elapsed)
+    return max(rates)
 
 
 def torch_rate(step: Callable[[], object], seconds: float) -> float:
