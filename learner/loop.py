@@ -178,14 +178,14 @@ class Learner:
     def _pace(self) -> None:
         """Simulators wait while the learner is behind `min_utd`, and leave when all environment steps have come.
 
-        They never wait before one row that the loop can take: at the boundary, where rounding may leave nothing owed to either
-        side, both would wait for ever.
+        They never wait for a learner that owes no update: at the boundary, where rounding may leave nothing owed to either side,
+        both would wait for ever.
         """
         room = math.inf
         if self.config.min_utd:
             done = self.updates - self.warm_updates + self.config.publish_every
             room = self.config.frozen_steps + done / self.config.min_utd - self.environment_steps
-        self.intake.admit(max(room, 1.0), max(self.config.online_steps - self.environment_steps, 0))
+        self.intake.admit(max(room, 0.0 if self.owed > 0 else 1.0), max(self.config.online_steps - self.environment_steps, 0))
 
     def _note(self, scalars: dict[str, float]) -> None:
         """Evaluations are recorded as they come; training episodes enter the running means."""
