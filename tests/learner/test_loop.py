@@ -240,7 +240,7 @@ def test_at_the_boundary_of_both_rates_neither_side_waits_for_the_other(start):
 
 
 def test_actors_wait_for_a_learner_that_is_behind_even_when_it_has_taken_every_row(start):
-    run = start(min_utd=0.5, publish_every=1, online_steps=10_000)
+    run = start(min_utd=0.5, max_utd=1.0, publish_every=1, online_steps=10_000)
     run.learner.ingest.inserted, run.learner.updates = 100, 20
     run.learner._pace()
     assert run.learner.owed > 0 and run.intake.paused
