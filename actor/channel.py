@@ -27,6 +27,7 @@ OPTIONS = [
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),  # no limit
+    ("grpc.http2.ping_timeout_ms", 5_000),  # or else a lost ping of another kind holds those back for a minute
 ]
 
 
