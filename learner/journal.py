@@ -1,7 +1,7 @@
 """The learner's journal: what came from the actors, on disk before they forget it.
 
 Whoever appends never waits for the disk. A thread takes all that is queued, writes it, makes it durable (fsync), tells `on_commit`,
-and takes what queued meanwhile: so a commit is never older than one fsync and the next. When the disk fails or is full,
+and takes what queued meanwhile: so a row waits for two of them at most, and a few milliseconds. When the disk fails or is full,
 nothing is acknowledged; all that is not yet durable is written again, to a new segment, until it succeeds.
 """
 
@@ -22,6 +22,7 @@ from . import records
 from .records import Kind, Record
 
 RETRY_SECONDS = 1.0
+REST_SECONDS = 0.005  # between commits: one costs the processor as much for a row as for hundreds, and the service needs it
 WRITE_BYTES = 4 * MIB  # handed to the system at a time
 CLOSE_SECONDS = 10.0
 OnCommit = Callable[[Mapping[str, int]], object]
@@ -151,6 +152,7 @@ class Journal:
                 if self._closing:
                     return
             self._commit()
+            time.sleep(REST_SECONDS)
 
     def _commit(self) -> bool:
         """Makes all that is queued durable; whether that succeeded. Only one thread ever calls it."""
