@@ -73,8 +73,8 @@ def _guarded(main: Callable[..., int | None], argv: Sequence[str], files: bool) 
         fail(f'"{argv[1]}" is not a flag; flags are written --name=value.')
     try:
         return (main(argv[1:]) if files else main()) or 0
-    except BrokenPipeError:  # whoever reads our output has enough of it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        _stop_printing()
         return 0
     except WarmloopError as error:
         fail(str(error))
@@ -83,9 +83,17 @@ def _guarded(main: Callable[..., int | None], argv: Sequence[str], files: bool) 
         return INTERRUPTED
 
 
+def _stop_printing() -> None:
+    """Whoever reads our output has enough of it, as in `| head`."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _parse(main: Callable[..., Any], argv: list[str], prepare: Callable[[list[str]], list[str]]) -> list[str]:
     if {"--help", "-help", "-h", "--helpshort"} & set(argv[1:]):
-        print(_help(main))
+        try:
+            print(_help(main), flush=True)
+        except BrokenPipeError:
+            _stop_printing()
         sys.exit(0)
     try:
         rest = flags.FLAGS(prepare(argv))
