@@ -43,10 +43,11 @@ class Soak:
     def minute(self, number: int, last: bool) -> None:
         """A minute of running, then a few kills, then a line."""
         acknowledged, known = [actor.acknowledged for actor in self.actors], len(self.faults)
+        started = [actor for actor in self.actors if actor.started]  # on a busy machine it takes a process minutes to begin
         time.sleep(MINUTE - 10.0)
         dead = [f"actor {actor.number}" for actor in self.actors if actor.process.poll() is not None]
         dead += [] if self.learner.alive else ["the learner"]
-        stuck = [f"actor {actor.number}" for actor, before in zip(self.actors, acknowledged, strict=True) if actor.acknowledged <= before]
+        stuck = [f"actor {actor.number}" for actor in started if actor.acknowledged <= acknowledged[actor.number]]
         self.faults += [f"minute {number}: {who} has ended by itself" for who in dead]
         self.faults += [f"minute {number}: nothing of {who} was acknowledged" for who in stuck]
         self.memory.append(resident_bytes(self.learner.pid) if self.learner.alive else 0)
@@ -81,7 +82,7 @@ class Soak:
         pool = self.learner.pool()
         assert_each_once(pool, ends)
         quarter = max(1, len(self.memory) // 4)
-        grown = max(self.memory[quarter:], default=0) - max(self.memory[:quarter])
+        grown = max(self.memory[quarter:], default=self.memory[0]) - max(self.memory[:quarter])
         if grown > GROWTH:
             self.faults.append(f"the learner's memory grew by {grown / MIB:.0f} MiB")
         for process in (self.learner, *self.actors):

@@ -117,8 +117,15 @@ class ActorProcess:
 
     def start(self) -> None:
         line = [sys.executable, __file__, str(self.port), str(self.number), str(self.folder), f"--rate={self.rate}"]
+        self._began = time.time()
         with open(self.folder / "actor.log", "a") as log:
             self.process = subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, env=self.environment)
+
+    @property
+    def started(self) -> bool:
+        """Whether this process, and not only one before it, has written down where it is."""
+        path = self.folder / "acknowledged"
+        return path.exists() and path.stat().st_mtime > self._began
 
     @property
     def acknowledged(self) -> int:
