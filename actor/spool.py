@@ -15,6 +15,7 @@ import time
 from collections import deque
 from pathlib import Path
 
+from ..data.disk import sync_directory
 from ..data.errors import WarmloopError
 from ..data.transition import take
 from ..data.wire import MIB, frames
@@ -150,7 +151,7 @@ class Spool:
         """Brings rows to the disk, unless the learner has them all on its own (`safe` is the number below which it has)."""
         if self._segment is not None and self._segment.end > safe:
             self._segment.sync()
-            _sync_folder(self.folder)
+            sync_directory(self.folder)
         if self._segment is not None:
             self._flushed = self._segment.end
         self._unflushed_since = None
@@ -281,13 +282,9 @@ def _locked(folder: Path) -> int:
     return lock
 
 
-def _sync_file(path: Path, flags: int = os.O_RDONLY) -> None:
-    file = os.open(path, flags | os.O_CLOEXEC)
+def _sync_file(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(file)
     finally:
         os.close(file)
-
-
-def _sync_folder(folder: Path) -> None:
-    _sync_file(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -27,9 +27,9 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from ..agents import AGENTS, Agent
+from ..data.disk import sync_directory
 from ..data.errors import WarmloopError
 from ..data.transition import Leaf, PyTree, Spec, example
-from .journal import sync_directory
 from .state import LearnerState
 from .stored_rows import StoredRows, load, store
 

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ..data.disk import sync_directory
 from ..data.errors import WarmloopError
 from ..data.wire import MIB
 from . import records
@@ -265,12 +266,3 @@ def _take_over(directory: Path) -> int:
         os.close(lock)
         raise WarmloopError(f"Another learner writes to {directory}; stop it, or choose another --exp_name.") from error
     return lock
-
-
-def sync_directory(directory: Path) -> None:
-    """Makes a directory's new names durable."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

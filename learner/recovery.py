@@ -8,9 +8,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..data.disk import sync_directory
 from ..data.errors import WarmloopError
 from ..data.transition import length
-from .journal import sync_directory
 from .ledger import Ledger
 from .records import segments, stretches
 from .streams import Chunk

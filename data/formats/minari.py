@@ -20,10 +20,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from ..disk import sync_directory
 from ..episode import Episode
 from ..errors import WarmloopError
 from ..transition import Leaf, Spec
-from .files import did_you_mean, sync_directory
+from .files import did_you_mean
 from .recording import Columns, Recording, breaks, named, tidy
 
 SCHEME = "minari:"

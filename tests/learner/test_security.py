@@ -96,7 +96,9 @@ def test_an_actor_with_its_token_gets_its_rows_through_under_tls(serve, folder):
 def test_actors_with_certificates_of_their_own_get_in_under_mutual_tls(serve, mutual):
     address = serve(mutual)
     for actor in ("arm", "leg"):
-        link(address, ActorCredentials.read(mutual, actor), actor).hello(0)
+        mine = link(address, ActorCredentials.read(mutual, actor), actor)
+        mine.hello(0)
+        assert mine.connected
 
 
 def test_each_mistake_in_the_token_has_its_sentence(serve, folder, other):
