@@ -13,7 +13,7 @@ import jax
 
 from ..agents.base import Agent
 from ..data.errors import WarmloopError
-from ..data.transition import PyTree, example
+from ..data.transition import Array, PyTree, example
 from ..data.wire import frames, weights
 from ..data.wire import warmloop_pb2 as pb
 from ..data.wire.direct import Stub
@@ -153,16 +153,29 @@ class Sender:
         self._acknowledge()
 
     def _send_rows(self) -> None:
-        """Pushes what may be sent, as far as the learner has room."""
+        """Pushes what may be sent, as far as the learner has room, some messages ahead of its answers."""
+        link = self._link
         while True:
-            with self.rows.lock:
-                first, count = self.rows.sent, min(self.rows.sendable, self._link.max_rows, self._link.status.credits)
-                if count <= 0:
-                    return
-                parts = self.rows.parts(first, count)
-            self._link.push(first, count, frames.join(self.rows.schema, parts))
-            self._ask_after = ASK_SECONDS
-            self._acknowledge()
+            batch = self._next_batch()
+            if batch is not None:
+                first, count, parts = batch
+                link.send(first, count, frames.join(self.rows.schema, parts))
+            elif link.under_way:
+                link.receive()
+                self._ask_after = ASK_SECONDS
+                self._acknowledge()
+            else:
+                return
+
+    def _next_batch(self) -> tuple[int, int, list[dict[str, Array]]] | None:
+        """The first row's number, how many there are and the rows, of the next message; None where none may be sent now."""
+        rows, link = self.rows, self._link
+        if not link.ready:
+            return None
+        with rows.lock:
+            count = min(min(rows.sendable, link.status.credits) - link.under_way, link.max_rows, rows.block_rows)
+            first = rows.sent + link.under_way
+            return (first, count, rows.parts(first, count)) if count > 0 else None
 
     def _send_reports(self) -> None:
         while self._report_due():

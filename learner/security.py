@@ -13,18 +13,19 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from ..data.errors import WarmloopError
 from ..data.wire import MIB, credentials
 from ..data.wire.address import is_loopback
 from ..data.wire.credentials import LearnerCredentials
 
-CALLS_PER_ACTOR = 2  # a call and its retry after a deadline, for transfers and for the others each
+CALLS_PER_ACTOR = 2  # a call and its retry after a deadline, for each kind of transfer and for the others
 WAITING_PER_ACTOR = 16  # calls that may wait for those
 TRANSFERS = {"Push", "GetWeights"}
 MAX_CALLS = 1024  # of all callers together; the rest are turned away at once
@@ -107,7 +108,7 @@ class Gate(grpc.ServerInterceptor):
     def __init__(self, secrets: LearnerCredentials | None, actors: int):
         self._secrets, self._actors = secrets, actors
         self._handlers: dict[tuple[str, str], tuple[Lane, Any]] = {}  # by caller and method
-        self._lanes: dict[tuple[str, bool], Lane] = {}  # by caller, and whether for transfers
+        self._lanes: dict[tuple[str, str], Lane] = {}  # by caller and kind of transfer
         self._doormen = futures.ThreadPoolExecutor(1, thread_name_prefix="gate")
         self._refused, self._said = 0, float("-inf")
 
@@ -141,11 +142,14 @@ class Gate(grpc.ServerInterceptor):
     def _admit(self, handler: Any, caller: str, method: str) -> tuple[Lane, Any]:
         """The handler in its caller's lane; Hello only under the caller's own name."""
         name = method.rpartition("/")[2]
-        lane = self._lane(caller, name in TRANSFERS)
-        kind = "unary_stream" if handler.response_streaming else "unary_unary"
+        lane = self._lane(caller, name if name in TRANSFERS else "")
+        kind = f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if handler.response_streaming else 'unary'}"
         behaviour = getattr(handler, kind)
         if name == "Hello" and self._secrets is not None:
             behaviour = functools.partial(_own_name_only, behaviour, caller)
+        if handler.request_streaming:
+            behaviour = functools.partial(_parsing, behaviour, handler.request_deserializer)
+            handler = handler._replace(request_deserializer=None)
 
         def call(request: Any, context: grpc.ServicerContext) -> Any:
             return behaviour(request, context)
@@ -153,8 +157,8 @@ class Gate(grpc.ServerInterceptor):
         call.experimental_thread_pool = lane  # pyright: ignore[reportFunctionMemberAccess] (where gRPC looks for it)
         return lane, handler._replace(**{kind: call})
 
-    def _lane(self, caller: str, transfers: bool) -> Lane:
-        key = caller, transfers
+    def _lane(self, caller: str, transfer: str) -> Lane:
+        key = caller, transfer
         if key not in self._lanes:
             actors = self._actors if self._secrets is None else 1
             self._lanes[key] = Lane(CALLS_PER_ACTOR * actors, WAITING_PER_ACTOR * actors)
@@ -177,6 +181,19 @@ class Gate(grpc.ServerInterceptor):
         if now - self._said >= SAY_EVERY:
             log.warning("%d calls refused, the last from %s: %s", self._refused, peer, sentence)
             self._refused, self._said = 0, now
+
+
+def _parsing(behaviour: Callable[..., Any], parse: Callable[[bytes], Any], messages: Iterator[bytes], context: grpc.ServicerContext) -> Any:
+    """Calls a method that takes a stream of messages. gRPC's own parsing can leave the call open for ever where one is no message."""
+
+    def requests() -> Iterator[Any]:
+        for message in messages:
+            try:
+                yield parse(message)
+            except DecodeError:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, "These bytes are no message of this call's.")
+
+    return behaviour(requests(), context)
 
 
 def _own_name_only(behaviour: Callable[..., Any], caller: str, request: Any, context: grpc.ServicerContext) -> Any:

@@ -24,6 +24,7 @@ from .sessions import Fenced, UnknownSession
 
 MAX_SCHEMA_CHARACTERS = 1 << 16
 MAX_REPORT_SCALARS = 256
+CLOSE_SECONDS = 5.0  # that calls may take to notice that they were cancelled
 CODES = {Fenced: grpc.StatusCode.FAILED_PRECONDITION, UnknownSession: grpc.StatusCode.NOT_FOUND}
 
 
@@ -68,9 +69,14 @@ class Servicer(pb_grpc.LearnerServicer):
             status=self._status(progress),
         )
 
+    def Push(self, requests: Iterator[pb.PushRequest], context: Any) -> Iterator[pb.Status]:  # noqa: N802
+        """Takes rows in, one request after another, each answered before the next is read."""
+        for request in requests:
+            yield self._take_in(request, context)
+
     @_aborting
-    def Push(self, request: pb.PushRequest, context: Any) -> pb.Status:  # noqa: N802
-        """Takes rows in; the frame's length and checksum are checked before it is read."""
+    def _take_in(self, request: pb.PushRequest, context: Any) -> pb.Status:
+        """One request's rows; the frame's length and checksum are checked before it is read."""
         if request.first < 0 or not 1 <= request.count <= self.intake.max_rows:
             context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT,
@@ -142,7 +148,7 @@ class Server:
 
     def close(self, grace: float | None = None) -> None:
         """Closes the port; calls under way have `grace` seconds to end."""
-        self._server.stop(grace).wait()
+        self._server.stop(grace).wait((grace or 0.0) + CLOSE_SECONDS)
 
 
 def serve(address: str, port: int, intake: Intake, secrets: LearnerCredentials | None = None) -> Server:

@@ -9,7 +9,8 @@ import grpc
 
 
 class Stub(Protocol):
-    """What a client calls: the generated gRPC stub, or a `DirectStub`. Each takes a request and `timeout=` seconds."""
+    """What a client calls: the generated gRPC stub, or a `DirectStub`. Each takes a request (Push: an iterator of them) and
+    `timeout=` seconds."""
 
     Hello: Callable[..., Any]
     Push: Callable[..., Any]

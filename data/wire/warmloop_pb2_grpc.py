@@ -41,7 +41,7 @@ class LearnerStub:
                 request_serializer=warmloop__pb2.HelloRequest.SerializeToString,
                 response_deserializer=warmloop__pb2.HelloReply.FromString,
                 _registered_method=True)
-        self.Push = channel.unary_unary(
+        self.Push = channel.stream_stream(
                 '/warmloop.v1.Learner/Push',
                 request_serializer=warmloop__pb2.PushRequest.SerializeToString,
                 response_deserializer=warmloop__pb2.Status.FromString,
@@ -78,8 +78,9 @@ class LearnerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Push(self, request, context):
-        """Hands rows over, exactly once and in order.
+    def Push(self, request_iterator, context):
+        """Hands rows over, exactly once and in order. Every request has its answer, in the same order; an actor need not await one
+        before it sends the next.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,7 +122,7 @@ def add_LearnerServicer_to_server(servicer, server):
                     request_deserializer=warmloop__pb2.HelloRequest.FromString,
                     response_serializer=warmloop__pb2.HelloReply.SerializeToString,
             ),
-            'Push': grpc.unary_unary_rpc_method_handler(
+            'Push': grpc.stream_stream_rpc_method_handler(
                     servicer.Push,
                     request_deserializer=warmloop__pb2.PushRequest.FromString,
                     response_serializer=warmloop__pb2.Status.SerializeToString,
@@ -185,7 +186,7 @@ class Learner:
             _registered_method=True)
 
     @staticmethod
-    def Push(request,
+    def Push(request_iterator,
             target,
             options=(),
             channel_credentials=None,
@@ -195,8 +196,8 @@ class Learner:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
+        return grpc.experimental.stream_stream(
+            request_iterator,
             target,
             '/warmloop.v1.Learner/Push',
             warmloop__pb2.PushRequest.SerializeToString,

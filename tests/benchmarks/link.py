@@ -97,16 +97,20 @@ def _send_messages(port: int, actor: int, rows_each: int, seconds: float, begin:
     link = opened(open_channel(f"127.0.0.1:{port}"), f"actor-{actor}")
     pool = [frames.encode(SCHEMA, marked(actor, first, rows_each)) for first in range(0, min(POOL, 4096 * rows_each), rows_each)]
     begin.wait()
-    sent, start = 0, time.perf_counter()
+    start = time.perf_counter()
     while time.perf_counter() - start < seconds:
-        if link.status.credits < rows_each:
+        sent = link.status.received + link.under_way
+        if link.ready and link.status.credits - link.under_way >= rows_each:
+            link.send(sent, rows_each, pool[(sent // rows_each) % len(pool)])
+        elif link.under_way:
+            link.receive()
+        else:
             link.heartbeat()
-            continue
-        link.push(sent, rows_each, pool[(sent // rows_each) % len(pool)])
-        sent = link.status.received
-    while link.status.durable < sent:
+    while link.under_way:
+        link.receive()
+    while link.status.durable < link.status.received:
         link.heartbeat()
-    results.put(sent / (time.perf_counter() - start))
+    results.put(link.status.received / (time.perf_counter() - start))
 
 
 def _saturate(port: int, actor: int, rows_each: int, seconds: float, begin: Any, results: Any) -> None:

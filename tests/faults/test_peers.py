@@ -63,9 +63,10 @@ def test_a_damaged_frame_is_refused_whole_and_sent_again(learner):
         frame[100] ^= 1
         request = pb.PushRequest(session=session, first=0, count=20, frame=bytes(frame), crc32=honest)
         with pytest.raises(grpc.RpcError, match="arrived damaged"):
-            stub.Push(request, timeout=10)
+            next(stub.Push(iter([request]), timeout=10))
         frame[100] ^= 1
-        assert stub.Push(pb.PushRequest(session=session, first=0, count=20, frame=bytes(frame), crc32=honest), timeout=10).received == 20
+        request = pb.PushRequest(session=session, first=0, count=20, frame=bytes(frame), crc32=honest)
+        assert next(stub.Push(iter([request]), timeout=10)).received == 20
         stub.Goodbye(pb.GoodbyeRequest(session=session), timeout=10)
     process.stop()
     assert_each_once(process.pool(), {0: 20})

@@ -177,7 +177,7 @@ class Peer:
         first = reply.status.received
         frame = frames.encode(SCHEMA, marked(0, first, 3))
         request = pb.PushRequest(session=reply.session, first=first, count=3, frame=frame, crc32=frames.checksum(frame))
-        assert self.stub.Push(request, timeout=ANSWER_SECONDS).received == first + 3
+        assert next(self.stub.Push(iter([request]), timeout=ANSWER_SECONDS)).received == first + 3
         self.session = reply.session
         assert self.learner.alive
         self.examples += 1

@@ -49,7 +49,7 @@ def hello(stub, schema=SCHEMA, **fields):
 def push(stub, session, first, rows, **fields):
     frame = frames.encode(SCHEMA, rows)
     request = {"session": session, "first": first, "count": len(rows.reward), "frame": frame, "crc32": frames.checksum(frame)}
-    return stub.Push(pb.PushRequest(**(request | fields)), timeout=TIMEOUT)
+    return next(stub.Push(iter([pb.PushRequest(**(request | fields))]), timeout=TIMEOUT))
 
 
 @contextlib.contextmanager
