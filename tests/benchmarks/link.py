@@ -38,7 +38,7 @@ Result = dict[str, Any]
 @contextlib.contextmanager
 def learner(*options: str, **more: Any) -> Iterator[LearnerProcess]:
     """A learner process and its files, gone afterwards. Its loop takes rows in every 5 ms, as one that learns does between updates."""
-    fixed = ("--unchecked", "--rest=0.005")
+    fixed = ("--unchecked", "--rest=0.005", "--save-every=100000")
     with tempfile.TemporaryDirectory() as folder, LearnerProcess(Path(folder) / "learner", *fixed, *options, **more) as process:
         yield process
 
