@@ -112,9 +112,7 @@ class Link:
             self._end_pushes()
         if self._pushes is None:
             self._pushes = Pushes(self._stub)
-        self._pushes.send(
-            pb.PushRequest(session=self._session, first=first, count=count, frame=frame, crc32=frames.checksum(frame))
-        )
+        self._pushes.send(pb.PushRequest(session=self._session, first=first, count=count, frame=frame, crc32=frames.checksum(frame)))
         self._unanswered.append((first + count, count))
         self.under_way += count
 

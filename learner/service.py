@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -26,6 +27,8 @@ MAX_SCHEMA_CHARACTERS = 1 << 16
 MAX_REPORT_SCALARS = 256
 CLOSE_SECONDS = 5.0  # that calls may take to notice that they were cancelled
 CODES = {Fenced: grpc.StatusCode.FAILED_PRECONDITION, UnknownSession: grpc.StatusCode.NOT_FOUND}
+
+log = logging.getLogger(__name__)
 
 
 def _aborting(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,9 +72,9 @@ class Servicer(pb_grpc.LearnerServicer):
             status=self._status(progress),
         )
 
-    def Push(self, requests: Iterator[pb.PushRequest], context: Any) -> Iterator[pb.Status]:  # noqa: N802
+    def Push(self, request_iterator: Iterator[pb.PushRequest], context: Any) -> Iterator[pb.Status]:  # noqa: N802
         """Takes rows in, one request after another, each answered before the next is read."""
-        for request in requests:
+        for request in request_iterator:
             yield self._take_in(request, context)
 
     @_aborting
@@ -148,7 +151,8 @@ class Server:
 
     def close(self, grace: float | None = None) -> None:
         """Closes the port; calls under way have `grace` seconds to end."""
-        self._server.stop(grace).wait((grace or 0.0) + CLOSE_SECONDS)
+        if not self._server.stop(grace).wait((grace or 0.0) + CLOSE_SECONDS):
+            log.warning("A call to port %d did not end; it ends with this process.", self.port)
 
 
 def serve(address: str, port: int, intake: Intake, secrets: LearnerCredentials | None = None) -> Server:

@@ -46,10 +46,14 @@ def hello(stub, schema=SCHEMA, **fields):
     return stub.Hello(pb.HelloRequest(**(request | fields)), timeout=TIMEOUT)
 
 
-def push(stub, session, first, rows, **fields):
+def push_request(session, first, rows, **fields):
     frame = frames.encode(SCHEMA, rows)
     request = {"session": session, "first": first, "count": len(rows.reward), "frame": frame, "crc32": frames.checksum(frame)}
-    return next(stub.Push(iter([pb.PushRequest(**(request | fields))]), timeout=TIMEOUT))
+    return pb.PushRequest(**(request | fields))
+
+
+def push(stub, session, first, rows, **fields):
+    return next(stub.Push(iter([push_request(session, first, rows, **fields)]), timeout=TIMEOUT))
 
 
 @contextlib.contextmanager
@@ -119,6 +123,20 @@ def test_a_message_above_the_limit_is_refused_before_it_is_read(stub, intake):
     with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "larger than max"):
         push(stub, session, 0, stream(1), frame=bytes(3 * MIB))
     assert push(stub, session, 0, stream(5)).received == 5
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_bytes_that_are_no_push_end_the_call_with_a_sentence_and_nothing_stays_open(intake, caplog, before):
+    for _ in range(10):  # with gRPC's own parsing, about every second of these calls stayed open for ever
+        server = serve("127.0.0.1", 0, intake)
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+            good = push_request(hello(LearnerStub(channel)).session, 0, stream(1)).SerializeToString()
+            answers = channel.stream_stream("/warmloop.v1.Learner/Push")(iter([good] * before + [b"\xff" * 1000, good]), timeout=TIMEOUT)
+            assert [pb.Status.FromString(next(answers)).received for _ in range(before)] == [1] * before
+            with refused(grpc.StatusCode.INVALID_ARGUMENT, "no message of this call's"):
+                next(answers)
+        server.close()
+    assert "did not end" not in caplog.text
 
 
 def test_a_session_that_the_learner_does_not_know_has_to_say_hello(stub):

@@ -1,0 +1,94 @@
+"""The actor's end of the link against a real service: pushes under way, their answers, and calls that end."""
+
+import contextlib
+import threading
+
+import pytest
+from wire_rows import SCHEMA, numbers, stream
+
+from warmloop.actor import link as link_module
+from warmloop.actor.link import UNANSWERED, Link, LinkLost, open_channel
+from warmloop.data.wire import frames
+from warmloop.learner.intake import Intake, Limits
+from warmloop.learner.service import serve
+
+
+@contextlib.contextmanager
+def linked(intake):
+    server = serve("127.0.0.1", 0, intake)
+    with open_channel(f"127.0.0.1:{server.port}") as channel:
+        link = Link(channel, SCHEMA, "arm", "s")
+        link.hello(0)
+        yield link
+    server.close()
+
+
+def send(link, first, count):
+    link.send(first, count, frames.encode(SCHEMA, stream(count, first)))
+
+
+def test_pushes_are_answered_in_order_while_others_are_under_way():
+    intake, ends = Intake(SCHEMA), []
+    with linked(intake) as link:
+        while link.ready:
+            send(link, link.status.received + link.under_way, 10)
+        assert link.under_way == 10 * UNANSWERED
+        while link.under_way:
+            link.receive()
+            ends.append(link.status.received)
+    assert ends == list(range(10, 10 * UNANSWERED + 1, 10))
+    assert numbers(intake.take(1000)) == list(range(10 * UNANSWERED))
+
+
+def test_what_a_full_learner_refuses_is_sent_again_from_there_once_all_is_answered():
+    intake = Intake(SCHEMA, limits=Limits(queue_rows=50))
+    with linked(intake) as link:
+        for first in range(0, 100, 10):
+            send(link, first, 10)
+        for _ in range(6):
+            link.receive()
+        assert link.under_way == 40 and not link.ready
+        taken = numbers(intake.take(1000))  # there is room again, for rows that come too early
+        while link.under_way:
+            link.receive()
+        assert link.ready and link.status.received == 50
+        for first in range(50, 100, 10):
+            send(link, first, 10)
+        while link.under_way:
+            link.receive()
+        taken += numbers(intake.take(1000))
+    assert taken == list(range(100))
+
+
+def test_a_call_near_its_deadline_is_finished_and_another_begun(monkeypatch):
+    intake, calls = Intake(SCHEMA), []
+    monkeypatch.setattr(link_module, "STREAM_SECONDS", 0.0)
+    begin = link_module.Pushes.__init__
+    monkeypatch.setattr(link_module.Pushes, "__init__", lambda pushes, stub: calls.append(1) or begin(pushes, stub))
+    with linked(intake) as link:
+        for first in range(0, 100, 10):
+            send(link, first, 10)
+            assert not link.ready
+            link.receive()
+    assert len(calls) == 10
+    assert numbers(intake.take(1000)) == list(range(100))
+
+
+def test_a_learner_that_does_not_answer_in_time_counts_as_lost_and_nothing_is_under_way_then(monkeypatch):
+    monkeypatch.setattr(link_module, "TRANSFER_SECONDS", 0.3)
+    intake, stuck = Intake(SCHEMA), threading.Event()
+    accept = intake.accept
+    monkeypatch.setattr(intake, "accept", lambda *arguments: stuck.wait(20) and accept(*arguments))
+    with linked(intake) as link:
+        send(link, 0, 10)
+        with pytest.raises(LinkLost, match="DEADLINE_EXCEEDED"):
+            link.receive()
+        assert not link.connected and link.under_way == 0
+        stuck.set()
+        link.hello(0)
+        first = link.status.received
+        assert first in (0, 10)  # the push that was given up may have been taken in meanwhile
+        send(link, first, 20 - first)
+        link.receive()
+        assert link.status.received == 20
+    assert numbers(intake.take(1000)) == list(range(20))
