@@ -7,7 +7,6 @@ where the learner has not acknowledged it within a second. Opened again, a spool
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import threading
@@ -15,7 +14,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-from ..data.disk import sync_directory
+from ..data.disk import lock_directory, sync_directory
 from ..data.errors import WarmloopError
 from ..data.transition import take
 from ..data.wire import MIB, frames
@@ -49,7 +48,7 @@ class Spool:
         segment_bytes: int = SEGMENT_BYTES,
     ):
         self.folder, self._schema, self._segment_bytes = Path(folder), schema, segment_bytes
-        self._lock = _locked(self.folder)
+        self._lock = lock_directory(self.folder, "The spool", "give every actor its own --actor_id, or stop that one")
         self._old: deque[tuple[Path, int, bool]] = deque()  # segments of closed files: path, end, damaged
         self._serial = 0
         try:
@@ -262,24 +261,6 @@ class Spool:
             path, contents.damaged + torn + (segments.HEADER_BYTES if header_lost else 0), missing,
         )  # fmt: skip
         return True
-
-
-def _locked(folder: Path) -> int:
-    """An open file that holds the folder's lock until it is closed, or the process is gone; it says which process."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise WarmloopError(f"The spool {folder} cannot be made: {error.strerror}.") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.read(lock, 20).decode(errors="replace").strip() or "of unknown number"
-        os.close(lock)
-        raise WarmloopError(f"Process {holder} uses the spool {folder}; give every actor its own --actor_id, or stop that one.") from error
-    os.truncate(lock, 0)
-    os.write(lock, b"%d\n" % os.getpid())
-    return lock
 
 
 def _sync_file(path: Path) -> None:

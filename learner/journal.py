@@ -7,7 +7,6 @@ nothing is acknowledged; all that is not yet durable is written again, to a new 
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import threading
@@ -16,8 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ..data.disk import sync_directory
-from ..data.errors import WarmloopError
+from ..data.disk import lock_directory, sync_directory
 from ..data.wire import MIB
 from . import records
 from .records import Kind, Record
@@ -52,7 +50,7 @@ class Journal:
         segment_bytes: int = 64 * MIB,
     ):
         self.directory, self.on_commit, self._background, self._segment_bytes = Path(directory), on_commit, background, segment_bytes
-        self._lock = _take_over(self.directory)
+        self._lock = lock_directory(self.directory, "The journal", "another learner writes there; stop it, or choose another --exp_name")
         self._segments = [(index, path, records.released_before(path)) for index, path in records.segments(self.directory)]
         self._file = -1  # descriptor of the segment being written, if any; `_committed_bytes` of it are durable
         self._committed_bytes = 0
@@ -251,18 +249,3 @@ def _write_all(file: int, block: Sequence[bytes | memoryview]) -> int:
     while written < len(data):
         written += os.write(file, data[written:])
     return written
-
-
-def _take_over(directory: Path) -> int:
-    """Makes the directory and locks it; returns the lock's descriptor."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise WarmloopError(f"The journal's folder {directory} cannot be used: {error.strerror}.") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise WarmloopError(f"Another learner writes to {directory}; stop it, or choose another --exp_name.") from error
-    return lock

@@ -112,11 +112,11 @@ def test_every_flipped_byte_zeroed_block_and_truncation_of_a_segment_is_detected
 
 
 def test_one_process_at_a_time_uses_a_spool(tmp_path):
-    with opened(tmp_path), pytest.raises(WarmloopError, match=f"Process {os.getpid()} uses the spool .* --actor_id"):
+    with opened(tmp_path), pytest.raises(WarmloopError, match=f"spool .* in use by process {os.getpid()}: .*--actor_id"):
         Spool(tmp_path, SCHEMA)
     process = started(WRITER, tmp_path)
     process.stdout.readline()
-    with pytest.raises(WarmloopError, match=f"Process {process.pid} uses"):
+    with pytest.raises(WarmloopError, match=f"in use by process {process.pid}"):
         Spool(tmp_path, SCHEMA)
     process.kill()
     process.wait()
@@ -152,7 +152,7 @@ def test_segments_go_when_the_learner_has_their_rows_and_the_folder_is_empty_aft
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(WarmloopError, match=r"spool .* cannot be made: Not a directory"):
+    with pytest.raises(WarmloopError, match=r"spool .* cannot be used: Not a directory"):
         Spool(tmp_path / "file" / "spool", SCHEMA)
 
 

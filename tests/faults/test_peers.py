@@ -114,7 +114,7 @@ def test_two_processes_cannot_share_a_spool(learner, tmp_path, eventually):
     eventually(lambda: first.acknowledged > 50)
     second = ActorProcess(process.port, 1, tmp_path / "spool")
     assert second.process.wait(60) != 0
-    assert f"Process {first.process.pid} uses the spool" in second.log()
+    assert f"is in use by process {first.process.pid}" in second.log()
     end = first.finish()
     process.stop()
     assert_each_once(process.pool(), {0: end})

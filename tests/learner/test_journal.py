@@ -148,7 +148,7 @@ def test_segments_are_deleted_only_when_all_their_rows_are_below_the_number(tmp_
 
 def test_another_learner_on_the_same_journal_is_refused(tmp_path):
     intake = journaled(tmp_path)
-    with pytest.raises(WarmloopError, match="Another learner"):
+    with pytest.raises(WarmloopError, match="another learner"):
         journaled(tmp_path)
     intake.journal.close()
     journaled(tmp_path).journal.close()
