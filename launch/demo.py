@@ -23,7 +23,7 @@ from .processes import free_port, run_command, run_together
 TASK = flags.DEFINE_string("task", "peg-insert-side", "A Meta-World task.")
 SEED = flags.DEFINE_integer("seed", 0, "Decides everything random.", lower_bound=0)
 OUT = flags.DEFINE_string("out", "runs/demo", "Folder for the results; what a demo left there before is replaced.")
-DEMOS = flags.DEFINE_integer("demos", 160, "Demonstrations by the noisy scripted expert.", lower_bound=2)
+DEMOS = flags.DEFINE_integer("demos", 320, "Demonstrations by the noisy scripted expert.", lower_bound=2)
 RANDOM = flags.DEFINE_integer("random_episodes", 10, "Episodes of random actions.", lower_bound=1)
 NOISE = flags.DEFINE_float("noise", 0.6, "Standard deviation of the noise on the expert's actions.", lower_bound=0.0)
 WARMUP = flags.DEFINE_integer("warmup_steps", None, "Updates of the warm-up (the preset's).", lower_bound=1)
