@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 
 import pytest
 from wire_rows import SCHEMA, numbers, stream
@@ -72,6 +73,19 @@ def test_a_call_near_its_deadline_is_finished_and_another_begun(monkeypatch):
             link.receive()
     assert len(calls) == 10
     assert numbers(intake.take(1000)) == list(range(100))
+
+
+def test_a_call_that_idles_beyond_its_deadline_ends_in_silence_and_the_next_push_begins_another(monkeypatch, caplog):
+    monkeypatch.setattr(link_module, "TRANSFER_SECONDS", 0.3)
+    monkeypatch.setattr(link_module, "STREAM_SECONDS", 0.1)
+    intake = Intake(SCHEMA)
+    with linked(intake) as link:
+        for first in range(0, 30, 10):
+            send(link, first, 10)
+            link.receive()
+            time.sleep(0.6)
+    assert numbers(intake.take(1000)) == list(range(30))
+    assert caplog.text == ""
 
 
 def test_a_learner_that_does_not_answer_in_time_counts_as_lost_and_nothing_is_under_way_then(monkeypatch):
