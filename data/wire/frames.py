@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -31,6 +31,18 @@ def join(schema: Schema, parts: Iterable[Mapping[str, Array]]) -> bytes:
     """One frame of several pieces, each with leaves `[n_i, ...]` by name; shapes are the caller's care."""
     parts = tuple(parts)
     return b"".join([np.ascontiguousarray(part[leaf.name], _little_endian(leaf.dtype)).data for leaf in schema.leaves for part in parts])
+
+
+def merge(schema: Schema, pieces: Sequence[tuple[bytes | memoryview, int]]) -> bytes:
+    """One frame of several, each given with its number of rows; their lengths are the caller's care."""
+    columns, starts = [], [0] * len(pieces)
+    for leaf in schema.leaves:
+        size = np.dtype(leaf.dtype).itemsize * math.prod(leaf.shape)
+        for place, (frame, count) in enumerate(pieces):
+            end = starts[place] + size * count
+            columns.append(frame[starts[place] : end])
+            starts[place] = end
+    return b"".join(columns)
 
 
 def decode(schema: Schema, frame: bytes, count: int) -> Transition:

@@ -64,6 +64,13 @@ def test_pieces_make_the_same_frame_as_the_whole():
     assert frames.join(SCHEMA, [flatten(part) for part in parts]) == frames.encode(SCHEMA, concatenate(parts))
 
 
+def test_frames_are_merged_into_the_frame_of_all_their_rows():
+    counts = [3, 1, 1, 5]
+    parts = [stream(count, first=sum(counts[:place])) for place, count in enumerate(counts)]
+    pieces = [(memoryview(frames.encode(SCHEMA, part)), count) for part, count in zip(parts, counts, strict=True)]
+    assert frames.merge(SCHEMA, pieces) == frames.encode(SCHEMA, concatenate(parts))
+
+
 @pytest.mark.parametrize("cut", [lambda frame: frame[:-1], lambda frame: frame + b"\0", lambda frame: b""])
 def test_a_frame_of_another_length_is_refused(cut):
     with pytest.raises(WarmloopError, match="bytes"):
