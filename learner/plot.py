@@ -8,6 +8,7 @@ from pathlib import Path
 from .metrics import read
 
 INK, QUIET = "#1f4e79", "#c7772e"
+ENOUGH_FOR_A_LINE = 4  # evaluations
 
 
 def plot_run(directory: str | Path, title: str | None = None, evaluations: Sequence[Mapping[str, float]] = ()) -> Path:
@@ -51,8 +52,13 @@ def _evaluations(axis, records) -> None:
     low, high = (
         [record.get(f"evaluation/success_{side}", record["evaluation/success_rate"]) for record in records] for side in ("low", "high")
     )
+    rate, label = [record["evaluation/success_rate"] for record in records], "evaluation (95 % interval)"
+    if len(records) < ENOUGH_FOR_A_LINE:  # a line between the two ends would be read as what happened between them
+        errors = [[abs(r - x) for r, x in zip(rate, side, strict=True)] for side in (low, high)]
+        axis.errorbar(steps, rate, yerr=errors, fmt="o", capsize=4, color=INK, label=label, zorder=3)
+        return
     axis.fill_between(steps, low, high, color=INK, alpha=0.12, linewidth=0)
-    axis.plot(steps, [record["evaluation/success_rate"] for record in records], "o-", color=INK, label="evaluation (95 % interval)")
+    axis.plot(steps, rate, "o-", color=INK, label=label)
 
 
 def _steps(record) -> float:
