@@ -111,13 +111,14 @@ class View:
         broken = np.zeros(len(self) - 1, bool)
         for name, leaf in before.items():
             differs = (after[name][:-1] != leaf[1:]) & ~_both_nan(after[name][:-1], leaf[1:])
-            broken |= differs.reshape(len(broken), -1).any(axis=1)
+            broken |= differs.any(axis=tuple(range(1, differs.ndim)))
         return broken
 
     @functools.cached_property
     def change(self) -> np.ndarray:
         """`[T - 1, D]` absolute changes of the observation from step to step."""
-        return np.abs(np.diff(self.observation.astype(np.float64), axis=0))
+        with np.errstate(invalid="ignore"):
+            return np.abs(np.diff(self.observation.astype(np.float64), axis=0))
 
     @functools.cached_property
     def usual_change(self) -> np.ndarray:
@@ -126,7 +127,7 @@ class View:
 
     def facts(self) -> EpisodeFacts:
         """What is kept of it."""
-        episode, action = self.episode, self.action.astype(np.float64)
+        episode, action = self.episode, np.where(np.isfinite(self.action), self.action, 0).astype(np.float64)
         flag = np.zeros(len(self), bool) if episode.success is None else np.asarray(episode.success, bool)
         plain = np.where(flag | ~np.isfinite(self.reward), -np.inf, self.reward)
         top = float(np.sort(plain)[-min(SUSTAINED, len(self))])
@@ -163,8 +164,9 @@ class View:
 
     def _signature(self) -> np.ndarray:
         probes = self.action[np.linspace(0, len(self) - 1, PROBES).astype(int)]
-        parts = [self.observation.mean(axis=0), self.observation.std(axis=0), self.action.mean(axis=0), probes.ravel()]
-        return np.concatenate(parts).astype(np.float32)
+        with np.errstate(invalid="ignore", over="ignore"):  # of values that are not finite, which another check names
+            parts = [self.observation.mean(axis=0), self.observation.std(axis=0), self.action.mean(axis=0), probes.ravel()]
+            return np.concatenate(parts).astype(np.float32)
 
 
 def longest_runs(flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

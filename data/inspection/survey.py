@@ -12,7 +12,7 @@ from .columns import ColumnStatistics
 from .episode_facts import SATURATED, EpisodeFacts, View
 from .reference import Agreement, Reference
 
-UNRELATED = 0.15  # successive actions that correlate less than so are drawn at random
+UNRELATED = 0.05  # successive actions that correlate less than so, over all episodes, are drawn at random
 
 
 class Survey:
@@ -61,9 +61,10 @@ class Survey:
 
     @property
     def random_play(self) -> bool:
-        """Whether the actions look drawn at random: successive ones have nothing to do with each other, and nothing succeeds."""
+        """Whether the actions look drawn at random: successive ones have nothing to do with each other."""
         repeats = np.array([facts.action_repeat for facts in self.facts])
-        return bool(np.nanmedian(np.abs(repeats)) < UNRELATED) if np.isfinite(repeats).any() else False
+        repeats = repeats[np.isfinite(repeats)]
+        return len(repeats) > 0 and bool(abs(repeats.mean()) < UNRELATED)
 
     @property
     def saturated_share(self) -> np.ndarray:

@@ -9,7 +9,6 @@ from planted import DEFECTS, Arrays, arrays_of, clean_arrays
 from warmloop.data import inspect
 from warmloop.data.inspection import Report
 
-REAL = "door-suboptimal"
 CLEAN = (
     "door-expert",
     "door-human-replay",
@@ -53,19 +52,20 @@ def test_a_defect_planted_in_made_up_data_is_found(tmp_path, name):
 
 
 @pytest.fixture(scope="module")
-def real_arrays(shared_data) -> Arrays:
-    arrays = arrays_of(shared_data / f"{REAL}.npz")
-    first = arrays["episode_ids"] < 30
-    return {name: column[first] for name, column in arrays.items()}
+def real_arrays(shared_data) -> dict[str, Arrays]:
+    """The first 25 episodes of two real files."""
+    whole = {name: arrays_of(shared_data / f"{name}.npz") for name in {defect.real for defect in DEFECTS.values()}}
+    return {name: {key: column[arrays["episode_ids"] < 25] for key, column in arrays.items()} for name, arrays in whole.items()}
 
 
 def test_nothing_is_found_in_the_real_data_before_planting(tmp_path, real_arrays):
-    assert inspected(tmp_path, real_arrays).findings == ()
+    for arrays in real_arrays.values():
+        assert inspected(tmp_path, arrays).findings == ()
 
 
 @pytest.mark.parametrize("name", DEFECTS)
 def test_a_defect_planted_in_real_data_is_found(tmp_path, real_arrays, name):
-    arrays = {key: column.copy() for key, column in real_arrays.items()}
+    arrays = {key: column.copy() for key, column in real_arrays[DEFECTS[name].real].items()}
     DEFECTS[name].plant(arrays)
     check_found(inspected(tmp_path, arrays), name)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+LIMITED = "door-suboptimal"  # whose episodes all end at the time limit
 Arrays = dict[str, np.ndarray]
 
 
@@ -17,6 +18,7 @@ class Defect:
 
     Attributes:
         mends: nothing of it is left in the repaired copy.
+        real: the real data to plant it in.
     """
 
     plant: Callable[[Arrays], None]
@@ -25,6 +27,7 @@ class Defect:
     episode: int | None = None
     step: int | None = None
     mends: bool = False
+    real: str = "door-human-replay"
 
 
 def clean_arrays(episodes: int = 12, steps: int = 60, columns: int = 6, actions: int = 3) -> Arrays:
@@ -158,7 +161,7 @@ def teleport(arrays: Arrays) -> None:
 
 
 def clock_in_the_observation(arrays: Arrays) -> None:
-    clock = 1.7e9 + np.arange(len(arrays["actions"]) + 1) / 20
+    clock = 500_000 + np.arange(len(arrays["actions"]) + 1) / 20
     arrays["observations"][:, 3], arrays["next_observations"][:, 3] = clock[:-1], clock[1:]
 
 
@@ -305,8 +308,8 @@ DEFECTS = {
     "rows mixed up": Defect(mixed_up_rows, "next observations", "breaks", 4, 12, mends=True),
     "next observation is the current": Defect(next_is_current, "next observations", "breaks", 0, 0, mends=True),
     "a gap in time": Defect(lost_rows_in_time, "time gaps", "harms", 6, 24),
-    "time limits marked terminal": Defect(timeouts_as_terminals, "terminal at the time limit", "harms", mends=True),
-    "one time limit marked terminal": Defect(one_timeout_as_terminal, "terminal at the time limit", "harms", mends=True),
+    "time limits marked terminal": Defect(timeouts_as_terminals, "terminal at the time limit", "harms", mends=True, real=LIMITED),
+    "one time limit marked terminal": Defect(one_timeout_as_terminal, "terminal at the time limit", "harms", mends=True, real=LIMITED),
     "terminal and timeout at once": Defect(terminal_and_timeout, "terminal and timeout", "harms", 1),
     "a terminal step inside": Defect(terminal_inside, "terminal inside an episode", "breaks", 1, 10),
     "an episode of one step": Defect(remnant_of_a_reset, "episode lengths", "harms", 1, 0),
