@@ -65,6 +65,19 @@ def given(episodes: Iterable[Episode]) -> Iterator[Recorded]:
         yield Recorded(episode, numbered=np.asarray(episode.steps.step))
 
 
+def is_quarantine(path: str | Path) -> bool:
+    """Whether `path` is a file of rows that a learner put into quarantine, or a folder of such files, or an empty one."""
+    path = Path(path).expanduser()
+    if path.is_dir():
+        entries = sorted(path.iterdir())
+        return not entries or (entries[0].is_file() and any(is_quarantine(entry) for entry in entries if entry.suffix == ".npz"))
+    with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile, EOFError):
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return {"number.npy", "reason.npy"} <= set(archive.namelist())
+    return False
+
+
 def recorded_environment(path: str | Path) -> str | None:
     """The environment that a file says it was recorded in; None where it says nothing."""
     if not zipfile.is_zipfile(Path(path).expanduser()):

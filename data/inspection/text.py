@@ -73,7 +73,7 @@ def _columns(columns: Sequence[Column], every: bool) -> Iterator[str]:
             figures = "".join(f"{value:>10.3g}" for value in (column.mean, column.std, column.low, column.high))
             yield f"{column.name[:23]:<24}{figures}{column.repeated:>11.0%}"
         if len(chosen) > COLUMNS_SHOWN and not every:
-            yield f"  and {len(chosen) - COLUMNS_SHOWN} more of the {kind} (--all shows them)"
+            yield f"  and {len(chosen) - COLUMNS_SHOWN} more {kind} columns (--all shows them)"
 
 
 def _quality(report: Report) -> Iterator[str]:

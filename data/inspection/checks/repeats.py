@@ -34,7 +34,7 @@ def duplicates(survey: Survey) -> Iterator[Fault]:
 
 def near_duplicates(survey: Survey) -> Iterator[Fault]:
     """Two episodes of one length differ by a thousandth of what episodes differ by."""
-    signatures = np.nan_to_num(np.stack([facts.signature for facts in survey.facts]).astype(np.float64))
+    signatures = np.nan_to_num(np.stack([facts.signature for facts in survey.facts]).astype(np.float64), posinf=0, neginf=0)
     if len(signatures) < 3:
         return
     spread = signatures.std(axis=0)
