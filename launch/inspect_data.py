@@ -13,13 +13,19 @@ values that are wrong. Exit code 1 if there are any: they were not learnt from.
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from ..data.errors import WarmloopError
 from .common import output_path, run
+
+if TYPE_CHECKING:
+    from ..data.inspection import Reference
 
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object; of a quarantine, one for each row.")
 HTML = flags.DEFINE_string("html", None, "Also write a report with pictures to this file.")
@@ -59,21 +65,18 @@ def show_data(files: Sequence[str]) -> int:
     if html:
         html.write_text(page(report), encoding="utf-8")
     if fix:
-        write_repaired(files, str(fix))
+        write_repaired(files, str(fix), reference)
     return 1 if report.breaks_training else 0
 
 
-def write_repaired(files: Sequence[str], path: str) -> None:
+def write_repaired(files: Sequence[str], path: str, reference: Reference | None) -> None:
     """Writes the repaired copy; says what was changed, and what is left to a person, on stderr where stdout holds JSON."""
-    import sys
-    from pathlib import Path
-
     from ..data.formats import parse_source_argument, write_episodes
     from ..data.inspection import inspect, repair
 
     if Path(path).resolve() in [Path(parse_source_argument(file)[1]).expanduser().resolve() for file in files]:
         raise WarmloopError(f"--fix={path} is the original, which is never changed; name another file.")
-    episodes, changes = repair(files)
+    episodes, changes = repair(files, reference)
     write_episodes(path, episodes, {"repaired_from": list(files), "changes": [vars(change) for change in changes]})
     out = sys.stderr if JSON.value else sys.stdout
     print(f"\n{path}: {len(episodes)} episodes, {len(changes)} changes", file=out)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..data.inspection import Reference
 
 EPISODES = 10
-SECONDS = 10.0  # for random play; a slow simulator plays one episode at least
+SECONDS = 5.0  # for random play; a slow simulator plays one episode at least
 
 
 def find_reference(environment: str, files: Sequence[str]) -> tuple[Reference | None, str]:

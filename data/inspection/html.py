@@ -38,7 +38,8 @@ figure { margin: 0 0 .7rem; } .pictures figure { margin: 0; } figcaption { margi
 svg { display: block; width: 100%; height: auto; } svg text { fill: var(--faint); font-size: 14px; } svg line { stroke: var(--line); }
 rect.action, rect.failed { fill: var(--action); } rect.sound, rect.success { fill: var(--sound); } rect.note { fill: var(--note); }
 rect.harms { fill: var(--harms); } rect.breaks { fill: var(--breaks); }
-.key span { display: inline-block; width: .8rem; height: .8rem; border-radius: .2rem; margin: 0 .3rem 0 .8rem; }
+.key span { display: inline-block; white-space: nowrap; margin-right: .8rem; }
+.key i { display: inline-block; width: .8rem; height: .8rem; border-radius: .2rem; margin-right: .3rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .875rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } summary { cursor: pointer; }
@@ -121,7 +122,7 @@ KEYS = (("sound", "nothing found"), ("note", "a note"), ("harms", "harmful"), ("
 
 
 def _key(name: str, said: str) -> str:
-    return f'<span style="background:var(--{name})"></span>{said}'
+    return f'<span><i style="background:var(--{name})"></i>{said}</span> '
 
 
 def _tables(report: Report) -> list[str]:

@@ -19,7 +19,7 @@ from ..formats import parse_source_argument
 from ..transition import take
 from .checks.actions import ROUNDING
 from .checks.continuity import breaks, repeats_itself
-from .checks.endings import is_false_terminal, time_limit
+from .checks.endings import is_false_terminal, time_limits
 from .checks.values import first_non_finite
 from .episode_facts import EpisodeFacts, View
 from .reading import Recorded, read
@@ -46,7 +46,7 @@ def repair(files: Sequence[str], reference: Reference | None = None) -> tuple[li
     for recorded in _all(files):
         if survey.difference(recorded.episode) is None:
             survey.add(View(recorded))
-    limit = time_limit(survey) if survey.facts else None
+    limits = time_limits(survey) if survey.facts else set()
     kept: list[Episode] = []
     changes: list[Change] = []
     seen: dict[bytes, EpisodeFacts] = {}
@@ -57,7 +57,7 @@ def repair(files: Sequence[str], reference: Reference | None = None) -> tuple[li
             changes.append(Change(episode.origin, episode.number, f"dropped: the same as episode {other.number} of {other.file}"))
             continue
         seen[facts.digest] = facts
-        parts, done = _repaired(recorded, facts, limit)
+        parts, done = _repaired(recorded, facts, limits)
         kept += parts
         changes += [Change(episode.origin, episode.number, what) for what in done]
     return [_numbered(episode, number) for number, episode in enumerate(kept)], changes
@@ -69,20 +69,20 @@ def _all(files: Sequence[str]) -> Iterator[Recorded]:
         yield from read(path, source)
 
 
-def _repaired(recorded: Recorded, facts: EpisodeFacts, limit: int | None) -> tuple[list[Episode], list[str]]:
+def _repaired(recorded: Recorded, facts: EpisodeFacts, limits: set[int]) -> tuple[list[Episode], list[str]]:
     """The parts that are left of an episode, and what was done to it."""
     done: list[str] = []
-    episode = _without_false_terminal(recorded, facts, limit, done)
+    episode = _without_false_terminal(recorded, facts, limits, done)
     episode = _clipped(episode, done)
     episode = _before_non_finite(episode, done)
     parts = [] if episode is None else _led_on(episode, done)
     return parts, done
 
 
-def _without_false_terminal(recorded: Recorded, facts: EpisodeFacts, limit: int | None, done: list[str]) -> Episode:
+def _without_false_terminal(recorded: Recorded, facts: EpisodeFacts, limits: set[int], done: list[str]) -> Episode:
     episode = recorded.episode
     both = facts.terminated and facts.cut_by_time is True and not facts.success_at_the_end
-    if not both and (limit is None or not is_false_terminal(facts, limit)):
+    if not both and not is_false_terminal(facts, limits):
         return episode
     done.append(f"step {len(episode) - 1}: its terminal flag stood for the time limit and is a truncation now")
     mask, truncated = episode.steps.mask.copy(), episode.steps.truncated.copy()
@@ -95,7 +95,7 @@ def _clipped(episode: Episode, done: list[str]) -> Episode:
     over = np.abs(action) > 1
     if not over.any() or (np.abs(action[over]) > 1 + ROUNDING).any():
         return episode
-    done.append(f"actions clipped to [-1, 1] on {int(over.any(axis=1).sum())} steps, by at most {np.abs(action[over]).max() - 1:.1g}")
+    done.append(f"actions clipped to [-1, 1], by at most {np.abs(action[over]).max() - 1:.1g}; steps: {int(over.any(axis=1).sum())}")
     return dataclasses.replace(episode, steps=episode.steps.replace(action=np.clip(action, -1, 1)))
 
 

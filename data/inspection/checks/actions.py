@@ -27,10 +27,10 @@ def out_of_range(view: View) -> Iterator[Fault]:
         return
     most, step = float(np.nanmax(beyond)), int(rows[0])
     if most <= 1 + ROUNDING:
-        what = f"Actions pass [-1, 1] by up to {most - 1:.1g} on {len(rows)} steps, which is rounding."
+        what = f"Actions pass [-1, 1] by up to {most - 1:.1g}, which is rounding; steps: {len(rows)} in all."
         yield Fault(Severity.NOTE, what, "Nothing needs doing: they are clipped when read, and by --fix.", step)
         return
-    what = f"Actions reach {most:.4g} on {len(rows)} steps, beyond the bounds of [-1, 1]."
+    what = f"Actions reach {most:.4g}, beyond the bounds of [-1, 1]; steps: {len(rows)} in all."
     yield Fault(Severity.BREAKS, what, "Divide them by the environment's action limits; the loader refuses the file as it is.", step)
 
 

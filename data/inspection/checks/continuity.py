@@ -63,7 +63,7 @@ def time_gaps(view: View) -> Iterator[Fault]:
     late = np.flatnonzero((passed > GAP * usual) | (passed <= 0) | ~np.isfinite(passed))
     if len(late):
         step = int(late[0])
-        what = f"{passed[step]:.3g} s pass after this step, and {usual:.3g} s after the median one ({len(late)} such steps)."
+        what = f"{passed[step]:.3g} s pass after this step, and {usual:.3g} s after the median one; gaps: {len(late)} in all."
         if passed[step] <= 0:
-            what = f"Time does not go forward after this step ({passed[step]:.3g} s; {len(late)} such steps)."
+            what = f"Time does not go forward after this step ({passed[step]:.3g} s); such steps: {len(late)} in all."
         yield Fault(Severity.HARMS, what, "Split the episode there: the robot moved on while nothing was recorded.", step)

@@ -19,7 +19,7 @@ COMMON_SHARE = 0.2  # of the episodes that end at one length, for that length to
 def terminal_inside(view: View) -> Iterator[Fault]:
     rows = np.flatnonzero(view.terminated[:-1])
     if len(rows):
-        what = f"A step is marked as terminal, and the episode goes on for {len(view) - 1 - rows[0]} steps ({len(rows)} such steps)."
+        what = f"A step is marked as terminal, and the episode goes on for {len(view) - 1 - rows[0]} more; marked so: {len(rows)} in all."
         advice = "End the episode there, or clear the flag: nothing is expected after a terminal step, so its target is cut."
         yield Fault(Severity.BREAKS, what, advice, int(rows[0]))
 
@@ -27,7 +27,7 @@ def terminal_inside(view: View) -> Iterator[Fault]:
 def timeout_inside(view: View) -> Iterator[Fault]:
     rows = np.flatnonzero(view.timeouts[:-1]) if view.timeouts is not None else []
     if len(rows):
-        what = f"A step is marked as cut by a time limit, and the episode goes on ({len(rows)} such steps)."
+        what = f"A step is marked as cut by a time limit, and the episode goes on; marked so: {len(rows)} in all."
         yield Fault(Severity.HARMS, what, "Make the file's episode boundaries and its timeouts agree.", int(rows[0]))
 
 
@@ -40,26 +40,31 @@ def terminal_and_timeout(view: View) -> Iterator[Fault]:
 
 def terminal_at_the_limit(survey: Survey) -> Iterator[Fault]:
     """Terminal, not successful, and exactly as long as a time limit."""
-    limit = time_limit(survey)
+    limits = time_limits(survey)
     for facts in survey.facts:
-        if limit is not None and is_false_terminal(facts, limit):
-            what = f"The episode is marked as terminal at step {limit}, where the time limit cuts episodes, and not as a success."
+        if is_false_terminal(facts, limits):
+            last = facts.length - 1
+            what = f"The episode is marked as terminal at step {last}, where a time limit cuts episodes, and not as a success."
             advice = "Mark it as truncated (--fix does): a value of 0 there teaches that time running out is a failure of the state."
-            yield Fault(Severity.HARMS, what, advice, limit - 1, facts)
+            yield Fault(Severity.HARMS, what, advice, last, facts)
 
 
-def is_false_terminal(facts: EpisodeFacts, limit: int) -> bool:
-    """Whether an episode's terminal flag stands for the time limit."""
-    return facts.terminated and facts.length == limit and not (facts.flagged and facts.success_at_the_end) and facts.cut_by_time is not True
+def is_false_terminal(facts: EpisodeFacts, limits: set[int]) -> bool:
+    """Whether an episode's terminal flag stands for a time limit."""
+    won = facts.flagged and facts.success_at_the_end
+    return facts.terminated and facts.length in limits and not won and facts.cut_by_time is not True
 
 
-def time_limit(survey: Survey) -> int | None:
-    """The reference's time limit; else the greatest length, where many episodes have it and none is longer."""
+def time_limits(survey: Survey) -> set[int]:
+    """The reference's time limit, and the greatest length where many episodes have it."""
+    limits: set[int] = set()
     if survey.reference is not None and survey.reference.horizon is not None:
-        return survey.reference.horizon
-    longest = int(survey.lengths.max())
+        limits.add(survey.reference.horizon)
+    longest = int(survey.lengths.max(initial=1))
     common = Counter(survey.lengths.tolist())[longest]
-    return longest if common >= max(3, COMMON_SHARE * len(survey.facts)) and longest > 1 else None
+    if longest > 1 and common >= max(3, COMMON_SHARE * len(survey.facts)):
+        limits.add(longest)
+    return limits
 
 
 def lengths(survey: Survey) -> Iterator[Fault]:
