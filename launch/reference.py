@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..data.errors import WarmloopError
+from .common import log
 
 if TYPE_CHECKING:
     from ..data.inspection import Reference
@@ -51,6 +52,7 @@ def make_reference(environment_id: str) -> Reference:
 
     environment = make_environment(EnvironmentConfig(environment_id))
     try:
+        log.info("playing at random in %s, to compare rewards with", environment_id)
         play = []
         images = any(leaf.dtype == "uint8" for leaf in environment.spec.observation)
         started = time.monotonic()
