@@ -88,7 +88,7 @@ class ColumnStatistics:
     @property
     def half_precision(self) -> np.ndarray:
         """`[D]` bool, columns of fractions all of which fit a 16-bit float: their other digits are gone."""
-        return self.half_fits & (self.not_whole >= HALF_PRECISION_VALUES)
+        return self.half_fits & ~self.constant & (self.not_whole >= HALF_PRECISION_VALUES)
 
     def columns(self) -> list[Column]:
         """One record for each column."""

@@ -21,11 +21,11 @@ BANG_BANG = 0.5
 
 
 def out_of_range(view: View) -> Iterator[Fault]:
-    beyond = np.abs(view.action)
-    rows = np.flatnonzero((beyond > 1).any(axis=1))  # NaN is another check's
+    beyond = np.where(np.isfinite(view.action), np.abs(view.action), 0)  # what is not finite is another check's
+    rows = np.flatnonzero((beyond > 1).any(axis=1))
     if not len(rows):
         return
-    most, step = float(np.nanmax(beyond)), int(rows[0])
+    most, step = float(beyond.max()), int(rows[0])
     if most <= 1 + ROUNDING:
         what = f"Actions pass [-1, 1] by up to {most - 1:.1g}, which is rounding; steps: {len(rows)} in all."
         yield Fault(Severity.NOTE, what, "Nothing needs doing: they are clipped when read, and by --fix.", step)
