@@ -54,6 +54,7 @@ def score_episodes(episodes: Sequence[Episode], config: QualityConfig) -> np.nda
 
 def score(success: np.ndarray, returns: np.ndarray, steps: np.ndarray, config: QualityConfig) -> np.ndarray:
     """As `score_episodes`, from each episode's success, return and steps to its success, `[E]` each."""
+    steps = np.asarray(steps, np.float64)
     shortest = steps[success].min(initial=np.inf)
     efficiency = np.divide(shortest, steps, out=np.zeros(len(steps)), where=success)
     weights = np.array([config.success_weight, config.return_weight, config.length_weight])

@@ -109,7 +109,7 @@ def _lines(facts: Iterable[EpisodeFacts], findings: Iterable[Finding]) -> Iterat
             own.setdefault((finding.file, finding.episode), []).append(finding.severity)
     success = np.array([one.success for one in facts])
     returns = np.nan_to_num(np.array([one.undiscounted_return for one in facts]))
-    qualities = score(success, returns, np.array([one.steps_to_success for one in facts], np.float64), QualityConfig())
+    qualities = score(success, returns, np.array([one.steps_to_success for one in facts]), QualityConfig())
     for one, quality in zip(facts, qualities, strict=True):
         faults = own.get((one.file, one.number), [])
         sound = 0.0 if Severity.BREAKS in faults else HARM_FACTOR ** faults.count(Severity.HARMS)
