@@ -49,7 +49,12 @@ def score_episodes(episodes: Sequence[Episode], config: QualityConfig) -> np.nda
     efficiency (the shortest way to a success over this one's; 0 for failures)."""
     success = np.array([episode.succeeded for episode in episodes], bool)
     returns = np.array([episode.undiscounted_return for episode in episodes])
-    steps = np.array([steps_to_success(episode) for episode in episodes], np.float64)
+    return score(success, returns, np.array([steps_to_success(episode) for episode in episodes]), config)
+
+
+def score(success: np.ndarray, returns: np.ndarray, steps: np.ndarray, config: QualityConfig) -> np.ndarray:
+    """As `score_episodes`, from each episode's success, return and steps to its success, `[E]` each."""
+    steps = np.asarray(steps, np.float64)
     shortest = steps[success].min(initial=np.inf)
     efficiency = np.divide(shortest, steps, out=np.zeros(len(steps)), where=success)
     weights = np.array([config.success_weight, config.return_weight, config.length_weight])

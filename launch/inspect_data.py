@@ -1,31 +1,96 @@
-"""Shows the rows that a learner put into quarantine, with the reason and the values that are wrong.
+"""Shows what is in a data set, and what is wrong with it before training finds out.
 
-python -m warmloop.launch.inspect_data runs/door/quarantine
+    python -m warmloop.launch.inspect_data demos.npz
+    python -m warmloop.launch.inspect_data demos=a.npz suboptimal=b.pkl --html=report.html --fix=repaired.npz
 
-Exit code 1 if there are any: they were not learnt from.
+FILE is a data set in any format that training takes, or kind=FILE. Exit code 1 if something in it would break training. The data is
+compared with the environment that it names, where that can be made here; --env names another, or none.
+
+A learner's quarantine folder (RUNS/EXP_NAME/quarantine) is known by its content: its rows are shown, with the reason and the
+values that are wrong. Exit code 1 if there are any: they were not learnt from.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from ..data.errors import WarmloopError
-from .common import run
+from .common import output_path, run
 
-JSON = flags.DEFINE_bool("json", False, "Print one JSON object for each row instead of a table.")
-ROWS = flags.DEFINE_integer("rows", 20, "Rows shown of each file.", lower_bound=1)
+if TYPE_CHECKING:
+    from ..data.inspection import Reference
+
+JSON = flags.DEFINE_bool("json", False, "Print one JSON object; of a quarantine, one for each row.")
+HTML = flags.DEFINE_string("html", None, "Also write a report with pictures to this file.")
+FIX = flags.DEFINE_string("fix", None, "Write a repaired copy to this file; its ending chooses the format. The original stays as it is.")
+ENV = flags.DEFINE_string("env", "auto", "Environment to compare with: an id, none, or auto for the one that the files name.")
+ALL = flags.DEFINE_bool("all", False, "List every column, and every episode of a finding.")
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the files of --html and --fix if they exist.")
+ROWS = flags.DEFINE_integer("rows", 20, "Rows shown of each quarantine file.", lower_bound=1)
 VALUES_SHOWN = 4
 
 
 def main(files: Sequence[str]) -> int:
+    if not files:
+        raise WarmloopError("Name a data set, as in demos.npz, or a quarantine folder, as in runs/door/quarantine.")
+    from ..data.inspection import is_quarantine
+
+    quarantined = [is_quarantine(file) for file in files]
+    if all(quarantined):
+        return show_quarantine(files)
+    if any(quarantined):
+        raise WarmloopError("Some of these are quarantine folders and some are data sets; inspect them one after the other.")
+    return show_data(files)
+
+
+def show_data(files: Sequence[str]) -> int:
+    """Prints the report, writes what the flags ask for, and returns the exit code."""
+    html = output_path(HTML.value, OVERWRITE.value) if HTML.value else None
+    fix = output_path(FIX.value, OVERWRITE.value) if FIX.value else None
+    from ..data.inspection import inspect
+    from ..data.inspection.html import page
+    from ..data.inspection.text import render
+    from .reference import find_reference
+
+    reference, said = find_reference(ENV.value or "auto", files)
+    report = inspect(list(files), reference, said)
+    print(json.dumps(report.as_json()) if JSON.value else render(report, every_place=ALL.value))
+    if html:
+        html.write_text(page(report), encoding="utf-8")
+    if fix:
+        write_repaired(files, str(fix), reference)
+    return 1 if report.breaks_training else 0
+
+
+def write_repaired(files: Sequence[str], path: str, reference: Reference | None) -> None:
+    """Writes the repaired copy; says what was changed, and what is left to a person, on stderr where stdout holds JSON."""
+    from ..data.formats import parse_source_argument, write_episodes
+    from ..data.inspection import inspect, repair
+
+    if Path(path).resolve() in [Path(parse_source_argument(file)[1]).expanduser().resolve() for file in files]:
+        raise WarmloopError(f"--fix={path} is the original, which is never changed; name another file.")
+    episodes, changes = repair(files, reference)
+    write_episodes(path, episodes, {"repaired_from": list(files), "changes": [vars(change) for change in changes]})
+    out = sys.stderr if JSON.value else sys.stdout
+    print(f"\n{path}: {len(episodes)} episodes, {len(changes)} changes", file=out)
+    for change in changes:
+        print(f"  {Path(change.file).name}, episode {change.episode}: {change.what}", file=out)
+    left = Counter(finding.check for finding in inspect(episodes).findings)
+    if left:
+        print(f"  left as it is, for you to decide: {', '.join(f'{check} ({count})' for check, count in left.items())}", file=out)
+
+
+def show_quarantine(files: Sequence[str]) -> int:
+    """Prints quarantined rows, and returns the exit code."""
     from ..data.formats.quarantined import quarantine_files, read_quarantine
 
-    if not files:
-        raise WarmloopError("Name a quarantine folder, or a file of one, as in runs/door/quarantine.")
     reasons: Counter[str] = Counter()
     for path in [path for name in files for path in quarantine_files(name)]:
         rows = list(read_quarantine(path))

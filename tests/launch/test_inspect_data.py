@@ -1,4 +1,4 @@
-"""inspect_data on what a learner's quarantine really wrote."""
+"""inspect_data on data sets, and on what a learner's quarantine really wrote."""
 
 import json
 import subprocess
@@ -6,9 +6,12 @@ import sys
 
 import numpy as np
 import pytest
+from planted import DEFECTS, clean_arrays
 from runs import sentence
 
+from warmloop.data.formats import load_episodes
 from warmloop.data.transition import Leaf, Spec, example
+from warmloop.launch.reference import find_reference
 from warmloop.learner.quarantine import Quarantine, faults
 
 ROWS = example(Spec((Leaf("", (3,), "float32"),), 2), 4)
@@ -28,7 +31,7 @@ def folder(tmp_path):
 
 def inspect(*arguments) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "warmloop.launch.inspect_data", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180)
 
 
 def test_quarantined_rows_are_shown_with_their_place_reason_and_values(folder):
@@ -49,14 +52,86 @@ def test_an_empty_quarantine_is_no_failure(tmp_path):
     assert (done.returncode, done.stdout) == (0, "no rows are in quarantine\n")
 
 
-@pytest.mark.parametrize(
-    ("name", "says"), [("absent", "There is no"), ("other.npz", "holds no quarantined rows"), ("text.npz", "cannot be read")]
-)
-def test_what_is_not_a_quarantine_is_refused_by_one_sentence(tmp_path, name, says):
-    np.savez(tmp_path / "other.npz", observations=np.zeros(3))
-    (tmp_path / "text.npz").write_text("not an archive")
-    assert says in sentence(inspect(tmp_path / name))
-
-
 def test_without_a_name_it_says_what_to_name():
     assert "quarantine" in sentence(inspect())
+
+
+def test_what_is_not_there_is_refused_by_one_sentence(tmp_path):
+    assert "does not exist" in sentence(inspect(tmp_path / "absent.npz"))
+
+
+def test_a_quarantine_and_a_data_set_together_are_refused(folder, tmp_path):
+    assert "one after the other" in sentence(inspect(folder, save(tmp_path / "data.npz")))
+
+
+@pytest.mark.parametrize(("name", "says"), [("other.npz", "the file has no `actions`"), ("text.npz", "is not an .npz archive")])
+def test_a_file_that_no_reader_takes_breaks_training(tmp_path, name, says):
+    np.savez(tmp_path / "other.npz", observations=np.zeros(3))
+    (tmp_path / "text.npz").write_text("not an archive")
+    done = inspect(tmp_path / name)
+    assert done.returncode == 1 and says in " ".join(done.stdout.split()), done.stdout + done.stderr
+
+
+def save(path, *defects, **extra):
+    arrays = clean_arrays()
+    for name in defects:
+        DEFECTS[name].plant(arrays)
+    np.savez(path, **arrays, **extra)
+    return path
+
+
+def test_clean_data_ends_with_exit_code_0_and_says_so(tmp_path):
+    done = inspect(save(tmp_path / "data.npz"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Nothing is wrong with it that the checks can see." in done.stdout
+
+
+def test_harm_alone_is_no_failure_and_a_break_is(tmp_path):
+    assert inspect(save(tmp_path / "data.npz", "an episode twice")).returncode == 0
+    done = inspect(save(tmp_path / "data.npz", "a terminal step inside"), "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["findings"][0]["check"] == "terminal inside an episode"
+
+
+def test_the_page_and_the_repaired_copy_are_written_and_every_change_is_said(tmp_path):
+    data = save(tmp_path / "data.npz", "NaN in an observation", "an episode twice", "a dead sensor")
+    before = data.read_bytes()
+    done = inspect(data, f"--html={tmp_path / 'report.html'}", f"--fix={tmp_path / 'fixed.npz'}")
+    assert done.returncode == 1 and data.read_bytes() == before
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+    assert "fixed.npz: 12 episodes, 2 changes" in done.stdout
+    assert "data.npz, episode 3: cut before step 16" in done.stdout and "data.npz, episode 12: dropped" in done.stdout
+    assert "for you to decide: constant columns" in done.stdout
+    assert len(load_episodes(tmp_path / "fixed.npz")) == 12
+    with np.load(tmp_path / "fixed.npz") as file:
+        assert len(json.loads(str(file["metadata"]))["changes"]) == 2
+
+
+def test_the_original_is_never_replaced_by_its_repaired_copy(tmp_path):
+    data = save(tmp_path / "data.npz", "an episode twice")
+    before = data.read_bytes()
+    assert "never changed" in sentence(inspect(data, f"--fix={data}", "--overwrite"))
+    assert "--overwrite" in sentence(inspect(data, f"--fix={data}"))
+    assert data.read_bytes() == before
+
+
+def test_data_is_compared_with_the_environment_it_names(demos, tmp_path):
+    done = inspect(demos, "--env=Pendulum-v1")
+    assert done.returncode == 0 and "compared with  Pendulum-v1" in done.stdout, done.stdout + done.stderr
+    other = inspect(save(tmp_path / "data.npz", metadata=json.dumps({"env_id": "Pendulum-v1"})))
+    assert other.returncode == 1 and "compared with  Pendulum-v1, which the files name" in other.stdout
+    assert "has 1 action dimensions and the data 3" in " ".join(other.stdout.split())
+
+
+def test_a_file_s_word_imports_no_module(tmp_path):
+    data = save(tmp_path / "data.npz", metadata=json.dumps({"env_id": "antigravity:Env-v0"}))
+    reference, said = find_reference("auto", [str(data)])
+    assert reference is None and "antigravity:Env-v0" in said and "antigravity" not in sys.modules
+
+
+def test_the_reward_s_sign_of_the_human_demonstrations_is_found(shared_data):
+    pytest.importorskip("gymnasium_robotics", reason="the Adroit environments are not installed")
+    done = inspect(shared_data / "door-human.npz", "--json")
+    assert [finding["check"] for finding in json.loads(done.stdout)["findings"]] == ["reward against the environment"]
+    replayed = inspect(shared_data / "door-human-replay.npz", "--json")
+    assert json.loads(replayed.stdout)["findings"] == []

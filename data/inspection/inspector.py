@@ -1,0 +1,127 @@
+"""One pass over the data, every check, one report."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..episode import Episode
+from ..errors import WarmloopError
+from ..formats import parse_source_argument
+from ..quality import QualityConfig, score
+from .checks import DATA_CHECKS, EPISODE_CHECKS
+from .checks.environment import coverage
+from .episode_facts import EpisodeFacts, Fault, View
+from .reading import Recorded, given, read
+from .reference import Reference
+from .report import EpisodeLine, Finding, Report, Severity, Summary
+from .survey import Survey, outcome
+
+HARM_FACTOR = 0.5  # of an episode's quality, for each harmful finding in it
+
+
+def inspect(data: str | Path | Sequence[str | Path | Episode], reference: Reference | None = None, environment: str = "") -> Report:
+    """What is in the data, and what is wrong with it. Works through it once, an episode at a time.
+
+    Args:
+        data: a file, or several, each `PATH` or `kind=PATH`; or episodes in memory.
+        reference: the environment to compare with; without one, what needs its spaces or rewards is not checked.
+        environment: what to say of the reference in the report, such as why there is none.
+
+    Raises:
+        WarmloopError: there is nothing to inspect, or a file does not exist. A file that cannot be read is a finding.
+    """
+    sources = [data] if isinstance(data, str | Path) else list(data)
+    if not sources:
+        raise WarmloopError("There is nothing to inspect: name a file.")
+    episodes = [source for source in sources if isinstance(source, Episode)]
+    files = [str(source) for source in sources if not isinstance(source, Episode)]
+    survey = Survey(reference, kinds_are_known=any(parse_source_argument(file)[0] is not None for file in files))
+    findings: list[Finding] = []
+    for recorded in itertools.chain(given(episodes), *(_readable(file, findings) for file in files)):
+        findings += _look(recorded, survey)
+    if survey.facts:
+        findings += [
+            _finding(name, fault, survey.facts[0], fault.at is None) for name, check in DATA_CHECKS.items() for fault in check(survey)
+        ]
+    findings.sort(key=lambda finding: -finding.severity)
+    names = tuple(dict.fromkeys([*files, *(episode.origin for episode in episodes)]))
+    return _report(survey, findings, names, environment or (reference.name if reference else "none"))
+
+
+def _readable(file: str, findings: list[Finding]) -> Iterator[Recorded]:
+    """The file's episodes; a file that cannot be read becomes a finding."""
+    source, path = parse_source_argument(file)
+    if not path.startswith("minari:") and not Path(path).expanduser().exists():
+        raise WarmloopError(f"{path} does not exist.")
+    try:
+        yield from read(path, source)
+    except WarmloopError as error:
+        findings.append(Finding("unreadable file", Severity.BREAKS, path, None, None, str(error), "Record or copy the file again."))
+
+
+def _look(recorded: Recorded, survey: Survey) -> list[Finding]:
+    """Takes an episode into the survey, and returns what its own checks find."""
+    episode = recorded.episode
+    if not len(episode):
+        what, advice = "The episode has no steps.", "Leave it out."
+        return [Finding("episode lengths", Severity.BREAKS, episode.origin, episode.number, None, what, advice)]
+    if difference := survey.difference(episode):
+        advice = "Load together only data of one robot and task."
+        return [Finding("shapes", Severity.BREAKS, episode.origin, episode.number, None, f"{difference}.", advice)]
+    view = View(recorded)
+    facts = survey.add(view)
+    return [_finding(name, fault, facts) for name, check in EPISODE_CHECKS.items() for fault in check(view)]
+
+
+def _finding(check: str, fault: Fault, looked_at: EpisodeFacts, whole: bool = False) -> Finding:
+    """A fault under its check's name; one of the whole data set names an example."""
+    at = fault.at or looked_at
+    return Finding(check, fault.severity, at.file, at.number, fault.step, fault.what, fault.advice, whole or fault.whole)
+
+
+def _report(survey: Survey, findings: list[Finding], files: tuple[str, ...], environment: str) -> Report:
+    if not survey.facts:
+        return Report(Summary(files, 0, 0, "none", 0, 0, environment, {}), (), (), tuple(findings))
+    told = outcome(survey)
+    summary = Summary(
+        files=files,
+        episodes=len(survey.facts),
+        steps=int(survey.lengths.sum()),
+        success_definition=told.definition,
+        successes=told.successes,
+        successes_at_the_end=told.at_the_end,
+        environment=environment,
+        coverage=coverage(survey),
+    )
+    columns = [*survey.actions.columns(), *survey.rewards.columns(), *survey.observations.columns()]
+    return Report(summary, tuple(columns), tuple(_lines(survey.facts, findings)), tuple(findings))
+
+
+def _lines(facts: Iterable[EpisodeFacts], findings: Iterable[Finding]) -> Iterator[EpisodeLine]:
+    facts = list(facts)
+    own: dict[tuple[str, int | None], list[Severity]] = {}
+    for finding in findings:
+        if not finding.whole:
+            own.setdefault((finding.file, finding.episode), []).append(finding.severity)
+    success = np.array([one.success for one in facts])
+    returns = np.nan_to_num(np.array([one.undiscounted_return for one in facts]))
+    qualities = score(success, returns, np.array([one.steps_to_success for one in facts]), QualityConfig())
+    for one, quality in zip(facts, qualities, strict=True):
+        faults = own.get((one.file, one.number), [])
+        sound = 0.0 if Severity.BREAKS in faults else HARM_FACTOR ** faults.count(Severity.HARMS)
+        yield EpisodeLine(
+            file=one.file,
+            number=one.number,
+            length=one.length,
+            undiscounted_return=one.undiscounted_return,
+            success=one.success,
+            ending="terminated" if one.terminated else "truncated",
+            jerk=one.jerk,
+            saturation=one.saturation,
+            quality=float(quality) * sound,
+            worst=max(faults, default=None),
+        )
