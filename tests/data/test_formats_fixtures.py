@@ -97,7 +97,7 @@ def test_demonstrations_of_a_filter_key_keep_their_numbers():
 
 def test_dapg_says_success_and_its_actions_are_clipped_as_the_environment_does():
     first, _, third = load_episodes(FIXTURES / "dapg.pickle")
-    assert first.success.tolist() == [False, False, True, True] and third.success.tolist() == [False, False]
+    assert [np.asarray(e.success).tolist() for e in (first, third)] == [[False, False, True, True], [False, False]]
     assert first.steps.action[0, 0] == 1, "1.5 in the file"
 
 
