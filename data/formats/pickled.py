@@ -31,7 +31,8 @@ def layout(path: str) -> str | None:
             if _first_global(head).split(".")[0] == "stable_baselines3":
                 return "sb3"
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                paths = any(content.find(key) >= 0 for key in PATH_KEYS) and content.find(b"next_observations") < 0
+                # HIL-SERL's first transition has it, so the search through the whole file is for others only.
+                paths = content.find(b"next_observations") < 0 and any(content.find(key) >= 0 for key in PATH_KEYS)
                 return "dapg" if paths else "hilserl"
     except OSError:
         return "hilserl" if named else None
