@@ -112,10 +112,13 @@ def _datasets(place: str, path: str, parent: h5py.Group) -> Iterator[tuple[str, 
 
 
 def _array(place: str, path: str, dataset: h5py.Dataset) -> np.ndarray:
+    import h5py
+
     if dataset.dtype.kind not in "biuf":
         kind = "Python objects or texts" if dataset.dtype.kind == "O" else f"{dataset.dtype} values"
         raise WarmloopError(f"{place}: `{path}` holds {kind}; numbers are needed.")
-    if dataset.is_virtual or dataset.external:
+    created = dataset.id.get_create_plist()
+    if created.get_layout() == h5py.h5d.VIRTUAL or created.get_external_count():
         raise WarmloopError(f"{place}: the values of `{path}` lie in other files; copy them into this one.")
     if dataset.size and not dataset.id.get_storage_size():
         raise WarmloopError(f"{place}: `{path}` has room for {dataset.shape} values, none of which was ever written; record it again.")

@@ -10,61 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from layouts import joined, write_d3rlpy, write_d4rl, write_npz, write_robomimic
 from recorded import assert_same_experience, episode, episode_lists
 
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import load_episodes
-from warmloop.data.formats.recording import named
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 FILES = ["d4rl.hdf5", "d4rl-next.hdf5", "robomimic.hdf5", "d3rlpy.h5", "d3rlpy-tuple.h5"]
-
-
-def arrays(e, following=True):
-    """An episode's arrays under D4RL's names."""
-    steps = e.steps
-    observations = named("observations", steps.observation) | (named("next_observations", steps.next_observation) if following else {})
-    return observations | {"actions": steps.action, "rewards": steps.reward, "terminals": steps.mask == 0, "timeouts": steps.truncated}
-
-
-def joined(episodes, following):
-    parts = [arrays(e, following) for e in episodes]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def write_d4rl(path, episodes, following=True):
-    with h5py.File(path, "w") as file:
-        for name, array in joined(episodes, following).items():
-            file[name] = array
-    return path
-
-
-def write_robomimic(path, episodes, following=True):
-    names = {"observations": "obs", "next_observations": "next_obs", "terminals": "dones"}
-    with h5py.File(path, "w") as file:
-        for number, e in enumerate(episodes):
-            for name, array in arrays(e, following).items():
-                head, slash, leaf = name.partition("/")
-                file[f"data/demo_{number}/{names.get(head, head)}{slash}{leaf}"] = array
-    return path
-
-
-def write_d3rlpy(path, episodes):
-    with h5py.File(path, "w") as file:
-        file["columns"] = ["observations", "actions", "rewards", "terminated"]
-        file["num_episodes"], file["version"] = len(episodes), "2.1"
-        for number, e in enumerate(episodes):
-            part = arrays(e)
-            file[f"terminated_{number}"] = bool(part["terminals"][-1])
-            file[f"rewards_{number}"] = part["rewards"][:, None]
-            for name in ("observations", "actions"):
-                file[f"{name}_{number}"] = part[name]
-    return path
-
-
-def write_npz(path, episodes, following=True):
-    np.savez(path, **joined(episodes, following))
-    return path
 
 
 def outcome(path):
@@ -193,7 +146,21 @@ def unwritten(key):
     return change
 
 
+def virtual(file):
+    layout = h5py.VirtualLayout(file["actions"].shape, "f4")
+    layout[...] = h5py.VirtualSource("/etc/other.hdf5", "x", layout.shape)
+    del file["actions"]
+    file.create_virtual_dataset("actions", layout)
+
+
+def raw(file):
+    del file["actions"]
+    file.create_dataset("actions", (12, 2), "u1", external="/etc/passwd")
+
+
 BROKEN = [
+    ("d4rl.hdf5", virtual, "the values of `actions` lie in other files"),
+    ("d4rl.hdf5", raw, "the values of `actions` lie in other files"),
     ("d4rl.hdf5", replace("rewards", None), "the file has no `rewards`; its keys are"),
     ("d4rl.hdf5", replace("timeouts", None), "neither `timeouts` nor `next_observations`"),
     ("d4rl.hdf5", replace("rewards", np.zeros(9)), "`rewards` has 9 rows and `actions` has 12"),
