@@ -54,7 +54,8 @@ def _part(origin: str, file: h5py.File, index: int) -> Part:
     missing = [key for key in scalars if key not in file] + ([] if observations else [f"observations_{index}"])
     if missing:
         raise WarmloopError(f"{origin}, {name}: there is no `{missing[0]}`, and `num_episodes` counts it; dump the buffer again.")
-    arrays = read_arrays(origin, name, file, [*observations, *scalars])
+    wanted = [*observations, *scalars]
+    arrays = read_arrays(origin, name, file, wanted, wanted)
     columns: Columns = {kind: arrays[key] for key, kind in scalars.items()}
     terminated = columns.pop("terminated")
     if terminated.size != 1:

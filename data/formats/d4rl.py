@@ -43,7 +43,7 @@ def read(origin: str) -> Recording:
                 f"d3rlpy's (`num_episodes`, `columns`); its keys are {', '.join(f'`{key}`' for key in keys[:12]) or 'none'}."
             )
         require_keys(origin, "the file", keys, list(REQUIRED))
-        arrays = read_arrays(origin, "", file, [*REQUIRED, *OPTIONAL])
+        arrays = read_arrays(origin, "", file, [*REQUIRED, *OPTIONAL], REQUIRED)
         flag = next((name for name in SUCCESS_FLAGS if f"infos/{name}" in file), None)
         if flag:
             arrays["success"] = read_arrays(origin, "", group(origin, file, "infos"), [flag])[flag]

@@ -8,7 +8,7 @@ this machine's HDF5 has.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SPLIT = "::"
+TREES = ("observations", "next_observations", "obs", "next_obs")  # what may be a group of arrays
 
 
 def split(origin: str) -> tuple[str, str | None]:
@@ -66,15 +67,27 @@ def opened(path: str) -> Iterator[h5py.File]:
         raise WarmloopError(f"{path} is not a readable HDF5 file ({_reason(error)}); it may have been cut short: copy it again.") from error
 
 
-def read_arrays(origin: str, where: str, parent: h5py.Group, names: Iterable[str]) -> Columns:
+def read_arrays(origin: str, where: str, parent: h5py.Group, names: Iterable[str], needed: Collection[str] = ()) -> Columns:
     """What `parent` holds under each of `names`: an array, or a group's by their paths (`obs/robot/joints`). Absent ones are left out.
 
     Args:
         origin: the file, as errors name it.
         where: the episode, as errors name it; "" for the whole file.
+        needed: those of `names` that must not be absent.
+
+    Raises:
+        WarmloopError: one that is needed is absent, or something is no array of numbers that lies in this file.
     """
     place = f"{origin}, {where}" if where else origin
-    return {path: _array(place, path, dataset) for name in names for path, dataset in _datasets(place, name, parent)}
+    arrays: Columns = {}
+    for name in names:
+        found = {path: _array(place, path, dataset) for path, dataset in _datasets(place, name, parent)}
+        if not found and (name in needed or name in parent):
+            raise WarmloopError(f"{place}: there is no array `{name}`; record or copy the file again.")
+        if found and name not in found and name not in TREES:
+            raise WarmloopError(f"{place}: `{name}` is a group of arrays, and one array is needed.")
+        arrays |= found
+    return arrays
 
 
 def group(origin: str, parent: h5py.Group, name: str) -> h5py.Group:

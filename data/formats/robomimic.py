@@ -92,7 +92,7 @@ def _part(path: str, demo: h5py.Group, name: str, number: int) -> Part:
             "dataset_states_to_obs.py."
         )
     require_keys(path, name, list(demo), REQUIRED)
-    arrays = read_arrays(path, name, demo, COLUMNS)
+    arrays = read_arrays(path, name, demo, COLUMNS, REQUIRED)
     columns = {}
     for key, array in arrays.items():
         head, slash, leaf = key.partition("/")

@@ -158,7 +158,19 @@ def raw(file):
     file.create_dataset("actions", (12, 2), "u1", external="/etc/passwd")
 
 
+def emptied(key):
+    def change(file):
+        del file[key]
+        file.create_group(key)
+
+    return change
+
+
 BROKEN = [
+    ("d4rl.hdf5", lambda file: [file.pop("actions"), file.update({"actions/all": np.zeros(12)})], "`actions` is a group of arrays, and one array is needed"),
+    ("d4rl.hdf5", emptied("observations"), "there is no array `observations`"),
+    ("robomimic.hdf5", emptied("data/demo_1/next_obs"), "demo_1: there is no array `next_obs`"),
+    ("d3rlpy.h5", emptied("rewards_1"), "episode 1: there is no array `rewards_1`"),
     ("d4rl.hdf5", virtual, "the values of `actions` lie in other files"),
     ("d4rl.hdf5", raw, "the values of `actions` lie in other files"),
     ("d4rl.hdf5", replace("rewards", None), "the file has no `rewards`; its keys are"),
