@@ -2,7 +2,8 @@
 
 Read: `observations_I` (or `observations_I_J`, the parts of a tuple, read as a dict of `0`, `1`, ...), `actions_I`, `rewards_I`, and
 `terminated_I`, whether the environment ended the episode. Images are put channels last. Next observations are not stored: the last row of
-an episode that did not terminate is dropped (d3rlpy itself draws no transition from it).
+an episode that did not terminate is dropped (d3rlpy itself draws no transition from it). `columns`, which lists the kinds, is not read:
+HDF5 can loop for ever over texts in a damaged file.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import numpy as np
 
 from ..errors import WarmloopError
 from .flat import Part, channels_last, join
-from .hdf5 import layout, opened, read_arrays, texts
-from .recording import Columns, Recording, require_keys
+from .hdf5 import layout, opened, read_arrays
+from .recording import Columns, Recording
 
 if TYPE_CHECKING:
     import h5py
@@ -35,8 +36,6 @@ def read(origin: str) -> Recording:
         WarmloopError: the file is damaged, holds something other than whole episodes or discrete actions, or an episode lacks a key.
     """
     with opened(origin) as file:
-        kinds = texts(file["columns"])  # pyright: ignore[reportArgumentType]
-        require_keys(origin, "`columns`", kinds, list(REQUIRED))
         count = np.asarray(file["num_episodes"])
         if count.ndim or count.dtype.kind not in "iu":
             raise WarmloopError(f"{origin}: `num_episodes` is {count.dtype} {count.shape}; one whole number is needed.")
