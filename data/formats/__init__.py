@@ -1,6 +1,7 @@
 """Datasets in and out: one reader and one writer per format, one set of checks, episodes on either side.
 
-A format is one entry of `FORMATS`: how it is recognised, a reader from a path to a `Recording`, a writer from episodes to a path.
+A format is one entry of `FORMATS`: how it is recognised, a reader from a path to a `Recording`, and where there is one a writer from
+episodes to a path. Files that share an ending (.hdf5, .pkl) are told apart by what they hold.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Any
 from ..episode import Episode
 from ..errors import WarmloopError
 from ..transition import Source, Spec
-from . import hilserl, minari, npz
-from .files import did_you_mean
+from . import d3rlpy_dump, d4rl, dapg, hilserl, minari, npz, robomimic, sb3
+from .files import did_you_mean, require_file
 from .recording import Recording, to_episodes
 
 KINDS = {"demos": Source.DEMOS, "suboptimal": Source.SUBOPTIMAL, "random": Source.RANDOM}
@@ -26,21 +27,28 @@ class Format:
 
     Attributes:
         described: how it is named to a person.
-        matches: whether a path (as text) is of this format.
+        matches: whether what is at a path (as text) is of this format; no two formats claim the same.
         read: the rows at a path.
-        write: stores episodes at a path, with JSON-able metadata, whole or not at all.
+        write: stores episodes at a path, with JSON-able metadata, whole or not at all; None where the format is only read.
+        names: whether a path to write to names this format.
     """
 
     described: str
     matches: Callable[[str], bool]
     read: Callable[[str], Recording]
-    write: Callable[[str, list[Episode], dict[str, Any]], None]
+    write: Callable[[str, list[Episode], dict[str, Any]], None] | None = None
+    names: Callable[[str], bool] = lambda path: False
 
 
 FORMATS = {
-    "npz": Format(".npz arrays", lambda path: path.endswith(".npz"), npz.read, npz.write),
-    "hilserl": Format(".pkl as HIL-SERL records it", lambda path: path.endswith((".pkl", ".pickle")), hilserl.read, hilserl.write),
-    "minari": Format("a Minari dataset (minari:ID or its directory)", minari.matches, minari.read, minari.write),
+    "npz": Format(".npz arrays", npz.matches, npz.read, npz.write, npz.matches),
+    "hilserl": Format(".pkl as HIL-SERL records it", hilserl.matches, hilserl.read, hilserl.write, hilserl.names),
+    "minari": Format("a Minari dataset (minari:ID or its directory)", minari.matches, minari.read, minari.write, minari.matches),
+    "d4rl": Format("D4RL's HDF5", d4rl.matches, d4rl.read),
+    "robomimic": Format("robomimic's HDF5 (PATH or PATH::FILTER_KEY)", robomimic.matches, robomimic.read),
+    "d3rlpy": Format("d3rlpy's HDF5 dump", d3rlpy_dump.matches, d3rlpy_dump.read),
+    "dapg": Format("DAPG's pickled paths", dapg.matches, dapg.read),
+    "sb3": Format("a Stable-Baselines3 replay buffer", sb3.matches, sb3.read),
 }
 
 
@@ -48,7 +56,7 @@ def load_episodes(path: str | Path, source: Source | None = None, number_from: i
     """The episodes at `path`, checked.
 
     Args:
-        path: a file, a Minari directory, or `minari:ID`.
+        path: a file, a Minari directory, `minari:ID`, or the `PATH::FILTER_KEY` of a robomimic file.
         source: the kind of data; None takes what the file says of itself, and demos where it says nothing.
         number_from: added to the episodes' numbers, so that those of several files stay apart.
 
@@ -71,8 +79,11 @@ def write_episodes(path: str | Path, episodes: Sequence[Episode], metadata: dict
     if not episodes:
         raise WarmloopError(f"There are no episodes to write to {origin}.")
     _check_same_spec(episodes)
+    write = next((candidate.write for candidate in FORMATS.values() if candidate.write and candidate.names(origin)), None)
+    if write is None:
+        raise WarmloopError(f"{origin} names no format that is written; written are {_described(writing=True)}.")
     try:
-        _format_of(origin).write(origin, list(episodes), metadata or {})
+        write(origin, list(episodes), metadata or {})
     except OSError as error:
         raise WarmloopError(f"{origin} could not be written: {error.strerror or error}.") from error
 
@@ -115,8 +126,12 @@ def _format_of(origin: str) -> Format:
     for candidate in FORMATS.values():
         if candidate.matches(origin):
             return candidate
-    supported = ", ".join(candidate.described for candidate in FORMATS.values())
-    raise WarmloopError(f"{origin} is in no supported format; supported are {supported}.")
+    require_file(Path(origin))
+    raise WarmloopError(f"{origin} is in no supported format; supported are {_described()}.")
+
+
+def _described(writing: bool = False) -> str:
+    return ", ".join(candidate.described for candidate in FORMATS.values() if candidate.write or not writing)
 
 
 def _check_same_spec(episodes: Sequence[Episode]) -> None:

@@ -28,10 +28,21 @@ import numpy as np
 from ..episode import Episode
 from ..errors import WarmloopError
 from .files import replacing
+from .pickled import ENDINGS, layout
 from .recording import Columns, Recording, breaks, named, require_keys, starts_after, tidy
 from .safe_pickle import load
 
 SUCCESS_FLAGS = ("succeed", "success", "is_success")
+
+
+def matches(path: str) -> bool:
+    """Whether `path` is a pickle, or named as one, and of no other layout."""
+    return layout(path) == "hilserl"
+
+
+def names(path: str) -> bool:
+    """Whether a file to write is named as a pickle."""
+    return path.endswith(ENDINGS)
 
 
 def read(origin: str) -> Recording:

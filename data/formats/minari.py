@@ -25,10 +25,10 @@ from ..episode import Episode
 from ..errors import WarmloopError
 from ..transition import Leaf, Spec
 from .files import did_you_mean
+from .flat import SUCCESS_FLAGS
 from .recording import Columns, Recording, breaks, named, tidy
 
 SCHEME = "minari:"
-SUCCESS_FLAGS = ("success", "is_success", "succeed", "goal_achieved")
 NAME = re.compile(r"[\w-]+-v\d+")
 
 

@@ -27,13 +27,19 @@ from ..episode import Episode
 from ..errors import WarmloopError
 from ..transition import Source, concatenate
 from .files import replacing, require_file
-from .recording import RECORDED_FIELDS, Columns, Recording, breaks, named, require_keys, starts_after, tidy
+from .flat import complete, starts_by_flags
+from .recording import RECORDED_FIELDS, Columns, Recording, named, require_keys, starts_after, tidy
 
 FORMAT = "warmloop-episodes-1"
 OPTIONAL = ("terminals", "timeouts", "success", "intervened")
 PER_EPISODE = ("episode_numbers", "episode_sources", "success_known")
 DATA = ("observations", "next_observations", "actions", "rewards", *OPTIONAL)
 KNOWN = {*DATA, *PER_EPISODE, *RECORDED_FIELDS, "episode_starts", "episode_ids", "metadata"}
+
+
+def matches(path: str) -> bool:
+    """Whether `path` is named `.npz`."""
+    return path.endswith(".npz")
 
 
 def read(origin: str) -> Recording:
@@ -54,12 +60,11 @@ def read(origin: str) -> Recording:
     names = [name for name in arrays if name.split("/")[0] in DATA]
     columns = tidy(origin, {name: arrays[name] for name in names} | _own(arrays, ours))
     starts = _starts(origin, arrays, columns)
-    columns, starts = _complete(columns, starts)
     own = {name.removeprefix("episode_"): arrays[name] for name in PER_EPISODE if ours and name in arrays}
     kinds = [values for values in (own.get("sources"), columns.get("source")) if values is not None]
     if any(len(values) != len(starts) for values in own.values()) or not all(np.isin(values, list(Source)).all() for values in kinds):
         raise WarmloopError(f"{origin}: its {len(starts)} episodes and what it records of each do not match; write it again.")
-    return Recording(origin, columns, starts, **own)
+    return complete(Recording(origin, columns, starts, **own))
 
 
 def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> None:
@@ -144,26 +149,4 @@ def _starts(origin: str, arrays: Columns, columns: Columns) -> np.ndarray:
         return starts.astype(np.int64)
     if by_id is not None:
         return by_id
-    ends = columns.get("terminals", np.zeros(rows, bool)) | columns.get("timeouts", np.zeros(rows, bool))
-    if "timeouts" not in columns and any(name.startswith("next_") for name in columns):
-        ends = ends | breaks(columns)
-    return starts_after(ends)
-
-
-def _complete(columns: Columns, starts: np.ndarray) -> tuple[Columns, np.ndarray]:
-    """Columns with `terminals` and next observations, and the starts after dropping rows that have none."""
-    rows = len(columns["actions"])
-    columns = {"terminals": np.zeros(rows, bool)} | columns
-    if any(name.startswith("next_") for name in columns):
-        return columns, starts
-    last = np.append(starts[1:], rows) - 1
-    following = np.arange(1, rows + 1)
-    following[last] = last
-    for name in [name for name in columns if name.split("/")[0] == "observations"]:
-        columns[f"next_{name}"] = columns[name][following]
-    kept = np.ones(rows, bool)
-    kept[last] = columns["terminals"][last]
-    columns = {name: column[kept] for name, column in columns.items()}
-    lengths = np.add.reduceat(kept, starts, dtype=np.int64)
-    lengths = lengths[lengths > 0]
-    return columns, np.cumsum(lengths) - lengths
+    return starts_by_flags(columns)

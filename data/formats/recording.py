@@ -64,6 +64,9 @@ def tidy(origin: str, columns: Columns) -> Columns:
         WarmloopError: a column is missing, is not numeric, has another number of rows, or has the wrong shape.
     """
     tidied = {name: _cast(origin, name, column) for name, column in columns.items()}
+    for name in ("actions", "rewards"):
+        if name not in tidied:
+            raise WarmloopError(f"{origin}: `{name}` is not one array; one row per transition is needed.")
     rows = len(tidied["actions"])
     current = {name.removeprefix("next_") for name in tidied if name.startswith("next_")}
     if current and current != (present := {name for name in tidied if name.split("/")[0] == "observations"}):

@@ -4,6 +4,9 @@ A pickle is a program that may call whatever it can name. Here it can name only 
 2.x, pickle protocols 0 to 5) and JAX write for an array. They build arrays of numbers and strings from bytes; NumPy's own
 `dtype.__setstate__`, which can be led to read memory as objects, is never reached.
 
+A reader may name classes whose objects it expects in its files: each comes back as a `Record`, which says what the pickle said of
+it and is nothing more. They are not imported, and what a pickle does to one is gone with it.
+
 A crafted file can still ask for much memory; what the machine then refuses is reported, as is any other damage.
 """
 
@@ -14,15 +17,16 @@ import contextlib
 import gc
 import pickle
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..errors import WarmloopError
 from .files import require_file
 
+OBJECT_CODE = re.compile(r"\|?O\d{0,2}")
 NUMERIC_CODE = re.compile(r"[<>|=]?(\?|[biufcSU]\d{1,6})")
 
 
@@ -42,8 +46,9 @@ class _Dtype:
 
     def __init__(self, code: Any, align: Any = False, copy: Any = False):
         code = code.decode("ascii") if isinstance(code, bytes) else code
-        if isinstance(code, str) and code.startswith("O"):
-            raise WarmloopError("it holds an array of Python objects (dtype object); save it as arrays of numbers")
+        if isinstance(code, str) and OBJECT_CODE.fullmatch(code):
+            self._hold_objects()
+            return
         if not isinstance(code, str) or not NUMERIC_CODE.fullmatch(code):
             raise WarmloopError(f"it holds an array of dtype {code!r:.60}, and only plain numbers and strings are read")
         self.code = code
@@ -52,17 +57,61 @@ class _Dtype:
     def __setstate__(self, state: Any) -> None:
         if any(part is not None for part in state[2:5]):
             raise WarmloopError("it holds a structured array, and only plain numbers and strings are read")
-        self.dtype = np.dtype(self.code).newbyteorder(state[1])
+        if self.code is not None:
+            self.dtype = np.dtype(self.code).newbyteorder(state[1])
+
+    def _hold_objects(self) -> None:
+        raise WarmloopError("it holds an array of Python objects (dtype object); save it as arrays of numbers")
+
+
+class _LenientDtype(_Dtype):
+    """One that may also be of objects, which are not kept: then it has neither code nor dtype."""
+
+    __slots__ = ()
+
+    def _hold_objects(self) -> None:
+        self.code = self.dtype = None
 
 
 class _Array(np.ndarray):
     """An array being unpickled: checks what it is to become before it becomes that."""
 
+    objects = False  # whether it stands for an array of objects, and is empty
+
     def __setstate__(self, state: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         _, shape, dtype, fortran, raw = state
+        if isinstance(dtype, _LenientDtype) and dtype.dtype is None:
+            self.objects = True
+            return
         if isinstance(raw, list):
             raise WarmloopError("it holds an array of Python objects (dtype object); save it as arrays of numbers")
         super().__setstate__((1, shape, dtype.dtype, bool(fortran), bytes(raw)))  # pyright: ignore[reportArgumentType]
+
+
+class Record:
+    """An object that is not built.
+
+    Attributes:
+        named: its class, or the function that would make it.
+        arguments: what that would have been called with.
+        state: what would have been set; None where nothing was.
+    """
+
+    __slots__ = ("arguments", "state")
+    named = ""
+
+    def __new__(cls, *arguments: Any, **_: Any):
+        record = super().__new__(cls)
+        record.arguments, record.state = arguments, None
+        return record
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+def holds_objects(value: Any) -> bool:
+    """Whether a value that `load` brought back stands for an array of Python objects."""
+    return isinstance(value, _Array) and value.objects
 
 
 def _empty(*_: Any) -> np.ndarray:
@@ -116,16 +165,26 @@ def _allowed() -> dict[tuple[str, str], Any]:
 
 
 ALLOWED = _allowed()
+LENIENT = {("numpy", "dtype"): _Call((_LenientDtype,))}
 
 
 class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: BinaryIO, inert: Collection[tuple[str, str]] | None):
+        super().__init__(file)
+        self._allowed = ALLOWED if inert is None else ALLOWED | LENIENT
+        self._inert, self._records = inert or (), {}
+
     def find_class(self, module_name: str, global_name: str, /) -> Callable[..., Any]:
-        try:
-            return ALLOWED[module_name, global_name]
-        except KeyError:
+        named = module_name, global_name
+        if named in self._allowed:
+            return self._allowed[named]
+        if named not in self._inert:
             raise WarmloopError(
                 f"it names {module_name}.{global_name}, and only NumPy arrays and plain containers are read; nothing was run"
-            ) from None
+            )
+        if named not in self._records:  # a class of this load's own, so that a pickle that alters it alters nothing else
+            self._records[named] = type(global_name, (Record,), {"__slots__": (), "named": ".".join(named)})
+        return self._records[named]
 
 
 @contextlib.contextmanager
@@ -140,8 +199,12 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def load(path: Path) -> Any:
+def load(path: Path, inert: Collection[tuple[str, str]] | None = None) -> Any:
     """What file `path` holds.
+
+    Args:
+        inert: classes (module, name) that come back as records. With it, even empty, an array of Python objects is no reason to refuse the
+            file: it comes back empty, and `holds_objects` says so.
 
     Raises:
         WarmloopError: the file is missing, empty or damaged, or names anything but arrays and plain containers.
@@ -149,7 +212,7 @@ def load(path: Path) -> Any:
     require_file(path)
     try:
         with open(path, "rb") as file, _no_garbage_collection():
-            return _Unpickler(file).load()
+            return _Unpickler(file, inert).load()
     except WarmloopError as error:
         raise WarmloopError(f"{path} is refused: {error}.") from None
     except Exception as error:  # a damaged pickle may raise any kind

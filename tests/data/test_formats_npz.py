@@ -188,6 +188,7 @@ def test_a_value_that_is_not_finite_is_named_with_its_place(tmp_path, value, row
          '`terminals`, `timeouts`; did you mean "observation"'),
         ({"rewards": np.zeros(9)}, "`rewards` has 9 rows and `actions` has 10"),
         ({"rewards": np.zeros((10, 2))}, "`rewards` has shape (10, 2)"),
+        ({"actions": None, "actions/arm": np.zeros((10, 2))}, "`actions` is not one array"),
         ({"actions": np.zeros(10)}, "`actions` has shape (10,)"),
         ({"actions": np.float32(0)}, "`actions` is a single number"),
         ({"next_observations": np.zeros((10, 4))}, "`next_observations` has shape (10, 4) and `observations` has (10, 3)"),

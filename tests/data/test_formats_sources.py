@@ -16,7 +16,7 @@ def refusal(function, *arguments):
 
 
 def test_every_format_has_one_entry():
-    assert set(FORMATS) == {"npz", "hilserl", "minari"}
+    assert set(FORMATS) == {"npz", "hilserl", "minari", "d4rl", "robomimic", "d3rlpy", "dapg", "sb3"}
     claims = {
         path: [name for name, f in FORMATS.items() if f.matches(path)] for path in ("a.npz", "a.pkl", "a.pickle", "minari:a-v0", "b/a-v0")
     }
@@ -36,7 +36,7 @@ def test_another_suffix_is_refused_with_what_is_supported(tmp_path, name):
     assert ".npz arrays, .pkl as HIL-SERL records it, a Minari dataset" in refusal(load_episodes, tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["demo.npz", "demos.pkl"])
+@pytest.mark.parametrize("name", ["demo.npz", "demos.pkl", "demos.hdf5"])
 def test_a_missing_file_is_named_with_its_neighbour(tmp_path, name):
     (tmp_path / "demos.npz").touch()
     assert refusal(load_episodes, tmp_path / name) == f'{tmp_path / name} does not exist; did you mean "demos.npz"?'
@@ -46,6 +46,12 @@ def test_a_missing_file_is_named_with_its_neighbour(tmp_path, name):
 def test_an_empty_file_is_refused(tmp_path, name):
     (tmp_path / name).touch()
     assert "is an empty file" in refusal(load_episodes, tmp_path / name)
+
+
+def test_a_format_that_is_only_read_is_not_written(tmp_path):
+    sentence = refusal(write_episodes, tmp_path / "a.hdf5", [episode(2)])
+    assert "a.hdf5 names no format that is written; written are .npz arrays, .pkl as HIL-SERL" in sentence and "D4RL" not in sentence
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_written_for_no_episodes_or_unequal_ones(tmp_path):

@@ -1,0 +1,71 @@
+"""d3rlpy's HDF5 dump of its replay buffer (`ReplayBuffer.dump`, version 2 and later): `observations_0`, `actions_0`, ... by episode.
+
+Read: `observations_I` (or `observations_I_J`, the parts of a tuple, read as a dict of `0`, `1`, ...), `actions_I`, `rewards_I`, and
+`terminated_I`, whether the environment ended the episode. Images are put channels last. Next observations are not stored: the last row of
+an episode that did not terminate is dropped (d3rlpy itself draws no transition from it). `columns`, which lists the kinds, is not read:
+HDF5 can loop for ever over texts in a damaged file.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import WarmloopError
+from .flat import Part, channels_last, join
+from .hdf5 import layout, opened, read_arrays
+from .recording import Columns, Recording
+
+if TYPE_CHECKING:
+    import h5py
+
+REQUIRED = ("observations", "actions", "rewards", "terminated")
+
+
+def matches(path: str) -> bool:
+    """Whether `path` is an HDF5 file with `columns` and `num_episodes`."""
+    return layout(path) == "d3rlpy"
+
+
+def read(origin: str) -> Recording:
+    """The rows of file `origin`.
+
+    Raises:
+        WarmloopError: the file is damaged, holds something other than whole episodes or discrete actions, or an episode lacks a key.
+    """
+    with opened(origin) as file:
+        count = np.asarray(file["num_episodes"])
+        if count.ndim or count.dtype.kind not in "iu":
+            raise WarmloopError(f"{origin}: `num_episodes` is {count.dtype} {count.shape}; one whole number is needed.")
+        parts = [_part(origin, file, index) for index in range(int(count))]
+    return join(origin, parts)
+
+
+def _part(origin: str, file: h5py.File, index: int) -> Part:
+    name = f"episode {index}"
+    observations = [f"observations_{index}"]
+    if observations[0] not in file:
+        parts = (f"observations_{index}_{part}" for part in itertools.count())
+        observations = list(itertools.takewhile(lambda part: part in file, parts))
+    scalars = {f"{kind}_{index}": kind for kind in REQUIRED[1:]}
+    missing = [key for key in scalars if key not in file] + ([] if observations else [f"observations_{index}"])
+    if missing:
+        raise WarmloopError(f"{origin}, {name}: there is no `{missing[0]}`, and `num_episodes` counts it; dump the buffer again.")
+    wanted = [*observations, *scalars]
+    arrays = read_arrays(origin, name, file, wanted, wanted)
+    columns: Columns = {kind: arrays[key] for key, kind in scalars.items()}
+    terminated = columns.pop("terminated")
+    if terminated.size != 1:
+        raise WarmloopError(f"{origin}, {name}: `terminated_{index}` has shape {terminated.shape}; one flag is needed.")
+    if columns["actions"].dtype.kind != "f":
+        raise WarmloopError(
+            f"{origin}, {name}: `actions_{index}` are {columns['actions'].dtype}: discrete actions, which no agent here takes."
+        )
+    for part, key in enumerate(observations):
+        column = f"observations/{part}" if len(observations) > 1 or key != f"observations_{index}" else "observations"
+        columns[column] = channels_last(arrays[key])
+    rows = len(np.atleast_1d(columns["actions"]))
+    columns["terminals"] = (np.arange(rows) == rows - 1) & bool(terminated.any())
+    return Part(name, index, columns)

@@ -1,0 +1,130 @@
+"""Rows end to end: where their episodes begin, and what follows the last row of each. Shared by the readers of flat layouts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import WarmloopError
+from ..transition import storage_dtype
+from .recording import Columns, Recording, breaks, starts_after, tidy
+
+# What an environment's infos call success, in the order of preference.
+SUCCESS_FLAGS = ("success", "is_success", "succeed", "goal_achieved")
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """The rows of one episode, stored on its own.
+
+    Attributes:
+        name: how the file calls it (`demo_3`).
+        number: its number.
+        columns: as a Recording's, `terminals` included; `success` only where it is known.
+    """
+
+    name: str
+    number: int
+    columns: Columns
+
+
+def starts_by_flags(columns: Columns) -> np.ndarray:
+    """`[E]` first rows, after each of `terminals | timeouts`; without `timeouts`, also where next observations do not lead on."""
+    nothing = np.zeros(len(columns["actions"]), bool)
+    ends = columns.get("terminals", nothing) | columns.get("timeouts", nothing)
+    if "timeouts" not in columns and has_next(columns):
+        ends = ends | breaks(columns)
+    return starts_after(ends)
+
+
+def has_next(columns: Columns) -> bool:
+    """Whether next observations are recorded."""
+    return any(name.startswith("next_") for name in columns)
+
+
+def complete(recording: Recording) -> Recording:
+    """The recording with `terminals` and next observations.
+
+    Where none are recorded they are the following row's observations. An episode's last row has none: it is dropped, unless it is
+    terminal, where the target does not use it and the observation itself stands in. An episode of which nothing is left vanishes.
+
+    Raises:
+        WarmloopError: nothing at all is left.
+    """
+    columns, starts = recording.columns, recording.starts
+    rows = len(columns["actions"])
+    columns = {"terminals": np.zeros(rows, bool)} | columns
+    if has_next(columns):
+        return dataclasses.replace(recording, columns=columns)
+    last = np.append(starts[1:], rows) - 1
+    following = np.arange(1, rows + 1)
+    following[last] = last
+    for name in [name for name in columns if name.split("/")[0] == "observations"]:
+        columns[f"next_{name}"] = columns[name][following]
+    kept = np.ones(rows, bool)
+    kept[last] = columns["terminals"][last]
+    if not kept.any():
+        raise WarmloopError(f"{recording.origin} holds no transition whose next observation is known; record `next_observations`.")
+    lengths = np.add.reduceat(kept, starts, dtype=np.int64)
+    alive = lengths > 0
+    lengths = lengths[alive]
+    own = {field: getattr(recording, field) for field in ("success_known", "numbers", "sources")}
+    return dataclasses.replace(
+        recording,
+        columns={name: column[kept] for name, column in columns.items()},
+        starts=np.cumsum(lengths) - lengths,
+        **{field: None if values is None else values[alive] for field, values in own.items()},
+    )
+
+
+def join(origin: str, parts: Sequence[Part]) -> Recording:
+    """The recording of episodes that are stored one by one, `complete`.
+
+    Raises:
+        WarmloopError: there are none, or one is empty, contradicts itself or differs from the first; it is named.
+    """
+    if not parts:
+        raise WarmloopError(f"{origin} holds no episodes.")
+    for part in parts:
+        _check(f"{origin}, {part.name}", part.columns, parts[0])
+    known = np.array(["success" in part.columns for part in parts])
+    names = [name for name in parts[0].columns if name != "success"]
+    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in names}
+    lengths = np.array([len(part.columns["actions"]) for part in parts])
+    if known.any():
+        flags = [part.columns.get("success", np.zeros(length, bool)) for part, length in zip(parts, lengths, strict=True)]
+        columns["success"] = np.concatenate([np.asarray(flag).astype(bool) for flag in flags])
+    numbers = np.array([part.number for part in parts])
+    starts = np.cumsum(lengths) - lengths
+    return complete(Recording(origin, tidy(origin, columns), starts, known if known.any() else None, numbers))
+
+
+def channels_last(column: np.ndarray) -> np.ndarray:
+    """Images `[N, C, H, W]` as `[N, H, W, C]`; anything else as it is. Channels are an image's shortest axis."""
+    if column.dtype == np.uint8 and column.ndim == 4 and column.shape[1] < min(column.shape[2:]):
+        return np.ascontiguousarray(np.moveaxis(column, 1, -1))
+    return column
+
+
+def _check(place: str, columns: Columns, first: Part) -> None:
+    rows = len(columns["actions"]) if np.ndim(columns["actions"]) else 0
+    if rows == 0:
+        raise WarmloopError(f"{place}: `actions` has no rows; remove the episode or record it again.")
+    differing = (columns.keys() ^ first.columns.keys()) - {"success"}
+    if differing:
+        name = min(differing)
+        verb = "has" if name in columns else "lacks"
+        raise WarmloopError(f"{place}, {verb} `{name}`, unlike {first.name}; every episode needs the same arrays.")
+    for name, column in columns.items():
+        if column.dtype.kind not in "biuf":
+            raise WarmloopError(f"{place}: `{name}` holds {column.dtype} values; numbers are needed.")
+        if len(np.atleast_1d(column)) != rows or column.ndim == 0:
+            found = len(column) if column.ndim else "no"
+            raise WarmloopError(f"{place}: `{name}` has {found} rows and `actions` has {rows}; every array needs one row per transition.")
+        like = first.columns.get(name, column)
+        if column.shape[1:] != like.shape[1:] or storage_dtype(column.dtype) != storage_dtype(like.dtype):
+            raise WarmloopError(
+                f"{place}: a row of `{name}` is {column.shape[1:]} {column.dtype}, and in {first.name} {like.shape[1:]} {like.dtype}."
+            )
