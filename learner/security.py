@@ -13,7 +13,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent import futures
 from typing import Any
 
@@ -147,9 +147,8 @@ class Gate(grpc.ServerInterceptor):
         behaviour = getattr(handler, kind)
         if name == "Hello" and self._secrets is not None:
             behaviour = functools.partial(_own_name_only, behaviour, caller)
-        if handler.request_streaming:
-            behaviour = functools.partial(_parsing, behaviour, handler.request_deserializer)
-            handler = handler._replace(request_deserializer=None)
+        behaviour = functools.partial(_parsing, behaviour, handler.request_deserializer, handler.request_streaming)
+        handler = handler._replace(request_deserializer=None)
 
         def call(request: Any, context: grpc.ServicerContext) -> Any:
             return behaviour(request, context)
@@ -183,17 +182,18 @@ class Gate(grpc.ServerInterceptor):
             self._refused, self._said = 0, now
 
 
-def _parsing(behaviour: Callable[..., Any], parse: Callable[[bytes], Any], messages: Iterator[bytes], context: grpc.ServicerContext) -> Any:
-    """Calls a method that takes a stream of messages. gRPC's own parsing can leave the call open for ever where one is no message."""
+def _parsing(
+    behaviour: Callable[..., Any], parse: Callable[[bytes], Any], streaming: bool, received: Any, context: grpc.ServicerContext
+) -> Any:
+    """Calls a method with its message, or its stream of them. Where one is no message, gRPC's own parsing keeps the call for ever."""
 
-    def requests() -> Iterator[Any]:
-        for message in messages:
-            try:
-                yield parse(message)
-            except DecodeError:
-                context.abort(grpc.StatusCode.INVALID_ARGUMENT, "These bytes are no message of this call's.")
+    def parsed(message: bytes) -> Any:
+        try:
+            return parse(message)
+        except DecodeError:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "These bytes are no message of this call's.")
 
-    return behaviour(requests(), context)
+    return behaviour(map(parsed, received) if streaming else parsed(received), context)
 
 
 def _own_name_only(behaviour: Callable[..., Any], caller: str, request: Any, context: grpc.ServicerContext) -> Any:

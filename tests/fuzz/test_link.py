@@ -28,7 +28,7 @@ from warmloop.data.wire.warmloop_pb2_grpc import LearnerStub
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "8"))
 ANSWER_SECONDS = 10.0
-GROWTH = 48 * MIB  # of a learner of 250 MB, once it has seen a fifth of the examples; allocators keep some
+GROWTH = 16 * MIB  # of a learner of 200 MB, once it has seen a fifth of the examples; allocators keep some
 hundred = settings(
     max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate, Phase.shrink]
 )
@@ -166,8 +166,7 @@ class Peer:
             if self.token and not honest:
                 assert error.code() == grpc.StatusCode.UNAUTHENTICATED
                 return
-            allowed = CHOSEN if parses(method, payload) else CHOSEN | {grpc.StatusCode.INTERNAL}
-            assert error.code() in allowed, f"{method}: {error.code()}: {error.details()}"
+            assert error.code() in CHOSEN, f"{method}: {error.code()}: {error.details()}"
 
     def behave(self) -> None:
         """Sends a few honest rows: they must arrive whatever came before."""
@@ -181,14 +180,6 @@ class Peer:
         self.session = reply.session
         assert self.learner.alive
         self.examples += 1
-
-
-def parses(method: str, payload: bytes) -> bool:
-    try:
-        METHODS[method].FromString(payload)
-    except Exception:  # whatever protobuf raises for what is no message
-        return False
-    return True
 
 
 @pytest.fixture(scope="module", params=["plain", "secured"])

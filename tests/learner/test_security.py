@@ -293,3 +293,19 @@ def test_memory_stays_flat_under_a_flood_of_calls_from_outside_and_of_messages_t
         actor.push(0, 5, frame)
         assert actor.status.received == 5
         assert learner.log().count("calls refused") <= 3  # a flood does not fill the log
+
+
+@pytest.mark.parametrize("method", ["Heartbeat", "Push", "GetWeights"])
+def test_calls_whose_bytes_are_no_message_leave_nothing_behind(tmp_path, method):
+    with LearnerProcess(tmp_path / "run") as learner, open_channel(f"127.0.0.1:{learner.port}") as channel:
+        call = channel.stream_stream(f"/warmloop.v1.Learner/{method}")
+
+        def garbage(times: int) -> None:
+            for _ in range(times):
+                with pytest.raises(grpc.RpcError, match="no message of this call's"):
+                    list(call(iter([b"\xff" * 50]), timeout=30))
+
+        garbage(200)
+        before = resident_bytes(learner.pid)
+        garbage(800)
+        assert resident_bytes(learner.pid) - before < 6 * MIB  # with gRPC's own parsing, 13 MiB
