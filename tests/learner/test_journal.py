@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import random
 import shutil
 import subprocess
 import threading
@@ -16,14 +15,11 @@ from journals import after_a_crash, journaled, no_file_may_grow_beyond, recovere
 from wire_rows import SCHEMA, SPEC, numbers, stream
 
 from warmloop.data.errors import WarmloopError
-from warmloop.data.transition import length, take
-from warmloop.data.wire import frames
+from warmloop.data.transition import length
 from warmloop.data.wire.schema import Schema
-from warmloop.learner import recovery
 from warmloop.learner.intake import Intake, Limits
 from warmloop.learner.journal import Journal
 from warmloop.learner.records import parse, segments
-from warmloop.learner.recovery import merged
 from warmloop.learner.streams import LOST
 
 SMALL = 2000  # bytes after which a segment ends: about forty rows
@@ -113,49 +109,6 @@ def test_a_bad_row_is_left_out_again_and_its_file_written_if_the_crash_came_firs
     assert kept.exists()
     assert [int(x) for chunk in again.take(100) for x in chunk.rows.step] == [0, 1, 3, 4]
     again.journal.close()
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_records_joined_on_reading_release_the_same_rows_under_the_same_numbers_as_one_by_one(tmp_path, monkeypatch, seed):
-    chance, intake = random.Random(seed), journaled(tmp_path, segment_bytes=SMALL)
-    sessions, ends = {name: opened(intake, name, name) for name in ("s1", "s2")}, {"s1": 0, "s2": 0}
-    for _ in range(120):
-        name = chance.choice(["s1", "s1", "s1", "s2"])
-        rows = stream(chance.randint(1, 4), ends[name])
-        if chance.random() < 0.05:
-            rows.reward[0] = np.nan
-        if chance.random() < 0.05:
-            rows.step[:] += 1  # does not go on where the episode was
-        intake.accept(sessions[name], ends[name], rows)
-        ends[name] += len(rows.reward)
-        if chance.random() < 0.05:
-            intake.close(sessions[name])
-            sessions[name] = opened(intake, name, name, ends[name])
-    intake.journal.close()
-    joined, pool = recovered(tmp_path, 100)
-    joined.journal.close()
-    read = sum(1 for _ in records_of(tmp_path / "journal"))
-    assert sum(1 for _ in merged(records_of(tmp_path / "journal"), SCHEMA)) < 0.8 * read
-    monkeypatch.setattr(recovery, "MERGED_ROWS", 0)
-    single, expected = recovered(tmp_path, 100)
-    single.journal.close()
-    assert row_by_row(pool) == row_by_row(expected)
-    assert row_by_row((0, chunk) for chunk in joined.take(1000)) == row_by_row((0, chunk) for chunk in single.take(1000))
-    assert joined.statistics() == single.statistics() and joined.state() == single.state()
-
-
-def records_of(directory):
-    """All records of a sound journal, in order."""
-    return [record for _, path in segments(directory) for record in parse(memoryview(path.read_bytes()))[0]]
-
-
-def row_by_row(released):
-    """Number, stream and bytes of every row of numbered chunks."""
-    return [
-        (number + place, chunk.stream, chunk.first + place, frames.encode(SCHEMA, take(chunk.rows, slice(place, place + 1))))
-        for number, chunk in released
-        for place in range(len(chunk.rows.reward))
-    ]
 
 
 def test_an_open_episode_is_closed_when_its_actor_does_not_come_back_after_a_restart(tmp_path):
