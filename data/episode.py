@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
-from .transition import PyTree, Source, Transition, length
+from .transition import PyTree, Source, Transition, length, take
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Episode:
         origin: the file (or stream) it was read from.
         number: its position there, from 0.
         source: the kind of data it is.
+        task: the name of the task it was recorded on; "" where nothing says.
+        extras: what else was recorded of each step, `[T, ...]` by name, such as HIL-SERL's `grasp_penalty`. Kept, not learnt from.
     """
 
     steps: Transition
@@ -26,6 +29,8 @@ class Episode:
     origin: str
     number: int
     source: Source = Source.DEMOS
+    task: str = ""
+    extras: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return length(self.steps)
@@ -41,6 +46,15 @@ class Episode:
     def undiscounted_return(self) -> float:
         """Sum of the recorded rewards."""
         return float(np.sum(self.steps.reward, dtype=np.float64))
+
+    def part(self, rows: slice) -> Episode:
+        """Some of its rows, as an episode of the same number; a last one that did not end the whole becomes a truncation."""
+        steps = take(self.steps, rows)
+        truncated = steps.truncated.copy()
+        truncated[-1:] = steps.mask[-1:] != 0
+        success = None if self.success is None else self.success[rows]
+        extras = {name: values[rows] for name, values in self.extras.items()}
+        return dataclasses.replace(self, steps=steps.replace(truncated=truncated), success=success, extras=extras)
 
 
 def make_steps(

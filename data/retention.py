@@ -12,7 +12,7 @@ import numpy as np
 from .episode import Episode
 from .errors import WarmloopError
 from .quality import percentiles
-from .transition import Source, take
+from .transition import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,15 +125,7 @@ def _pieces(episode: Episode, mask: np.ndarray) -> list[Episode]:
     if mask.all():
         return [episode]
     edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
-    return [_piece(episode, slice(int(low), int(high))) for low, high in edges.reshape(-1, 2)]
-
-
-def _piece(episode: Episode, rows: slice) -> Episode:
-    steps = take(episode.steps, rows)
-    truncated = steps.truncated.copy()
-    truncated[-1] = steps.mask[-1] != 0
-    success = None if episode.success is None else episode.success[rows]
-    return dataclasses.replace(episode, steps=steps.replace(truncated=truncated), success=success)
+    return [episode.part(slice(int(low), int(high))) for low, high in edges.reshape(-1, 2)]
 
 
 def _report(episodes: Sequence[Episode], masks: Sequence[np.ndarray]) -> Retained:

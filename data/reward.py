@@ -9,7 +9,6 @@ import numpy as np
 
 from .episode import Episode
 from .errors import WarmloopError
-from .transition import take
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,10 +61,10 @@ def apply_reward(episode: Episode, config: RewardConfig) -> Episode:
     steps = episode.steps
     if config.terminate_on_success and success.any():
         end = int(np.argmax(success)) + 1
-        steps, success = take(steps, slice(0, end)), success[:end]
-        mask, truncated = steps.mask.copy(), steps.truncated.copy()
+        episode, success = episode.part(slice(0, end)), success[:end]
+        mask, truncated = episode.steps.mask.copy(), episode.steps.truncated.copy()
         mask[-1], truncated[-1] = 0.0, False
-        steps = steps.replace(mask=mask, truncated=truncated)
+        steps = episode.steps.replace(mask=mask, truncated=truncated)
     steps = steps.replace(reward=config(steps.reward, success).astype(np.float32))
     steps = steps.replace(mc_return=monte_carlo(steps.reward, steps.mask, config))
     return dataclasses.replace(episode, steps=steps, success=success if episode.success is not None else None)

@@ -16,7 +16,6 @@ import numpy as np
 
 from ..episode import Episode
 from ..formats import parse_source_argument
-from ..transition import take
 from .checks.actions import ROUNDING
 from .checks.continuity import breaks, repeats_itself
 from .checks.endings import is_false_terminal, time_limits
@@ -108,7 +107,7 @@ def _before_non_finite(episode: Episode, done: list[str]) -> Episode | None:
         done.append(f"dropped: its {name} is not finite from the first step on")
         return None
     done.append(f"cut before step {step}, whose {name} is not finite; truncated there, {len(episode) - step} steps dropped")
-    return _part(episode, slice(0, step))
+    return episode.part(slice(0, step))
 
 
 def _led_on(episode: Episode, done: list[str]) -> list[Episode]:
@@ -120,21 +119,12 @@ def _led_on(episode: Episode, done: list[str]) -> list[Episode]:
     if repeats_itself(view):
         done.append(f"next observations taken from the following steps; the last step, {len(episode) - 1}, has none and is dropped")
         following = jax.tree.map(lambda leaf: leaf[1:], episode.steps.observation)
-        whole = _part(episode, slice(0, len(episode) - 1))
+        whole = episode.part(slice(0, len(episode) - 1))
         return [dataclasses.replace(whole, steps=whole.steps.replace(next_observation=following))]
     listed = ", ".join(map(str, broken[:5])) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
     done.append(f"split where the next observation does not lead on; dropped: steps {listed}")
     starts, ends = np.append(0, broken + 1), np.append(broken, len(episode))
-    return [_part(episode, slice(int(start), int(end))) for start, end in zip(starts, ends, strict=True) if end > start]
-
-
-def _part(episode: Episode, rows: slice) -> Episode:
-    """Some rows of an episode; a last one that did not end it becomes a truncation."""
-    steps = take(episode.steps, rows)
-    truncated = steps.truncated.copy()
-    truncated[-1] = steps.mask[-1] == 1
-    success = None if episode.success is None else episode.success[rows]
-    return dataclasses.replace(episode, steps=steps.replace(truncated=truncated), success=success)
+    return [episode.part(slice(int(start), int(end))) for start, end in zip(starts, ends, strict=True) if end > start]
 
 
 def _numbered(episode: Episode, number: int) -> Episode:
