@@ -6,6 +6,7 @@ episodes to a path. Files that share an ending (.hdf5, .pkl) are told apart by w
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from ..digest import of_path
 from ..episode import Episode
 from ..errors import WarmloopError
 from ..transition import Source, Spec
-from . import d3rlpy_dump, d4rl, dapg, hilserl, minari, npz, robomimic, sb3
+from . import collected, d3rlpy_dump, d4rl, dapg, hdf5, hilserl, minari, npz, robomimic, sb3
 from .files import did_you_mean, require_file
 from .recording import Recording, to_episodes
 
@@ -33,6 +35,7 @@ class Format:
         read: the rows at a path, in pieces of whole episodes.
         write: stores episodes at a path, with JSON-able metadata, whole or not at all; None where the format is only read.
         names: whether a path to write to names this format.
+        environment: the environment that a file says it was recorded in; None where it says nothing.
     """
 
     described: str
@@ -40,10 +43,12 @@ class Format:
     read: Callable[[str], Iterator[Recording]]
     write: Callable[[str, list[Episode], dict[str, Any]], None] | None = None
     names: Callable[[str], bool] = lambda path: False
+    environment: Callable[[str], str | None] = lambda path: None
 
 
 FORMATS = {
-    "npz": Format(".npz arrays", npz.matches, npz.read, npz.write, npz.matches),
+    "set": Format("a set that merge_data keeps (its folder)", collected.matches, collected.read, environment=collected.environment),
+    "npz": Format(".npz arrays", npz.matches, npz.read, npz.write, npz.matches, npz.environment),
     "hilserl": Format(".pkl as HIL-SERL records it", hilserl.matches, hilserl.read, hilserl.write, hilserl.names),
     "minari": Format("a Minari dataset (minari:ID or its directory)", minari.matches, minari.read, minari.write, minari.matches),
     "d4rl": Format("D4RL's HDF5", d4rl.matches, d4rl.read),
@@ -126,15 +131,41 @@ def parse_source_argument(argument: str) -> tuple[Source | None, str]:
     )
 
 
-def load_sources(arguments: Sequence[str]) -> list[Episode]:
-    """The episodes of all `kind=path` arguments, in order, each with a number of its own; their shapes must agree."""
+def load_sources(arguments: Sequence[str], on_episode: Callable[[], object] = lambda: None) -> list[Episode]:
+    """The episodes of all `kind=path` arguments, in order, each with a number of its own; their shapes must agree. `on_episode` is called
+    after each one read."""
     episodes: list[Episode] = []
     for argument in arguments:
         source, path = parse_source_argument(argument)
         number_from = 1 + max((episode.number for episode in episodes), default=-1)
-        episodes += load_episodes(path, source, number_from)
+        for episode in iterate_episodes(path, source, number_from):
+            episodes.append(episode)
+            on_episode()
         _check_same_spec(episodes)
     return episodes
+
+
+def recorded_environment(path: str | Path) -> str | None:
+    """The environment that the data at `path` say they were recorded in; None where they say nothing, or cannot be read."""
+    origin = _origin(path)
+    found = next((candidate for candidate in FORMATS.values() if candidate.matches(origin)), None)
+    with contextlib.suppress(WarmloopError):
+        return None if found is None else found.environment(origin)
+
+
+def content_of(path: str | Path) -> str:
+    """The SHA-256 of the file or folder that holds what `path` names; with a filter key, followed by `::` and the key.
+
+    Raises:
+        WarmloopError: there is none.
+    """
+    origin = _origin(path)
+    if origin.startswith(minari.SCHEME):
+        return of_path(minari.data_directory(origin))
+    name, key = hdf5.split(origin)
+    if not Path(name).is_dir():
+        require_file(Path(name))
+    return of_path(Path(name)) + (f"{hdf5.SPLIT}{key}" if key else "")
 
 
 def _origin(path: str | Path) -> str:

@@ -95,9 +95,7 @@ def read_arrays(origin: str, where: str, parent: h5py.Group, names: Iterable[str
     return {name: array[:] for name, array in find_arrays(origin, where, parent, names, needed).items()}
 
 
-def find_arrays(
-    origin: str, where: str, parent: h5py.Group, names: Iterable[str], needed: Collection[str] = ()
-) -> dict[str, StoredArray]:
+def find_arrays(origin: str, where: str, parent: h5py.Group, names: Iterable[str], needed: Collection[str] = ()) -> dict[str, StoredArray]:
     """What `parent` holds under each of `names`: an array, or a group's, where `obs/robot/joints` is named `obs/robot.joints`, as nested
     observations are. Absent ones are left out.
 
