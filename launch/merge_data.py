@@ -53,8 +53,9 @@ def add(directory: Path, files: Sequence[str]) -> None:
 
 def convert(files: Sequence[str], out: Path) -> None:
     """Writes the episodes of all files to one."""
-    from ..data.formats import load_sources, write_episodes
+    from ..data.formats import load_sources, write_episodes, written_format
 
+    written_format(out)
     with progress("episodes", None) as advance:
         episodes = load_sources(files, advance)
     write_episodes(out, episodes, {"merged_from": list(files)})

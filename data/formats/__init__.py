@@ -100,17 +100,37 @@ def write_episodes(path: str | Path, episodes: Sequence[Episode], metadata: dict
     Raises:
         WarmloopError: there is nothing to write, the episodes differ in shape, or the disk refuses.
     """
-    origin = _origin(path)
+    origin, written = _origin(path), written_format(path)
     if not episodes:
         raise WarmloopError(f"There are no episodes to write to {origin}.")
     _check_same_spec(episodes)
-    write = next((candidate.write for candidate in FORMATS.values() if candidate.write and candidate.names(origin)), None)
-    if write is None:
-        raise WarmloopError(f"{origin} names no format that is written; written are {_described(writing=True)}.")
     try:
-        write(origin, list(episodes), metadata or {})
+        assert written.write is not None
+        written.write(origin, list(episodes), metadata or {})
     except OSError as error:
         raise WarmloopError(f"{origin} could not be written: {error.strerror or error}.") from error
+
+
+def written_format(path: str | Path) -> Format:
+    """The format in which episodes would be written to `path`. Raises WarmloopError where it names none."""
+    origin = _origin(path)
+    found = next((candidate for candidate in FORMATS.values() if candidate.write and candidate.names(origin)), None)
+    if found is None:
+        raise WarmloopError(f"{origin} names no format that is written; written are {_described(writing=True)}.")
+    return found
+
+
+def write_minari(dataset: str, episodes: Sequence[Episode], metadata: dict[str, Any] | None = None) -> None:
+    """Writes a new Minari dataset, which `minari.load_dataset(dataset)` finds.
+
+    Args:
+        dataset: its ID, `(NAMESPACE/)NAME-vNUMBER`, below MINARI_DATASETS_PATH or Minari's own folder.
+        episodes, metadata: as `write_episodes` takes them, which also writes a dataset to any other folder.
+
+    Raises:
+        WarmloopError: the ID is none or taken, or an episode's observations do not lead from row to row.
+    """
+    write_episodes(f"{minari.SCHEME}{dataset}", episodes, metadata)
 
 
 def parse_source_argument(argument: str) -> tuple[Source | None, str]:

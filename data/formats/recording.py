@@ -167,9 +167,7 @@ def joined_extras(episodes: Sequence[Episode]) -> Columns:
     def missing(values: np.ndarray, rows: int) -> np.ndarray:
         return np.full((rows, *values.shape[1:]), np.nan)
 
-    return {
-        f"extras/{name}": np.concatenate([e.extras.get(name, missing(like, len(e))) for e in episodes]) for name, like in known.items()
-    }
+    return {f"extras/{name}": np.concatenate([e.extras.get(name, missing(like, len(e))) for e in episodes]) for name, like in known.items()}
 
 
 def require_keys(origin: str, what: str, keys: list[str], needed: list[str]) -> None:
