@@ -13,7 +13,7 @@ LINE_EVERY_SECONDS = 10.0
 @contextlib.contextmanager
 def progress(label: str, total: int | None) -> Iterator[Callable[..., None]]:
     """Shows how far a long job is: a bar on a terminal, elsewhere a line every ten seconds, on stderr in both cases. A `total` of None is
-    one that nobody knows yet.
+    one that nobody knows yet: then a job of less than ten seconds says nothing.
 
     Gives `advance(count=1, note="")`, which adds to what is done and says something about it.
     """
@@ -47,6 +47,9 @@ def _lines(label: str, total: int | None) -> Iterator[Callable[..., None]]:
     def write() -> None:
         print(f"{label}: {done}{'' if total is None else f' of {total}'}{end}", file=sys.stderr, flush=True)
 
-    write()
+    began = last_line
+    if total is not None:
+        write()
     yield advance
-    write()
+    if total is not None or last_line > began:
+        write()
