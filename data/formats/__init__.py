@@ -14,7 +14,7 @@ from typing import Any
 from ..episode import Episode
 from ..errors import WarmloopError
 from ..transition import Source, Spec
-from . import d3rlpy_dump, d4rl, dapg, hilserl, minari, npz, robomimic, sb3
+from . import d3rlpy_dump, d4rl, dapg, hilserl, lerobot, minari, npz, robomimic, sb3
 from .files import did_you_mean, require_file
 from .recording import Recording, to_episodes
 
@@ -43,7 +43,8 @@ class Format:
 FORMATS = {
     "npz": Format(".npz arrays", npz.matches, npz.read, npz.write, npz.matches),
     "hilserl": Format(".pkl as HIL-SERL records it", hilserl.matches, hilserl.read, hilserl.write, hilserl.names),
-    "minari": Format("a Minari dataset (minari:ID or its directory)", minari.matches, minari.read, minari.write, minari.matches),
+    "minari": Format("a Minari dataset (minari:ID or its directory)", minari.matches, minari.read, minari.write, minari.names),
+    "lerobot": Format("a LeRobot directory (written: NAME.lerobot)", lerobot.matches, lerobot.read, lerobot.write, lerobot.names),
     "d4rl": Format("D4RL's HDF5", d4rl.matches, d4rl.read),
     "robomimic": Format("robomimic's HDF5 (PATH or PATH::FILTER_KEY)", robomimic.matches, robomimic.read),
     "d3rlpy": Format("d3rlpy's HDF5 dump", d3rlpy_dump.matches, d3rlpy_dump.read),
@@ -56,7 +57,7 @@ def load_episodes(path: str | Path, source: Source | None = None, number_from: i
     """The episodes at `path`, checked.
 
     Args:
-        path: a file, a Minari directory, `minari:ID`, or the `PATH::FILTER_KEY` of a robomimic file.
+        path: a file, a directory of Minari's or LeRobot's, `minari:ID`, or the `PATH::FILTER_KEY` of a robomimic file.
         source: the kind of data; None takes what the file says of itself, and demos where it says nothing.
         number_from: added to the episodes' numbers, so that those of several files stay apart.
 
@@ -126,6 +127,8 @@ def _format_of(origin: str) -> Format:
     for candidate in FORMATS.values():
         if candidate.matches(origin):
             return candidate
+    if Path(origin).is_dir():
+        raise WarmloopError(f"{origin} is a directory without a data set: no Minari's data/metadata.json, no LeRobot's meta/info.json.")
     require_file(Path(origin))
     raise WarmloopError(f"{origin} is in no supported format; supported are {_described()}.")
 
