@@ -59,6 +59,14 @@ class Layout:
     entries: list[Entry]
 
 
+def require_pyarrow(origin: str) -> None:
+    """Raises WarmloopError where pyarrow is not installed."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise WarmloopError(f"{origin}: LeRobot data sets need pyarrow ({error}); run `pip install warmloop[lerobot]`.") from error
+
+
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Raises WarmloopError naming `path` for whatever goes wrong inside: pyarrow, json and NumPy raise a dozen kinds for damaged data."""
@@ -67,8 +75,6 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except WarmloopError:
         raise
-    except ModuleNotFoundError as error:
-        raise WarmloopError(f"LeRobot data sets need {error.name}: install warmloop[lerobot].") from error
     except Exception as error:
         reason = f"no {error}" if isinstance(error, KeyError) else (str(error).splitlines() or [type(error).__name__])[0]
         raise WarmloopError(f"{path} is not a readable part of a LeRobot data set ({reason}); download or record it again.") from error
@@ -80,6 +86,7 @@ def load(root: Path) -> Layout:
     Raises:
         WarmloopError: a file is missing, is damaged or contradicts itself, or the version is not 2.0, 2.1 or 3.x.
     """
+    require_pyarrow(str(root))
     with reading(root / INFO):
         info = json.loads((root / INFO).read_bytes())
         found = VERSION.fullmatch(str(info["codebase_version"]))

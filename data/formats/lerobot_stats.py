@@ -2,6 +2,7 @@
 
 Minimum, maximum, mean, standard deviation, count and five quantiles of each of a feature's dimensions; of an image's channels, as RGB in
 [0, 1] and out of a sample of its frames and pixels. LeRobot estimates a quantile within one of 5,000 equal bins; here it is exact.
+LeRobot 0.4 squares an image's bytes as bytes, which overflows, so its images' deviations are too small; here they are right.
 """
 
 from __future__ import annotations

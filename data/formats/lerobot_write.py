@@ -17,7 +17,7 @@ from ..episode import Episode
 from ..errors import WarmloopError
 from ..transition import storage_dtype
 from . import lerobot_stats as statistics
-from .lerobot_meta import EXTRA, INFO, INTERVENED, NUMBERS, OBSERVATION, Feature
+from .lerobot_meta import EXTRA, INFO, INTERVENED, NUMBERS, OBSERVATION, Feature, require_pyarrow
 from .lerobot_own import PATH, Shapes, write_own
 from .lerobot_video import CHANNELS, encode_image
 from .recording import Columns, breaks, named
@@ -52,6 +52,7 @@ def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> Non
     Raises:
         WarmloopError: it exists, or an episode's observations do not lead from row to row or have no LeRobot key.
     """
+    require_pyarrow(origin)
     directory = Path(origin)
     if directory.exists():
         raise WarmloopError(f"{directory} exists; choose another name, or remove it.")
