@@ -73,7 +73,7 @@ class Reel:
         # By name the format and the protocol, so that no text that calls itself .mp4 makes ffmpeg fetch what it lists.
         safe = ["-f", "mp4", "-protocol_whitelist", "file"]
         self._frames = imageio_ffmpeg.read_frames(os.path.abspath(self.path), input_params=safe, output_params=["-r", str(self._fps)])
-        self._codec, self._position = "unknown", 0
+        self._codec, self._position = "", 0
         about = self._next()
         self._codec, self._shape = about["codec"], (*reversed(about["size"]), 3)
 
@@ -95,6 +95,6 @@ class Reel:
         except Exception as error:  # imageio-ffmpeg raises half a dozen kinds, most with ffmpeg's whole log
             cause = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
         raise WarmloopError(
-            f"{self.path}, a video of codec {self._codec}, could not be decoded ({cause}); download it again, or, where ffmpeg has no "
-            "decoder for that codec, install a newer imageio-ffmpeg."
+            f"{self.path}{self._codec and f', a video of codec {self._codec},'} could not be decoded ({cause}); download it again, or, "
+            "where ffmpeg has no decoder for its codec, install a newer imageio-ffmpeg."
         )

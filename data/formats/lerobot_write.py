@@ -170,7 +170,7 @@ class _Files:
 
     def add(self, table: Any) -> tuple[int, int]:
         """Takes an episode's rows; returns the chunk and the file in it that will hold them."""
-        if self._writer is None or self._bytes + table.nbytes > MEGABYTES << 20:
+        if self._writer is None or self._bytes + table.nbytes > MEGABYTES * 2**20:
             self._open(table.schema)
         self._pending.append(table)
         self._bytes += table.nbytes
