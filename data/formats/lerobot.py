@@ -122,7 +122,7 @@ def _plain(column: np.ndarray) -> np.ndarray:
 
 def _flag(place: str, column: np.ndarray) -> np.ndarray:
     """`[T]` bool, of numbers that LeRobot's buffers store as floats."""
-    if not np.isin(column, (0, 1)).all():
-        odd = column[~np.isin(column, (0, 1))][0]
-        raise WarmloopError(f"{place} holds {odd}, and is 0 or 1; repair the value or remove the episode.")
+    odd = column[(column != 0) & (column != 1)]
+    if len(odd):
+        raise WarmloopError(f"{place} holds {odd[0]}, and is 0 or 1; repair the value or remove the episode.")
     return column.ravel().astype(bool)

@@ -42,13 +42,12 @@ def episodes(layout: Layout, keys: list[str]) -> Iterator[tuple[Entry, Columns]]
 def values(column: Any) -> np.ndarray:
     """`[N, ...]`, a pyarrow column of numbers or of equally long (nested) lists of them. Raises ValueError."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     shape = [len(column)]
     while pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or pa.types.is_fixed_size_list(column.type):
         if column.null_count:
             raise ValueError("a row holds nothing")
-        lengths = np.unique(pc.list_value_length(column).to_numpy(zero_copy_only=False))
+        lengths = np.unique(column.value_lengths().to_numpy(zero_copy_only=False))
         if len(lengths) > 1:
             raise ValueError(f"its rows differ in length, from {lengths[0]} to {lengths[-1]}")
         shape.append(int(lengths[0]) if len(lengths) else 0)
@@ -104,9 +103,7 @@ def _column(path: Path, numbers: np.ndarray, key: str, feature: Feature, column:
     """The rows of one feature; those of shape (1,) are stored as plain numbers."""
     try:
         if feature.dtype in PICTURES:
-            import pyarrow.compute as pc
-
-            return np.stack([decode_image(data.as_py()) for data in pc.struct_field(column, "bytes")])
+            return np.stack([decode_image(data) for data in column.field("bytes").to_pylist()])
         array = values(column)
         if math.prod(array.shape[1:]) != math.prod(feature.shape):
             raise ValueError(f"a row has shape {array.shape[1:]}, and meta/info.json says {feature.shape}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -40,7 +41,7 @@ class Plan:
     tasks: list[str]
     fps: float
 
-    @property
+    @functools.cached_property
     def images(self) -> set[str]:
         """The features stored as PNG."""
         return {key for key, feature in self.features.items() if feature.dtype == "image"}
@@ -166,15 +167,18 @@ class _Files:
     """The parquet files of the frames: a new one where the last is full, episodes never cut."""
 
     def __init__(self, root: Path):
-        self._root, self._number, self._writer, self._pending, self._bytes = root, -1, None, [], 0
+        self._root, self._number, self._writer, self._bytes = root, -1, None, 0
+        self._pending, self._pending_bytes = [], 0
 
     def add(self, table: Any) -> tuple[int, int]:
         """Takes an episode's rows; returns the chunk and the file in it that will hold them."""
-        if self._writer is None or self._bytes + table.nbytes > MEGABYTES * 2**20:
+        size = table.nbytes
+        if self._writer is None or self._bytes + size > MEGABYTES * 2**20:
             self._open(table.schema)
         self._pending.append(table)
-        self._bytes += table.nbytes
-        if sum(each.nbytes for each in self._pending) >= ROW_GROUP:
+        self._bytes += size
+        self._pending_bytes += size
+        if self._pending_bytes >= ROW_GROUP:
             self._flush()
         return divmod(self._number, FILES_PER_CHUNK)
 
@@ -199,7 +203,7 @@ class _Files:
 
         if self._pending and self._writer is not None:
             self._writer.write_table(pa.concat_tables(self._pending))
-        self._pending = []
+        self._pending, self._pending_bytes = [], 0
 
 
 def _arrow(column: np.ndarray, image: bool) -> Any:
