@@ -26,7 +26,8 @@ import numpy as np
 
 from ..errors import WarmloopError
 from .flat import Part, join
-from .lerobot_meta import EXTRA, INFO, INTERVENED, NUMBERS, OBSERVATION, PICTURES, Layout, load
+from .lerobot_meta import EXTRA, INFO, INTERVENED, NUMBERS, OBSERVATION, PICTURES, Layout, load, reading
+from .lerobot_own import PATH as OWN_PATH
 from .lerobot_own import Own, own_rows
 from .lerobot_rows import episodes
 from .lerobot_write import write as write
@@ -64,7 +65,7 @@ def _parts(layout: Layout) -> Iterator[Part]:
         raise WarmloopError(f"{layout.root / INFO} names no feature `{OBSERVATION}...` of numbers or images; record observations.")
     numeric = ["action", "next.reward", *FLAGS]
     wanted = [*observed, *extras, *(key for key in numeric if key in features)]
-    with contextlib.closing(own_rows(layout)) as ours:
+    with contextlib.closing(own_rows(layout, set(observed))) as ours:
         for (entry, columns), own in zip(episodes(layout, wanted), ours, strict=True):
             place = f"{layout.root}, episode {entry.number}"
             leaves = {key: columns[key] for key in observed}
@@ -73,11 +74,13 @@ def _parts(layout: Layout) -> Iterator[Part]:
             taken: Columns = {"actions": columns["action"], "rewards": rewards}
             taken |= {name: flags[name] for name in ("success", "intervened") if name in flags}
             taken |= {f"extras/{key.removeprefix(EXTRA)}": _plain(columns[key]) for key in extras}
-            task = layout.tasks.get(int(columns["task_index"][0])) if "task_index" in columns else ""
+            task = layout.tasks.get(int(columns["task_index"][0])) if layout.tasks and "task_index" in columns else ""
             if task is None:
                 raise WarmloopError(f"{place}: `task_index` is {columns['task_index'][0]}, which no task of the data set has.")
             if own is not None:
-                yield _restored(own, entry.number, taken, leaves, flags, task)
+                with reading(layout.root / OWN_PATH):
+                    part = _restored(own, entry.number, taken, leaves, flags, task)
+                yield part
                 continue
             taken |= _named(leaves) | {"terminals": _terminals(flags, rewards)}
             yield Part(f"episode {entry.number}", entry.number, taken, task)

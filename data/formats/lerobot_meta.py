@@ -90,7 +90,7 @@ def load(root: Path) -> Layout:
     with reading(root / INFO):
         info = json.loads((root / INFO).read_bytes())
         found = VERSION.fullmatch(str(info["codebase_version"]))
-        features = {key: Feature(str(f["dtype"]), tuple(int(n) for n in f["shape"])) for key, f in info["features"].items()}
+        features = {key: Feature(str(f["dtype"]), tuple(int(n) for n in f.get("shape") or ())) for key, f in info["features"].items()}
         fps = float(info["fps"])
         if not 0 < fps < float("inf"):
             raise ValueError(f"fps is {fps}")
@@ -129,13 +129,14 @@ def _version_2(root: Path, info: dict[str, Any], features: dict[str, Feature]) -
 
 def _version_3(root: Path, info: dict[str, Any], features: dict[str, Feature]) -> tuple[dict[int, str], list[Entry]]:
     """Many episodes per file, and metadata in parquet."""
-    path = root / "meta/tasks.parquet"
-    with reading(path):
-        import pyarrow.parquet as pq
+    import pyarrow.parquet as pq
 
-        table = pq.read_table(path).to_pydict()
-        indices = table.pop("task_index")
-        tasks = {int(index): str(name) for index, name in zip(indices, *table.values(), strict=True)}
+    path, tasks = root / "meta/tasks.parquet", {}
+    if info.get("total_tasks") != 0:
+        with reading(path):
+            table = pq.read_table(path).to_pydict()
+            names = table["task" if "task" in table else "__index_level_0__"]  # pandas' index, named or not
+            tasks = {int(index): str(name) for index, name in zip(table["task_index"], names, strict=True)}
     own = ["episode_index", "length", "data/chunk_index", "data/file_index"]
     shot = [f"videos/{key}/{name}" for key in _videos(features) for name in ("chunk_index", "file_index", "from_timestamp")]
     entries = []

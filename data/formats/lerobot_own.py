@@ -47,8 +47,11 @@ class Own:
     extras: Shapes
 
 
-def own_rows(layout: Layout) -> Generator[Own | None]:
+def own_rows(layout: Layout, observed: set[str]) -> Generator[Own | None]:
     """What is recorded of each of the layout's episodes; None for all of a data set that was not written here.
+
+    Args:
+        observed: the keys of the data set's observations.
 
     Raises:
         WarmloopError: the file is damaged, or the data set was changed since.
@@ -65,7 +68,7 @@ def own_rows(layout: Layout) -> Generator[Own | None]:
         for entry in layout.entries:
             index, own = next(rows, (None, None))
             lengths = {len(values) for values in own.steps.values()} if own else set()
-            if index != entry.number or lengths != {entry.rows} or not own or not own.leaves.keys() <= layout.features.keys():
+            if index != entry.number or lengths != {entry.rows} or not own or own.leaves.keys() != observed:
                 raise changed
             yield own
         if next(rows, None) is not None:
