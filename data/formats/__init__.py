@@ -18,9 +18,9 @@ from ..digest import of_path
 from ..episode import Episode
 from ..errors import WarmloopError
 from ..transition import Source, Spec
-from . import collected, d3rlpy_dump, d4rl, dapg, hdf5, hilserl, minari, npz, robomimic, sb3
+from . import collected, d3rlpy_dump, d4rl, dapg, hdf5, hilserl, lerobot, minari, npz, robomimic, sb3
 from .files import did_you_mean, require_file
-from .recording import Recording, to_episodes
+from .recording import Recording, level_extras, to_episodes
 
 KINDS = {"demos": Source.DEMOS, "suboptimal": Source.SUBOPTIMAL, "random": Source.RANDOM}
 
@@ -50,7 +50,8 @@ FORMATS = {
     "set": Format("a set that merge_data keeps (its folder)", collected.matches, collected.read, environment=collected.environment),
     "npz": Format(".npz arrays", npz.matches, npz.read, npz.write, npz.matches, npz.environment),
     "hilserl": Format(".pkl as HIL-SERL records it", hilserl.matches, hilserl.read, hilserl.write, hilserl.names),
-    "minari": Format("a Minari dataset (minari:ID or its directory)", minari.matches, minari.read, minari.write, minari.matches),
+    "minari": Format("a Minari dataset (minari:ID or its directory)", minari.matches, minari.read, minari.write, minari.names),
+    "lerobot": Format("a LeRobot directory (written: NAME.lerobot)", lerobot.matches, lerobot.read, lerobot.write, lerobot.names),
     "d4rl": Format("D4RL's HDF5", d4rl.matches, d4rl.read),
     "robomimic": Format("robomimic's HDF5 (PATH or PATH::FILTER_KEY)", robomimic.matches, robomimic.read),
     "d3rlpy": Format("d3rlpy's HDF5 dump", d3rlpy_dump.matches, d3rlpy_dump.read),
@@ -69,7 +70,7 @@ def iterate_episodes(path: str | Path, source: Source | None = None, number_from
     pickles the whole file.
 
     Args:
-        path: a file, a Minari directory, `minari:ID`, or the `PATH::FILTER_KEY` of a robomimic file.
+        path: a file, a directory of Minari's or LeRobot's, `minari:ID`, or the `PATH::FILTER_KEY` of a robomimic file.
         source: the kind of data; None takes what the file says of itself, and demos where it says nothing.
         number_from: added to the episodes' numbers, so that those of several files stay apart.
 
@@ -106,7 +107,7 @@ def write_episodes(path: str | Path, episodes: Sequence[Episode], metadata: dict
     _check_same_spec(episodes)
     try:
         assert written.write is not None
-        written.write(origin, list(episodes), metadata or {})
+        written.write(origin, level_extras(episodes), metadata or {})
     except OSError as error:
         raise WarmloopError(f"{origin} could not be written: {error.strerror or error}.") from error
 
@@ -197,6 +198,8 @@ def _format_of(origin: str) -> Format:
     for candidate in FORMATS.values():
         if candidate.matches(origin):
             return candidate
+    if Path(origin).is_dir():
+        raise WarmloopError(f"{origin} is a directory without a data set: no Minari's data/metadata.json, no LeRobot's meta/info.json.")
     require_file(Path(origin))
     raise WarmloopError(f"{origin} is in no supported format; supported are {_described()}.")
 

@@ -28,13 +28,15 @@ class Part:
         name: how the file calls it (`demo_3`).
         number: its number.
         columns: as a Recording's, `terminals` included; `success` only where it is known.
-        task: its task.
+        task: the name of its task; "" where nothing says.
+        source: its kind of data; None where nothing says, in which case no part says.
     """
 
     name: str
     number: int
     columns: Columns
     task: str = ""
+    source: int | None = None
 
 
 def pieces(origin: str, table: Table, starts: np.ndarray, **own: np.ndarray | None) -> Iterator[Recording]:
@@ -146,6 +148,7 @@ def _joined(origin: str, parts: list[Part]) -> Recording:
         flags = [part.columns.get("success", np.zeros(length, bool)) for part, length in zip(parts, lengths, strict=True)]
         columns["success"] = np.concatenate([np.asarray(flag).astype(bool) for flag in flags])
     own: dict[str, Any] = {"numbers": np.array([part.number for part in parts]), "tasks": np.array([part.task for part in parts])}
+    own["sources"] = None if parts[0].source is None else np.array([part.source for part in parts])
     starts = np.cumsum(lengths) - lengths
     return complete(Recording(origin, tidy(origin, columns), starts, known if known.any() else None, **own))
 

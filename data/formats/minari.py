@@ -34,8 +34,16 @@ NAME = re.compile(r"[\w-]+-v\d+")
 
 
 def matches(path: str) -> bool:
-    """Whether `path` is `minari:ID`, a directory, or a name that a new dataset directory may have (`.../NAME-v0`)."""
-    return path.startswith(SCHEME) or Path(path).is_dir() or NAME.fullmatch(Path(path).name) is not None
+    """Whether `path` is `minari:ID`, a directory that holds a Minari dataset, or a name that a new one may have (`.../NAME-v0`)."""
+    directory = Path(path)
+    if directory.is_dir():
+        return any((directory / place).is_file() for place in ("data/metadata.json", "metadata.json"))
+    return names(path)
+
+
+def names(path: str) -> bool:
+    """Whether `path` is a name to write to: `minari:ID`, or that of a directory."""
+    return path.startswith(SCHEME) or NAME.fullmatch(Path(path).name) is not None
 
 
 def read(origin: str) -> Iterator[Recording]:

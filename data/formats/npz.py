@@ -29,7 +29,7 @@ from ..transition import Source, concatenate
 from .files import replacing, require_file
 from .flat import pieces, starts_by_flags
 from .npy import ArchivedArray, names, opened
-from .recording import RECORDED_FIELDS, Columns, Recording, Table, check, joined_extras, named, require_keys, starts_after
+from .recording import RECORDED_FIELDS, Columns, Recording, Table, check, named, require_keys, starts_after
 
 FORMAT = "warmloop-episodes-1"
 OPTIONAL = ("terminals", "timeouts", "success", "intervened")
@@ -86,7 +86,7 @@ def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> Non
         "terminals": steps.mask == 0,
         "timeouts": steps.truncated,
         **{name: getattr(steps, name) for name in RECORDED_FIELDS if name != "truncated"},
-        **joined_extras(episodes),
+        **{f"extras/{name}": np.concatenate([episode.extras[name] for episode in episodes]) for name in episodes[0].extras},
         "episode_ids": np.repeat(np.arange(len(episodes), dtype=np.int32), lengths),
         "episode_starts": np.cumsum(lengths) - lengths,
         "episode_numbers": np.array([episode.number for episode in episodes], np.int64),

@@ -175,14 +175,17 @@ def named(name: str, observation: PyTree) -> Columns:
     return {name: observation}
 
 
-def joined_extras(episodes: Sequence[Episode]) -> Columns:
-    """The extras of several episodes as columns `extras/NAME` `[N, ...]`; NaN for the rows of an episode that has none of that name."""
-    known = {name: values for episode in episodes for name, values in episode.extras.items()}
+def level_extras(episodes: Sequence[Episode]) -> list[Episode]:
+    """The episodes with extras of the same names and dtypes; NaN throughout an episode that has none of a name."""
+    names = {name: values for episode in episodes for name, values in episode.extras.items()}
 
-    def missing(values: np.ndarray, rows: int) -> np.ndarray:
-        return np.full((rows, *values.shape[1:]), np.nan)
+    def levelled(episode: Episode, name: str) -> np.ndarray:
+        values = episode.extras.get(name)
+        values = np.full((len(episode), *names[name].shape[1:]), np.nan) if values is None else values
+        return values.astype(dtypes[name], copy=False)
 
-    return {f"extras/{name}": np.concatenate([e.extras.get(name, missing(like, len(e))) for e in episodes]) for name, like in known.items()}
+    dtypes = {name: np.result_type(*(e.extras.get(name, np.zeros(0, np.float64)).dtype for e in episodes)) for name in names}
+    return [dataclasses.replace(episode, extras={name: levelled(episode, name) for name in names}) for episode in episodes]
 
 
 def require_keys(origin: str, what: str, keys: list[str], needed: list[str]) -> None:
