@@ -52,19 +52,22 @@ FORMATS = {
 }
 
 
-def load_episodes(path: str | Path, source: Source | None = None, number_from: int = 0) -> list[Episode]:
+def load_episodes(
+    path: str | Path, source: Source | None = None, number_from: int = 0, shape: Callable[[Recording], Recording] = lambda piece: piece
+) -> list[Episode]:
     """The episodes at `path`, checked.
 
     Args:
         path: a file, a Minari directory, `minari:ID`, or the `PATH::FILTER_KEY` of a robomimic file.
         source: the kind of data; None takes what the file says of itself, and demos where it says nothing.
         number_from: added to the episodes' numbers, so that those of several files stay apart.
+        shape: applied to each piece as it was read, before it is checked.
 
     Raises:
         WarmloopError: one sentence for anything missing, damaged, unsupported, inconsistent or out of range.
     """
     origin = _origin(path)
-    return to_episodes(_format_of(origin).read(origin), source, number_from)
+    return to_episodes(shape(_format_of(origin).read(origin)), source, number_from)
 
 
 def write_episodes(path: str | Path, episodes: Sequence[Episode], metadata: dict[str, Any] | None = None) -> None:

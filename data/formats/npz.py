@@ -16,6 +16,7 @@ every field bit for bit. Uncompressed: floats hardly deflate, and it is some twe
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from pathlib import Path
@@ -65,6 +66,17 @@ def read(origin: str) -> Recording:
     if any(len(values) != len(starts) for values in own.values()) or not all(np.isin(values, list(Source)).all() for values in kinds):
         raise WarmloopError(f"{origin}: its {len(starts)} episodes and what it records of each do not match; write it again.")
     return complete(Recording(origin, columns, starts, **own))
+
+
+def own_metadata(path: str | Path) -> dict[str, Any]:
+    """The metadata of a file in this project's own layout; {} for anything else."""
+    file = Path(path).expanduser()
+    if not (matches(str(path)) and zipfile.is_zipfile(file)):
+        return {}
+    with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError), np.load(file, allow_pickle=False) as archive:
+        metadata = _metadata({"metadata": archive["metadata"]})
+        return metadata if metadata.get("format") == FORMAT else {}
+    return {}
 
 
 def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> None:

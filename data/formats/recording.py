@@ -47,6 +47,7 @@ class Recording:
         success_known: `[E]` bool, episodes for which `success` says anything; None for all.
         numbers: `[E]` the episodes' own numbers; None for their positions.
         sources: `[E]` the episodes' own kinds; None where the file has none.
+        raw: actions are in the environment's units, to be scaled to [-1, 1] later; their range is not checked.
     """
 
     origin: str
@@ -55,6 +56,7 @@ class Recording:
     success_known: np.ndarray | None = None
     numbers: np.ndarray | None = None
     sources: np.ndarray | None = None
+    raw: bool = False
 
 
 def tidy(origin: str, columns: Columns) -> Columns:
@@ -91,12 +93,14 @@ def to_episodes(recording: Recording, source: Source | None, number_from: int) -
     """The recording's episodes, of kind `source` (None: as the file says, else demos), numbered from `number_from`.
 
     Raises:
-        WarmloopError: a value is not finite, or actions lie outside [-1, 1] by more than 1e-3 (within that they are clipped).
+        WarmloopError: a value is not finite, or actions lie outside [-1, 1] by more than 1e-3 (within that they are clipped)
+            and the recording is not `raw`.
     """
     columns, starts = recording.columns, recording.starts
     numbers = np.arange(len(starts)) if recording.numbers is None else recording.numbers
     _check_finite(recording, numbers)
-    columns = columns | {"actions": _within_range(recording.origin, columns["actions"])}
+    if not recording.raw:
+        columns = columns | {"actions": _within_range(recording.origin, columns["actions"])}
     ends = np.append(starts[1:], len(columns["rewards"]))
     return [
         _episode(recording, columns, index, slice(int(start), int(end)), source, int(numbers[index]) + number_from)
@@ -179,7 +183,9 @@ def _check_finite(recording: Recording, numbers: np.ndarray) -> None:
 def _within_range(origin: str, actions: np.ndarray) -> np.ndarray:
     low, high = float(actions.min(initial=0.0)), float(actions.max(initial=0.0))
     if low < -1 - ACTION_TOLERANCE or high > 1 + ACTION_TOLERANCE:
-        raise WarmloopError(f"{origin}: `actions` run from {low:.4g} to {high:.4g}; rescale them to [-1, 1].")
+        raise WarmloopError(
+            f"{origin}: `actions` run from {low:.4g} to {high:.4g}; rescale them to [-1, 1], or set --config.data.action_scaling."
+        )
     return np.clip(actions, -1, 1) if low < -1 or high > 1 else actions
 
 
