@@ -21,6 +21,7 @@ from .transition import Spec
 
 SCALINGS = ("none", "limits", "data")
 UNITS = ("", "scaled", "environment")
+READY = "as_environment"  # metadata of files that need neither mapping nor scaling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,14 +157,20 @@ def load(config: DataConfig, limits: ActionLimits | None, target: Target | None)
 
 def mark(limits: ActionLimits | None) -> dict[str, Any]:
     """Metadata of an .npz file whose episodes are as `Loaded` has them: they are neither mapped nor scaled a second time."""
-    return {"mapped": True} | ({"action_limits": [list(limits.low), list(limits.high)]} if limits else {})
+    return {READY: True} | ({"action_limits": [list(limits.low), list(limits.high)]} if limits else {})
 
 
 def _read(config: DataConfig, source: SourceConfig, number_from: int) -> _Batch:
     said = own_metadata(source.path)
-    default = DataConfig() if said.get("mapped") else config
+    ready = said.get(READY) is True
+    default = DataConfig() if ready else config
     observation, action = source.observation or default.observation, source.action or default.action
-    units = source.action_units or ("scaled" if said or config.action_scaling == "none" else "environment")
+    units = source.action_units or ("scaled" if ready or config.action_scaling == "none" else "environment")
+    if said and units != "scaled" and not source.action_units:
+        raise WarmloopError(
+            f"{source.path} is a file of warmloop's own, which mostly have actions in [-1, 1], and does not say; "
+            'list it in data.sources with action_units="scaled", or "environment" where they are in its units.'
+        )
 
     def shape(recording: Recording) -> Recording:
         return dataclasses.replace(arrange(recording, observation, action), raw=units == "environment")  # pyright: ignore[reportArgumentType]

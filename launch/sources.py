@@ -27,23 +27,13 @@ def warmup_data(config: RunConfig, arguments: Sequence[str], needed: bool) -> tu
     Raises:
         WarmloopError: there are no sources, or they do not fit.
     """
-    from ..actor.environment import make_environment
     from ..data.sources import load
     from ..learner.offline import prepare
 
     config = config.replace(data=config.data.adding(arguments))
     if not config.data.sources:
         raise WarmloopError("Name the data to learn from, as in --offline_data_path=demos=demos.pkl.")
-    target = None
-    try:
-        environment = make_environment(config.environment, config.reward)
-        target = target_of(environment)
-        environment.close()
-    except WarmloopError as error:
-        if needed:
-            raise
-        log.warning("The data are not checked against the environment: %s", error)
-    loaded = load(config.data, config.environment.limits, target)
+    loaded = load(config.data, config.environment.limits, _target(config, needed))
     if loaded.limits and loaded.limits != config.environment.limits:
         log.info("actions -1 to 1 are %s, from the data; fine-tuning from this checkpoint takes them over", loaded.limits)
         held = [index for index, (low, high) in enumerate(zip(loaded.limits.low, loaded.limits.high, strict=True)) if low == high]
@@ -83,3 +73,20 @@ def target_of(environment: Environment) -> Target:
     from ..data.sources import Target
 
     return Target(environment.config.id, environment.spec, environment.own_limits)
+
+
+def _target(config: RunConfig, needed: bool) -> Target | None:
+    from ..actor.environment import Environment
+    from ..actor.simulators import build
+
+    chosen = config.environment
+    try:
+        built = build(chosen.id, chosen.horizon, False, dict(chosen.kwargs))
+    except WarmloopError as error:
+        if needed:
+            raise
+        log.warning("The data are not checked against the environment: %s", error)
+        return None
+    environment = Environment(built, chosen, config.reward)
+    environment.close()
+    return target_of(environment)

@@ -188,7 +188,7 @@ def test_without_an_environment_its_limits_must_be_given(raw):
 def test_a_file_of_our_own_is_scaled_already_and_says_by_which_limits(raw, tmp_path):
     loaded = one(raw, "data", None, TARGET)
     write_episodes(tmp_path / "ours.npz", loaded.episodes, mark(loaded.limits))
-    write_episodes(tmp_path / "plain.npz", [recorded({"": (3,)}, RAW / 2)])
+    write_episodes(tmp_path / "plain.npz", [recorded({"": (3,)}, RAW / 2)], mark(None))
     again = one(tmp_path / "ours.npz", "data", loaded.limits, TARGET)
     assert_identical(again.episodes[0].steps, loaded.episodes[0].steps)
     assert_identical(one(tmp_path / "ours.npz", "none", loaded.limits, None).episodes[0].steps, loaded.episodes[0].steps)
@@ -215,9 +215,18 @@ def test_what_was_mapped_before_is_not_mapped_by_the_section_s_default_again(tmp
     config = DataConfig(observation={"": "pose"})
     mapped = load(config.adding([f"{tmp_path}/lab.npz"]), None, TARGET).episodes
     write_episodes(tmp_path / "kept.npz", mapped, mark(None))
+    assert_same_experience(mapped, load(config.adding([f"{tmp_path}/kept.npz"]), None, TARGET).episodes)
     write_episodes(tmp_path / "unmarked.npz", load_episodes(tmp_path / "lab.npz"))
-    for name in ("kept.npz", "unmarked.npz"):
-        assert_same_experience(mapped, load(config.adding([f"{tmp_path}/{name}"]), None, TARGET).episodes)
+    assert_same_experience(mapped, load(config.adding([f"{tmp_path}/unmarked.npz"]), None, TARGET).episodes)
+
+
+def test_a_file_of_our_own_that_does_not_say_its_units_is_asked_about(tmp_path):
+    path = tmp_path / "ours.npz"
+    write_episodes(path, [recorded({"": (3,)}, RAW / 2)])
+    with pytest.raises(WarmloopError, match='does not say; list it in data.sources with action_units="scaled"'):
+        one(path, "limits", None, TARGET)
+    assert np.array_equal(one(path, "limits", None, TARGET, action_units="scaled").episodes[0].steps.action, RAW / 2)
+    assert np.array_equal(one(path, "limits", None, TARGET, action_units="environment").episodes[0].steps.action, RAW / 4)
 
 
 def test_a_damaged_mark_is_refused(tmp_path):
