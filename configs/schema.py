@@ -146,10 +146,14 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     """`value` as the declared type, through tuples and the dataclasses in them; lists become tuples."""
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise WarmloopError(f"{where} is {value!r}; it must be a list.")
         parts, item = tuple(value), typing.get_args(kind)[0]
         return tuple(_value(item, part, f"{where}[{index}]") for index, part in enumerate(parts))
-    if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        if not isinstance(value, Mapping):
+            raise WarmloopError(f"{where} is {value!r}; it must be of type {kind.__name__}.")
         return _typed(kind, dict(value), where)
     if kind in (int, float, str, bool) and type(value) is not kind:
         raise WarmloopError(f"{where} is {value!r}; it must be of type {kind.__name__}.")

@@ -15,8 +15,8 @@ from .errors import WarmloopError
 class ActionLimits:
     """The values of -1 and of 1, `[A]` each; where they are equal, the action is held there. Hashable and JSON-able."""
 
-    low: Sequence[float]
-    high: Sequence[float]
+    low: Sequence[float] | np.ndarray
+    high: Sequence[float] | np.ndarray
 
     def __post_init__(self):
         for name in ("low", "high"):
@@ -45,7 +45,7 @@ class ActionLimits:
         """Actions `[..., A]` in [-1, 1] as float64 in the environment's units; -1 and 1 give the limits to the bit."""
         low, high = self._arrays
         share = (np.asarray(actions, np.float64) + 1.0) * 0.5
-        return low * (1.0 - share) + high * share
+        return np.clip(low * (1.0 - share) + high * share, low, high)
 
     @cached_property
     def _arrays(self) -> tuple[np.ndarray, np.ndarray]:

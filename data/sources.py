@@ -21,6 +21,7 @@ from .transition import Spec
 
 SCALINGS = ("none", "limits", "data")
 UNITS = ("", "scaled", "environment")
+ROUNDING = 1e-6  # of a limit that was written down in other digits
 READY = "as_environment"  # metadata of files that need neither mapping nor scaling
 
 
@@ -240,7 +241,7 @@ def _scaled(batch: _Batch, limits: ActionLimits | None, own: ActionLimits | None
 def _within(episode: Episode, actions: np.ndarray, limits: ActionLimits, advice: str) -> None:
     """Refuses actions `[T, A]` beyond the limits by more than a reader's tolerance."""
     low, high = np.asarray(limits.low), np.asarray(limits.high)
-    margin = ACTION_TOLERANCE * 0.5 * (high - low)
+    margin = ACTION_TOLERANCE * 0.5 * (high - low) + ROUNDING * np.maximum(abs(low), abs(high))
     beyond = (actions < low - margin).any(axis=0) | (actions > high + margin).any(axis=0)
     if beyond.any():
         index = int(np.argmax(beyond))

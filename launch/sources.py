@@ -35,7 +35,8 @@ def warmup_data(config: RunConfig, arguments: Sequence[str], needed: bool) -> tu
         raise WarmloopError("Name the data to learn from, as in --offline_data_path=demos=demos.pkl.")
     loaded = load(config.data, config.environment.limits, _target(config, needed))
     if loaded.limits and loaded.limits != config.environment.limits:
-        log.info("actions -1 to 1 are %s, from the data; fine-tuning from this checkpoint takes them over", loaded.limits)
+        log.info("actions -1 to 1 are %s, from the data; train_rlpd takes them over from the checkpoint", loaded.limits)
+        log.info("an actor on another machine is given them by %s", shlex.join(loaded.limits.flags()))
         held = [index for index, (low, high) in enumerate(zip(loaded.limits.low, loaded.limits.high, strict=True)) if low == high]
         if held:
             log.warning("action %s never changes in the data and is held there", ", ".join(map(str, held)))

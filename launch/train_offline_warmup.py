@@ -46,7 +46,9 @@ def main() -> None:
     config = settings.run_config(warmup_steps=WARMUP_STEPS.value)
     directory = settings.run_directory()
     target = Path(CHECKPOINT.value) if CHECKPOINT.value else directory / "warmup"
-    config, data = warmup_data(taken_over(config, target) if RESUME.value else config, DATA.value, needed=EVAL_TRAJS.value > 0)
+    resumed = target if RESUME.value else None
+    config, data = warmup_data(taken_over(config, resumed), DATA.value, needed=EVAL_TRAJS.value > 0)
+    taken_over(config, resumed)  # limits that only now came from the data are not those of the checkpoint
     log.info("%d episodes, %d steps, %.0f %% successful", len(data.episodes), len(data.rows.reward), 100 * data.success_rate)
     settings.save_config(directory, config)
     with Recorder(directory / "warmup_metrics") as recorder:

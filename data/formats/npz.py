@@ -65,7 +65,7 @@ def read(origin: str) -> Recording:
     kinds = [values for values in (own.get("sources"), columns.get("source")) if values is not None]
     if any(len(values) != len(starts) for values in own.values()) or not all(np.isin(values, list(Source)).all() for values in kinds):
         raise WarmloopError(f"{origin}: its {len(starts)} episodes and what it records of each do not match; write it again.")
-    return complete(Recording(origin, columns, starts, **own))
+    return complete(Recording(origin, columns, starts, own.get("success_known"), own.get("numbers"), own.get("sources")))
 
 
 def own_metadata(path: str | Path) -> dict[str, Any]:

@@ -165,6 +165,15 @@ def test_limits_from_the_data_are_their_extremes_and_hold_what_never_changes(raw
     assert one(raw, "data", given, TARGET).limits == given, "limits that are set are not taken from the data again"
 
 
+def test_an_action_that_is_held_is_not_refused_for_its_rounding(tmp_path):
+    write_npz(tmp_path / "a.npz", [recorded({"": (3,)}, [[0.5, 0.1], [1.0, 0.1]])])
+    held = ActionLimits([0.0, 0.1], [1.0, 0.1])
+    episodes = one(tmp_path / "a.npz", "limits", held, TARGET).episodes
+    assert episodes[0].steps.action.tolist() == [[0, 0], [1, 0]]
+    write_episodes(tmp_path / "b.npz", episodes, mark(held))
+    assert np.allclose(one(tmp_path / "b.npz", "limits", None, TARGET).episodes[0].steps.action, [[0.25, 0.05], [0.5, 0.05]])
+
+
 def test_actions_beyond_the_limits_are_refused_with_their_range_and_rounding_is_not(raw, tmp_path):
     narrow = ActionLimits([-1.0, 0.0], [1.0, 1.0])
     for scaling in ("limits", "data"):
@@ -177,7 +186,8 @@ def test_actions_beyond_the_limits_are_refused_with_their_range_and_rounding_is_
     write_npz(tmp_path / "near.npz", [recorded({"": (3,)}, RAW * np.float32(1.0004))])
     loaded = one(tmp_path / "near.npz", "limits", None, TARGET)
     assert loaded.episodes[0].steps.action.max() == 1.0
-    assert one(tmp_path / "near.npz", "data", None, TARGET).limits.high[0] == 2.0, "the environment's own limit holds"
+    limits = one(tmp_path / "near.npz", "data", None, TARGET).limits
+    assert limits is not None and limits.high[0] == 2.0, "the environment's own limit holds"
 
 
 def test_without_an_environment_its_limits_must_be_given(raw):

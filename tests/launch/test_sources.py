@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -14,7 +16,10 @@ from runs import SMALL, Commands, sentence
 from warmloop.actor.environment import EnvironmentConfig, make_environment
 from warmloop.actor.policy import RandomPolicy
 from warmloop.actor.rollout import run_episode
+from warmloop.data.action_limits import ActionLimits
 from warmloop.data.formats import load_episodes
+from warmloop.data.formats.npz import own_metadata
+from warmloop.launch.judge import Subject
 from warmloop.learner import checkpoint
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "data.md"
@@ -98,7 +103,7 @@ def test_the_guide_s_configuration_warms_up_on_both_files_and_fine_tunes_from_wh
 def test_limits_of_the_data_are_said_saved_and_taken_over_by_the_fine_tuning(folder, limited):
     warm, said = limited
     low, high = TORQUES
-    assert "actions -1 to 1 are [-1.5] to [1.25], from the data" in said
+    assert "actions -1 to 1 are [-1.5] to [1.25], from the data" in said and "action_high=(1.25,)" in said
     recorded = environment_of(folder / "limited")
     assert (recorded["action_low"], recorded["action_high"]) == ([low], [high])
     kept = load_episodes(warm / "filtered_demos.npz")
@@ -120,6 +125,13 @@ def test_a_warm_up_that_goes_on_keeps_its_limits(folder, limited):
     more = ("--resume", "--config.data.action_scaling=limits", f"--checkpoint_path={folder}/again", "--warmup_steps=25")
     warmed_up(folder, "again-run", *more)
     assert environment_of(folder / "again-run")["action_high"] == [TORQUES[1]]
+
+
+def test_a_warm_up_by_the_environment_s_limits_does_not_go_on_by_the_data_s(folder):
+    warm, _ = warmed_up(folder, "own-limits")
+    more = ("--exp_name=own-limits", "--resume", "--warmup_steps=25", "--config.data.action_scaling=data")
+    said = sentence(Guided(folder).run("train_offline_warmup", *more))
+    assert f"{warm} acts within the limits of the action space" in said and "[-1.5] to [1.25]; set neither" in said
 
 
 def test_other_limits_than_the_checkpoint_s_are_refused_with_the_flags_to_set(folder, limited):
@@ -151,6 +163,15 @@ def test_an_actor_without_the_limits_is_refused_with_the_flags_and_with_them_it_
         assert learner.wait(60) == 0
     finally:
         learner.kill()
+
+
+def test_what_a_policy_with_limits_records_and_shows_is_within_them(folder, limited):
+    line = [sys.executable, "-m", "warmloop.launch.collect", f"--policy=checkpoint:{limited[0]}", "--env=Pendulum-v1", "--horizon=20"]
+    done = subprocess.run([*line, "--episodes=1", f"--out={folder}/own.npz"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert own_metadata(folder / "own.npz")["action_limits"] == [[TORQUES[0]], [TORQUES[1]]]
+    subject = Subject(checkpoint=limited[0], environment="Pendulum-v1")
+    assert subject.load()[0].limits == ActionLimits([TORQUES[0]], [TORQUES[1]])
 
 
 def test_local_hands_the_limits_to_its_actors(folder, limited):
