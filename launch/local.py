@@ -29,8 +29,7 @@ OWN = ("actors", "port", "learner", "actor", "nolearner", "noactor", "actor_id")
 
 def main() -> None:
     config = settings.run_config(train_rlpd.RESUME.value, port=link.PORT.value)
-    own = settings.run_directory() / "checkpoints" if train_rlpd.RESUME.value else None
-    config = taken_over(config, own, train_rlpd.CHECKPOINT.value)
+    config = taken_over(config, settings.run_directory() / "checkpoints", train_rlpd.CHECKPOINT.value)
     shared, host = _without(sys.argv[1:], OWN), link.IP.value
     if host not in EVERYWHERE and not is_loopback(host):
         raise WarmloopError(f"The actors of this machine use 127.0.0.1, which --ip={host} leaves out; --ip=0.0.0.0 serves others too.")

@@ -46,8 +46,7 @@ def main() -> None:
     elif ACTOR.value:
         act(config)
     else:
-        own = settings.run_directory() / "checkpoints" if RESUME.value else None
-        config = taken_over(config, own, CHECKPOINT.value)
+        config = taken_over(config, settings.run_directory() / "checkpoints", CHECKPOINT.value)
         learn(config) if LEARNER.value else lock_step(config)
 
 

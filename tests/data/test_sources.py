@@ -191,7 +191,7 @@ def test_actions_beyond_the_limits_are_refused_with_their_range_and_rounding_is_
 
 
 def test_without_an_environment_its_limits_must_be_given(raw):
-    with pytest.raises(WarmloopError, match="set environment.action_low and action_high"):
+    with pytest.raises(WarmloopError, match=r"set environment\.action_low and action_high"):
         one(raw, "limits")
 
 
@@ -233,7 +233,7 @@ def test_what_was_mapped_before_is_not_mapped_by_the_section_s_default_again(tmp
 def test_a_file_of_our_own_that_does_not_say_its_units_is_asked_about(tmp_path):
     path = tmp_path / "ours.npz"
     write_episodes(path, [recorded({"": (3,)}, RAW / 2)])
-    with pytest.raises(WarmloopError, match='does not say; list it in data.sources with action_units="scaled"'):
+    with pytest.raises(WarmloopError, match=r'does not say; list it in data\.sources with action_units="scaled"'):
         one(path, "limits", None, TARGET)
     assert np.array_equal(one(path, "limits", None, TARGET, action_units="scaled").episodes[0].steps.action, RAW / 2)
     assert np.array_equal(one(path, "limits", None, TARGET, action_units="environment").episodes[0].steps.action, RAW / 4)
