@@ -149,7 +149,7 @@ def load(config: DataConfig, limits: ActionLimits | None, target: Target | None)
     for source in config.sources:
         number_from = 1 + max((episode.number for batch in batches for episode in batch.episodes), default=-1)
         batches.append(_read(config, source, number_from))
-        _check_fits(batches[-1], target, batches[0])
+        _check_fits(batches[-1], target, batches[0], limits)
     own = target.limits if target else None
     if limits is None and config.action_scaling == "data" and batches:
         limits = _limits_of(batches, own)
@@ -191,16 +191,19 @@ def _said_limits(path: str, said: Mapping[str, Any]) -> ActionLimits | None:
         return None
     try:
         return ActionLimits(*said["action_limits"])
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, WarmloopError) as error:
         raise WarmloopError(f"{path}: `action_limits` in its metadata is {said['action_limits']!r}; write it again.") from error
 
 
-def _check_fits(batch: _Batch, target: Target | None, first: _Batch) -> None:
+def _check_fits(batch: _Batch, target: Target | None, first: _Batch, limits: ActionLimits | None) -> None:
     spec = Spec.of(batch.episodes[0].steps)
     wanted, name = (target.spec, target.name) if target else (Spec.of(first.episodes[0].steps), first.path)
     if difference := wanted.difference(spec, name, batch.path):
         verb = "does not fit the environment" if target else f"does not go with {name}"
         raise WarmloopError(f"{batch.path} {verb}: {difference}; map its arrays by observation and action in data.sources.")
+    for said, where in ((batch.limits, "`action_limits` in its metadata"), (limits, "environment.action_low")):
+        if said and len(said.low) != spec.action_dim:
+            raise WarmloopError(f"{batch.path} has {spec.action_dim} action dimensions, and {where} {len(said.low)}.")
 
 
 def _limits_of(batches: Sequence[_Batch], own: ActionLimits | None) -> ActionLimits:

@@ -240,7 +240,12 @@ def test_a_file_of_our_own_that_does_not_say_its_units_is_asked_about(tmp_path):
 
 
 def test_a_damaged_mark_is_refused(tmp_path):
-    for limits in ([[1.0]], [["a"], ["b"]], [[1.0], [0.0]]):
+    for limits in ([[1.0]], [["a"], ["b"]], [[1.0], [0.0]], 3, [[0.0], [1.0]]):
         write_episodes(tmp_path / "a.npz", [episode(3)], {"action_limits": limits})
-        with pytest.raises(WarmloopError):
+        with pytest.raises(WarmloopError, match=r"a\.npz.*`action_limits` in its metadata"):
             one(tmp_path / "a.npz")
+
+
+def test_limits_of_another_number_of_dimensions_are_refused_where_no_environment_says_so(raw):
+    with pytest.raises(WarmloopError, match=r"raw\.npz has 2 action dimensions, and environment\.action_low 1"):
+        one(raw, "limits", ActionLimits([-2.0], [2.0]))

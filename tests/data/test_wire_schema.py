@@ -57,10 +57,10 @@ def test_a_difference_is_named_and_changes_the_hash(other, words):
 def test_action_limits_are_part_of_it_and_a_difference_says_what_the_actor_must_set():
     assert Schema.from_json(LIMITED.json) == LIMITED and LIMITED.hash != SCHEMA.hash
     assert "action_limits" not in SCHEMA.json, "without limits nothing changes for what was recorded before"
-    sentence = difference(LIMITED, SCHEMA)
+    sentence, reverse = str(difference(LIMITED, SCHEMA)), str(difference(SCHEMA, LIMITED))
     assert "[-1.5, 0, -1] to [2, 0.1, 1] and the actor's the action space's own; start the actor with" in sentence
     assert "'--config.environment.action_low=(-1.5, 0.0, -1.0)' '--config.environment.action_high=(2.0, 0.1, 1.0)'" in sentence
-    assert "start the actor with no environment.action_low" in difference(SCHEMA, LIMITED)
+    assert "start the actor with no environment.action_low" in reverse
 
 
 def test_equal_schemas_do_not_differ():
