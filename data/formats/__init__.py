@@ -22,6 +22,7 @@ from . import collected, d3rlpy_dump, d4rl, dapg, hdf5, hilserl, lerobot, minari
 from .files import did_you_mean, require_file
 from .recording import Recording, level_extras, to_episodes
 
+Shape = Callable[[Recording], Recording]
 KINDS = {"demos": Source.DEMOS, "suboptimal": Source.SUBOPTIMAL, "random": Source.RANDOM}
 
 
@@ -60,12 +61,16 @@ FORMATS = {
 }
 
 
-def load_episodes(path: str | Path, source: Source | None = None, number_from: int = 0) -> list[Episode]:
+def load_episodes(
+    path: str | Path, source: Source | None = None, number_from: int = 0, shape: Shape = lambda piece: piece
+) -> list[Episode]:
     """The episodes at `path`, checked: all of them, or an error. Arguments and errors as `iterate_episodes` has them."""
-    return list(iterate_episodes(path, source, number_from))
+    return list(iterate_episodes(path, source, number_from, shape))
 
 
-def iterate_episodes(path: str | Path, source: Source | None = None, number_from: int = 0) -> Iterator[Episode]:
+def iterate_episodes(
+    path: str | Path, source: Source | None = None, number_from: int = 0, shape: Shape = lambda piece: piece
+) -> Iterator[Episode]:
     """The episodes at `path`, checked, one after the other; of most formats no more than some 32 MiB is held at a time, and of
     pickles the whole file.
 
@@ -73,12 +78,13 @@ def iterate_episodes(path: str | Path, source: Source | None = None, number_from
         path: a file, a directory of Minari's or LeRobot's, `minari:ID`, or the `PATH::FILTER_KEY` of a robomimic file.
         source: the kind of data; None takes what the file says of itself, and demos where it says nothing.
         number_from: added to the episodes' numbers, so that those of several files stay apart.
+        shape: applied to each piece as it was read, before it is checked.
 
     Raises:
         WarmloopError: one sentence for anything missing, damaged, unsupported, inconsistent or out of range.
     """
     for piece in read_pieces(path):
-        yield from to_episodes(piece, source, number_from)
+        yield from to_episodes(shape(piece), source, number_from)
 
 
 def read_pieces(path: str | Path) -> Iterator[Recording]:
@@ -164,6 +170,12 @@ def load_sources(arguments: Sequence[str], on_episode: Callable[[], object] = la
             on_episode()
         _check_same_spec(episodes)
     return episodes
+
+
+def own_metadata(path: str | Path) -> dict[str, Any]:
+    """What this project wrote about the data at `path` beside them; {} for other files."""
+    origin = _origin(path)
+    return collected.own_metadata(origin) if collected.matches(origin) else npz.own_metadata(origin)
 
 
 def recorded_environment(path: str | Path) -> str | None:

@@ -16,6 +16,7 @@ Written (`metadata` says `"format": "warmloop-episodes-1"`): all of the above, a
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,6 +72,15 @@ def read(origin: str) -> Iterator[Recording]:
         if any(values.shape != starts.shape for values in own.values()) or not all(np.isin(values, list(Source)).all() for values in kinds):
             raise WarmloopError(f"{origin}: its {len(starts)} episodes and what it records of each do not match; write it again.")
         yield from pieces(origin, table, starts, **own)
+
+
+def own_metadata(path: str | Path) -> dict[str, Any]:
+    """The metadata of a file in this project's own layout; {} for anything else."""
+    file = str(Path(path).expanduser())
+    with contextlib.suppress(WarmloopError, OSError), opened(file) as archive:
+        said = _metadata(ArchivedArray(file, archive, "metadata").whole()) if "metadata" in names(archive) else {}
+        return said if said.get("format") == FORMAT else {}
+    return {}
 
 
 def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> None:

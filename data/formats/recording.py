@@ -66,6 +66,7 @@ class Recording:
         numbers: `[E]` the episodes' own numbers; None for their positions in the file.
         sources: `[E]` the episodes' own kinds; None where the file has none.
         tasks: `[E]` text, the episodes' tasks; None where the file has none.
+        raw: actions are in the environment's units, to be scaled to [-1, 1] later; their range is not checked.
     """
 
     origin: str
@@ -75,6 +76,7 @@ class Recording:
     numbers: np.ndarray | None = None
     sources: np.ndarray | None = None
     tasks: np.ndarray | None = None
+    raw: bool = False
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -127,11 +129,13 @@ def to_episodes(recording: Recording, source: Source | None, number_from: int) -
     """The recording's episodes, of kind `source` (None: as the file says, else demos), their numbers raised by `number_from`.
 
     Raises:
-        WarmloopError: a value is not finite, or actions lie outside [-1, 1] by more than 1e-3 (within that they are clipped).
+        WarmloopError: a value is not finite, or actions lie outside [-1, 1] by more than 1e-3 (within that they are clipped)
+            and the recording is not `raw`.
     """
     _check_finite(recording)
-    columns = recording.columns | {"actions": _within_range(recording)}
-    return list(cut(dataclasses.replace(recording, columns=columns), source, number_from))
+    if not recording.raw:
+        recording = dataclasses.replace(recording, columns=recording.columns | {"actions": _within_range(recording)})
+    return list(cut(recording, source, number_from))
 
 
 def cut(recording: Recording, source: Source | None, number_from: int = 0) -> Iterator[Episode]:
@@ -251,7 +255,7 @@ def _within_range(recording: Recording) -> np.ndarray:
         index = _episode_of(recording, int(np.argmax((np.abs(actions) > 1 + ACTION_TOLERANCE).any(axis=1))))
         raise WarmloopError(
             f"{recording.origin}, episode {number_of(recording, index)}: `actions` run from {low:.4g} to {high:.4g}; "
-            "rescale them to [-1, 1]."
+            "rescale them to [-1, 1], or set --config.data.action_scaling."
         )
     return np.clip(actions, -1, 1) if low < -1 or high > 1 else actions
 
