@@ -24,6 +24,7 @@ from ..data.quality import QualityConfig
 from ..data.replay import ReplayConfig
 from ..data.retention import RetentionConfig
 from ..data.reward import RewardConfig, return_bounds
+from ..data.tasks import TaskConfig
 from ..data.transition import Spec
 from ..learner.config import LearnerConfig
 
@@ -62,6 +63,7 @@ class RunConfig:
     retention: RetentionConfig = RetentionConfig()
     learner: LearnerConfig = LearnerConfig()
     actor: ActorConfig = ActorConfig()
+    tasks: TaskConfig = TaskConfig()
 
     def replace(self, **sections: Any) -> RunConfig:
         """A copy in which a section given as a dict has those fields changed; anything else replaces the section."""

@@ -68,8 +68,8 @@ def make_learner(
             f"{place} holds rows, and {target} no checkpoint to go on from; restore it from a copy, or choose another --exp_name."
         )
     journal = Journal(place, background=not lock_step)
-    intake = Intake(Schema.of(spec, config.environment.id), quarantine=directory / "quarantine", journal=journal)
-    state, ingest = refill(state, parts, config.reward, intake, meta.get("streams", {}))
+    intake = Intake(Schema.of(spec, config.tasks.label(config.environment.id)), quarantine=directory / "quarantine", journal=journal)
+    state, ingest = refill(state, parts, config.reward, intake, meta, config.tasks)
     warm_updates = int(meta.get("warm_updates", state.updates))
     description = {"config": to_dict(config), "phase": "online", "seed": seed}
     return Learner(state, parts, config.learner, ingest, intake, recorder, target, description, warm_updates, on_record), meta
@@ -79,7 +79,7 @@ def _offline_rows(config: RunConfig, spec: Spec, paths: Sequence[str]) -> Transi
     """The demonstrations' rows `[N]`, made ready; None where there are none."""
     if not paths:
         return None
-    data = prepare(load_sources(list(paths)), config.reward, config.quality)
+    data = prepare(load_sources(list(paths)), config.reward, config.quality, config.tasks)
     if difference := spec.difference(data.spec, config.environment.id, "the demonstrations"):
         raise WarmloopError(f"The demonstrations do not fit the environment: {difference}.")
     return data.rows
