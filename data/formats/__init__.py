@@ -7,9 +7,11 @@ episodes to a path. Files that share an ending (.hdf5, .pkl) are told apart by w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..episode import Episode
 from ..errors import WarmloopError
@@ -28,14 +30,14 @@ class Format:
     Attributes:
         described: how it is named to a person.
         matches: whether what is at a path (as text) is of this format; no two formats claim the same.
-        read: the rows at a path.
+        read: the rows at a path, in pieces of whole episodes.
         write: stores episodes at a path, with JSON-able metadata, whole or not at all; None where the format is only read.
         names: whether a path to write to names this format.
     """
 
     described: str
     matches: Callable[[str], bool]
-    read: Callable[[str], Recording]
+    read: Callable[[str], Iterator[Recording]]
     write: Callable[[str, list[Episode], dict[str, Any]], None] | None = None
     names: Callable[[str], bool] = lambda path: False
 
@@ -53,7 +55,13 @@ FORMATS = {
 
 
 def load_episodes(path: str | Path, source: Source | None = None, number_from: int = 0) -> list[Episode]:
-    """The episodes at `path`, checked.
+    """The episodes at `path`, checked: all of them, or an error. Arguments and errors as `iterate_episodes` has them."""
+    return list(iterate_episodes(path, source, number_from))
+
+
+def iterate_episodes(path: str | Path, source: Source | None = None, number_from: int = 0) -> Iterator[Episode]:
+    """The episodes at `path`, checked, one after the other; of most formats no more than some 32 MiB is held at a time, and of
+    pickles the whole file.
 
     Args:
         path: a file, a Minari directory, `minari:ID`, or the `PATH::FILTER_KEY` of a robomimic file.
@@ -63,8 +71,20 @@ def load_episodes(path: str | Path, source: Source | None = None, number_from: i
     Raises:
         WarmloopError: one sentence for anything missing, damaged, unsupported, inconsistent or out of range.
     """
-    origin = _origin(path)
-    return to_episodes(_format_of(origin).read(origin), source, number_from)
+    for piece in read_pieces(path):
+        yield from to_episodes(piece, source, number_from)
+
+
+def read_pieces(path: str | Path) -> Iterator[Recording]:
+    """The rows at `path`, tidy but not checked, in pieces of whole episodes, each with its number."""
+    origin, count = _origin(path), 0
+    for piece in _format_of(origin).read(origin):
+        numbers = count + np.arange(len(piece)) if piece.numbers is None else piece.numbers
+        count += len(piece)
+        if len(piece):
+            yield dataclasses.replace(piece, numbers=numbers)
+    if not count:
+        raise WarmloopError(f"{origin} holds no transition whose next observation is known; record `next_observations`.")
 
 
 def write_episodes(path: str | Path, episodes: Sequence[Episode], metadata: dict[str, Any] | None = None) -> None:

@@ -67,8 +67,39 @@ def opened(path: str) -> Iterator[h5py.File]:
         raise WarmloopError(f"{path} is not a readable HDF5 file ({_reason(error)}); it may have been cut short: copy it again.") from error
 
 
+class StoredArray:
+    """An array of numbers in a file; its rows are read when they are asked for.
+
+    Raises:
+        WarmloopError: it holds no numbers, or they lie elsewhere or nowhere; on reading, it is damaged.
+    """
+
+    def __init__(self, place: str, path: str, dataset: h5py.Dataset):
+        _check_dataset(place, path, dataset)
+        self._place, self._path, self._dataset = place, path, dataset
+        self.shape: tuple[int, ...] = dataset.shape
+        self.dtype: np.dtype = dataset.dtype
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        try:
+            return np.asarray(self._dataset[rows if self.shape else ()])
+        except (OSError, MemoryError) as error:
+            raise WarmloopError(
+                f"{self._place}: `{self._path}` cannot be read ({_reason(error)}); it is damaged, or compressed by a filter that is not "
+                "installed here: copy it again, or store it with gzip."
+            ) from error
+
+
 def read_arrays(origin: str, where: str, parent: h5py.Group, names: Iterable[str], needed: Collection[str] = ()) -> Columns:
-    """What `parent` holds under each of `names`: an array, or a group's by their paths (`obs/robot/joints`). Absent ones are left out.
+    """As `find_arrays`, read whole."""
+    return {name: array[:] for name, array in find_arrays(origin, where, parent, names, needed).items()}
+
+
+def find_arrays(
+    origin: str, where: str, parent: h5py.Group, names: Iterable[str], needed: Collection[str] = ()
+) -> dict[str, StoredArray]:
+    """What `parent` holds under each of `names`: an array, or a group's, where `obs/robot/joints` is named `obs/robot.joints`, as nested
+    observations are. Absent ones are left out.
 
     Args:
         origin: the file, as errors name it.
@@ -79,9 +110,9 @@ def read_arrays(origin: str, where: str, parent: h5py.Group, names: Iterable[str
         WarmloopError: one that is needed is absent, or something is no array of numbers that lies in this file.
     """
     place = f"{origin}, {where}" if where else origin
-    arrays: Columns = {}
+    arrays: dict[str, StoredArray] = {}
     for name in names:
-        found = {path: _array(place, path, dataset) for path, dataset in _datasets(place, name, parent)}
+        found = {_leaf(path): StoredArray(place, path, dataset) for path, dataset in _datasets(place, name, parent)}
         if not found and (name in needed or name in parent):
             raise WarmloopError(f"{place}: there is no array `{name}`; record or copy the file again.")
         if found and name not in found and name not in TREES:
@@ -124,7 +155,13 @@ def _datasets(place: str, path: str, parent: h5py.Group) -> Iterator[tuple[str, 
         raise WarmloopError(f"{place}: `{path}` is a link to nothing, and no array.")
 
 
-def _array(place: str, path: str, dataset: h5py.Dataset) -> np.ndarray:
+def _leaf(path: str) -> str:
+    """The column of an array by its path."""
+    head, slash, rest = path.partition("/")
+    return head + slash + rest.replace("/", ".")
+
+
+def _check_dataset(place: str, path: str, dataset: h5py.Dataset) -> None:
     import h5py
 
     if dataset.dtype.kind not in "biuf":
@@ -135,13 +172,6 @@ def _array(place: str, path: str, dataset: h5py.Dataset) -> np.ndarray:
         raise WarmloopError(f"{place}: the values of `{path}` lie in other files; copy them into this one.")
     if dataset.size and not dataset.id.get_storage_size():
         raise WarmloopError(f"{place}: `{path}` has room for {dataset.shape} values, none of which was ever written; record it again.")
-    try:
-        return np.asarray(dataset[()])
-    except (OSError, MemoryError) as error:
-        raise WarmloopError(
-            f"{place}: `{path}` cannot be read ({_reason(error)}); it is damaged, or compressed by a filter that is not installed here: "
-            "copy it again, or store it with gzip."
-        ) from error
 
 
 def _reason(error: Exception) -> str:

@@ -20,6 +20,7 @@ numbers and returns have no key there and are not written.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def names(path: str) -> bool:
     return path.endswith(ENDINGS)
 
 
-def read(origin: str) -> Recording:
+def read(origin: str) -> Iterator[Recording]:
     """The rows of file `origin`; nothing in it is run.
 
     Raises:
@@ -69,7 +70,7 @@ def read(origin: str) -> Recording:
     infos = [info if isinstance(info := row.get("infos"), dict) else {} for row in rows]
     success, known = _success(infos, columns, starts)
     columns |= {"intervened": _intervened(infos, columns["actions"])} | ({} if success is None else {"success": success})
-    return Recording(origin, columns, starts, known)
+    yield Recording(origin, columns, starts, known)
 
 
 def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def matches(path: str) -> bool:
     return path.startswith(SCHEME) or Path(path).is_dir() or NAME.fullmatch(Path(path).name) is not None
 
 
-def read(origin: str) -> Recording:
+def read(origin: str) -> Iterator[Recording]:
     """The rows of the dataset `origin`.
 
     Raises:
@@ -61,7 +62,7 @@ def read(origin: str) -> Recording:
     shared = [name for name in parts[0] if name not in flags] + [name for name in flags if any(name in part for part in parts)]
     filled = [{name: np.zeros(len(part["actions"]), bool) for name in flags} | part for part in parts]
     columns = tidy(origin, {name: np.concatenate([part[name] for part in filled]) for name in shared})
-    return Recording(origin, columns, np.cumsum(lengths) - lengths, success_known=known if known.any() else None)
+    yield Recording(origin, columns, np.cumsum(lengths) - lengths, success_known=known if known.any() else None)
 
 
 def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> None:
