@@ -103,7 +103,8 @@ class Environment:
         self.step_count, self.signalled, self._return, self._over = 0, False, 0.0, False
         given, info = self.env.reset(seed=seed)
         if self.tasks.names:
-            self._task = self.tasks.number(str(info.get("task", "")), f'An episode of environment "{self.config.id}"')
+            remedy = 'let the info of its reset say it under "task", or put {task} into environment.id'
+            self._task = self.tasks.number(str(info.get("task", "")), f'Environment "{self.config.id}"', remedy)
             self.task = self.tasks.names[self._task]
         observation = self._observation(given)
         for leaf in self.spec.observation:

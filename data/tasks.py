@@ -73,11 +73,11 @@ class TaskConfig:
         """Whether the shares of the batches are balanced: there are several tasks, and it is wanted."""
         return self.balance and len(self) > 1
 
-    def number(self, name: str, where: str) -> int:
+    def number(self, name: str, where: str, remedy: str) -> int:
         """The position of a task among `names`; where there is one task alone, what has no name is of that one.
 
         Raises:
-            WarmloopError: no name, or another one; `where` says whose.
+            WarmloopError: no name, or another one; `where` says whose, `remedy` how one is given.
         """
         if name in self.names:
             return self.names.index(name)
@@ -85,12 +85,11 @@ class TaskConfig:
             return 0
         if not name:
             raise WarmloopError(
-                f"{where} does not say which task it is of, and the config has several ({', '.join(self.names)}); name it when it is "
-                "recorded (`collect` with the same --config does), or set its source's task."
+                f"{where}: nothing says which task it is of, and the config has several ({', '.join(self.names)}); {remedy}."
             )
         close = difflib.get_close_matches(name, self.names, n=1, cutoff=0.5)
         hint = f'did you mean "{close[0]}"?' if close else f"there are {', '.join(self.names)}."
-        raise WarmloopError(f'{where} is of task "{name}", which is not in tasks.names; {hint}')
+        raise WarmloopError(f'{where}: its task is "{name}", which is not in tasks.names; {hint}')
 
     def condition(self, observation: PyTree, task: int | np.ndarray) -> PyTree:
         """Raw observations `[..., *]` with the code of their task `[...]` (the same leading shape; one number for a single one).
@@ -170,7 +169,8 @@ def tasks_of(episodes: Sequence[Episode], tasks: TaskConfig) -> np.ndarray:
     """
     if not tasks.names:
         return np.zeros(len(episodes), np.int64)
-    return np.array([tasks.number(episode.task, f"{episode.origin}, episode {episode.number}") for episode in episodes], np.int64)
+    remedy = "record it with `collect` and the same --config, which names each episode's task, or set `Episode.task`"
+    return np.array([tasks.number(episode.task, f"{episode.origin}, episode {episode.number}", remedy) for episode in episodes])
 
 
 def shares(mass: np.ndarray) -> np.ndarray:
