@@ -40,10 +40,10 @@ def unequal(often=20, seldom=2):
     names = ["often"] * often + ["seldom"] * seldom
     return [
         dataclasses.replace(
-            episode(10, number, source=Source(number % 2), success=[False] * 9 + [number % 3 == 0], rewards=np.ones(10) * (name == "often")),
+            episode(10, n, source=Source(n % 2), success=[False] * 9 + [n % 3 == 0], rewards=np.ones(10) * (name == "often")),
             task=name,
         )
-        for number, name in enumerate(np.random.default_rng(0).permutation(names).tolist())
+        for n, name in enumerate(np.random.default_rng(0).permutation(names).tolist())
     ]
 
 
