@@ -95,7 +95,7 @@ def retain(
         raise WarmloopError("The TD errors to retain by do not match the episodes; give one array per episode, one number per step.")
     masks = [np.asarray(episode.steps.intervened, bool) for episode in episodes]
     tasks = np.zeros(len(episodes)) if tasks is None else tasks
-    for members in (np.flatnonzero(tasks == task) for task in np.unique(tasks)):
+    for members in (np.flatnonzero(tasks == task).tolist() for task in np.unique(tasks)):
         errors = None if td_error is None else [td_error[index] for index in members]
         chosen = _chosen([episodes[index] for index in members], lengths[members], config, errors)
         for index, mask in zip(members, chosen, strict=True):

@@ -154,7 +154,8 @@ class TaskConfig:
         object.__setattr__(self, "goals", goals)
         if len(goals) != len(self.names) or len({len(goal) for goal in goals}) > 1 or not all(goals):
             raise WarmloopError(f"tasks.goals must hold one goal for each of the {len(self.names)} tasks, all of one length.")
-        if not np.isfinite(np.array(goals)).all() or len({tuple(np.float32(goal)) for goal in goals}) < len(goals):
+        codes = np.array(goals, np.float32)
+        if not np.isfinite(codes).all() or len(np.unique(codes, axis=0)) < len(goals):
             raise WarmloopError("tasks.goals must be finite, and no two tasks may have the same.")
 
 

@@ -1,7 +1,7 @@
 """Equal shares of the batches for every task online, however many rows each has.
 
 A row's quality is multiplied by its task's factor. All rows of the pool carry the same factors at any time: those that gave every
-task the same mass when they were last set, and they are set again, for the whole pool, once a task's mass has moved by more than
+task the same mass when they were last set, and they are set again, for the whole pool, once one of them is off by more than
 `TOLERANCE`. So the shares stay right while episodes get shorter, tasks come and go, and the ring turns. The factors follow
 from the pool's rows alone; a checkpoint keeps the masses that they were made from.
 """
@@ -21,7 +21,7 @@ from ..data.replay import ReplayConfig, ReplayState
 from ..data.tasks import TaskConfig, shares
 from ..data.transition import Transition
 
-TOLERANCE = 0.02
+TOLERANCE = 0.05
 UNITS = np.float64(2**20)
 
 
@@ -32,10 +32,12 @@ class Balance:
 
     Attributes:
         basis: `[tasks]` float64, the masses that the factors were made from.
+        factors: `[tasks]` float32, by which the quality of each task's rows is multiplied.
     """
 
     def __init__(self, tasks: TaskConfig, config: ReplayConfig, capacity: int):
-        self.tasks, self.config, self.basis = tasks, config, np.zeros(len(tasks))
+        self.tasks, self.config = tasks, config
+        self.basis, self.factors = np.zeros(len(tasks)), np.ones(len(tasks), np.float32)
         self._task = np.zeros(capacity, np.int32)
         self._quality = np.zeros(capacity, np.float32)  # without the factor; 0 for no row
         self._mass = np.zeros(len(tasks))
@@ -56,19 +58,16 @@ class Balance:
         self._quality[slots] = 0.0
 
     def settle(self, pool: ReplayState) -> ReplayState:
-        """The pool, with factors set anew where a task's mass has moved too far."""
-        moved = np.abs(self._mass - self.basis) > TOLERANCE * self.basis
-        return self.restore(pool, self._mass) if moved.any() else pool
+        """The pool, with all factors set anew where one is off by too much."""
+        wanted = shares(self._mass)
+        off = np.abs(self.factors - wanted) > TOLERANCE * wanted
+        return self.restore(pool, self._mass) if off.any() else pool
 
     def restore(self, pool: ReplayState, basis: Sequence[float] | np.ndarray) -> ReplayState:
         """The pool with all its rows under the factors that follow from `basis`."""
         self.basis = np.array(basis, np.float64)
+        self.factors = shares(self.basis).astype(np.float32)
         return _reweigh(pool, self._quality * self.factors[self._task], self.config)
-
-    @property
-    def factors(self) -> np.ndarray:
-        """`[tasks]` float32, by which the quality of each task's rows is multiplied."""
-        return shares(self.basis).astype(np.float32)
 
     def _sums(self, slots: np.ndarray) -> np.ndarray:
         return np.bincount(self._task[slots], weights=np.rint(self._quality[slots] * UNITS), minlength=len(self.basis))
@@ -82,5 +81,4 @@ def _reweigh(pool: ReplayState, quality: jax.Array, config: ReplayConfig) -> Rep
     pool = pool.replace(packed=pool.packed.replace(words=words))
     if config.quality_in == "loss":  # rows are drawn whatever their quality
         return pool
-    tree = sum_tree.write(pool.tree, jnp.arange(pool.capacity), pool.urgency * quality)
-    return pool.replace(quality=quality, quality_sum=quality.sum(), tree=tree)
+    return pool.replace(quality=quality, quality_sum=quality.sum(), tree=sum_tree.build(pool.urgency * quality))
