@@ -47,7 +47,7 @@ def read(origin: str) -> Iterator[Recording]:
     from minari import MinariDataset
 
     try:
-        dataset = MinariDataset(_data_directory(origin))
+        dataset = MinariDataset(data_directory(origin))
         _check_spaces(origin, dataset)
         parts = [_episode_columns(episode) for episode in dataset.iterate_episodes() if len(episode)]
     except WarmloopError:
@@ -108,7 +108,7 @@ def _directory(origin: str) -> Path:
     return _root() / origin.removeprefix(SCHEME) if origin.startswith(SCHEME) else Path(origin)
 
 
-def _data_directory(origin: str) -> Path:
+def data_directory(origin: str) -> Path:
     """The folder that holds the dataset's metadata.json."""
     directory = _directory(origin)
     for candidate in (directory / "data", directory):

@@ -36,6 +36,7 @@ OPTIONAL = ("terminals", "timeouts", "success", "intervened")
 PER_EPISODE = {"episode_numbers": "numbers", "episode_sources": "sources", "episode_tasks": "tasks", "success_known": "success_known"}
 DATA = ("observations", "next_observations", "actions", "rewards", *OPTIONAL)
 OURS = (*(name for name in RECORDED_FIELDS if name not in ("truncated", "intervened")), "extras")
+ENVIRONMENTS = ("env_id", "environment")
 TIMES = ("timestamps", "timestamp", "time")
 
 
@@ -100,6 +101,13 @@ def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> Non
         np.savez(file, **columns)  # pyright: ignore[reportArgumentType]
 
 
+def environment(origin: str) -> str | None:
+    """The environment that the file says it was recorded in."""
+    with opened(origin) as archive:
+        said = _metadata(ArchivedArray(origin, archive, "metadata").whole()) if "metadata" in names(archive) else {}
+    return next((said[key] for key in ENVIRONMENTS if isinstance(said.get(key), str)), None)
+
+
 def _metadata(array: np.ndarray) -> dict[str, Any]:
     """The file's JSON metadata; other files may say anything there, so what is no JSON object counts as none."""
     try:
@@ -109,7 +117,7 @@ def _metadata(array: np.ndarray) -> dict[str, Any]:
     return metadata if isinstance(metadata, dict) else {}
 
 
-def _times(present: list[str], array: Callable[[str], ArchivedArray], rows: int) -> Table:
+def _times(present: list[str], array: Callable[[str], ArchivedArray], rows: int) -> dict[str, ArchivedArray]:
     """The column of timestamps, where the file has one number for each row."""
     found = next((times for times in (array(name) for name in TIMES if name in present) if times.shape in ((rows,), (rows, 1))), None)
     return {} if found is None or found.dtype.kind not in "iuf" else {"extras/timestamps": found}

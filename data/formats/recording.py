@@ -10,7 +10,7 @@ import numpy as np
 
 from ..episode import Episode, make_steps
 from ..errors import WarmloopError
-from ..transition import PyTree, Source, storage_dtype
+from ..transition import PyTree, Source, Transition, storage_dtype, take
 from .files import did_you_mean
 
 Columns = dict[str, np.ndarray]
@@ -135,10 +135,25 @@ def to_episodes(recording: Recording, source: Source | None, number_from: int) -
 
 
 def cut(recording: Recording, source: Source | None, number_from: int = 0) -> Iterator[Episode]:
-    """The recording's episodes, as `to_episodes`, with nothing checked."""
-    ends = np.append(recording.starts[1:], len(recording.columns["rewards"]))
-    for index, (start, end) in enumerate(zip(recording.starts, ends, strict=True)):
-        yield _episode(recording, index, slice(int(start), int(end)), source, number_of(recording, index) + number_from)
+    """The recording's episodes, as `to_episodes`, with nothing checked; their arrays are views of its columns."""
+    columns, starts = recording.columns, recording.starts
+    ends = np.append(starts[1:], len(columns["rewards"]))
+    numbers = number_from + np.array([number_of(recording, index) for index in range(len(starts))], np.int32)
+    given = Source.DEMOS if source is None else source
+    kinds = np.full(len(starts), given) if source is not None or recording.sources is None else recording.sources
+    steps, extras = _steps(recording, numbers, kinds, source is not None), tree(columns, "extras")
+    for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        rows = slice(int(start), int(end))
+        known = recording.success_known is None or bool(recording.success_known[index])
+        yield Episode(
+            take(steps, rows),
+            columns["success"][rows] if "success" in columns and known else None,
+            recording.origin,
+            int(numbers[index]),
+            Source(int(kinds[index])),
+            "" if recording.tasks is None else str(recording.tasks[index]),
+            {name: values[rows] for name, values in extras.items()},
+        )
 
 
 def number_of(recording: Recording, index: int) -> int:
@@ -167,9 +182,7 @@ def joined_extras(episodes: Sequence[Episode]) -> Columns:
     def missing(values: np.ndarray, rows: int) -> np.ndarray:
         return np.full((rows, *values.shape[1:]), np.nan)
 
-    return {
-        f"extras/{name}": np.concatenate([e.extras.get(name, missing(like, len(e))) for e in episodes]) for name, like in known.items()
-    }
+    return {f"extras/{name}": np.concatenate([e.extras.get(name, missing(like, len(e))) for e in episodes]) for name, like in known.items()}
 
 
 def require_keys(origin: str, what: str, keys: list[str], needed: list[str]) -> None:
@@ -245,29 +258,20 @@ def _episode_of(recording: Recording, row: int) -> int:
     return int(np.searchsorted(recording.starts, row, side="right")) - 1
 
 
-def _episode(recording: Recording, index: int, rows: slice, source: Source | None, number: int) -> Episode:
-    columns = recording.columns
-
-    def part(name: str) -> PyTree:
-        whole = tree(columns, name)
-        return {key: leaf[rows] for key, leaf in whole.items()} if isinstance(whole, dict) else whole[rows]
-
-    recorded = {name: columns[name][rows] for name in RECORDED_FIELDS if name in columns}
-    kind = source
-    if kind is None:
-        kind = Source.DEMOS if recording.sources is None else Source(int(recording.sources[index]))
-    else:
-        recorded.pop("source", None)
-    steps = make_steps(
-        part("observations"),
-        columns["actions"][rows],
-        columns["rewards"][rows],
-        part("next_observations"),
-        columns["terminals"][rows],
-        source=kind,
-        episode=number,
-    ).replace(**recorded)
-    known = recording.success_known is None or bool(recording.success_known[index])
-    success = columns["success"][rows] if "success" in columns and known else None
-    task = "" if recording.tasks is None else str(recording.tasks[index])
-    return Episode(steps, success, recording.origin, number, kind, task, part("extras"))
+def _steps(recording: Recording, numbers: np.ndarray, kinds: np.ndarray, kind_is_given: bool) -> Transition:
+    """All rows as a Transition: those of each episode as `make_steps` makes them, and as the file recorded them."""
+    columns, starts = recording.columns, recording.starts
+    rows = len(columns["rewards"])
+    lengths = np.diff(starts, append=rows)
+    last = np.zeros(rows, bool)
+    last[starts + lengths - 1] = True
+    recorded = {name: columns[name] for name in RECORDED_FIELDS if name in columns and not (name == "source" and kind_is_given)}
+    made = {
+        "truncated": last & ~columns["terminals"],
+        "source": np.repeat(kinds, lengths).astype(np.int32),
+        "episode": np.repeat(numbers, lengths),
+        "step": (np.arange(rows) - np.repeat(starts, lengths)).astype(np.int32),
+    }
+    observed = tree(columns, "observations"), tree(columns, "next_observations")
+    steps = make_steps(observed[0], columns["actions"], columns["rewards"], observed[1], columns["terminals"])
+    return steps.replace(**made | recorded)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,8 +14,6 @@ from ..episode import Episode
 from ..formats import read_pieces
 from ..formats.recording import cut
 from ..transition import Source
-
-ENVIRONMENTS = ("env_id", "environment")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,17 +63,6 @@ def is_quarantine(path: str | Path) -> bool:
             with zipfile.ZipFile(path) as archive:
                 return {"number.npy", "reason.npy"} <= set(archive.namelist())
     return False
-
-
-def recorded_environment(path: str | Path) -> str | None:
-    """The environment that a file says it was recorded in; None where it says nothing."""
-    if not zipfile.is_zipfile(Path(path).expanduser()):
-        return None
-    with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
-        with np.load(Path(path).expanduser(), allow_pickle=False) as archive:
-            metadata = json.loads(str(archive["metadata"]))
-        names = [metadata[key] for key in ENVIRONMENTS if isinstance(metadata.get(key), str)]
-        return names[0] if names else None
 
 
 def _times(episode: Episode) -> np.ndarray | None:

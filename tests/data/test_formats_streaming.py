@@ -80,7 +80,7 @@ def test_a_bit_flipped_in_the_last_piece_is_found(tmp_path, monkeypatch):
     content[after - 9] ^= 1
     path.write_bytes(content)
     monkeypatch.setattr(flat, "PIECE_BYTES", 5000)
-    with pytest.raises(WarmloopError, match="a.npz is not a readable .npz file .*CRC"):
+    with pytest.raises(WarmloopError, match=r"a.npz is not a readable .npz file .*CRC"):
         load_episodes(path)
 
 
