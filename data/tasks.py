@@ -55,13 +55,17 @@ class TaskConfig:
 
     @cached_property
     def codes(self) -> np.ndarray:
-        """What is appended to each task's observations, `[tasks, C]` float32; C is 0 where nothing is."""
+        """What is appended to each task's observations, `[tasks, C]` float32, not to be written to; C is 0 where nothing is."""
         count = len(self)
+        codes = np.zeros((count, 0), np.float32)
         if self.encoding == "one_hot":
-            return np.eye(count, dtype=np.float32)
-        if self.encoding == "id":
-            return np.linspace(0.0, 1.0, count, dtype=np.float32)[:, None] if count else np.zeros((0, 0), np.float32)
-        return np.asarray(self.goals, np.float32).reshape(count, -1) if self.goals else np.zeros((count, 0), np.float32)
+            codes = np.eye(count, dtype=np.float32)
+        elif self.encoding == "id" and count:
+            codes = np.linspace(0.0, 1.0, count, dtype=np.float32)[:, None]
+        elif self.goals:
+            codes = np.array(self.goals, np.float32)
+        codes.flags.writeable = False
+        return codes
 
     @property
     def conditions(self) -> bool:
