@@ -12,7 +12,9 @@ import numpy as np
 from ..data.action_limits import ActionLimits
 from ..data.errors import WarmloopError
 from ..data.reward import RewardConfig
+from ..data.tasks import SINGLE, TaskConfig
 from ..data.transition import PyTree, Spec
+from .multitask import MultiTask
 from .simulators import build
 from .success import success_rule
 
@@ -24,7 +26,8 @@ class EnvironmentConfig:
     """Which environment, and how its episodes end.
 
     Attributes:
-        id: a Gymnasium id, `module:Id`, or `Meta-World/NAME-v3`.
+        id: a Gymnasium id, `module:Id`, or `Meta-World/NAME-v3`. For several tasks, `{task}` in it stands for each one's name; one
+            environment of several tasks names an episode's in the info of its reset, as "task".
         kwargs: arguments of the environment's constructor; a dict is stored as sorted pairs, so that the config is hashable.
         horizon: steps until truncation; 0 for the environment's own limit.
         action_low, action_high: what the policy's actions -1 and 1 are, one value per dimension, within the action space; () for its
@@ -89,31 +92,40 @@ class Environment:
     actor's name to another process, the weights are too stale, an exception, or a signal within an episode.
 
     Attributes:
-        config, reward: what it was made from.
-        spec: shapes of observations and actions.
+        config, reward, tasks: what it was made from.
+        raw_spec: shapes of the environment's own observations, and of actions.
+        spec: the same with observations conditioned on the task, as they are given out.
         limits: what the actions -1 and 1 are in the action space.
         own_limits: the action space's own, where it has them.
+        task: the name of this episode's task; "" where there is a single, nameless one.
         step_count: steps taken in this episode.
         signalled: whether this episode has carried a success signal so far.
     """
 
-    def __init__(self, env: gym.Env, config: EnvironmentConfig, reward: RewardConfig):
-        self.env, self.config, self.reward = env, config, reward
-        self.spec = Spec.from_spaces(_flat_space(env.observation_space), env.action_space)
+    def __init__(self, env: gym.Env, config: EnvironmentConfig, reward: RewardConfig, tasks: TaskConfig = SINGLE):
+        self.env, self.config, self.reward, self.tasks = env, config, reward, tasks
+        self.raw_spec = spec_of(env)
+        self.spec = tasks.condition_spec(self.raw_spec)
         self.own_limits, self.limits = _limits(env.action_space, config)
+        self.task, self._task = "", 0
         self._success = success_rule(config.success)
         self._needs_success = reward.signal == "success" or reward.terminate_on_success
-        self._dtypes = {leaf.name: leaf.dtype for leaf in self.spec.observation}
+        self._dtypes = {leaf.name: leaf.dtype for leaf in self.raw_spec.observation}
         self.step_count, self.signalled, self._return, self._over = 0, False, 0.0, True
 
     def reset(self, seed: int) -> PyTree:
         """The first observation of the episode that `seed` decides.
 
         Raises:
-            WarmloopError: the observation is not finite, or not of the declared shape.
+            WarmloopError: the observation is not finite, or not of the declared shape, or the episode's task is not known.
         """
         self.step_count, self.signalled, self._return, self._over = 0, False, 0.0, False
-        observation = self._observation(self.env.reset(seed=seed)[0])
+        given, info = self.env.reset(seed=seed)
+        if self.tasks.names:
+            remedy = 'let the info of its reset say it under "task", or put {task} into environment.id'
+            self._task = self.tasks.number(str(info.get("task", "")), f'Environment "{self.config.id}"', remedy)
+            self.task = self.tasks.names[self._task]
+        observation = self._observation(given)
         for leaf in self.spec.observation:
             shape = np.shape(observation[leaf.name] if leaf.name else observation)
             if shape != leaf.shape:
@@ -175,13 +187,13 @@ class Environment:
         return self.limits.unscale(np.clip(action, -1.0, 1.0)).astype(self.env.action_space.dtype)
 
     def _observation(self, observation: Any) -> PyTree:
-        """A copy in the stored dtypes: an environment may reuse its buffers."""
+        """A copy in the stored dtypes (an environment may reuse its buffers), with the task's code."""
         parts = _flat(observation) if isinstance(observation, Mapping) else {"": observation}
         arrays = {name: np.array(parts[name], dtype) for name, dtype in self._dtypes.items()}
         for name, array in arrays.items():
             if array.dtype != np.uint8 and not np.isfinite(array).all():
                 raise self._not_finite(f'observation "{name}"' if name else "observation")
-        return arrays.get("", arrays)
+        return self.tasks.condition(arrays.get("", arrays), self._task)
 
     def _finite(self, reward: Any) -> float:
         reward = float(np.asarray(reward).item())
@@ -203,14 +215,35 @@ class Environment:
         )
 
 
-def make_environment(config: EnvironmentConfig, reward: RewardConfig | None = None, render: bool = False) -> Environment:
+def make_environment(
+    config: EnvironmentConfig, reward: RewardConfig | None = None, render: bool = False, tasks: TaskConfig = SINGLE
+) -> Environment:
     """The environment of a config; without `reward`, steps carry the environment's own and success ends nothing.
 
     Raises:
-        WarmloopError: no such environment, a missing package, spaces that no agent takes, or unbounded actions.
+        WarmloopError: no such environment, a missing package, spaces that no agent takes or that differ between the tasks, or
+            unbounded actions.
     """
     reward = reward or RewardConfig(signal="environment", terminate_on_success=False)
-    return Environment(build(config.id, config.horizon, render, dict(config.kwargs)), config, reward)
+    return Environment(build_tasks(config, tasks, render), config, reward, tasks)
+
+
+def build_tasks(config: EnvironmentConfig, tasks: TaskConfig = SINGLE, render: bool = False) -> gym.Env:
+    """The Gymnasium environment of a config, of all its tasks. Raises as `make_environment`, but for what only an Environment needs."""
+
+    def make(task: str) -> gym.Env:
+        return build(config.id.replace("{task}", task), config.horizon, render, dict(config.kwargs))
+
+    if "{task}" not in config.id:
+        return make("")
+    if not tasks.names:
+        raise WarmloopError(f'Environment "{config.id}" stands for several tasks; set --config.tasks.names, or use a preset of several.')
+    return MultiTask(tasks.names, make, spec_of)
+
+
+def spec_of(env: gym.Env) -> Spec:
+    """The shapes of an environment's own observations, nested ones side by side, and of its actions."""
+    return Spec.from_spaces(_flat_space(env.observation_space), env.action_space)
 
 
 def _flat(parts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..data.errors import WarmloopError
+from ..data.tasks import SINGLE, TaskConfig
 from ..data.transition import PyTree
 from .environment import Environment
 from .metaworld import expert_for, is_metaworld
 from .policy import Policy
+from .seeds import task_of_seed
 
 
 class MetaWorldExpert:
-    """Meta-World's scripted policy for a task; it is deterministic and reads the 39-dimensional observation."""
+    """Meta-World's scripted policy for a task, or for several the one of each episode's; it is deterministic and reads the
+    39-dimensional observation."""
 
-    def __init__(self, environment_id: str):
-        self._environment_id = environment_id
-        self._expert = expert_for(environment_id)
+    def __init__(self, environment_ids: Sequence[str], tasks: TaskConfig = SINGLE):
+        self._environment_ids, self._tasks = environment_ids, tasks
 
     def begin(self, seed: int) -> None:
-        self._expert = expert_for(self._environment_id)
+        self._expert = expert_for(self._environment_ids[task_of_seed(seed, len(self._environment_ids))])
 
     def __call__(self, observation: PyTree, step: int) -> np.ndarray:
-        action = self._expert.get_action(np.asarray(observation, np.float64))
+        action = self._expert.get_action(np.asarray(self._tasks.strip(observation), np.float64))
         return np.clip(action, -1.0, 1.0).astype(np.float32)
 
 
@@ -32,9 +36,11 @@ def scripted_policy(environment: Environment) -> Policy:
     Raises:
         WarmloopError: it has none.
     """
-    if not is_metaworld(environment.config.id):
+    template, tasks = environment.config.id, environment.tasks
+    if not is_metaworld(template):
         raise WarmloopError(
-            f'There is no scripted expert for "{environment.config.id}"; only Meta-World\'s tasks (Meta-World/NAME-v3) have one. '
+            f'There is no scripted expert for "{template}"; only Meta-World\'s tasks (Meta-World/NAME-v3) have one. '
             "Use --policy=random or --policy=checkpoint:DIR."
         )
-    return MetaWorldExpert(environment.config.id)
+    several = "{task}" in template
+    return MetaWorldExpert([template.replace("{task}", name) for name in tasks.names] if several else [template], tasks)

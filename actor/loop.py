@@ -86,7 +86,7 @@ class ActorLoop:
             yield from self._episode()
 
     def _episode(self) -> Iterator[None]:
-        seed = episode_seed(self.seed, self.stream, self.episode)
+        seed = episode_seed(self.seed, self.stream, self.episode, len(self.environment.tasks))
         self.policy.begin(seed)
         observation, over, step = self.environment.reset(seed), False, 0
         succeeded, total = False, 0.0
@@ -101,20 +101,26 @@ class ActorLoop:
             self.client.record(self._row(observation, action, result, step - 1))
             if over:
                 self.episode += 1
-                self.client.report(
-                    {
-                        "actor/success_rate": float(succeeded),
-                        "actor/episode_return": total,
-                        "actor/episode_length": float(step),
-                        "actor/intervention_rate": 0.0,
-                        "actor/policy_lag": float(self.client.newest_version - self.policy.version),
-                        "actor/spool_rows": float(self.client.statistics()["held"]),
-                    }
-                )
+                self._report(succeeded, total, step)
             observation = result.next_observation
             if self.config.swap == "step" and not over:
                 self._swap()
             yield
+
+    def _report(self, succeeded: bool, total: float, steps: int) -> None:
+        """What the learner's metrics shall know of an episode that has ended."""
+        shown = {"actor/success_rate": float(succeeded), "actor/episode_return": total}
+        if self.environment.task:
+            shown |= {f"{name}/{self.environment.task}": value for name, value in shown.items()}
+        self.client.report(
+            shown
+            | {
+                "actor/episode_length": float(steps),
+                "actor/intervention_rate": 0.0,
+                "actor/policy_lag": float(self.client.newest_version - self.policy.version),
+                "actor/spool_rows": float(self.client.statistics()["held"]),
+            }
+        )
 
     def _row(self, observation: PyTree, action: np.ndarray, result: StepResult, step: int) -> Transition:
         """One step as the learner stores it, leaves without a leading axis."""
@@ -149,15 +155,4 @@ class ActorLoop:
             self._watchdog.check(self.judge.version)
 
         shown = evaluate(self.environment, self.judge, self.seed, self.config.evaluation_episodes, on_step=watch)
-        low, high = shown.interval
-        self.client.report(
-            {
-                "evaluation/success_rate": shown.success_rate,
-                "evaluation/success_low": low,
-                "evaluation/success_high": high,
-                "evaluation/episode_return": shown.mean_return,
-                "evaluation/episode_length": shown.mean_length,
-                "evaluation/episodes": float(len(shown.success)),
-                "evaluation/environment_steps": float(self.steps_taken),
-            }
-        )
+        self.client.report(shown.scalars() | {"evaluation/environment_steps": float(self.steps_taken)})

@@ -28,12 +28,14 @@ class Evaluation:
         final_success: `[N]` bool, success at its last step.
         returns: `[N]` float64, undiscounted sums of the environment's own reward.
         lengths: `[N]` int64, steps.
+        tasks: `[N]` names of the episodes' tasks; "" where there is a single, nameless one.
     """
 
     success: np.ndarray
     final_success: np.ndarray
     returns: np.ndarray
     lengths: np.ndarray
+    tasks: np.ndarray
 
     @property
     def success_rate(self) -> float:
@@ -56,6 +58,28 @@ class Evaluation:
     def mean_length(self) -> float:
         return float(self.lengths.mean())
 
+    @property
+    def by_task(self) -> dict[str, Evaluation]:
+        """The same of each named task, in the order of their first episodes."""
+        names = [name for name in dict.fromkeys(self.tasks.tolist()) if name]
+        fields = dataclasses.fields(self)
+        return {name: Evaluation(*(getattr(self, field.name)[self.tasks == name] for field in fields)) for name in names}
+
+    def scalars(self) -> dict[str, float]:
+        """The means as metrics, over all episodes and of each task: `evaluation/success_rate`, `evaluation/success_rate/TASK`, …"""
+        low, high = self.interval
+        shown = {
+            "evaluation/success_rate": self.success_rate,
+            "evaluation/success_low": low,
+            "evaluation/success_high": high,
+            "evaluation/episode_return": self.mean_return,
+            "evaluation/episode_length": self.mean_length,
+            "evaluation/episodes": float(len(self.success)),
+        }
+        for name, part in self.by_task.items():
+            shown |= {f"evaluation/success_rate/{name}": part.success_rate, f"evaluation/episode_return/{name}": part.mean_return}
+        return shown
+
 
 def run_episode(
     environment: Environment,
@@ -67,7 +91,8 @@ def run_episode(
     stop_at_success: bool = False,
     on_step: OnStep | None = None,
 ) -> Episode:
-    """One episode, recorded as the environment gave it: its own rewards, and mask 0 only where it terminated itself.
+    """One episode, recorded as the environment gave it: its own rewards, mask 0 only where it terminated itself, and observations
+    without the task's code, which the policy sees.
 
     `data.reward.apply_reward` makes the learner's rewards and endings of it, under any configuration.
 
@@ -92,7 +117,7 @@ def run_episode(
         actions.append(action)
         results.append(result)
         over = result.terminated or result.truncated or (stop_at_success and result.success)
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *observations)  # [T + 1, ...]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *map(environment.tasks.strip, observations))  # [T + 1, ...]
     steps = make_steps(
         jax.tree.map(lambda leaf: leaf[:-1], stacked),
         np.stack(actions),
@@ -103,7 +128,7 @@ def run_episode(
         episode=episode,
     )
     success = np.array([result.success for result in results]) if environment.signalled else None
-    return Episode(steps, success, environment.config.id, episode, source)
+    return Episode(steps, success, environment.config.id, episode, source, environment.task)
 
 
 def evaluate(
@@ -121,16 +146,18 @@ def evaluate(
     """
     if episodes < 1:
         raise WarmloopError(f"An evaluation needs at least 1 episode, and {episodes} were asked for.")
-    success, final_success, returns, lengths = [], [], [], []
+    success, final_success, returns, lengths, tasks = [], [], [], [], []
     for number in range(episodes):
-        episode = run_episode(environment, policy, episode_seed(seed, EVALUATION_STREAM, number), episode=number, on_step=on_step)
+        chosen = episode_seed(seed, EVALUATION_STREAM, number, len(environment.tasks))
+        episode = run_episode(environment, policy, chosen, episode=number, on_step=on_step)
         success.append(episode.succeeded)
         final_success.append(episode.succeeded if episode.success is None else bool(episode.success[-1]))
         returns.append(episode.undiscounted_return)
         lengths.append(len(episode))
+        tasks.append(episode.task)
         if progress is not None:
             progress(episode)
-    return Evaluation(np.array(success), np.array(final_success), np.array(returns), np.array(lengths))
+    return Evaluation(*map(np.array, (success, final_success, returns, lengths, tasks)))
 
 
 def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:

@@ -9,17 +9,26 @@ COLLECTION_STREAM = -2
 VIDEO_STREAM = -3
 
 
-def episode_seed(seed: int, stream: int, episode: int) -> int:
+HASHES = 2**29
+
+
+def episode_seed(seed: int, stream: int, episode: int, tasks: int = 1) -> int:
     """The 31-bit seed of one episode, the same on every machine and in every version of this package.
 
     Args:
         seed: the run's seed.
         stream: 0 and up for a training actor's number, or one of the `*_STREAM` constants.
         episode: the episode's number within the stream.
+        tasks: how many tasks there are; a stream's episodes go through them in turn (`task_of_seed`).
 
     The top two bits tell training, evaluation, collection and video apart, so that these four can never share a seed,
-    not even between runs of different seeds; the other 29 are a hash.
+    not even between runs of different seeds; the other 29 are a hash, but for the task.
     """
-    kind = -stream if stream < 0 else 0
-    mixed = np.random.SeedSequence([seed, stream % 2**32, episode]).generate_state(1)[0]
-    return kind << 29 | int(mixed) & (2**29 - 1)
+    kind, tasks = -stream if stream < 0 else 0, max(tasks, 1)
+    mixed = int(np.random.SeedSequence([seed, stream % 2**32, episode]).generate_state(1)[0])
+    return kind << 29 | mixed % (HASHES // tasks) * tasks + episode % tasks
+
+
+def task_of_seed(seed: int, tasks: int) -> int:
+    """Which of `tasks` tasks the episode of a seed is of; uniform over any other seeds."""
+    return seed % HASHES % tasks

@@ -10,6 +10,7 @@ import imageio.v2 as imageio
 import numpy as np
 
 from ..data.errors import WarmloopError
+from ..data.tasks import SINGLE, TaskConfig
 from ..data.transition import PyTree
 from .environment import Environment, EnvironmentConfig, StepResult, make_environment
 from .policy import Policy
@@ -19,13 +20,15 @@ from .seeds import VIDEO_STREAM, episode_seed
 FRAMES_PER_SECOND = 20  # rendering is by far the slowest part where no GPU draws
 
 
-def record_video(config: EnvironmentConfig, policy: Policy, seed: int, path: str | Path, episodes: int = 3) -> None:
+def record_video(
+    config: EnvironmentConfig, policy: Policy, seed: int, path: str | Path, episodes: int = 3, tasks: TaskConfig = SINGLE
+) -> None:
     """Writes an mp4 of `episodes` episodes in real time, each cut at its first success, one after the other.
 
     Raises:
         WarmloopError: frames cannot be made on this machine, or the file cannot be written.
     """
-    environment = make_environment(config, render=True)
+    environment = make_environment(config, render=True, tasks=tasks)
     every = max(1, round(environment.frames_per_second / FRAMES_PER_SECOND))
 
     def film_step(step: int, result: StepResult, observation: PyTree, action: np.ndarray) -> None:
@@ -42,7 +45,7 @@ def record_video(config: EnvironmentConfig, policy: Policy, seed: int, path: str
         with warnings.catch_warnings(), open_film(str(path), format="FFMPEG", fps=rate, macro_block_size=2) as film:
             warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)  # ffmpeg is exec'ed at once
             for number in range(episodes):
-                chosen = episode_seed(seed, VIDEO_STREAM, number)
+                chosen = episode_seed(seed, VIDEO_STREAM, number, len(tasks))
                 run_episode(environment, policy, chosen, stop_at_success=True, on_step=film_step)
     except OSError as error:
         raise WarmloopError(f"The video {path} cannot be written: {error}.") from error

@@ -25,6 +25,7 @@ from ..data.replay import ReplayConfig
 from ..data.retention import RetentionConfig
 from ..data.reward import RewardConfig, return_bounds
 from ..data.sources import DataConfig
+from ..data.tasks import TaskConfig
 from ..data.transition import Spec
 from ..learner.config import LearnerConfig
 
@@ -64,6 +65,7 @@ class RunConfig:
     data: DataConfig = DataConfig()
     learner: LearnerConfig = LearnerConfig()
     actor: ActorConfig = ActorConfig()
+    tasks: TaskConfig = TaskConfig()
 
     def replace(self, **sections: Any) -> RunConfig:
         """A copy in which a section given as a dict has those fields changed; anything else replaces the section."""

@@ -71,9 +71,12 @@ class Retained:
 
 
 def retain(
-    episodes: Sequence[Episode], config: RetentionConfig, td_error: Sequence[np.ndarray] | None = None
+    episodes: Sequence[Episode],
+    config: RetentionConfig,
+    td_error: Sequence[np.ndarray] | None = None,
+    tasks: np.ndarray | None = None,
 ) -> tuple[list[Episode], Retained]:
-    """The best `config.ratio` of the data, in their order, and a report.
+    """The best `config.ratio` of the data, of every task, in their order, and a report.
 
     Rows on which a human intervened are kept besides, whatever the ratio. Of equal scores the earlier is kept. A run of kept rows
     that does not reach its episode's end becomes an episode of the same number that is truncated there, with the bootstrap kept; its
@@ -82,6 +85,7 @@ def retain(
     Args:
         episodes: as recorded, or with the learner's rewards.
         td_error: `[T]` per episode; None leaves that part out of the score.
+        tasks: a number for each episode's task `[E]`; None for one task. Episodes are compared with those of their own.
 
     Raises:
         WarmloopError: `td_error` does not match the episodes.
@@ -89,8 +93,13 @@ def retain(
     lengths = np.array([len(episode) for episode in episodes], np.int64)
     if td_error is not None and [len(error) for error in td_error] != lengths.tolist():
         raise WarmloopError("The TD errors to retain by do not match the episodes; give one array per episode, one number per step.")
-    chosen = _chosen(episodes, lengths, config, td_error) if len(episodes) else []
-    masks = [mask | np.asarray(episode.steps.intervened, bool) for episode, mask in zip(episodes, chosen, strict=True)]
+    masks = [np.asarray(episode.steps.intervened, bool) for episode in episodes]
+    tasks = np.zeros(len(episodes)) if tasks is None else tasks
+    for members in (np.flatnonzero(tasks == task).tolist() for task in np.unique(tasks)):
+        errors = None if td_error is None else [td_error[index] for index in members]
+        chosen = _chosen([episodes[index] for index in members], lengths[members], config, errors)
+        for index, mask in zip(members, chosen, strict=True):
+            masks[index] = masks[index] | mask
     kept = [piece for episode, mask in zip(episodes, masks, strict=True) for piece in _pieces(episode, mask)]
     return kept, _report(episodes, masks)
 

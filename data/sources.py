@@ -92,7 +92,7 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """The environment that data must fit: its id, its shapes, and its action space's own limits."""
+    """The environment that data must fit: its id, its own shapes, without a task's code, and its action space's own limits."""
 
     name: str
     spec: Spec

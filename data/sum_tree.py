@@ -47,6 +47,14 @@ def create(capacity: int) -> SumTree:
     return SumTree(tuple(jnp.zeros(size, jnp.float32) for size in sizes))
 
 
+def build(priority: jax.Array) -> SumTree:
+    """The tree over the leaves `priority` `[capacity]`, all of them written at once."""
+    levels = [_padded(priority)]
+    while levels[-1].size > FANOUT:
+        levels.append(_padded(levels[-1].reshape(-1, FANOUT).sum(axis=1)))
+    return SumTree(tuple(levels))
+
+
 def write(tree: SumTree, index: jax.Array, priority: jax.Array) -> SumTree:
     """Sets leaves `index` `[n]` to `priority` `[n]`; an index past the end is ignored, of equal indices one wins."""
     levels = [tree.levels[0].at[index].set(priority, mode="drop")]
@@ -81,6 +89,10 @@ def find(tree: SumTree, mass: jax.Array) -> tuple[jax.Array, jax.Array]:
         priority = jnp.where(child[:, None] == SLOTS, children, 0.0).sum(axis=1)
         node = node * FANOUT + child
     return node, priority
+
+
+def _padded(nodes: jax.Array) -> jax.Array:
+    return jnp.zeros(_round_up(nodes.size), jnp.float32).at[: nodes.size].set(nodes)
 
 
 def _round_up(count: int) -> int:

@@ -53,7 +53,8 @@ def make_learner(
     Raises:
         WarmloopError: demonstrations or a checkpoint that do not fit the environment or the configuration.
     """
-    parts = LearnerParts(fine_agent(config, environment.spec), config.replay, config.mixing)
+    spec = config.tasks.condition_spec(environment.spec)
+    parts = LearnerParts(fine_agent(config, spec), config.replay, config.mixing)
     target, place = directory / "checkpoints", directory / "journal"
     saved = bool(checkpoint.steps(target))
     if saved and not resuming:
@@ -72,9 +73,9 @@ def make_learner(
             f"{place} holds rows, and {target} no checkpoint to go on from; restore it from a copy, or choose another --exp_name."
         )
     journal = Journal(place, background=not lock_step)
-    schema = Schema.of(environment.spec, config.environment.id, action_limits=config.environment.limits)
+    schema = Schema.of(spec, config.tasks.label(config.environment.id), action_limits=config.environment.limits)
     intake = Intake(schema, quarantine=directory / "quarantine", journal=journal)
-    state, ingest = refill(state, parts, config.reward, intake, meta.get("streams", {}))
+    state, ingest = refill(state, parts, config.reward, intake, meta, config.tasks)
     warm_updates = int(meta.get("warm_updates", state.updates))
     description = {"config": to_dict(config), "phase": "online", "seed": seed}
     return Learner(state, parts, config.learner, ingest, intake, recorder, target, description, warm_updates, on_record), meta

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..actor.environment import Environment, EnvironmentConfig
     from ..actor.policy import Policy
     from ..data.episode import Episode
+    from ..data.tasks import TaskConfig
 
 ATTEMPTS_PER_SUCCESS = 10
 CHECKPOINT = "checkpoint:"
@@ -46,7 +47,8 @@ def main() -> None:
     from ..data.formats import write_episodes
     from ..data.sources import mark
 
-    environment = make_environment(environment_config())
+    config, tasks = environment_config()
+    environment = make_environment(config, tasks=tasks)
     policy = make_policy(environment)
     kept: list[Episode] = []
     attempted: list[bool] = []
@@ -75,7 +77,7 @@ def collect(environment: Environment, policy: Policy, kept: list[Episode], attem
     limit = EPISODES.value * (ATTEMPTS_PER_SUCCESS if SUCCESS_ONLY.value else 1)
     with progress("collecting", EPISODES.value) as advance:
         while len(kept) < EPISODES.value and len(attempted) < limit:
-            seed = episode_seed(SEED.value, COLLECTION_STREAM, len(attempted))
+            seed = episode_seed(SEED.value, COLLECTION_STREAM, len(attempted), len(environment.tasks))
             episode = run_episode(environment, policy, seed, source=source, episode=len(kept), stop_at_success=STOP_AT_SUCCESS.value)
             attempted.append(episode.succeeded)
             keep = episode.succeeded or not SUCCESS_ONLY.value
@@ -83,24 +85,26 @@ def collect(environment: Environment, policy: Policy, kept: list[Episode], attem
             advance(int(keep), f"success {sum(attempted)}/{len(attempted)}")
 
 
-def environment_config() -> EnvironmentConfig:
-    """The environment that the flags name."""
+def environment_config() -> tuple[EnvironmentConfig, TaskConfig]:
+    """The environment that the flags name, and its tasks."""
     import dataclasses
 
     from ..actor.environment import EnvironmentConfig
+    from ..data.tasks import SINGLE
 
     if (CONFIG.value is None) == (ENV.value is None):
         raise WarmloopError("Name the environment by either --config or --env, as in --env=Meta-World/door-open-v3.")
     if ENV.value is not None:
-        config = EnvironmentConfig(ENV.value)
+        config, tasks = EnvironmentConfig(ENV.value), SINGLE
     else:
         from ..configs import load
 
-        config = load(CONFIG.value or "").environment
+        preset = load(CONFIG.value or "")
+        config, tasks = preset.environment, preset.tasks
     changes: dict[str, Any] = {"horizon": HORIZON.value, "success": SUCCESS.value}
     config = dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
     limits = recorded_limits(POLICY.value.removeprefix(CHECKPOINT)) if POLICY.value.startswith(CHECKPOINT) else None
-    return dataclasses.replace(config, action_low=limits.low, action_high=limits.high) if limits else config
+    return dataclasses.replace(config, action_low=limits.low, action_high=limits.high) if limits else config, tasks
 
 
 def make_policy(environment: Environment) -> Policy:

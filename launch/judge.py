@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ..actor.policy import Policy
     from ..actor.rollout import Evaluation
 
+VIDEO_EPISODES = 3
+
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
@@ -57,7 +59,7 @@ class Subject:
         own = config.environment
         if self.environment:  # another one, in which the policy's actions still mean what they meant
             own = EnvironmentConfig(self.environment, action_low=own.action_low, action_high=own.action_high)
-        environment = make_environment(own, config.reward)
+        environment = make_environment(own, config.reward, tasks=config.tasks)
         if difference := environment.spec.difference(agent.spec, environment.config.id, "the checkpoint"):
             raise WarmloopError(f"The checkpoint does not fit the environment: {difference}.")
         return environment, AgentPolicy(agent, params, deterministic=not self.stochastic)
@@ -73,16 +75,22 @@ def judge(subject: Subject, episodes: int, seed: int, video: str | Path | None =
         shown = summarise(environment.config, evaluate(environment, policy, seed, episodes, lambda episode: advance()))
     environment.close()
     if video:
-        record_video(environment.config, policy, seed, video)
+        record_video(environment.config, policy, seed, video, max(VIDEO_EPISODES, len(environment.tasks)), environment.tasks)
         shown["video"] = str(video)
     return shown
 
 
 def summarise(config: EnvironmentConfig, result: Evaluation) -> dict[str, Any]:
-    """An evaluation as plain values."""
+    """An evaluation as plain values; for several tasks with the same of each one under "tasks"."""
+    shown = {"environment": config.id} | _numbers(result)
+    if parts := result.by_task:
+        shown["tasks"] = {name: _numbers(part) for name, part in parts.items()}
+    return shown
+
+
+def _numbers(result: Evaluation) -> dict[str, Any]:
     low, high = result.interval
     return {
-        "environment": config.id,
         "episodes": len(result.success),
         "success_rate": result.success_rate,
         "success_low": low,
@@ -104,4 +112,13 @@ def table(shown: dict[str, Any]) -> str:
     }
     if "video" in shown:
         rows["video"] = shown["video"]
-    return "\n".join(f"{name:<12} {value}" for name, value in rows.items())
+    lines = [f"{name:<12} {value}" for name, value in rows.items()]
+    if parts := shown.get("tasks"):
+        width = max(map(len, parts))
+        lines += ["", f"{'task':<{width}}  success  95 % interval  return  steps  episodes"]
+        lines += [
+            f"{name:<{width}}  {part['success_rate']:7.2f}   {part['success_low']:.2f} to {part['success_high']:.2f}"
+            f"  {part['mean_return']:6.1f}  {part['mean_length']:5.0f}  {part['episodes']:8d}"
+            for name, part in parts.items()
+        ]
+    return "\n".join(lines)

@@ -33,7 +33,7 @@ def running_learner(
     from .sources import target_of
 
     directory, shown = settings.run_directory(), 0
-    environment = make_environment(config.environment, config.reward)
+    environment = make_environment(config.environment, config.reward, tasks=config.tasks)
     environment.close()
     with Recorder(directory) as recorder, progress("fine-tuning", config.learner.online_steps) as advance:
 

@@ -40,7 +40,7 @@ def warmup_data(config: RunConfig, arguments: Sequence[str], needed: bool) -> tu
         held = [index for index, (low, high) in enumerate(zip(loaded.limits.low, loaded.limits.high, strict=True)) if low == high]
         if held:
             log.warning("action %s never changes in the data and is held there", ", ".join(map(str, held)))
-    return with_limits(config, loaded.limits), prepare(loaded.episodes, config.reward, config.quality)
+    return with_limits(config, loaded.limits), prepare(loaded.episodes, config.reward, config.quality, config.tasks)
 
 
 def demonstration_rows(config: RunConfig, target: Target, paths: Sequence[str], warm: bool) -> Transition | None:
@@ -66,28 +66,27 @@ def demonstration_rows(config: RunConfig, target: Target, paths: Sequence[str], 
             "data.action_scaling=data takes the limits in a warm-up; without one, and without another "
             f"environment.action_low and action_high, set {shlex.join(loaded.limits.flags())}."
         )
-    return prepare(loaded.episodes, config.reward, config.quality).rows
+    return prepare(loaded.episodes, config.reward, config.quality, config.tasks).rows
 
 
 def target_of(environment: Environment) -> Target:
     """What data of this environment must fit."""
     from ..data.sources import Target
 
-    return Target(environment.config.id, environment.spec, environment.own_limits)
+    return Target(environment.config.id, environment.raw_spec, environment.own_limits)
 
 
 def _target(config: RunConfig, needed: bool) -> Target | None:
-    from ..actor.environment import Environment
-    from ..actor.simulators import build
+    from ..actor.environment import Environment, build_tasks
 
     chosen = config.environment
     try:
-        built = build(chosen.id, chosen.horizon, False, dict(chosen.kwargs))
+        built = build_tasks(chosen, config.tasks)
     except WarmloopError as error:
         if needed:
             raise
         log.warning("The data are not checked against the environment: %s", error)
         return None
-    environment = Environment(built, chosen, config.reward)
+    environment = Environment(built, chosen, config.reward, config.tasks)
     environment.close()
     return target_of(environment)

@@ -49,7 +49,7 @@ def main() -> None:
     resumed = target if RESUME.value else None
     config, data = warmup_data(taken_over(config, resumed), DATA.value, needed=EVAL_TRAJS.value > 0)
     taken_over(config, resumed)  # limits that only now came from the data are not those of the checkpoint
-    log.info("%d episodes, %d steps, %.0f %% successful", len(data.episodes), len(data.rows.reward), 100 * data.success_rate)
+    log.info("\n".join(data.summary(config.tasks)))
     settings.save_config(directory, config)
     with Recorder(directory / "warmup_metrics") as recorder:
         state, parts = train(config, data, recorder, target)
@@ -88,7 +88,7 @@ def save(config: RunConfig, data: OfflineData, state: LearnerState, parts: Learn
     from ..learner.warmup import td_errors
 
     path = checkpoint.save(target, state, parts.agent, {"config": to_dict(config), "phase": "warmup"}, config.learner.keep_checkpoints)
-    kept, report = retain(data.recorded, config.retention, data.per_episode(td_errors(state, parts)))
+    kept, report = retain(data.recorded, config.retention, data.per_episode(td_errors(state, parts)), data.tasks)
     if kept:
         about = {"environment": config.environment.id, "retention_ratio": config.retention.ratio}
         write_episodes(target / FILTERED, kept, about | mark(config.environment.limits))
@@ -104,15 +104,15 @@ def evaluate(config: RunConfig, agent: Agent, state: LearnerState, recorder: Any
     from ..actor.environment import make_environment
     from ..actor.policy import AgentPolicy
     from ..actor.rollout import evaluate as run_episodes
+    from .judge import summarise, table
 
-    environment = make_environment(config.environment, config.reward)
+    environment = make_environment(config.environment, config.reward, tasks=config.tasks)
     policy = AgentPolicy(agent, agent.actor_params(state.agent), deterministic=True)
     with progress("evaluating", EVAL_TRAJS.value) as advance:
         shown = run_episodes(environment, policy, settings.SEED.value, EVAL_TRAJS.value, lambda episode: advance())
     environment.close()
-    low, high = shown.interval
-    recorder.write(int(state.updates), {"evaluation/success_rate": shown.success_rate, "evaluation/episode_return": shown.mean_return})
-    print(f"success      {shown.success_rate:.2f} (95 % interval {low:.2f} to {high:.2f}, {EVAL_TRAJS.value} episodes)")
+    recorder.write(int(state.updates), shown.scalars())
+    print(table(summarise(environment.config, shown)))
 
 
 def summary(metrics: Mapping[str, float]) -> str:

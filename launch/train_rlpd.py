@@ -80,9 +80,9 @@ def act(config: RunConfig) -> None:
     from .assemble import fine_agent
 
     channel = link.actor_channel(config.learner.port)
-    environment = make_environment(config.environment, config.reward)
+    environment = make_environment(config.environment, config.reward, tasks=config.tasks)
     agent = fine_agent(config, environment.spec)
-    schema = Schema.of(environment.spec, config.environment.id, action_limits=config.environment.limits)
+    schema = Schema.of(environment.spec, config.tasks.label(config.environment.id), action_limits=config.environment.limits)
     settings_of_actor = config.actor
     if link.ACTOR_ID.value:
         settings_of_actor = config.replace(actor={"evaluate_every": 0}).actor
@@ -107,7 +107,7 @@ def lock_step(config: RunConfig) -> None:
     from ..learner.service import Servicer
 
     with running_learner(config, *sources(), lock_step=True) as (learner, meta):
-        environment = make_environment(config.environment, config.reward)
+        environment = make_environment(config.environment, config.reward, tasks=config.tasks)
         agent = learner.parts.agent
         client = Client(DirectStub(Servicer(learner.intake)), learner.intake.schema, agent, "actor-0", config.actor, background=False)
         actor = ActorLoop(environment, agent, client, config.actor, settings.SEED.value, 0, meta.get("actor"))

@@ -13,8 +13,10 @@ import numpy as np
 from ..data import replay
 from ..data.errors import WarmloopError
 from ..data.reward import RewardConfig
+from ..data.tasks import SINGLE, TaskConfig
 from ..data.transition import Transition
 from . import checkpoint
+from .balance import Balance
 from .ingest import Ingest, blank
 from .intake import Intake
 from .records import segments
@@ -58,11 +60,12 @@ def resume(directory: str | Path, parts: LearnerParts) -> tuple[LearnerState, di
 
 
 def refill(
-    state: LearnerState, parts: LearnerParts, reward: RewardConfig, intake: Intake, streams: Mapping[str, int]
+    state: LearnerState, parts: LearnerParts, reward: RewardConfig, intake: Intake, meta: Mapping[str, Any], tasks: TaskConfig = SINGLE
 ) -> tuple[LearnerState, Ingest]:
     """The state with the online pool's rows from the intake's journal, and the ingest that goes on with its open episodes.
 
-    `streams` is how far the checkpoint covers each stream. Rows that the journal lost are never drawn; the log says how many.
+    `meta` describes the checkpoint, {} where there is none: how far it covers each stream, and the tasks' masses. Rows that the
+    journal lost are never drawn; the log says how many.
 
     Raises:
         WarmloopError: there is no journal though rows were learnt from, or it is of another environment.
@@ -71,14 +74,17 @@ def refill(
     assert intake.journal is not None
     if position and not segments(intake.journal.directory):
         raise WarmloopError(f"The online rows should be in {intake.journal.directory}, and there are none; restore it from a copy.")
-    ingest = Ingest(parts.agent.spec, parts.replay, reward)
+    balance = Balance(tasks, parts.replay, capacity) if tasks.balances else None
+    ingest = Ingest(parts.agent.spec, parts.replay, reward, balance=balance)
     pool, lost = replay.create(parts.agent.spec, parts.replay, capacity), [np.zeros(0, int)]
-    for number, chunk in intake.recover(position, streams, since=max(0, position - capacity)):
+    for number, chunk in intake.recover(position, meta.get("streams", {}), since=max(0, position - capacity)):
         if ingest.inserted == 0:
             pool, ingest.inserted = pool.replace(inserted=jnp.int32(number)), number
         pool = ingest.insert(pool, chunk.stream, chunk.rows)
         if chunk.stream == LOST:
             lost.append(np.arange(number, chunk.end))
+    if balance is not None:
+        pool = balance.restore(pool, meta.get("task_masses", np.zeros(len(tasks))))
     online = state.online.replace(packed=pool.packed)
     missing = np.concatenate(lost)
     return state.replace(online=blank(online, missing) if len(missing) else online), ingest

@@ -12,6 +12,7 @@ from ..data import replay, sum_tree
 from ..data.replay import ReplayConfig, ReplayState
 from ..data.reward import RewardConfig, monte_carlo
 from ..data.transition import Spec, Transition, example, length, take
+from .balance import Balance
 from .streams import LOST
 
 # Inserts are padded to one of these sizes, so that two programs serve every number of rows.
@@ -33,10 +34,12 @@ class Ingest:
     Attributes:
         inserted: rows so far, so the serial of the next one.
         longest: serials from the first to the last row of an episode, at most: so far back a return may depend on what was.
+        balance: gives several tasks equal shares; None for a single one.
     """
 
-    def __init__(self, spec: Spec, config: ReplayConfig, reward: RewardConfig, inserted: int = 0):
+    def __init__(self, spec: Spec, config: ReplayConfig, reward: RewardConfig, inserted: int = 0, balance: Balance | None = None):
         self.config, self.reward, self.inserted, self.longest = config, reward, inserted, 0
+        self.balance = balance
         self._padding = example(spec, SIZES[-1])
         self._open: dict[str, OpenEpisode] = {}
 
@@ -46,6 +49,8 @@ class Ingest:
         for start in range(0, length(rows), SIZES[-1]):
             part = take(rows, slice(start, start + SIZES[-1]))
             count = length(part)
+            if self.balance is not None:
+                part = self.balance.weigh(part, self.inserted)
             size = next(size for size in SIZES if count <= size)
             padded = jax.tree.map(
                 lambda new, blank, count=count, size=size: np.concatenate([new, blank[: size - count]]), part, self._padding
@@ -53,9 +58,14 @@ class Ingest:
             pool = replay.insert(pool, padded, np.int32(count), self.config)
             pool = self._returns(pool, stream, part)
         if stream == LOST:
-            pool = blank(pool, np.arange(begin, self.inserted))
-            self._open.clear()  # what is missing may have been their ends
-        return pool
+            pool = self._lose(pool, np.arange(begin, self.inserted))
+        return pool if self.balance is None else self.balance.settle(pool)
+
+    def _lose(self, pool: ReplayState, serials: np.ndarray) -> ReplayState:
+        self._open.clear()  # what is missing may have been their ends
+        if self.balance is not None:
+            self.balance.forget(serials)
+        return blank(pool, serials)
 
     def _returns(self, pool: ReplayState, stream: str, rows: Transition) -> ReplayState:
         serials = range(self.inserted, self.inserted + length(rows))

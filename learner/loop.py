@@ -160,7 +160,10 @@ class Learner:
             )
         if self._offline is None:
             self._offline = checkpoint.store_offline(self.directory, self.state)
-        meta = self.description | {"warm_updates": self.warm_updates, "streams": streams, "journal_end": journal.end} | dict(extra or {})
+        meta = self.description | {"warm_updates": self.warm_updates, "streams": streams, "journal_end": journal.end}
+        if self.ingest.balance is not None:
+            meta["task_masses"] = self.ingest.balance.basis.tolist()
+        meta |= dict(extra or {})
         path = checkpoint.save(self.directory, self.state, self.parts.agent, meta, self.config.keep_checkpoints, self._offline)
         oldest = checkpoint.covered_rows(self.directory)
         journal.discard(oldest - self.state.online.capacity - self.ingest.longest)

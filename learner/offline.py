@@ -11,6 +11,7 @@ import numpy as np
 from ..data.episode import Episode
 from ..data.quality import QualityConfig, weigh
 from ..data.reward import RewardConfig, apply_reward
+from ..data.tasks import SINGLE, TaskConfig, shares, tasks_of
 from ..data.transition import Spec, Transition, concatenate
 
 
@@ -20,13 +21,15 @@ class OfflineData:
 
     Attributes:
         recorded: as they were read.
-        episodes: with the learner's rewards, endings, returns and quality weights.
+        episodes: with the learner's rewards, endings, returns and quality weights, and their tasks' codes in the observations.
         rows: all their steps `[N]`, in order.
+        tasks: the position of each episode's task in the config's `[E]`; all 0 for a single task.
     """
 
     recorded: list[Episode]
     episodes: list[Episode]
     rows: Transition
+    tasks: np.ndarray
 
     @property
     def spec(self) -> Spec:
@@ -38,14 +41,57 @@ class OfflineData:
         """Share of successful episodes."""
         return float(np.mean([episode.succeeded for episode in self.episodes]))
 
+    def summary(self, tasks: TaskConfig) -> list[str]:
+        """What a person wants to know of the data, in a line for all and one for each task."""
+        lengths = np.array([len(episode) for episode in self.episodes])
+        succeeded = np.array([episode.succeeded for episode in self.episodes])
+
+        def line(label: str, which: np.ndarray) -> str:
+            share = 100 * succeeded[which].mean() if which.any() else 0.0
+            return f"{label}{which.sum()} episodes, {lengths[which].sum()} steps, {share:.0f} % successful"
+
+        parts = [line(f"  {name}: ", self.tasks == number) for number, name in enumerate(tasks.names)]
+        return [line("", np.ones(len(lengths), bool)), *parts]
+
     def per_episode(self, values: np.ndarray) -> list[np.ndarray]:
         """Values of rows `[N]` as one array per recorded episode, zero on steps that the reward's rule cut off."""
         split = np.split(values, np.cumsum([len(episode) for episode in self.episodes])[:-1])
         return [np.pad(part, (0, len(whole) - len(part))) for part, whole in zip(split, self.recorded, strict=True)]
 
 
-def prepare(recorded: Sequence[Episode], reward: RewardConfig, quality: QualityConfig) -> OfflineData:
-    """Applies the reward's rule and the quality weights to recorded episodes (at least one)."""
-    episodes = weigh([apply_reward(episode, reward) for episode in recorded], quality)
+def prepare(recorded: Sequence[Episode], reward: RewardConfig, quality: QualityConfig, tasks: TaskConfig = SINGLE) -> OfflineData:
+    """Applies the reward's rule, the quality weights and the tasks' codes to recorded episodes (at least one).
+
+    Raises:
+        WarmloopError: an episode has no success signal and the reward needs one, or none of the tasks, or its observations take no code.
+    """
+    of_task = tasks_of(recorded, tasks)
+    tasks.condition_spec(Spec.of(recorded[0].steps))
+    episodes = [apply_reward(episode, reward) for episode in recorded]
+    for task in np.unique(of_task):  # scores compare returns and lengths, which are no measure across tasks
+        members = np.flatnonzero(of_task == task)
+        for index, weighed in zip(members, weigh([episodes[index] for index in members], quality), strict=True):
+            episodes[index] = weighed
+    if tasks.balances:
+        episodes = _balanced(episodes, of_task, len(tasks))
+    if tasks.conditions:
+        episodes = [_conditioned(episode, task, tasks) for episode, task in zip(episodes, of_task, strict=True)]
     rows = concatenate([episode.steps for episode in episodes])
-    return OfflineData(list(recorded), episodes, jax.tree.map(np.asarray, rows))
+    return OfflineData(list(recorded), episodes, jax.tree.map(np.asarray, rows), of_task)
+
+
+def _balanced(episodes: list[Episode], of_task: np.ndarray, count: int) -> list[Episode]:
+    """The episodes with their rows' quality scaled by task, to one sum for every task: the mass by which rows are drawn before any TD
+    error is known or, with replay.quality_in=loss, the weight of what is drawn."""
+    mass = np.array([episode.steps.quality.sum(dtype=np.float64) for episode in episodes])
+    factor = shares(np.bincount(of_task, weights=mass, minlength=count)).astype(np.float32)
+    return [
+        dataclasses.replace(episode, steps=episode.steps.replace(quality=episode.steps.quality * factor[task]))
+        for episode, task in zip(episodes, of_task, strict=True)
+    ]
+
+
+def _conditioned(episode: Episode, task: int, tasks: TaskConfig) -> Episode:
+    of_row, steps = np.full(len(episode), task), episode.steps
+    observation, following = (tasks.condition(part, of_row) for part in (steps.observation, steps.next_observation))
+    return dataclasses.replace(episode, steps=steps.replace(observation=observation, next_observation=following))

@@ -9,6 +9,7 @@ from .metrics import read
 
 INK, QUIET = "#1f4e79", "#c7772e"
 ENOUGH_FOR_A_LINE = 4  # evaluations
+EVALUATED, TRAINED = "evaluation/success_rate/", "actor/success_rate/"
 
 
 def plot_run(directory: str | Path, title: str | None = None, evaluations: Sequence[Mapping[str, float]] = ()) -> Path:
@@ -23,6 +24,7 @@ def plot_run(directory: str | Path, title: str | None = None, evaluations: Seque
     records = [record for record in read(directory) if "environment_steps" in record]
     figure, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
     _evaluations(axis, [record for record in [*evaluations, *records] if "evaluation/success_rate" in record])
+    _tasks(axis, records)
     _line(axis, records, "actor/success_rate", "training episodes (mean of 20)", INK, alpha=0.35)
     axis.set(xlabel="environment steps", ylabel="success rate", ylim=(-0.02, 1.02), title=title or directory.name)
     share = axis.twinx()
@@ -30,7 +32,7 @@ def plot_run(directory: str | Path, title: str | None = None, evaluations: Seque
     share.set(ylabel="offline share of a batch", ylim=(-0.02, 1.02))
     handles = [handle for ax in (axis, share) for handle in ax.get_legend_handles_labels()[0]]
     if handles:
-        axis.legend(handles=handles, loc="lower right", frameon=False)
+        axis.legend(handles=handles, loc="lower right", frameon=False, fontsize="small", ncols=1 + len(handles) // 8)
     axis.grid(alpha=0.25)
     path = directory / "curves.png"
     figure.savefig(path, dpi=130)
@@ -42,6 +44,18 @@ def _line(axis, records, name, label, colour, **style) -> None:
     points = [(record["environment_steps"], record[name]) for record in records if name in record]
     if points:
         axis.plot(*zip(*points, strict=True), color=colour, label=label, **style)
+
+
+def _tasks(axis, records) -> None:
+    """A thin line for each task: its evaluations where there are enough, else its training episodes."""
+    for start in (EVALUATED, TRAINED):
+        found = [record for record in records if any(name.startswith(start) for name in record)]
+        if len(found) >= ENOUGH_FOR_A_LINE:
+            break
+    names = sorted({name for record in found for name in record if name.startswith(start)})
+    for number, name in enumerate(names):  # ten colours, and then the same ones dashed and dotted
+        style = {"linewidth": 0.9, "alpha": 0.8, "linestyle": ("-", "--", ":", "-.")[number // 10 % 4]}
+        _line(axis, found, name, name.removeprefix(start), f"C{number % 10}", **style)
 
 
 def _evaluations(axis, records) -> None:

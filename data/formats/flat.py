@@ -39,7 +39,7 @@ class Part:
     source: int | None = None
 
 
-def pieces(origin: str, table: Table, starts: np.ndarray, **own: np.ndarray | None) -> Iterator[Recording]:
+def pieces(origin: str, table: Table, starts: np.ndarray, **own: Any) -> Iterator[Recording]:
     """A table's rows, read from first to last in pieces of whole episodes, each `complete`.
 
     Args:

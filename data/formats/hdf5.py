@@ -166,17 +166,17 @@ def _datasets(place: str, path: str, parent: h5py.h5g.GroupID) -> Iterator[tuple
     name = path.rpartition("/")[2].encode()
     if name not in parent:
         return
-    if parent.links.get_info(name).type == h5py.h5l.TYPE_EXTERNAL:
+    if parent.links.get_info(name).type == h5py.h5l.TYPE_EXTERNAL:  # pyright: ignore[reportAttributeAccessIssue]
         file = parent.links.get_val(name)[0].decode(errors="replace")
         raise WarmloopError(f"{place}: `{path}` is a link to {file}, which is not followed; copy the array into the file.")
     try:
-        node = h5py.h5o.open(parent, name)
+        node = h5py.h5o.open(parent, name)  # pyright: ignore[reportAttributeAccessIssue]
     except KeyError:
         node = None
     if isinstance(node, h5py.h5d.DatasetID):
         yield path, node
     elif isinstance(node, h5py.h5g.GroupID):
-        for child in node:
+        for child in list(node):
             yield from _datasets(place, f"{path}/{child.decode(errors='replace')}", node)
     else:
         raise WarmloopError(f"{place}: `{path}` is a link to nothing, and no array.")

@@ -19,7 +19,7 @@ from warmloop.data.transition import Leaf, Spec
 SPEC = Spec((Leaf("", (5,), "float32"),), 3)
 TASKS = [
     *(f"configs/adroit.py:{task}" for task in ("door", "hammer", "pen", "relocate")),
-    *(f"configs/metaworld.py:{task}" for task in ("peg-insert-side", "door-open", "drawer-open-v3")),
+    *(f"configs/metaworld.py:{task}" for task in ("peg-insert-side", "door-open", "drawer-open-v3", "mt3", "mt10")),
     "configs/classic.py:pendulum",
     *(f"configs/mujoco.py:{task}" for task in ("hopper", "halfcheetah", "walker2d", "ant")),
 ]
@@ -50,6 +50,15 @@ def test_the_published_presets_are_what_their_papers_say():
     assert load("configs/adroit.py:pen").environment.horizon == 100
 
 
+def test_tasks_joined_or_named_as_a_set_are_one_run_of_several():
+    joined, named = load("configs/metaworld.py:door-open+drawer-open-v3+window-open,rlpd"), load("configs/metaworld.py:mt3,rlpd")
+    assert joined == named and joined.tasks.names == ("door-open", "drawer-open", "window-open")
+    assert joined.environment.id == "Meta-World/{task}-v3"
+    assert len(load("configs/metaworld.py:mt10").tasks) == 10
+    alone = load("configs/metaworld.py:door-open")
+    assert alone.environment.id == "Meta-World/door-open-v3" and not alone.tasks.names
+
+
 @pytest.mark.parametrize(
     ("values", "says"),
     [
@@ -69,6 +78,7 @@ def test_the_published_presets_are_what_their_papers_say():
         ({"data": {"sources": ["a.npz"]}}, r"config\.data\.sources\[0\] is 'a\.npz'; it must be"),
         ({"data": {"sources": "a.npz"}}, r"config\.data\.sources is 'a\.npz'; it must be a list"),
         ({"environment": {"id": "Pendulum-v1", "action_low": ["x"], "action_high": [1]}}, r"action_low\[0\]"),
+        ({"tasks": {"names": ["door", "door"]}}, "twice"),
     ],
 )
 def test_a_mistaken_value_is_refused_by_name(values, says):

@@ -27,6 +27,15 @@ def test_every_level_sums_the_one_below(capacity):
 
 
 @pytest.mark.parametrize("capacity", [1, 16, 17, 300, 70_000])
+def test_a_tree_built_at_once_is_the_one_that_is_written(capacity):
+    values, tree = filled(capacity, 2)
+    built = jax.jit(sum_tree.build)(values)
+    assert [level.shape for level in built.levels] == [level.shape for level in tree.levels]
+    for mine, theirs in zip(built.levels, tree.levels, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize("capacity", [1, 16, 17, 300, 70_000])
 def test_find_agrees_with_cumsum(capacity):
     values, tree = filled(capacity, 1)
     edges = np.cumsum(values, dtype=np.float64)

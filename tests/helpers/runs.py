@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-SMALL = (
-    "--config=configs/classic.py:pendulum",
+SIZES = (
     "--config.agent.hidden=(16, 16)",
     "--config.warmup_agent.hidden=(16, 16)",
     "--config.agent.batch_size=16",
@@ -16,16 +15,17 @@ SMALL = (
     "--config.learner.log_every=50",
     "--config.learner.publish_every=20",
 )
+SMALL = ("--config=configs/classic.py:pendulum", *SIZES)
 
 
 class Commands:
-    """Runs the package's commands with the small configuration; everything they write goes below `folder`."""
+    """Runs the package's commands with the small configuration, or other `settings`; everything they write goes below `folder`."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, settings: tuple[str, ...] = SMALL):
+        self.folder, self.settings = folder, settings
 
     def line(self, module: str, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", f"warmloop.launch.{module}", f"--runs={self.folder}", *SMALL, *arguments]
+        return [sys.executable, "-m", f"warmloop.launch.{module}", f"--runs={self.folder}", *self.settings, *arguments]
 
     def run(self, module: str, *arguments: str, timeout: float = 200) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.line(module, *arguments), capture_output=True, text=True, timeout=timeout, cwd=self.folder)

@@ -42,7 +42,7 @@ def saved_state(directory: Path):
     state, meta = resume(directory, parts)
     journal = Journal(directory.parent / "journal")
     intake = Intake(Schema.of(agent.spec, meta["config"]["environment"]["id"]), journal=journal)
-    state, _ = refill(state, parts, from_dict(meta["config"]).reward, intake, meta["streams"])
+    state, _ = refill(state, parts, from_dict(meta["config"]).reward, intake, meta)
     journal.close()
     return state, meta
 

@@ -40,7 +40,7 @@ class Run:
             state, meta = resume(place, parts)
         else:
             state = create(parts, 0, make_rows(40))
-        state, ingest = refill(state, parts, RewardConfig(), self.intake, meta["streams"])
+        state, ingest = refill(state, parts, RewardConfig(), self.intake, meta)
         self.learner = Learner(state, parts, config, ingest, self.intake, self.recorder, place, {}, meta["warm_updates"])
         session, progress = self.intake.open("arm", stream, 0)
         self.session, self.sent = session.id, progress.received
