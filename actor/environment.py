@@ -78,6 +78,7 @@ class Environment:
     Attributes:
         config, reward, tasks: what it was made from.
         spec: shapes of observations, conditioned on the task, and of actions.
+        raw_spec: the same without the task's code, as episodes are recorded.
         task: the name of this episode's task; "" where there is a single, nameless one.
         step_count: steps taken in this episode.
         signalled: whether this episode has carried a success signal so far.
@@ -85,13 +86,13 @@ class Environment:
 
     def __init__(self, env: gym.Env, config: EnvironmentConfig, reward: RewardConfig, tasks: TaskConfig = SINGLE):
         self.env, self.config, self.reward, self.tasks = env, config, reward, tasks
-        self._raw_spec = spec_of(env)
-        self.spec = tasks.condition_spec(self._raw_spec)
+        self.raw_spec = spec_of(env)
+        self.spec = tasks.condition_spec(self.raw_spec)
         self.task, self._task = "", 0
         self._low, self._high = _bounds(env.action_space, config.id)
         self._success = success_rule(config.success)
         self._needs_success = reward.signal == "success" or reward.terminate_on_success
-        self._dtypes = {leaf.name: leaf.dtype for leaf in self._raw_spec.observation}
+        self._dtypes = {leaf.name: leaf.dtype for leaf in self.raw_spec.observation}
         self.step_count, self.signalled, self._return, self._over = 0, False, 0.0, True
 
     def reset(self, seed: int) -> PyTree:
