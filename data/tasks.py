@@ -174,7 +174,7 @@ def tasks_of(episodes: Sequence[Episode], tasks: TaskConfig) -> np.ndarray:
     """
     if not tasks.names:
         return np.zeros(len(episodes), np.int64)
-    remedy = "record it with `collect` and the same --config, which names each episode's task, or set `Episode.task`"
+    remedy = "record it with `collect` and the same --config, which names each task, or set the `task` of its source in config.data"
     return np.array([tasks.number(episode.task, f"{episode.origin}, episode {episode.number}", remedy) for episode in episodes])
 
 

@@ -176,7 +176,7 @@ def _datasets(place: str, path: str, parent: h5py.h5g.GroupID) -> Iterator[tuple
     if isinstance(node, h5py.h5d.DatasetID):
         yield path, node
     elif isinstance(node, h5py.h5g.GroupID):
-        for child in list(node):
+        for child in node:  # pyright: ignore[reportOptionalIterable]
             yield from _datasets(place, f"{path}/{child.decode(errors='replace')}", node)
     else:
         raise WarmloopError(f"{place}: `{path}` is a link to nothing, and no array.")
