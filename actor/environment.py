@@ -74,6 +74,7 @@ class Environment:
 
     Attributes:
         config, reward: what it was made from.
+        space: the observations' space, nested parts side by side.
         spec: shapes of observations and actions.
         step_count: steps taken in this episode.
         signalled: whether this episode has carried a success signal so far.
@@ -81,7 +82,8 @@ class Environment:
 
     def __init__(self, env: gym.Env, config: EnvironmentConfig, reward: RewardConfig):
         self.env, self.config, self.reward = env, config, reward
-        self.spec = Spec.from_spaces(_flat_space(env.observation_space), env.action_space)
+        self.space = _flat_space(env.observation_space)
+        self.spec = Spec.from_spaces(self.space, env.action_space)
         self._low, self._high = _bounds(env.action_space, config.id)
         self._success = success_rule(config.success)
         self._needs_success = reward.signal == "success" or reward.terminate_on_success
