@@ -134,10 +134,9 @@ def _difference(data: dict[str, Any], observations: gym.Space, actions: Any) -> 
         limits = f"{saved['low']} to {saved['high']}, and the environment's are in {actions.low} to {actions.high}"
         return f"it was trained with actions in {limits}"
     saved = data["observation_space"]
-    if isinstance(observations, gym.spaces.Dict):
-        theirs, ours = BOX.findall(str(saved.get("spaces"))), BOX.findall(f"{dict(observations.items())}")
-    else:
-        theirs, ours = saved.get("_shape"), list(observations.shape or ())
+    theirs = BOX.findall(str(saved["spaces"])) if "spaces" in saved else saved.get("_shape")
+    is_dict = isinstance(observations, gym.spaces.Dict)
+    ours = BOX.findall(f"{dict(observations.items())}") if is_dict else list(observations.shape or ())
     return "" if theirs == ours else f"it was trained with observations of {_told(theirs)}, and the environment's are {_told(ours)}"
 
 

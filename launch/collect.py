@@ -72,10 +72,10 @@ def main() -> None:
             show(out, write_set(out, tally, parts), tally)
         finally:
             parts.close()
-    if len(tally.kept()) < plan.episodes:
+    if tally.found < plan.episodes:
         raise WarmloopError(
-            f"Only {len(tally.kept())} of {len(tally.over)} episodes succeeded, too few for --success_only with --episodes={plan.episodes}; "
-            f"{'they are written. U' if tally.kept() else 'nothing is written. U'}se another policy or less noise."
+            f"Only {tally.found} of {len(tally.over)} episodes succeeded, too few for --success_only with --episodes={plan.episodes}; "
+            f"{'they are written. U' if tally.found else 'nothing is written. U'}se another policy or less noise."
         )
 
 
