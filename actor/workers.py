@@ -140,6 +140,7 @@ def _work(make: Callable[[], Job], connection: Connection) -> None:
     except Exception as error:
         connection.send((False, str(error) if isinstance(error, WarmloopError) else told(error)))
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is leaving
         if job is not None:
             job.close()
 
