@@ -99,7 +99,8 @@ def _contents(path: Path, torch: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         with zipfile.ZipFile(path) as archive:
             data = json.loads(archive.read("data"))
             weights = torch.load(io.BytesIO(archive.read("policy.pth")), map_location="cpu", weights_only=True)
-            data["policy_class"]["__module__"], data["action_space"][":type:"], data["observation_space"][":type:"]
+            if not (data["policy_class"]["__module__"] and data["action_space"][":type:"] and data["observation_space"][":type:"]):
+                raise ValueError("its data describe no policy")
     except Exception as error:  # zipfile, json and torch raise a dozen kinds for other and for damaged files
         raise WarmloopError(f"{path} is no policy that Stable-Baselines3 saved, or is damaged ({_said(error)}).") from error
     return data, weights

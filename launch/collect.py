@@ -107,7 +107,7 @@ def collect(plan: Plan, choice: PolicyChoice, parts: Parts) -> None:
 
     tally = Tally(plan, parts.over())
     if tally.over:
-        log.info("%d finished episodes are in %s; going on from there", len(tally.over), parts.folder)
+        log.info("%d finished attempts are in %s; going on from there", len(tally.over), parts.folder)
     if tally.complete:
         return
     with workers(partial(Attempts, plan, choice, parts.folder), WORKERS.value) as job, progress("collecting", plan.episodes) as advance:

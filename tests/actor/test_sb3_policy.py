@@ -173,9 +173,7 @@ def test_discrete_actions_are_refused(train: Train):
 
 def test_a_policy_of_ones_own_is_refused_by_name(train: Train):
     _, path = train("SAC", OwnPolicy, **OFF_POLICY)
-    with pytest.raises(
-        WarmloopError, match=r"its policy is a class of .*test_sb3_policy, not of Stable-Baselines3; play it by"
-    ):
+    with pytest.raises(WarmloopError, match=r"its policy is a class of .*test_sb3_policy, not of Stable-Baselines3; play it by"):
         sb3_policy(path, pendulum())
     _, path = train("PPO", n_steps=32, batch_size=16, policy_kwargs=SMALL | {"activation_fn": OwnActivation})
     with pytest.raises(WarmloopError, match=r"its activation_fn is <class '.*OwnActivation'>, which only its own code can make"):

@@ -74,7 +74,7 @@ def test_after_a_kill_the_same_command_goes_on_and_writes_the_same_file(folder: 
     over = len(finished(folder / ".killed.npz.part"))
     done = collect(folder, *flags, "--out=killed.npz")
     assert done.returncode == 0, done.stderr
-    assert f"{over} finished episodes are in .killed.npz.part; going on from there" in done.stderr
+    assert f"{over} finished attempts are in .killed.npz.part; going on from there" in done.stderr
     assert (folder / "killed.npz").read_bytes() == (folder / "whole.npz").read_bytes()
     assert done.stdout == whole.stdout.replace("whole", "killed")
     assert not (folder / ".killed.npz.part").exists()
