@@ -93,7 +93,8 @@ class Environment:
 
     Attributes:
         config, reward, tasks: what it was made from.
-        raw_spec: shapes of the environment's own observations, and of actions.
+        space: the environment's own observations, nested parts side by side.
+        raw_spec: their shapes, and that of actions.
         spec: the same with observations conditioned on the task, as they are given out.
         limits: what the actions -1 and 1 are in the action space.
         own_limits: the action space's own, where it has them.
@@ -104,7 +105,7 @@ class Environment:
 
     def __init__(self, env: gym.Env, config: EnvironmentConfig, reward: RewardConfig, tasks: TaskConfig = SINGLE):
         self.env, self.config, self.reward, self.tasks = env, config, reward, tasks
-        self.raw_spec = spec_of(env)
+        self.space, self.raw_spec = _flat_space(env.observation_space), spec_of(env)
         self.spec = tasks.condition_spec(self.raw_spec)
         self.own_limits, self.limits = _limits(env.action_space, config)
         self.task, self._task = "", 0

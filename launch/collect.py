@@ -1,40 +1,53 @@
 """Records episodes of a policy in an environment, as a data set to warm up on.
 
-    python -m warmloop.launch.collect --env=Meta-World/door-open-v3 --policy=scripted --episodes=50 --noise=0.3 --out=demos.npz
+    python -m warmloop.launch.collect --env=Meta-World/door-open-v3 --policy=scripted --episodes=50 --noise=0:0.6 --out=demos.npz
 
 Episodes are recorded as the environment gave them: its own rewards and endings, and the success signal of every step. The
 ending of --out chooses the format: .npz, .pkl, or none for a Minari data set's folder.
+
+Who acts: random; scripted (Meta-World's experts); checkpoint:DIR; sb3:PATH.zip, a policy that Stable-Baselines3 saved (nothing in
+it is unpickled; one trained under VecNormalize lacks that wrapper's statistics); or MODULE:CALLABLE, found from the working
+directory too. That is a class, or a function whose first parameter is called environment, which is called once with the
+environment and returns an object with begin(seed) and __call__(observation, step); or such an object itself; or any other
+callable, which gets each observation. Actions are [A] in [-1, 1], the environment's bounds.
+
+--noise and --random_share take one number, two as 0.5:0.1 for a line from the first episode to the last, or several as 0,0.3,0.6
+for one after the other, over and over.
+
+Each finished episode is on disk at once, in .NAME.part beside --out. After a crash or Ctrl-C the same command goes on there (with
+--overwrite where an unfinished --out was written). The set is the same, whatever happened between and with any number of --workers.
 """
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from ..data.errors import WarmloopError
-from .common import output_path, progress, run
-from .limits import recorded_limits
+from .choices import POLICIES, PolicyChoice, choose_environment, choose_policy
+from .common import log, output_path, progress, run
+from .processes import one_thread
 
 if TYPE_CHECKING:
-    from ..actor.environment import Environment, EnvironmentConfig
-    from ..actor.policy import Policy
+    from ..actor.collection import Plan, Tally
+    from ..actor.parts import Parts
     from ..data.episode import Episode
-    from ..data.tasks import TaskConfig
-
-ATTEMPTS_PER_SUCCESS = 10
-CHECKPOINT = "checkpoint:"
 
 CONFIG = flags.DEFINE_string("config", None, "Take the environment from this configuration, such as configs/metaworld.py:door-open.")
 ENV = flags.DEFINE_string("env", None, "Or name it: a Gymnasium id, module:Id, or Meta-World/NAME-v3.")
-POLICY = flags.DEFINE_string("policy", "scripted", "random, scripted (Meta-World's experts), or checkpoint:DIR.")
+POLICY = flags.DEFINE_string("policy", "scripted", f"{POLICIES}; see above.")
+DETERMINISTIC = flags.DEFINE_bool("deterministic", False, "A checkpoint or sb3 policy acts by its mode instead of sampling.")
 EPISODES = flags.DEFINE_integer("episodes", 50, "Episodes to record.", lower_bound=1)
 OUT = flags.DEFINE_string("out", None, "File or folder to write.")
-OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if it exists.")
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if it exists, and what a run of other settings left unfinished.")
 SEED = flags.DEFINE_integer("seed", 0, "Decides every episode.", lower_bound=0)
-NOISE = flags.DEFINE_float("noise", 0.0, "Standard deviation of the Gaussian noise added to actions.", lower_bound=0.0)
-RANDOM_SHARE = flags.DEFINE_float("random_share", 0.0, "Share of the steps spent in bursts of one random action.", lower_bound=0.0)
+WORKERS = flags.DEFINE_integer("workers", 1, "Processes, each with its own environment; the cores are a good number.", lower_bound=1)
+NOISE = flags.DEFINE_string("noise", "0", "Standard deviation of the Gaussian noise added to actions; a number or a schedule.")
+RANDOM_SHARE = flags.DEFINE_string("random_share", "0", "Share of the steps in bursts of one random action; a number or a schedule.")
 HORIZON = flags.DEFINE_integer("horizon", None, "Steps until an episode is cut.", lower_bound=1)
 SUCCESS = flags.DEFINE_string("success", None, "Success signal: auto, info:KEY, terminated, reward>=X or return>=X.")
 SUCCESS_ONLY = flags.DEFINE_bool("success_only", False, "Keep successful episodes only, until there are --episodes of them.")
@@ -43,104 +56,84 @@ STOP_AT_SUCCESS = flags.DEFINE_bool("stop_at_success", True, "Cut an episode aft
 
 def main() -> None:
     out = output_path(OUT.value, OVERWRITE.value)
-    from ..actor.environment import make_environment
-    from ..data.formats import write_episodes
-    from ..data.sources import mark
+    os.environ |= one_thread(os.environ)
+    from ..actor.collection import Tally, check_writable, write_set
+    from ..actor.parts import Parts
 
-    config, tasks = environment_config()
-    environment = make_environment(config, tasks=tasks)
-    policy = make_policy(environment)
-    kept: list[Episode] = []
-    attempted: list[bool] = []
+    check_writable(out)
+    choice = choose_policy(POLICY.value, DETERMINISTIC.value)
+    plan = make_plan(choice)
+    parts = Parts.open(out, plan.settings(), OVERWRITE.value)
     try:
-        collect(environment, policy, kept, attempted)
+        collect(plan, choice, parts)
     finally:  # on Ctrl-C, and where too few succeed, what there is is worth keeping
-        environment.close()
-        if kept:
-            about = {"environment": environment.config.id, "policy": POLICY.value, "seed": SEED.value}
-            write_episodes(out, kept, about | mark(environment.config.limits))
-            show(out, kept, attempted)
-    if len(kept) < EPISODES.value:
+        tally = Tally(plan, parts.over())
+        try:
+            show(out, write_set(out, tally, parts), tally)
+        finally:
+            parts.close()
+    if tally.found < plan.episodes:
         raise WarmloopError(
-            f"Only {len(kept)} of {len(attempted)} episodes succeeded, too few for --success_only with --episodes={EPISODES.value}; "
-            f"{'they are written. U' if kept else 'nothing is written. U'}se another policy or less noise."
+            f"Only {tally.found} of {len(tally.over)} episodes succeeded, too few for --success_only with --episodes={plan.episodes}; "
+            f"{'they are written. U' if tally.found else 'nothing is written. U'}se another policy or less noise."
         )
 
 
-def collect(environment: Environment, policy: Policy, kept: list[Episode], attempted: list[bool]) -> None:
-    """Appends to `kept` the episodes to write, and to `attempted` whether each one succeeded."""
-    from ..actor.rollout import run_episode
-    from ..actor.seeds import COLLECTION_STREAM, episode_seed
+def make_plan(choice: PolicyChoice) -> Plan:
+    """What the flags say."""
+    from ..actor.collection import Plan
+    from ..actor.schedule import Schedule
     from ..data.transition import Source
 
-    source = {"random": Source.RANDOM, "scripted": Source.DEMOS}.get(POLICY.value, Source.SUBOPTIMAL)
-    limit = EPISODES.value * (ATTEMPTS_PER_SUCCESS if SUCCESS_ONLY.value else 1)
-    with progress("collecting", EPISODES.value) as advance:
-        while len(kept) < EPISODES.value and len(attempted) < limit:
-            seed = episode_seed(SEED.value, COLLECTION_STREAM, len(attempted), len(environment.tasks))
-            episode = run_episode(environment, policy, seed, source=source, episode=len(kept), stop_at_success=STOP_AT_SUCCESS.value)
-            attempted.append(episode.succeeded)
-            keep = episode.succeeded or not SUCCESS_ONLY.value
-            kept += [episode] if keep else []
-            advance(int(keep), f"success {sum(attempted)}/{len(attempted)}")
+    environment, tasks = choose_environment(CONFIG.value, ENV.value, horizon=HORIZON.value, success=SUCCESS.value)
+    return Plan(
+        environment=choice.acting_in(environment),
+        tasks=tasks,
+        policy=choice.text,
+        identity=choice.identity,
+        deterministic=choice.deterministic,
+        episodes=EPISODES.value,
+        seed=SEED.value,
+        source={"random": Source.RANDOM, "scripted": Source.DEMOS}.get(choice.kind, Source.SUBOPTIMAL),
+        noise=Schedule.parse("--noise", NOISE.value),
+        random_share=Schedule.parse("--random_share", RANDOM_SHARE.value, below=1.0),
+        success_only=SUCCESS_ONLY.value,
+        stop_at_success=STOP_AT_SUCCESS.value,
+    )
 
 
-def environment_config() -> tuple[EnvironmentConfig, TaskConfig]:
-    """The environment that the flags name, and its tasks."""
-    import dataclasses
+def collect(plan: Plan, choice: PolicyChoice, parts: Parts) -> None:
+    """Runs the attempts that are not over yet, until the set is complete."""
+    from ..actor.collection import Attempts, Tally
+    from ..actor.workers import workers
 
-    from ..actor.environment import EnvironmentConfig
-    from ..data.tasks import SINGLE
-
-    if (CONFIG.value is None) == (ENV.value is None):
-        raise WarmloopError("Name the environment by either --config or --env, as in --env=Meta-World/door-open-v3.")
-    if ENV.value is not None:
-        config, tasks = EnvironmentConfig(ENV.value), SINGLE
-    else:
-        from ..configs import load
-
-        preset = load(CONFIG.value or "")
-        config, tasks = preset.environment, preset.tasks
-    changes: dict[str, Any] = {"horizon": HORIZON.value, "success": SUCCESS.value}
-    config = dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
-    limits = recorded_limits(POLICY.value.removeprefix(CHECKPOINT)) if POLICY.value.startswith(CHECKPOINT) else None
-    return dataclasses.replace(config, action_low=limits.low, action_high=limits.high) if limits else config, tasks
+    tally = Tally(plan, parts.over())
+    if tally.over:
+        log.info("%d finished attempts are in %s; going on from there", len(tally.over), parts.folder)
+    if tally.complete:
+        return
+    with workers(partial(Attempts, plan, choice, parts.folder), WORKERS.value) as job, progress("collecting", plan.episodes) as advance:
+        advance(tally.found)
+        for attempt, succeeded in job(tally.wanted()):
+            advance(tally.add(attempt, succeeded), f"success {sum(tally.over.values())}/{len(tally.over)}")
 
 
-def make_policy(environment: Environment) -> Policy:
-    """The policy that the flags name, made noisy where they say so."""
-    from ..actor.experts import scripted_policy
-    from ..actor.policy import AgentPolicy, NoisyPolicy, RandomPolicy
-
-    if POLICY.value == "random":
-        policy: Policy = RandomPolicy(environment.spec.action_dim)
-    elif POLICY.value == "scripted":
-        policy = scripted_policy(environment)
-    elif POLICY.value.startswith(CHECKPOINT):
-        from ..learner.checkpoint import load_policy
-
-        agent, actor_params, _ = load_policy(POLICY.value.removeprefix(CHECKPOINT))
-        if difference := environment.spec.difference(agent.spec, "the environment", "the checkpoint"):
-            raise WarmloopError(f"The checkpoint does not fit {environment.config.id}: {difference}.")
-        policy = AgentPolicy(agent, actor_params)
-    else:
-        raise WarmloopError(f'--policy is "{POLICY.value}"; it must be random, scripted or checkpoint:DIR.')
-    return NoisyPolicy(policy, NOISE.value, RANDOM_SHARE.value) if NOISE.value or RANDOM_SHARE.value else policy
-
-
-def show(out: Path, kept: list[Episode], attempted: list[bool]) -> None:
-    """A closing table on stdout."""
-    import numpy as np
-
+def show(out: Path, episodes: list[Episode], tally: Tally) -> None:
+    """A closing table on stdout, and how to go on with a set that is not complete."""
+    if not episodes:
+        return
+    attempted, returns = tally.succeeded(), [episode.undiscounted_return for episode in episodes]
     rows = {
         "written": str(out),
-        "episodes": f"{len(kept)}",
-        "steps": f"{sum(map(len, kept))}",
-        "success": f"{sum(attempted)} of {len(attempted)} attempted ({np.mean(attempted):.0%})",
-        "mean return": f"{np.mean([episode.undiscounted_return for episode in kept]):.1f}",
-        "mean length": f"{np.mean([len(episode) for episode in kept]):.0f}",
+        "episodes": f"{len(episodes)}",
+        "steps": f"{sum(map(len, episodes))}",
+        "success": f"{sum(attempted)} of {len(attempted)} attempted ({sum(attempted) / len(attempted):.0%})",
+        "mean return": f"{sum(returns) / len(returns):.1f}",
+        "mean length": f"{sum(map(len, episodes)) / len(episodes):.0f}",
     }
     print("\n".join(f"{name:<12} {value}" for name, value in rows.items()))
+    if not tally.complete:
+        log.warning("%s has %d of %d episodes; the same command with --overwrite goes on", out, len(episodes), tally.plan.episodes)
 
 
 def cli() -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..data.errors import WarmloopError
 from .common import log
@@ -23,6 +23,16 @@ ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 def command(module: str, *arguments: str) -> list[str]:
     """The command line of one of the package's commands."""
     return [sys.executable, "-m", f"warmloop.launch.{module}", *arguments]
+
+
+def one_thread(environment: Mapping[str, str]) -> dict[str, str]:
+    """What to set for processes that share the cores, one thread each, and leave the accelerator alone; what is set already stays.
+
+    Numerical libraries read it when they are first imported. A number of threads can also change how a sum is rounded.
+    """
+    flags = f"{environment.get('XLA_FLAGS', '')} {ONE_THREAD}".strip()
+    libraries = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return libraries | {"JAX_PLATFORMS": "cpu"} | dict(environment) | {"XLA_FLAGS": flags}
 
 
 def free_port() -> int:
@@ -67,9 +77,8 @@ def _too_often(failures: deque[float]) -> bool:
 
 
 def _start_actor(arguments: Sequence[str], number: int, port: int) -> subprocess.Popen:
-    flags = f"{os.environ.get('XLA_FLAGS', '')} {ONE_THREAD}".strip()
     line = command("train_rlpd", *arguments, "--actor", f"--actor_id={number}", f"--port={port}")
-    return subprocess.Popen(line, env=os.environ | {"XLA_FLAGS": flags})
+    return subprocess.Popen(line, env=os.environ | {"XLA_FLAGS": one_thread(os.environ)["XLA_FLAGS"]})
 
 
 def _wait_for(learner: subprocess.Popen, port: int) -> None:

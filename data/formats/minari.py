@@ -94,7 +94,7 @@ def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> Non
         raise WarmloopError(f"{directory} exists; choose another name or version, or remove it.")
     buffers = [EpisodeBuffer(id=index, **_buffer(origin, episode)) for index, episode in enumerate(episodes)]
     spec = Spec.of(episodes[0].steps)
-    partial = directory.with_name(f".{directory.name}.{os.getpid()}.part")
+    partial = directory.absolute().with_name(f".{directory.name}.{os.getpid()}.part")  # Minari looks for a relative path within itself
     try:
         (partial / "data").mkdir(parents=True)
         actions = gym.spaces.Box(-1.0, 1.0, (spec.action_dim,), np.float32)

@@ -89,7 +89,16 @@ def test_help_is_quick_and_shows_an_example_and_the_flags():
         (("--out={tmp}/taken.npz/x.npz", "--env=Pendulum-v1"), "cannot be written"),
         (("--out={tmp}/x.npz", "--env=Pendulum-v7"), "did you mean Pendulum-v1"),
         (("--out={tmp}/x.npz", "--env=Pendulum-v1"), 'no scripted expert for "Pendulum-v1"'),
-        (("--out={tmp}/x.npz", "--env=Pendulum-v1", "--policy=expert"), "must be random, scripted or checkpoint:DIR"),
+        (("--out={tmp}/x.npz", "--env=Pendulum-v1", "--policy=expert"), "must be random, scripted, checkpoint:DIR, sb3:PATH.zip or MODULE"),
+        (("--out={tmp}/x.npz", "--env=Pendulum-v1", "--policy=nowhere:act"), 'there is no module "nowhere"'),
+        (("--out={tmp}/x.npz", "--env=Pendulum-v1", "--policy=sb3:nowhere.zip"), "nowhere.zip does not exist"),
+        (("--out={tmp}/x.npz", "--env=Pendulum-v1", "--policy=checkpoint:nowhere"), "There is no checkpoint in"),
+        (("--out={tmp}/x.npz", "--env=Pendulum-v1", "--policy=random", "--deterministic"), "for policies that sample their actions"),
+        (("--out={tmp}/x.npz", "--env=Pendulum-v1", "--policy=random", "--noise=0.1:"), '--noise is "0.1:"; write one number'),
+        (("--out={tmp}/x.npz", "--env=Pendulum-v1", "--policy=random", "--random_share=1"), "at least 0 and below 1"),
+        (("--out={tmp}/x.npz", "--env=Pendulum-v7", "--workers=2"), "did you mean Pendulum-v1"),
+        (("--out={tmp}/x.csv", "--env=Pendulum-v1", "--policy=random"), "x.csv names no format that is written"),
+        (("--out={tmp}", "--env=Pendulum-v1", "--policy=random", "--overwrite"), "is a folder without a data set; it is not replaced"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path: Path, flags: tuple[str, ...], message: str):
@@ -97,4 +106,4 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path: Path, flags: tuple[
     done = collect(*(flag.format(tmp=tmp_path) for flag in flags))
     assert done.returncode == 2
     assert message in done.stderr and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
-    assert not (tmp_path / "x.npz").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["taken.npz"]
