@@ -12,13 +12,28 @@ from ..data.transition import Batch, PyTree, Spec, Transition
 Metrics = dict[str, jax.Array]
 
 
+class AgentConfig(Protocol):
+    """What the learner asks of an algorithm's settings, a frozen dataclass: K critic steps of B rows make an update."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def hidden(self) -> tuple[int, ...]: ...
+
+    @property
+    def utd(self) -> int: ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+
 class Agent(Protocol):
     """What the learner and the actor ask of an algorithm. Implementations are frozen, hashable dataclasses."""
 
     name: ClassVar[str]
 
     @property
-    def config(self) -> Any: ...
+    def config(self) -> AgentConfig: ...
 
     @property
     def spec(self) -> Spec: ...

@@ -26,7 +26,7 @@ SPARSE = SACConfig(
 
 def rlpd(config: RunConfig) -> RunConfig:
     """RLPD (Ball et al. 2023): half of every batch offline, 10 critics with LayerNorm, UTD 20, the mean in the actor's loss."""
-    settings = SACConfig(hidden=_hidden(config), backup_entropy=config.agent.settings.backup_entropy)
+    settings = SACConfig(hidden=_hidden(config), backup_entropy=getattr(config.agent.settings, "backup_entropy", False))
     agent = AgentChoice("sac", settings)
     mixing = {"initial_ratio": 0.5, "min_ratio": 0.5}
     return config.replace(agent=agent, warmup_agent=agent, mixing=mixing, retention={"ratio": 1.0}, replay={"alpha": 0.0})
