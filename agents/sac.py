@@ -24,7 +24,8 @@ from flax import struct
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Source, Spec, Transition
 from .base import Metrics, run_block
-from .networks import Critic, Normaliser, Policy, apply, sample_action
+from .networks import Critic, Policy, apply, sample_action
+from .normaliser import Normaliser
 
 Params = Any
 
