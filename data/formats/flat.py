@@ -23,11 +23,15 @@ class Part:
         name: how the file calls it (`demo_3`).
         number: its number.
         columns: as a Recording's, `terminals` included; `success` only where it is known.
+        task: its task's name, "" where nothing says.
+        source: the kind of data it is; None where the file has none.
     """
 
     name: str
     number: int
     columns: Columns
+    task: str = ""
+    source: int | None = None
 
 
 def starts_by_flags(columns: Columns) -> np.ndarray:
@@ -70,7 +74,7 @@ def complete(recording: Recording) -> Recording:
     lengths = np.add.reduceat(kept, starts, dtype=np.int64)
     alive = lengths > 0
     lengths = lengths[alive]
-    own = {field: getattr(recording, field) for field in ("success_known", "numbers", "sources")}
+    own = {field: getattr(recording, field) for field in ("success_known", "numbers", "sources", "tasks")}
     return dataclasses.replace(
         recording,
         columns={name: column[kept] for name, column in columns.items()},
@@ -98,7 +102,9 @@ def join(origin: str, parts: Sequence[Part]) -> Recording:
         columns["success"] = np.concatenate([np.asarray(flag).astype(bool) for flag in flags])
     numbers = np.array([part.number for part in parts])
     starts = np.cumsum(lengths) - lengths
-    return complete(Recording(origin, tidy(origin, columns), starts, known if known.any() else None, numbers))
+    tasks = np.array([part.task for part in parts]) if any(part.task for part in parts) else None
+    sources = np.array([part.source or 0 for part in parts]) if any(part.source is not None for part in parts) else None
+    return complete(Recording(origin, tidy(origin, columns), starts, known if known.any() else None, numbers, sources, tasks))
 
 
 def channels_last(column: np.ndarray) -> np.ndarray:

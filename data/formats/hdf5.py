@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import WarmloopError
+from . import global_heap
 from .files import require_file
 from .recording import Columns
 
@@ -100,9 +101,20 @@ def group(origin: str, parent: h5py.Group, name: str) -> h5py.Group:
     return node
 
 
-def texts(dataset: h5py.Dataset) -> list[str]:
-    """A one-dimensional array of strings, or a single one, of either of HDF5's kinds."""
-    return [text.decode() if isinstance(text, bytes) else str(text) for text in np.ravel(dataset[()])]
+def texts(place: str, dataset: h5py.Dataset) -> list[str]:
+    """A one-dimensional array of strings, or a single one, of either of HDF5's kinds.
+
+    Raises:
+        WarmloopError: it holds no texts, or reading them would not end.
+    """
+    if dataset.dtype.kind == "O":
+        global_heap.check(place, dataset.file)
+    if dataset.dtype.kind not in "OS":
+        raise WarmloopError(f"{place}: `{(dataset.name or '').strip('/')}` holds {dataset.dtype} values; texts are needed.")
+    try:
+        return [text.decode() if isinstance(text, bytes) else str(text) for text in np.ravel(dataset[()])]
+    except (OSError, ValueError, MemoryError) as error:
+        raise WarmloopError(f"{place}: `{(dataset.name or '').strip('/')}` cannot be read ({_reason(error)}); copy the file again.") from error
 
 
 def _datasets(place: str, path: str, parent: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:

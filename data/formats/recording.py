@@ -42,11 +42,12 @@ class Recording:
     Attributes:
         origin: the file, as errors and episodes name it.
         columns: by name, `[N, ...]`: `observations` (or `observations/NAME` for a dict's leaves), likewise `next_observations`,
-            `actions`, `rewards`, `terminals`; optionally `success` and `RECORDED_FIELDS`. As `tidy` leaves them.
+            `actions`, `rewards`, `terminals`; optionally `success`, `RECORDED_FIELDS` and `extras/NAME`. As `tidy` leaves them.
         starts: `[E]` int64, the first row of each episode.
         success_known: `[E]` bool, episodes for which `success` says anything; None for all.
         numbers: `[E]` the episodes' own numbers; None for their positions.
         sources: `[E]` the episodes' own kinds; None where the file has none.
+        tasks: `[E]` the names of their tasks; None where the file has none.
     """
 
     origin: str
@@ -55,6 +56,7 @@ class Recording:
     success_known: np.ndarray | None = None
     numbers: np.ndarray | None = None
     sources: np.ndarray | None = None
+    tasks: np.ndarray | None = None
 
 
 def tidy(origin: str, columns: Columns) -> Columns:
@@ -205,4 +207,6 @@ def _episode(recording: Recording, columns: Columns, index: int, rows: slice, so
     ).replace(**recorded)
     known = recording.success_known is None or bool(recording.success_known[index])
     success = columns["success"][rows] if "success" in columns and known else None
-    return Episode(steps, success, recording.origin, number, kind)
+    extras = {name.removeprefix("extras/"): column[rows] for name, column in columns.items() if name.startswith("extras/")}
+    task = "" if recording.tasks is None else str(recording.tasks[index])
+    return Episode(steps, success, recording.origin, number, kind, task, extras)
