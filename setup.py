@@ -60,6 +60,7 @@ EXTRAS = {
     "simulators": SIMULATORS,
     "robotics": [*SIMULATORS, "gym-hil>=0.1.14"],  # gym-hil builds evdev, so it needs a C compiler and the kernel's headers
     "lerobot": ["pyarrow>=18"],
+    "rlds": ["google-crc32c>=1.6"],
     "cuda": ["jax[cuda12]>=0.10"],
     "tpu": ["jax[tpu]>=0.10"],
     "ray": ["ray>=2.40"],

@@ -14,7 +14,7 @@ from typing import Any
 from ..episode import Episode
 from ..errors import WarmloopError
 from ..transition import Source, Spec
-from . import d3rlpy_dump, d4rl, dapg, hilserl, minari, npz, robomimic, sb3
+from . import d3rlpy_dump, d4rl, dapg, hilserl, minari, npz, rlds, robomimic, sb3
 from .files import did_you_mean, require_file
 from .recording import Recording, to_episodes
 
@@ -44,6 +44,7 @@ FORMATS = {
     "npz": Format(".npz arrays", npz.matches, npz.read, npz.write, npz.matches),
     "hilserl": Format(".pkl as HIL-SERL records it", hilserl.matches, hilserl.read, hilserl.write, hilserl.names),
     "minari": Format("a Minari dataset (minari:ID or its directory)", minari.matches, minari.read, minari.write, minari.matches),
+    "rlds": Format("an RLDS data set of TFDS (DIRECTORY or DIRECTORY::SPLIT)", rlds.matches, rlds.read),
     "d4rl": Format("D4RL's HDF5", d4rl.matches, d4rl.read),
     "robomimic": Format("robomimic's HDF5 (PATH or PATH::FILTER_KEY)", robomimic.matches, robomimic.read),
     "d3rlpy": Format("d3rlpy's HDF5 dump", d3rlpy_dump.matches, d3rlpy_dump.read),

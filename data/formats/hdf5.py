@@ -92,9 +92,11 @@ def read_arrays(origin: str, where: str, parent: h5py.Group, names: Iterable[str
 
 
 def group(origin: str, parent: h5py.Group, name: str) -> h5py.Group:
-    """The group `name`. Raises WarmloopError where there is none."""
+    """The group `name`. Raises WarmloopError where there is none in this file."""
     import h5py
 
+    if isinstance(parent.get(name, getlink=True), h5py.ExternalLink):
+        raise WarmloopError(f"{origin}: `{name}` in {parent.name} is a link into another file, which is not followed; copy the group.")
     node = parent.get(name)
     if not isinstance(node, h5py.Group):
         raise WarmloopError(f"{origin}: `{name}` in {parent.name} is no group of arrays.")

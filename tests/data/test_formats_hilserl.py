@@ -145,7 +145,7 @@ def test_a_demonstration_is_not_one_long_intervention(read):
         ([transition(0, action=np.zeros(2), actions=None)], 'no `actions`'),
         ([transition(0, masks=None, dones=None)], "neither `masks` nor `dones`"),
         ([transition(0), transition(1, rewards=None)], "`rewards` of transition 1 is absent"),
-        ([transition(0), transition(1, observations={"state": np.zeros((1, 3))})], "transition 1 is absent or lacks keys"),
+        ([transition(0), transition(1, observations={"state": np.zeros((1, 3))})], "`observations/wrist` of transition 1 is absent"),
         ([transition(0), transition(1, actions=np.zeros(3))], "`actions` changes its shape"),
         ([transition(0, actions=np.array([2.0, 0]))], "`actions` run from 0 to 2; rescale"),
         ([transition(0, rewards="much")], "`rewards` holds <U4 values"),

@@ -117,7 +117,7 @@ def test_a_damaged_dataset_is_refused(root):
     theirs()
     main = root / "lab" / "reach-v0" / "data" / "main_data.hdf5"
     main.write_bytes(main.read_bytes()[:1000])
-    assert "is not a readable Minari dataset" in refusal("minari:lab/reach-v0")
+    assert "main_data.hdf5 is not a readable HDF5 file" in refusal("minari:lab/reach-v0")
 
 
 def test_spaces_that_no_agent_takes_are_refused():
