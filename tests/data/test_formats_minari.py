@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from minari.data_collector import EpisodeBuffer
-from recorded import assert_same_experience, episode, episode_lists, returns_by_loop
+from recorded import assert_lossless, assert_same_experience, enriched, episode, episode_lists, returns_by_loop
 
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import load_episodes, write_episodes
@@ -51,9 +51,32 @@ def theirs(dataset_id="lab/reach-v0", infos=None, **spaces):
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(episode_lists())
 def test_what_is_written_is_read_bit_for_bit(tmp_path_factory, written):
-    folder = tmp_path_factory.mktemp("minari") / "set-v0"
-    write_episodes(folder, written)
-    assert_same_experience(written, load_episodes(folder))
+    folder = tmp_path_factory.mktemp("minari")
+    for name, episodes in (("plain-v0", written), ("rich-v0", enriched(written))):
+        write_episodes(folder / name, episodes)
+        assert_lossless(episodes, load_episodes(folder / name))
+
+
+def test_minari_itself_reads_every_field_that_is_written(root):
+    (e,) = written = enriched([episode(4, terminated=True, observation="images")])
+    write_episodes("minari:lab/door-v1", written)
+    dataset = minari.load_dataset("lab/door-v1")
+    recorded = dataset[0]
+    assert np.array_equal(recorded.observations["wrist"][:-1], e.steps.observation["wrist"])
+    assert np.array_equal(recorded.infos["extras"]["force"][1:], e.extras["force"])
+    for name in ("quality", "source", "mc_return", "policy_version", "step"):
+        assert np.array_equal(recorded.infos["warmloop"][name][1:], getattr(e.steps, name))
+    assert "success" not in recorded.infos, "it is not known"
+    (described,) = dataset.storage.get_episode_metadata([0])
+    assert described["warmloop"]["number"] == 40 and described["warmloop"]["task"].decode() == "tür 0"
+
+
+def test_an_episode_that_others_added_to_a_dataset_of_ours_is_refused_for_what_it_lacks(root):
+    write_episodes("minari:lab/door-v1", enriched([episode(4)]))
+    added = EpisodeBuffer(id=1, observations=np.zeros((3, 3), np.float32), actions=np.zeros((2, 2), np.float32), rewards=[0.0, 0],
+                          terminations=[False, False], truncations=[False, True])  # fmt: skip
+    minari.load_dataset("lab/door-v1").storage.update_episodes([added])
+    assert "episode 1, lacks `extras/force`, unlike episode 0" in refusal("minari:lab/door-v1")
 
 
 def test_large_images_are_kept_exactly():
