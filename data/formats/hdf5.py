@@ -109,14 +109,15 @@ def texts(place: str, dataset: h5py.Dataset) -> list[str]:
     Raises:
         WarmloopError: it holds no texts, or reading them would not end.
     """
+    name = (dataset.name or "").strip("/")
     if dataset.dtype.kind == "O":
         global_heap.check(place, dataset.file)
     if dataset.dtype.kind not in "OS":
-        raise WarmloopError(f"{place}: `{(dataset.name or '').strip('/')}` holds {dataset.dtype} values; texts are needed.")
+        raise WarmloopError(f"{place}: `{name}` holds {dataset.dtype} values; texts are needed.")
     try:
         return [text.decode() if isinstance(text, bytes) else str(text) for text in np.ravel(dataset[()])]
     except (OSError, ValueError, MemoryError) as error:
-        raise WarmloopError(f"{place}: `{(dataset.name or '').strip('/')}` cannot be read ({_reason(error)}); copy the file again.") from error
+        raise WarmloopError(f"{place}: `{name}` cannot be read ({_reason(error)}); copy the file again.") from error
 
 
 def _datasets(place: str, path: str, parent: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:

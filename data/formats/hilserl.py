@@ -1,8 +1,8 @@
 """HIL-SERL's `.pkl` demonstrations: a list of transitions, each a dict.
 
 Keys: `observations`, `actions`, `next_observations`, `rewards`, `masks`, `dones`, and often `infos`. Either of `masks` and `dones` may
-be absent. `grasp_penalty`, one number per transition, is kept beside the steps (`Episode.extras`). Other keys are ignored. A leaf of a dict in
-a dict of observations is named `robot.joints`.
+be absent. `grasp_penalty`, one number per transition, is kept beside the steps (`Episode.extras`). Other keys are ignored. A leaf of a
+dict in a dict of observations is named `robot.joints`.
 
 - Episodes end at `dones`, at a mask of 0, and where the next observation is not the following row's observation (the recording was
   cut there). A row is terminated where its mask is 0; every other end is a truncation and keeps the bootstrap.
@@ -129,7 +129,9 @@ def _columns(origin: str, rows: list[dict], names: list[str]) -> Columns:
                     for part in path:
                         value = value[part]
                 except (KeyError, TypeError, IndexError):
-                    raise WarmloopError(f"{origin}: `{key}` of transition {number} is absent; every transition needs the same keys.") from None
+                    raise WarmloopError(
+                        f"{origin}: `{key}` of transition {number} is absent; every transition needs the same keys."
+                    ) from None
                 parts.append(value)
             try:
                 columns[key] = np.array(parts)

@@ -28,9 +28,10 @@ from ..disk import sync_directory
 from ..episode import Episode
 from ..errors import WarmloopError
 from ..transition import Leaf, Spec
+from . import minari_arrow, minari_hdf5
 from .files import did_you_mean
 from .flat import Part, join
-from .minari_episodes import buffer, episode_metadata, from_hdf5, from_storage, leaves
+from .minari_episodes import buffer, episode_metadata, leaves
 from .recording import Recording
 
 SCHEME = "minari:"
@@ -63,7 +64,7 @@ def _parts(origin: str) -> Iterator[Part]:
         Spec.from_spaces(observation, storage.action_space)
     except WarmloopError as error:
         raise WarmloopError(f"{origin}: {error}") from None
-    yield from (from_hdf5 if storage.FORMAT == "hdf5" else from_storage)(origin, storage)
+    yield from (minari_hdf5 if storage.FORMAT == "hdf5" else minari_arrow).parts(origin, storage)
 
 
 def _storage(origin: str, directory: Path) -> Any:

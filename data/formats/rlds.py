@@ -1,7 +1,7 @@
 """RLDS data sets as TFDS puts them on disk: the directory `NAME/VERSION`, with `features.json`, `dataset_info.json` and TFRecord files.
 
-`DIRECTORY` reads all splits, `DIRECTORY::train` one of them, and one TFRecord file with `features.json` beside it that file alone. A record is
-one episode: a tf.train.Example with each feature of all steps end to end.
+`DIRECTORY` reads all splits, `DIRECTORY::train` one of them, and one TFRecord file with `features.json` beside it that file alone. A
+record is one episode: a tf.train.Example with each feature of all steps end to end.
 
 RLDS says (Ramos et al. 2021, and its README): a step is an observation, the action taken there, and the reward and discount for it. The
 last step (`is_last`) only holds the final observation; its action, reward and discount mean nothing. The episode has terminated where that
@@ -11,8 +11,8 @@ and a single step is none.
 - This holds to the letter. Some robot data sets put a last action, and the reward for success, into the last step; by RLDS's definition
   they are not part of the episode, and are left out. A recording that was cut has no `is_last`: its last step leads to nothing.
 - `steps/observation`: an array, or a dict of them; a leaf of a dict in a dict is named `robot.joints`. Images are decoded to uint8.
-- `steps/action`: an array, or a dict of them, which are put side by side in alphabetical order, the order of the file. TFRecords store float64
-  as float32.
+- `steps/action`: an array, or a dict of them, which are put side by side in alphabetical order, the order of the file. TFRecords store
+  float64 as float32.
 - The task is the first step's `language_instruction` (or `natural_language_instruction`), wherever it is: of the steps, of their
   observations, of the episode. Other texts are ignored.
 - Success is the flag `success`, `is_success`, `succeed` or `goal_achieved` of the steps, where there is one.
@@ -89,7 +89,8 @@ def _files(directory: Path, chosen: str | None) -> Iterator[tuple[Path, int]]:
     if kind != "tfrecord":
         raise WarmloopError(f"{directory} stores its episodes as {kind}; prepare the data set with TFDS's file format tfrecord.")
     if chosen is not None and chosen not in splits:
-        raise WarmloopError(f"{directory} has no split {chosen}; its splits are {', '.join(splits) or 'none'}{did_you_mean(chosen, splits)}")
+        listed = ", ".join(splits) or "none"
+        raise WarmloopError(f"{directory} has no split {chosen}; its splits are {listed}{did_you_mean(chosen, splits)}")
     for key in splits if chosen is None else [chosen]:
         for index, count in enumerate(shards[key]):
             words = {"DATASET": name, "SPLIT": key, "FILEFORMAT": kind, "SHARD_X_OF_Y": f"{index:05d}-of-{len(shards[key]):05d}"}
@@ -153,7 +154,8 @@ def _action(place: str, features: Features, example: Mapping[str, Any], steps: i
     if not parts:
         _required(place, features, "action")
     if all(part.dtype.kind != "f" for part in parts.values()):
-        raise WarmloopError(f"{place}: `{root}` holds {next(iter(parts.values())).dtype} values: discrete actions, which no agent here takes.")
+        dtype = next(iter(parts.values())).dtype
+        raise WarmloopError(f"{place}: `{root}` holds {dtype} values: discrete actions, which no agent here takes.")
     return np.concatenate([part.reshape(steps, -1).astype(np.float32) for part in parts.values()], axis=1)
 
 

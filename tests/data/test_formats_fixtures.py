@@ -80,7 +80,9 @@ def test_a_file_holds_the_episodes_that_went_in(name):
         assert np.allclose(then[known, 2], np.clip(e.steps.action[known, 0], -1, 1)) or name == "dapg.pickle"
 
 
-@pytest.mark.parametrize("name", ["d4rl-next.hdf5", "robomimic.hdf5", "sb3-ring.pkl", "sb3-dict.pkl", "sb3-her.pkl", "sb3-nstep.pkl", *DIRECTORIES])
+@pytest.mark.parametrize(
+    "name", ["d4rl-next.hdf5", "robomimic.hdf5", "sb3-ring.pkl", "sb3-dict.pkl", "sb3-her.pkl", "sb3-nstep.pkl", *DIRECTORIES]
+)
 def test_a_recorded_next_observation_is_right_even_after_a_termination(name):
     for e in load_episodes(FIXTURES / name):
         assert np.array_equal(state(e.steps.next_observation)[:, 1], state(e.steps.observation)[:, 1] + 1)

@@ -88,7 +88,9 @@ def test_a_single_step_is_no_transition_and_later_episodes_keep_their_numbers(tm
 
 def test_a_success_flag_of_the_steps_is_read_where_there_is_one(tmp_path):
     file = tfrecords.copy(tmp_path)
-    tfrecords.redescribe(tmp_path, "features.json", lambda d: tfrecords.step_features(d).update(success=tfrecords.step_features(d)["is_last"]))
+    tfrecords.redescribe(
+        tmp_path, "features.json", lambda d: tfrecords.step_features(d).update(success=tfrecords.step_features(d)["is_last"])
+    )
     parsed = tfrecords.examples(file)
     for count, example in zip((6, 5), parsed, strict=True):
         tfrecords.replace(example, "steps/success", "int64_list", [0] * (count - 2) + [1, 0])
@@ -125,7 +127,7 @@ def test_the_files_of_a_split_are_read_in_their_order(tmp_path):
 def test_episodes_are_read_one_at_a_time(tmp_path):
     file = tfrecords.copy(tmp_path)
     example = tfrecords.examples(file)[0]
-    steps = 2_000
+    steps = 200
     for entry in example.features.feature:
         values = getattr(entry.value, entry.value.WhichOneof("kind")).value
         if entry.key.startswith("steps/"):
@@ -134,12 +136,12 @@ def test_episodes_are_read_one_at_a_time(tmp_path):
             del values[len(values) // 6 :]
             values.extend(middle * (steps - 2) + last)
     record = tfrecords.framed(example.SerializeToString())
-    file.write_bytes(record * 40)
+    file.write_bytes(record * 20)
     tracemalloc.start()
     lengths = [len(part.columns["actions"]) for part in rlds._parts(str(file))]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert lengths == [steps - 1] * 40
+    assert lengths == [steps - 1] * 20
     assert peak < 20 * len(record) < file.stat().st_size
 
 

@@ -109,7 +109,9 @@ def enriched(episodes):
             "episode": np.full(count, e.number + 40, np.int32),
         }
         extras = {"grasp_penalty": rng.normal(size=count).astype(np.float32), "force": rng.normal(size=(count, 3)).astype(np.float32)}
-        rich.append(dataclasses.replace(e, steps=e.steps.replace(**fields), number=e.number + 40, task=f"tür {e.number % 2}", extras=extras))
+        rich.append(
+            dataclasses.replace(e, steps=e.steps.replace(**fields), number=e.number + 40, task=f"tür {e.number % 2}", extras=extras)
+        )
     return rich
 
 
