@@ -35,7 +35,7 @@ from ..transition import Source
 from .files import replacing
 from .pickled import ENDINGS, layout
 from .recording import RECORDED_FIELDS, Columns, Recording, breaks, named, require_keys, starts_after, tidy
-from .safe_pickle import load
+from .safe_pickle import holds_objects, load
 
 SUCCESS_FLAGS = ("succeed", "success", "is_success")
 EXTRAS = ("grasp_penalty",)  # numbers that a transition may have beside the others
@@ -59,7 +59,7 @@ def read(origin: str) -> Recording:
     Raises:
         WarmloopError: the file is refused by `safe_pickle`, is no list of transitions, or lacks or mixes up a key.
     """
-    rows: list[dict] = load(Path(origin))
+    rows: list[dict] = load(Path(origin), inert={})
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise WarmloopError(f"{origin} holds a {type(rows).__name__}, and not HIL-SERL's list of transitions (dicts).")
     if not rows:
@@ -132,6 +132,10 @@ def _columns(origin: str, rows: list[dict], names: list[str]) -> Columns:
                     raise WarmloopError(
                         f"{origin}: `{key}` of transition {number} is absent; every transition needs the same keys."
                     ) from None
+                if holds_objects(value):
+                    raise WarmloopError(
+                        f"{origin}: `{key}` of transition {number} is an array of Python objects; save it as an array of numbers."
+                    )
                 parts.append(value)
             try:
                 columns[key] = np.array(parts)

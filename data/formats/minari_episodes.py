@@ -57,7 +57,7 @@ def to_part(
     Raises:
         WarmloopError: it has not one observation more than steps, or what this project wrote of it is damaged.
     """
-    count = len(np.atleast_1d(arrays["rewards"]))
+    count = len(np.atleast_1d(arrays["actions"]))
     if count == 0:
         return None
     columns: Columns = {"actions": arrays["actions"], "rewards": arrays["rewards"], "terminals": arrays["terminations"]}

@@ -136,7 +136,10 @@ def breaks(columns: Columns) -> np.ndarray:
         current, following = columns[name], columns[f"next_{name}"]
         for low in range(0, rows - 1, ROWS_PER_CHUNK):
             high = min(low + ROWS_PER_CHUNK, rows - 1)
-            differs = following[low:high] != current[low + 1 : high + 1]
+            here, there = following[low:high], current[low + 1 : high + 1]
+            differs = here != there
+            if here.dtype.kind == "f" and differs.any():
+                differs &= np.isfinite(here) & np.isfinite(there)  # those are refused, in the episode that they are in
             broken[low:high] |= differs.reshape(high - low, -1).any(axis=1)
     return broken
 

@@ -188,7 +188,7 @@ def test_a_demonstration_is_not_one_long_intervention(read):
         ([transition(0), transition(1, grasp_penalty=0.0)], "`grasp_penalty` of transition 0 is absent"),
         ([transition(0, infos={"warmloop": {"step": 0}})], """what `infos["warmloop"]` says of an episode is damaged"""),
         ([transition(n, infos={"warmloop": {"step": "a" * n}}) for n in range(2)], "`step` holds <U1 values"),
-        ([transition(n, infos={"warmloop": {"step": 0} if n else {"step": 0, "quality": 1.0}}) for n in range(2)], "`quality` of transition 1"),
+        ([transition(n, infos={"warmloop": {"step": 0} if n else {"quality": 1.0}}) for n in range(2)], "`quality` of transition 1"),
         ([transition(0, masks=None, dones=None)], "neither `masks` nor `dones`"),
         ([transition(0), transition(1, rewards=None)], "`rewards` of transition 1 is absent"),
         ([transition(0), transition(1, observations={"state": np.zeros((1, 3))})], "`observations/wrist` of transition 1 is absent"),
