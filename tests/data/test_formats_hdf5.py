@@ -263,6 +263,20 @@ def test_a_damaged_text_over_which_hdf5_loops_for_ever_is_not_read(tmp_path):
     assert [len(e) for e in load_episodes(tmp_path / "d3rlpy.h5")] == [4, 4, 2]
 
 
+@pytest.mark.parametrize("size", [0x140, 2**64 - 16])
+def test_a_damaged_filter_key_over_which_hdf5_loops_for_ever_is_refused(tmp_path, size):
+    path = tmp_path / "a.hdf5"
+    shutil.copy(FIXTURES / "robomimic.hdf5", path)
+    with h5py.File(path, "a") as file:
+        file["mask/texts"] = ["demo_0", "demo_2"]
+    assert [e.number for e in load_episodes(f"{path}::texts")] == [0, 2]
+    content = bytearray(path.read_bytes())
+    heap = content.rindex(b"GCOL")
+    content[heap + 24 : heap + 32] = size.to_bytes(8, "little")  # of the first text: what follows it is nothing, or itself
+    path.write_bytes(content)
+    assert "its values of variable length are damaged" in refusal(f"{path}::texts")
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(FILES), st.data())
 def test_damage_anywhere_gives_episodes_or_one_sentence(name, data):

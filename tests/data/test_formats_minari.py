@@ -1,10 +1,16 @@
 """Minari datasets, made by this project and by Minari itself."""
 
 import dataclasses
+import json
+import shutil
+from pathlib import Path
 
 import gymnasium as gym
+import h5py
 import minari
 import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from minari.data_collector import EpisodeBuffer
@@ -13,6 +19,8 @@ from recorded import assert_lossless, assert_same_experience, enriched, episode,
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import load_episodes, write_episodes
 from warmloop.data.reward import RewardConfig, apply_reward
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of Minari, on metadata that it would like to have
 
@@ -165,3 +173,57 @@ def test_an_episode_that_jumps_cannot_be_written(root):
     e = dataclasses.replace(e, steps=e.steps.replace(next_observation=following))
     assert "Minari cannot hold; write .npz" in refusal("minari:lab/jump-v0", [e])
     assert not (root / "lab" / "jump-v0").exists()
+
+
+def test_no_environment_is_made_because_a_dataset_names_one(root):
+    theirs()
+    described = root / "lab" / "reach-v0" / "data" / "metadata.json"
+    held = json.loads(described.read_text())
+    canary = root / "canary"
+    (root / "evil.py").write_text(f"open({str(canary)!r}, 'w')")
+    spec = gym.envs.registration.EnvSpec("Evil-v0", entry_point="evil:Evil")
+    del held["observation_space"]
+    described.write_text(json.dumps(held | {"env_spec": spec.to_json()}))
+    assert "does not say its spaces" in refusal("minari:lab/reach-v0")
+    assert not canary.exists()
+
+
+def test_links_into_other_files_are_not_followed(root):
+    theirs()
+    theirs("reach-v1")
+    with h5py.File(root / "lab" / "reach-v0" / "data" / "main_data.hdf5", "a") as file:
+        del file["episode_1"]
+        file["episode_1"] = h5py.ExternalLink(str(root / "reach-v1" / "data" / "main_data.hdf5"), "episode_1")
+    assert "`episode_1` in / is a link into another file" in refusal("minari:lab/reach-v0")
+
+
+def test_pictures_of_any_length_are_read_as_minari_does_and_not_where_hdf5_would_loop_for_ever(root):
+    frames = np.random.default_rng(0).integers(0, 256, (4, 32, 40, 3), np.uint8)
+    frames[:2] //= 64
+    recorded = EpisodeBuffer(
+        observations={"wrist": frames},
+        actions=np.zeros((3, 2), np.float32),
+        rewards=[0.0] * 3,
+        terminations=[False] * 3,
+        truncations=[False] * 3,
+    )
+    space = gym.spaces.Dict({"wrist": gym.spaces.Box(0, 255, frames.shape[1:], np.uint8)})
+    minari.create_dataset_from_buffers("lab/jpeg-v0", [recorded], observation_space=space, action_space=gym.spaces.Box(-1, 1, (2,)))
+    as_minari_does = minari.load_dataset("lab/jpeg-v0")[0].observations["wrist"]
+    assert np.array_equal(load_episodes("minari:lab/jpeg-v0")[0].steps.observation["wrist"], as_minari_does[:-1])
+    main = root / "lab" / "jpeg-v0" / "data" / "main_data.hdf5"
+    content = bytearray(main.read_bytes())
+    heap = content.index(b"GCOL")
+    content[heap + 16 : heap + 32] = bytes(16)  # an object that is free, and takes no room
+    main.write_bytes(content)
+    assert "its values of variable length are damaged" in refusal("minari:lab/jpeg-v0")
+
+
+def test_an_episode_of_arrow_in_several_batches_is_read_whole(root):
+    shutil.copytree(FIXTURES / "minari-arrow", root / "set")
+    file = root / "set" / "data" / "0" / "part-0.arrow"
+    with pa.ipc.open_file(file) as reader:
+        table = reader.read_all()
+    with pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+    assert_same_experience(load_episodes(FIXTURES / "minari-arrow"), load_episodes(root / "set"))
