@@ -35,11 +35,11 @@ def parts(origin: str, storage: Any) -> Iterator[Part]:
         observations = {}
         for path, space in leaves(storage.observation_space):
             key = "/".join(("observations", *path))
-            found = _at(place, rows, "observations", *path)
+            found, shape = _at(place, rows, "observations", *path), space.shape or ()
             if is_jpeg(storage, space):
-                observations[path] = images.decode(place, key, found.to_pylist(), (*space.shape, 1)[:3]).reshape(-1, *space.shape)
+                observations[path] = images.decode(place, key, found.to_pylist(), (*shape, 1)[:3]).reshape(-1, *shape)
             else:
-                observations[path] = _array(place, key, found, space.shape)
+                observations[path] = _array(place, key, found, shape)
         part = to_part(origin, index, arrays, observations, _infos(place, rows), {})
         if part is not None:
             yield part
@@ -48,11 +48,11 @@ def parts(origin: str, storage: Any) -> Iterator[Part]:
 def _rows(place: str, storage: Any, index: int) -> pa.StructArray:
     """The rows of an episode."""
     import pyarrow as pa
-    import pyarrow.dataset
+    from pyarrow import dataset
 
     try:
         folder = storage.data_path / str(index)
-        table = pa.dataset.dataset(folder, format=storage.FORMAT, ignore_prefixes=["_", ".", "metadata.json"]).to_table()
+        table = dataset.dataset(folder, format=storage.FORMAT, ignore_prefixes=["_", ".", "metadata.json"]).to_table()
         table.validate(full=True)  # before anything follows the file's offsets
         rows = table.to_struct_array()
         return rows if isinstance(rows, pa.StructArray) else pa.concat_arrays(rows.chunks)

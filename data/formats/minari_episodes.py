@@ -114,7 +114,7 @@ def buffer(origin: str, episode: Episode) -> dict[str, Any]:
 
 def episode_metadata(episode: Episode) -> dict[str, Any]:
     """What Minari keeps of an episode as a whole: its number, its kind, its task where it has one."""
-    described = {"number": episode.number, "source": int(episode.source)}
+    described: dict[str, Any] = {"number": episode.number, "source": int(episode.source)}
     if episode.task:
         described["task"] = np.bytes_(episode.task.encode())  # of fixed length, which HDF5 reads safely
     return {f"{OWN}/{name}": value for name, value in described.items()}
