@@ -69,6 +69,7 @@ EXTRAS = {
 
 COMMANDS = {
     "inspect_data": "inspect_data",
+    "merge_data": "merge_data",
     "train_offline_warmup": "train_offline_warmup",
     "train_rlpd": "train_rlpd",
     "warmloop-collect": "collect",

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from ..data.errors import WarmloopError
-from .common import output_path, run
+from .common import output_path, progress, run
 
 if TYPE_CHECKING:
     from ..data.inspection import Reference
@@ -52,15 +52,20 @@ def main(files: Sequence[str]) -> int:
 
 def show_data(files: Sequence[str]) -> int:
     """Prints the report, writes what the flags ask for, and returns the exit code."""
+    from ..data.formats import written_format
+
     html = output_path(HTML.value, OVERWRITE.value) if HTML.value else None
     fix = output_path(FIX.value, OVERWRITE.value) if FIX.value else None
+    if fix:
+        written_format(fix)
     from ..data.inspection import inspect
     from ..data.inspection.html import page
     from ..data.inspection.text import render
     from .reference import find_reference
 
     reference, said = find_reference(ENV.value or "auto", files)
-    report = inspect(list(files), reference, said)
+    with progress("inspecting, episodes", None) as advance:
+        report = inspect(list(files), reference, said, advance)
     print(json.dumps(report.as_json()) if JSON.value else render(report, every_place=ALL.value))
     if html:
         html.write_text(page(report), encoding="utf-8")

@@ -11,8 +11,9 @@ LINE_EVERY_SECONDS = 10.0
 
 
 @contextlib.contextmanager
-def progress(label: str, total: int) -> Iterator[Callable[..., None]]:
-    """Shows how far a long job is: a bar on a terminal, elsewhere a line every ten seconds, on stderr in both cases.
+def progress(label: str, total: int | None) -> Iterator[Callable[..., None]]:
+    """Shows how far a long job is: a bar on a terminal, elsewhere a line every ten seconds, on stderr in both cases. A `total` of None is
+    one that nobody knows yet: then a job of less than ten seconds says nothing.
 
     Gives `advance(count=1, note="")`, which adds to what is done and says something about it.
     """
@@ -22,7 +23,7 @@ def progress(label: str, total: int) -> Iterator[Callable[..., None]]:
 
 
 @contextlib.contextmanager
-def _bar(label: str, total: int) -> Iterator[Callable[..., None]]:
+def _bar(label: str, total: int | None) -> Iterator[Callable[..., None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -33,7 +34,7 @@ def _bar(label: str, total: int) -> Iterator[Callable[..., None]]:
 
 
 @contextlib.contextmanager
-def _lines(label: str, total: int) -> Iterator[Callable[..., None]]:
+def _lines(label: str, total: int | None) -> Iterator[Callable[..., None]]:
     done, last_line, end = 0, time.monotonic(), ""
 
     def advance(count: int = 1, note: str = "") -> None:
@@ -44,8 +45,11 @@ def _lines(label: str, total: int) -> Iterator[Callable[..., None]]:
             write()
 
     def write() -> None:
-        print(f"{label}: {done} of {total}{end}", file=sys.stderr, flush=True)
+        print(f"{label}: {done}{'' if total is None else f' of {total}'}{end}", file=sys.stderr, flush=True)
 
-    write()
+    began = last_line
+    if total is not None:
+        write()
     yield advance
-    write()
+    if total is not None or last_line > began:
+        write()

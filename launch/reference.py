@@ -67,8 +67,7 @@ def make_reference(environment_id: str) -> Reference:
 
 
 def _named_by(files: Sequence[str]) -> str | None:
-    from ..data.formats import parse_source_argument
-    from ..data.inspection import recorded_environment
+    from ..data.formats import parse_source_argument, recorded_environment
 
     names = {recorded_environment(parse_source_argument(file)[1]) for file in files}
     return names.pop() if len(names) == 1 else None

@@ -6,15 +6,19 @@ episodes to a path. Files that share an ending (.hdf5, .pkl) are told apart by w
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..digest import of_path
 from ..episode import Episode
 from ..errors import WarmloopError
 from ..transition import Source, Spec
-from . import d3rlpy_dump, d4rl, dapg, hilserl, minari, npz, rlds, robomimic, sb3
+from . import collected, d3rlpy_dump, d4rl, dapg, hdf5, hilserl, minari, npz, rlds, robomimic, sb3
 from .files import did_you_mean, require_file
 from .recording import Recording, to_episodes
 
@@ -28,20 +32,23 @@ class Format:
     Attributes:
         described: how it is named to a person.
         matches: whether what is at a path (as text) is of this format; no two formats claim the same.
-        read: the rows at a path.
+        read: the rows at a path, in pieces of whole episodes.
         write: stores episodes at a path, with JSON-able metadata, whole or not at all; None where the format is only read.
         names: whether a path to write to names this format.
+        environment: the environment that a file says it was recorded in; None where it says nothing.
     """
 
     described: str
     matches: Callable[[str], bool]
-    read: Callable[[str], Recording]
+    read: Callable[[str], Iterator[Recording]]
     write: Callable[[str, list[Episode], dict[str, Any]], None] | None = None
     names: Callable[[str], bool] = lambda path: False
+    environment: Callable[[str], str | None] = lambda path: None
 
 
 FORMATS = {
-    "npz": Format(".npz arrays", npz.matches, npz.read, npz.write, npz.matches),
+    "set": Format("a set that merge_data keeps (its folder)", collected.matches, collected.read, environment=collected.environment),
+    "npz": Format(".npz arrays", npz.matches, npz.read, npz.write, npz.matches, npz.environment),
     "hilserl": Format(".pkl as HIL-SERL records it", hilserl.matches, hilserl.read, hilserl.write, hilserl.names),
     "minari": Format("a Minari dataset (minari:ID or its directory)", minari.matches, minari.read, minari.write, minari.matches),
     "rlds": Format("an RLDS data set of TFDS (DIRECTORY or DIRECTORY::SPLIT)", rlds.matches, rlds.read),
@@ -54,7 +61,13 @@ FORMATS = {
 
 
 def load_episodes(path: str | Path, source: Source | None = None, number_from: int = 0) -> list[Episode]:
-    """The episodes at `path`, checked.
+    """The episodes at `path`, checked: all of them, or an error. Arguments and errors as `iterate_episodes` has them."""
+    return list(iterate_episodes(path, source, number_from))
+
+
+def iterate_episodes(path: str | Path, source: Source | None = None, number_from: int = 0) -> Iterator[Episode]:
+    """The episodes at `path`, checked, one after the other; of most formats no more than some 32 MiB is held at a time, and of
+    pickles the whole file.
 
     Args:
         path: a file, a Minari directory, `minari:ID`, or the `PATH::FILTER_KEY` of a robomimic file.
@@ -64,8 +77,20 @@ def load_episodes(path: str | Path, source: Source | None = None, number_from: i
     Raises:
         WarmloopError: one sentence for anything missing, damaged, unsupported, inconsistent or out of range.
     """
-    origin = _origin(path)
-    return to_episodes(_format_of(origin).read(origin), source, number_from)
+    for piece in read_pieces(path):
+        yield from to_episodes(piece, source, number_from)
+
+
+def read_pieces(path: str | Path) -> Iterator[Recording]:
+    """The rows at `path`, tidy but not checked, in pieces of whole episodes, each with its number."""
+    origin, count = _origin(path), 0
+    for piece in _format_of(origin).read(origin):
+        numbers = count + np.arange(len(piece)) if piece.numbers is None else piece.numbers
+        count += len(piece)
+        if len(piece):
+            yield dataclasses.replace(piece, numbers=numbers)
+    if not count:
+        raise WarmloopError(f"{origin} holds no transition whose next observation is known; record `next_observations`.")
 
 
 def write_episodes(path: str | Path, episodes: Sequence[Episode], metadata: dict[str, Any] | None = None) -> None:
@@ -76,17 +101,37 @@ def write_episodes(path: str | Path, episodes: Sequence[Episode], metadata: dict
     Raises:
         WarmloopError: there is nothing to write, the episodes differ in shape, or the disk refuses.
     """
-    origin = _origin(path)
+    origin, written = _origin(path), written_format(path)
     if not episodes:
         raise WarmloopError(f"There are no episodes to write to {origin}.")
     _check_same_spec(episodes)
-    write = next((candidate.write for candidate in FORMATS.values() if candidate.write and candidate.names(origin)), None)
-    if write is None:
-        raise WarmloopError(f"{origin} names no format that is written; written are {_described(writing=True)}.")
     try:
-        write(origin, list(episodes), metadata or {})
+        assert written.write is not None
+        written.write(origin, list(episodes), metadata or {})
     except OSError as error:
         raise WarmloopError(f"{origin} could not be written: {error.strerror or error}.") from error
+
+
+def written_format(path: str | Path) -> Format:
+    """The format in which episodes would be written to `path`. Raises WarmloopError where it names none."""
+    origin = _origin(path)
+    found = next((candidate for candidate in FORMATS.values() if candidate.write and candidate.names(origin)), None)
+    if found is None:
+        raise WarmloopError(f"{origin} names no format that is written; written are {_described(writing=True)}.")
+    return found
+
+
+def write_minari(dataset: str, episodes: Sequence[Episode], metadata: dict[str, Any] | None = None) -> None:
+    """Writes a new Minari dataset, which `minari.load_dataset(dataset)` finds.
+
+    Args:
+        dataset: its ID, `(NAMESPACE/)NAME-vNUMBER`, below MINARI_DATASETS_PATH or Minari's own folder.
+        episodes, metadata: as `write_episodes` takes them, which also writes a dataset to any other folder.
+
+    Raises:
+        WarmloopError: the ID is none or taken, or an episode's observations do not lead from row to row.
+    """
+    write_episodes(f"{minari.SCHEME}{dataset}", episodes, metadata)
 
 
 def parse_source_argument(argument: str) -> tuple[Source | None, str]:
@@ -107,15 +152,41 @@ def parse_source_argument(argument: str) -> tuple[Source | None, str]:
     )
 
 
-def load_sources(arguments: Sequence[str]) -> list[Episode]:
-    """The episodes of all `kind=path` arguments, in order, each with a number of its own; their shapes must agree."""
+def load_sources(arguments: Sequence[str], on_episode: Callable[[], object] = lambda: None) -> list[Episode]:
+    """The episodes of all `kind=path` arguments, in order, each with a number of its own; their shapes must agree. `on_episode` is called
+    after each one read."""
     episodes: list[Episode] = []
     for argument in arguments:
         source, path = parse_source_argument(argument)
         number_from = 1 + max((episode.number for episode in episodes), default=-1)
-        episodes += load_episodes(path, source, number_from)
+        for episode in iterate_episodes(path, source, number_from):
+            episodes.append(episode)
+            on_episode()
         _check_same_spec(episodes)
     return episodes
+
+
+def recorded_environment(path: str | Path) -> str | None:
+    """The environment that the data at `path` say they were recorded in; None where they say nothing, or cannot be read."""
+    origin = _origin(path)
+    found = next((candidate for candidate in FORMATS.values() if candidate.matches(origin)), None)
+    with contextlib.suppress(WarmloopError):
+        return None if found is None else found.environment(origin)
+
+
+def content_of(path: str | Path) -> str:
+    """The SHA-256 of the file or folder that holds what `path` names; with a filter key, followed by `::` and the key.
+
+    Raises:
+        WarmloopError: there is none.
+    """
+    origin = _origin(path)
+    if origin.startswith(minari.SCHEME):
+        return of_path(minari.data_directory(origin))
+    name, key = hdf5.split(origin)
+    if not Path(name).is_dir():
+        require_file(Path(name))
+    return of_path(Path(name)) + (f"{hdf5.SPLIT}{key}" if key else "")
 
 
 def _origin(path: str | Path) -> str:

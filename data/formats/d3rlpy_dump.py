@@ -9,6 +9,7 @@ HDF5 can loop for ever over texts in a damaged file.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,8 +30,8 @@ def matches(path: str) -> bool:
     return layout(path) == "d3rlpy"
 
 
-def read(origin: str) -> Recording:
-    """The rows of file `origin`.
+def read(origin: str) -> Iterator[Recording]:
+    """The rows of file `origin`, in pieces.
 
     Raises:
         WarmloopError: the file is damaged, holds something other than whole episodes or discrete actions, or an episode lacks a key.
@@ -39,8 +40,7 @@ def read(origin: str) -> Recording:
         count = np.asarray(file["num_episodes"])
         if count.ndim or count.dtype.kind not in "iu":
             raise WarmloopError(f"{origin}: `num_episodes` is {count.dtype} {count.shape}; one whole number is needed.")
-        parts = [_part(origin, file, index) for index in range(int(count))]
-    return join(origin, parts)
+        yield from join(origin, (_part(origin, file, index) for index in range(int(count))))
 
 
 def _part(origin: str, file: h5py.File, index: int) -> Part:

@@ -2,7 +2,7 @@
 
 Read: `observations`, `actions`, `rewards`, `terminals` `[N, ...]`, and where present `next_observations`, `timeouts`, and of `infos` the
 success flag `success`, `is_success`, `succeed` or `goal_achieved`. Observations may also be a group, of groups and arrays; a leaf is
-named by its path. Everything else (`infos/qpos`, `metadata`) is ignored. d3rlpy's dumps of version 1 have the same layout, with
+named by its path, with dots. Everything else (`infos/qpos`, `metadata`) is ignored. d3rlpy's dumps of version 1 have the same layout, with
 `episode_terminals` in place of `timeouts`.
 
 - Episodes end after `terminals | timeouts`; a file with no `timeouts` is cut where its next observations do not lead to the following
@@ -13,12 +13,12 @@ named by its path. Everything else (`infos/qpos`, `metadata`) is ignored. d3rlpy
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterator
 
 from ..errors import WarmloopError
-from .flat import SUCCESS_FLAGS, complete, has_next, starts_by_flags
-from .hdf5 import group, layout, opened, read_arrays
-from .recording import Recording, require_keys, tidy
+from .flat import SUCCESS_FLAGS, has_next, pieces, starts_by_flags
+from .hdf5 import find_arrays, group, layout, opened
+from .recording import Recording, check, require_keys
 
 REQUIRED = ("observations", "actions", "rewards", "terminals")
 OPTIONAL = ("next_observations", "timeouts")
@@ -29,8 +29,8 @@ def matches(path: str) -> bool:
     return layout(path) == "d4rl"
 
 
-def read(origin: str) -> Recording:
-    """The rows of file `origin`.
+def read(origin: str) -> Iterator[Recording]:
+    """The rows of file `origin`, in pieces.
 
     Raises:
         WarmloopError: the file is damaged, lacks or contradicts itself in a key, or does not say where episodes were cut.
@@ -43,18 +43,16 @@ def read(origin: str) -> Recording:
                 f"d3rlpy's (`num_episodes`, `columns`); its keys are {', '.join(f'`{key}`' for key in keys[:12]) or 'none'}."
             )
         require_keys(origin, "the file", keys, list(REQUIRED))
-        arrays = read_arrays(origin, "", file, [*REQUIRED, *OPTIONAL], REQUIRED)
+        table = find_arrays(origin, "", file, [*REQUIRED, *OPTIONAL], REQUIRED)
         flag = next((name for name in SUCCESS_FLAGS if f"infos/{name}" in file), None)
         if flag:
-            arrays["success"] = read_arrays(origin, "", group(origin, file, "infos"), [flag])[flag]
-        if "timeouts" not in arrays and "episode_terminals" in file:
-            arrays |= {"timeouts": read_arrays(origin, "", file, ["episode_terminals"])["episode_terminals"]}
-    columns = tidy(origin, arrays)
-    if "timeouts" not in columns and not has_next(columns):
-        raise WarmloopError(
-            f"{origin} has neither `timeouts` nor `next_observations`, so nothing says which episodes a time limit cut; "
-            "add `timeouts`, all False if none was."
-        )
-    starts = starts_by_flags(columns)
-    columns.pop("timeouts", np.zeros(0))
-    return complete(Recording(origin, columns, starts))
+            table["success"] = find_arrays(origin, "", group(origin, file, "infos"), [flag])[flag]
+        if "timeouts" not in table and "episode_terminals" in file:
+            table["timeouts"] = find_arrays(origin, "", file, ["episode_terminals"])["episode_terminals"]
+        check(origin, table)
+        if "timeouts" not in table and not has_next(table):
+            raise WarmloopError(
+                f"{origin} has neither `timeouts` nor `next_observations`, so nothing says which episodes a time limit cut; "
+                "add `timeouts`, all False if none was."
+            )
+        yield from pieces(origin, table, starts_by_flags(table))

@@ -11,6 +11,7 @@ episodes end by time alone); and of `env_infos` the success flag `success`, `is_
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def matches(path: str) -> bool:
     return layout(path) == "dapg"
 
 
-def read(origin: str) -> Recording:
+def read(origin: str) -> Iterator[Recording]:
     """The rows of file `origin`; nothing in it is run.
 
     Raises:
@@ -39,7 +40,7 @@ def read(origin: str) -> Recording:
     paths = load(Path(origin), inert={})
     if not isinstance(paths, list) or not all(isinstance(path, dict) for path in paths):
         raise WarmloopError(f"{origin} holds a {type(paths).__name__}, and not DAPG's list of episodes (dicts).")
-    return join(origin, [_part(origin, path, index) for index, path in enumerate(paths)])
+    yield from join(origin, [_part(origin, path, index) for index, path in enumerate(paths)])
 
 
 def _part(origin: str, path: dict[str, Any], index: int) -> Part:

@@ -1,15 +1,20 @@
-"""Rows end to end: where their episodes begin, and what follows the last row of each. Shared by the readers of flat layouts."""
+"""Rows end to end: where their episodes begin, what follows the last row of each, and how a file is read in pieces of bounded size."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from ..errors import WarmloopError
 from ..transition import storage_dtype
-from .recording import Columns, Recording, breaks, starts_after, tidy
+from .recording import Columns, Recording, Table, breaks, cast, starts_after, tidy
+
+# A piece is the fewest whole episodes that fill so much: few enough for any machine, large enough that pieces cost nothing.
+PIECE_BYTES = 32 << 20
 
 # What an environment's infos call success, in the order of preference.
 SUCCESS_FLAGS = ("success", "is_success", "succeed", "goal_achieved")
@@ -23,7 +28,7 @@ class Part:
         name: how the file calls it (`demo_3`).
         number: its number.
         columns: as a Recording's, `terminals` included; `success` only where it is known.
-        task: its task's name, "" where nothing says.
+        task: its task.
         source: the kind of data it is; None where the file has none.
     """
 
@@ -34,18 +39,37 @@ class Part:
     source: int | None = None
 
 
-def starts_by_flags(columns: Columns) -> np.ndarray:
+def pieces(origin: str, table: Table, starts: np.ndarray, **own: np.ndarray | None) -> Iterator[Recording]:
+    """A table's rows, read from first to last in pieces of whole episodes, each `complete`.
+
+    Args:
+        table: of a layout that `check` let pass.
+        starts: `[E]` first row of each episode.
+        own: what a Recording has per episode, `[E]` each.
+    """
+    ends = np.append(starts[1:], table["actions"].shape[0])
+    row_bytes = sum(column.dtype.itemsize * math.prod(column.shape[1:]) for column in table.values())
+    for some in _groups(ends - starts, row_bytes):
+        first, last = int(starts[some.start]), int(ends[some.stop - 1])
+        columns = {name: cast(name, column[first:last]) for name, column in table.items()}
+        of_these = {field: None if values is None else values[some] for field, values in own.items()}
+        yield complete(Recording(origin, columns, starts[some] - first, **of_these))
+
+
+def starts_by_flags(table: Table) -> np.ndarray:
     """`[E]` first rows, after each of `terminals | timeouts`; without `timeouts`, also where next observations do not lead on."""
-    nothing = np.zeros(len(columns["actions"]), bool)
-    ends = columns.get("terminals", nothing) | columns.get("timeouts", nothing)
-    if "timeouts" not in columns and has_next(columns):
-        ends = ends | breaks(columns)
+    ends = np.zeros(table["actions"].shape[0], bool)
+    for name in ("terminals", "timeouts"):
+        if name in table:
+            ends |= cast(name, table[name][:])
+    if "timeouts" not in table and has_next(table):
+        ends |= breaks(table)
     return starts_after(ends)
 
 
-def has_next(columns: Columns) -> bool:
+def has_next(table: Table) -> bool:
     """Whether next observations are recorded."""
-    return any(name.startswith("next_") for name in columns)
+    return any(name.startswith("next_") for name in table)
 
 
 def complete(recording: Recording) -> Recording:
@@ -53,9 +77,6 @@ def complete(recording: Recording) -> Recording:
 
     Where none are recorded they are the following row's observations. An episode's last row has none: it is dropped, unless it is
     terminal, where the target does not use it and the observation itself stands in. An episode of which nothing is left vanishes.
-
-    Raises:
-        WarmloopError: nothing at all is left.
     """
     columns, starts = recording.columns, recording.starts
     rows = len(columns["actions"])
@@ -69,8 +90,6 @@ def complete(recording: Recording) -> Recording:
         columns[f"next_{name}"] = columns[name][following]
     kept = np.ones(rows, bool)
     kept[last] = columns["terminals"][last]
-    if not kept.any():
-        raise WarmloopError(f"{recording.origin} holds no transition whose next observation is known; record `next_observations`.")
     lengths = np.add.reduceat(kept, starts, dtype=np.int64)
     alive = lengths > 0
     lengths = lengths[alive]
@@ -83,28 +102,25 @@ def complete(recording: Recording) -> Recording:
     )
 
 
-def join(origin: str, parts: Sequence[Part]) -> Recording:
-    """The recording of episodes that are stored one by one, `complete`.
+def join(origin: str, parts: Iterable[Part]) -> Iterator[Recording]:
+    """Episodes that are stored one by one, in pieces, each `complete`.
 
     Raises:
         WarmloopError: there are none, or one is empty, contradicts itself or differs from the first; it is named.
     """
-    if not parts:
-        raise WarmloopError(f"{origin} holds no episodes.")
+    first, gathered, size = None, [], 0
     for part in parts:
-        _check(f"{origin}, {part.name}", part.columns, parts[0])
-    known = np.array(["success" in part.columns for part in parts])
-    names = [name for name in parts[0].columns if name != "success"]
-    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in names}
-    lengths = np.array([len(part.columns["actions"]) for part in parts])
-    if known.any():
-        flags = [part.columns.get("success", np.zeros(length, bool)) for part, length in zip(parts, lengths, strict=True)]
-        columns["success"] = np.concatenate([np.asarray(flag).astype(bool) for flag in flags])
-    numbers = np.array([part.number for part in parts])
-    starts = np.cumsum(lengths) - lengths
-    tasks = np.array([part.task for part in parts]) if any(part.task for part in parts) else None
-    sources = np.array([part.source or 0 for part in parts]) if any(part.source is not None for part in parts) else None
-    return complete(Recording(origin, tidy(origin, columns), starts, known if known.any() else None, numbers, sources, tasks))
+        first = part if first is None else first
+        _check(f"{origin}, {part.name}", part.columns, first)
+        gathered.append(part)
+        size += sum(column.nbytes for column in part.columns.values())
+        if size >= PIECE_BYTES:
+            yield _joined(origin, gathered)
+            gathered, size = [], 0
+    if first is None:
+        raise WarmloopError(f"{origin} holds no episodes.")
+    if gathered:
+        yield _joined(origin, gathered)
 
 
 def channels_last(column: np.ndarray) -> np.ndarray:
@@ -112,6 +128,30 @@ def channels_last(column: np.ndarray) -> np.ndarray:
     if column.dtype == np.uint8 and column.ndim == 4 and column.shape[1] < min(column.shape[2:]):
         return np.ascontiguousarray(np.moveaxis(column, 1, -1))
     return column
+
+
+def _groups(lengths: np.ndarray, row_bytes: int) -> Iterator[slice]:
+    """Slices of consecutive episodes, `[E]` rows each, that fill a piece."""
+    first, size = 0, 0
+    for index, length in enumerate(lengths):
+        size += int(length) * row_bytes
+        if size >= PIECE_BYTES or index == len(lengths) - 1:
+            yield slice(first, index + 1)
+            first, size = index + 1, 0
+
+
+def _joined(origin: str, parts: list[Part]) -> Recording:
+    known = np.array(["success" in part.columns for part in parts])
+    lengths = np.array([len(part.columns["actions"]) for part in parts])
+    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns if name != "success"}
+    if known.any():
+        flags = [part.columns.get("success", np.zeros(length, bool)) for part, length in zip(parts, lengths, strict=True)]
+        columns["success"] = np.concatenate([np.asarray(flag).astype(bool) for flag in flags])
+    own: dict[str, Any] = {"numbers": np.array([part.number for part in parts]), "tasks": np.array([part.task for part in parts])}
+    if any(part.source is not None for part in parts):
+        own["sources"] = np.array([part.source or 0 for part in parts])
+    starts = np.cumsum(lengths) - lengths
+    return complete(Recording(origin, tidy(origin, columns), starts, known if known.any() else None, **own))
 
 
 def _check(place: str, columns: Columns, first: Part) -> None:

@@ -8,6 +8,7 @@ this machine's HDF5 has.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SPLIT = "::"
+FEW_CHUNKS = 1000
 TREES = ("observations", "next_observations", "obs", "next_obs")  # what may be a group of arrays
 
 
@@ -68,8 +70,66 @@ def opened(path: str) -> Iterator[h5py.File]:
         raise WarmloopError(f"{path} is not a readable HDF5 file ({_reason(error)}); it may have been cut short: copy it again.") from error
 
 
+class StoredArray:
+    """An array of numbers in a file; its rows are read when they are asked for. By HDF5's own handles, several times as fast as h5py's
+    objects where a file holds thousands of small arrays.
+
+    Raises:
+        WarmloopError: it holds no numbers, or they lie elsewhere or nowhere; on reading, it is damaged.
+    """
+
+    def __init__(self, place: str, path: str, dataset: h5py.h5d.DatasetID):
+        self._place, self._path, self._dataset = place, path, dataset
+        self.shape: tuple[int, ...] = dataset.shape
+        self.dtype: np.dtype = dataset.dtype
+        self._check()
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        import h5py
+
+        memory = stored = h5py.h5s.ALL
+        shape = self.shape
+        if shape and (bounds := rows.indices(shape[0])) != (0, shape[0], 1):
+            shape = (bounds[1] - bounds[0], *shape[1:])
+            memory, stored = h5py.h5s.create_simple(shape), self._dataset.get_space()
+            stored.select_hyperslab((bounds[0], *(0,) * (len(shape) - 1)), shape)
+        values = np.empty(shape, self.dtype)
+        try:
+            if values.size:
+                self._dataset.read(memory, stored, values)
+        except (OSError, MemoryError) as error:
+            raise WarmloopError(
+                f"{self._place}: `{self._path}` cannot be read ({_reason(error)}); it is damaged, or compressed by a filter that is not "
+                "installed here: copy it again, or store it with gzip."
+            ) from error
+        return values
+
+    def _check(self) -> None:
+        import h5py
+
+        where = f"{self._place}: `{self._path}`"
+        if self.dtype.kind not in "biuf":
+            kind = "Python objects or texts" if self.dtype.kind == "O" else f"{self.dtype} values"
+            raise WarmloopError(f"{where} holds {kind}; numbers are needed.")
+        created = self._dataset.get_create_plist()
+        if created.get_layout() == h5py.h5d.VIRTUAL or created.get_external_count():
+            raise WarmloopError(f"{self._place}: the values of `{self._path}` lie in other files; copy them into this one.")
+        if math.prod(self.shape) and not self._dataset.get_storage_size():
+            raise WarmloopError(f"{where} has room for {self.shape} values, none of which was ever written; record it again.")
+        if created.get_layout() == h5py.h5d.CHUNKED:
+            chunks = math.prod(-(-size // chunk) for size, chunk in zip(self.shape, created.get_chunk(), strict=True))
+            if chunks > FEW_CHUNKS and chunks > 2 * self._dataset.get_num_chunks():  # HDF5 would look for each, for hours
+                raise WarmloopError(f"{where} has room for {self.shape} values, most of which were never written; record or copy it again.")
+
+
 def read_arrays(origin: str, where: str, parent: h5py.Group, names: Iterable[str], needed: Collection[str] = ()) -> Columns:
-    """What `parent` holds under each of `names`: an array, or a group's by their paths (`obs/robot/joints`). Absent ones are left out.
+    """As `find_arrays`, read whole."""
+    return {name: array[:] for name, array in find_arrays(origin, where, parent, names, needed).items()}
+
+
+def find_arrays(origin: str, where: str, parent: h5py.Group, names: Iterable[str], needed: Collection[str] = ()) -> dict[str, StoredArray]:
+    """What `parent` holds under each of `names`: an array, or a group's, where `obs/robot/joints` is named `obs/robot.joints`, as nested
+    observations are. Absent ones are left out.
 
     Args:
         origin: the file, as errors name it.
@@ -80,9 +140,9 @@ def read_arrays(origin: str, where: str, parent: h5py.Group, names: Iterable[str
         WarmloopError: one that is needed is absent, or something is no array of numbers that lies in this file.
     """
     place = f"{origin}, {where}" if where else origin
-    arrays: Columns = {}
+    arrays: dict[str, StoredArray] = {}
     for name in names:
-        found = {path: _array(place, path, dataset) for path, dataset in _datasets(place, name, parent)}
+        found = {_leaf(path): StoredArray(place, path, dataset) for path, dataset in _datasets(place, name, parent.id)}
         if not found and (name in needed or name in parent):
             raise WarmloopError(f"{place}: there is no array `{name}`; record or copy the file again.")
         if found and name not in found and name not in TREES:
@@ -120,43 +180,32 @@ def texts(place: str, dataset: h5py.Dataset) -> list[str]:
         raise WarmloopError(f"{place}: `{name}` cannot be read ({_reason(error)}); copy the file again.") from error
 
 
-def _datasets(place: str, path: str, parent: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
+def _datasets(place: str, path: str, parent: h5py.h5g.GroupID) -> Iterator[tuple[str, h5py.h5d.DatasetID]]:
     import h5py
 
-    name = path.rpartition("/")[2]
-    link = parent.get(name, getlink=True)
-    if link is None:
+    name = path.rpartition("/")[2].encode()
+    if name not in parent:
         return
-    if isinstance(link, h5py.ExternalLink):
-        raise WarmloopError(f"{place}: `{path}` is a link to {link.filename}, which is not followed; copy the array into the file.")
-    node = parent.get(name)
-    if isinstance(node, h5py.Dataset):
+    if parent.links.get_info(name).type == h5py.h5l.TYPE_EXTERNAL:
+        file = parent.links.get_val(name)[0].decode(errors="replace")
+        raise WarmloopError(f"{place}: `{path}` is a link to {file}, which is not followed; copy the array into the file.")
+    try:
+        node = h5py.h5o.open(parent, name)
+    except KeyError:
+        node = None
+    if isinstance(node, h5py.h5d.DatasetID):
         yield path, node
-    elif isinstance(node, h5py.Group):
+    elif isinstance(node, h5py.h5g.GroupID):
         for child in node:
-            yield from _datasets(place, f"{path}/{child}", node)
+            yield from _datasets(place, f"{path}/{child.decode(errors='replace')}", node)
     else:
         raise WarmloopError(f"{place}: `{path}` is a link to nothing, and no array.")
 
 
-def _array(place: str, path: str, dataset: h5py.Dataset) -> np.ndarray:
-    import h5py
-
-    if dataset.dtype.kind not in "biuf":
-        kind = "Python objects or texts" if dataset.dtype.kind == "O" else f"{dataset.dtype} values"
-        raise WarmloopError(f"{place}: `{path}` holds {kind}; numbers are needed.")
-    created = dataset.id.get_create_plist()
-    if created.get_layout() == h5py.h5d.VIRTUAL or created.get_external_count():
-        raise WarmloopError(f"{place}: the values of `{path}` lie in other files; copy them into this one.")
-    if dataset.size and not dataset.id.get_storage_size():
-        raise WarmloopError(f"{place}: `{path}` has room for {dataset.shape} values, none of which was ever written; record it again.")
-    try:
-        return np.asarray(dataset[()])
-    except (OSError, MemoryError) as error:
-        raise WarmloopError(
-            f"{place}: `{path}` cannot be read ({_reason(error)}); it is damaged, or compressed by a filter that is not installed here: "
-            "copy it again, or store it with gzip."
-        ) from error
+def _leaf(path: str) -> str:
+    """The column of an array by its path."""
+    head, slash, rest = path.partition("/")
+    return head + slash + rest.replace("/", ".")
 
 
 def _reason(error: Exception) -> str:

@@ -34,7 +34,7 @@ from ..errors import WarmloopError
 from ..transition import Source
 from .files import replacing
 from .pickled import ENDINGS, layout
-from .recording import RECORDED_FIELDS, Columns, Recording, breaks, named, require_keys, starts_after, tidy
+from .recording import RECORDED_FIELDS, Columns, Recording, breaks, named, require_keys, starts_after, tidy, with_all_extras
 from .safe_pickle import holds_objects, load
 
 SUCCESS_FLAGS = ("succeed", "success", "is_success")
@@ -53,7 +53,7 @@ def names(path: str) -> bool:
     return path.endswith(ENDINGS)
 
 
-def read(origin: str) -> Recording:
+def read(origin: str) -> Iterator[Recording]:
     """The rows of file `origin`; nothing in it is run.
 
     Raises:
@@ -74,19 +74,20 @@ def read(origin: str) -> Recording:
     raw = _columns(origin, rows, ["observations", "actions", "next_observations", "rewards", *ending, *extras])
     raw = {f"extras/{name}" if name in EXTRAS else name: column for name, column in raw.items()}
     if len(own) == len(rows):
-        return _ours(origin, raw, infos, own)
+        yield _ours(origin, raw, infos, own)
+        return
     columns = tidy(origin, {name: _without_history(name, column) for name, column in raw.items()})
     dones = _with_terminals(columns)
     ends = columns["terminals"] if dones is None else columns["terminals"] | dones
     starts = starts_after(ends | breaks(columns))
     success, known = _success(infos, columns, starts)
     columns |= {"intervened": _intervened(infos, columns["actions"])} | ({} if success is None else {"success": success})
-    return Recording(origin, columns, starts, known)
+    yield Recording(origin, columns, starts, known)
 
 
 def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> None:
     """Writes `episodes` to file `origin`, whole or not at all; the format has no place for `metadata`."""
-    rows = [row for episode in episodes for row in _rows(episode)]
+    rows = [row for episode in with_all_extras(episodes) for row in _rows(episode)]
     with replacing(Path(origin)) as file:
         pickle.dump(rows, file, protocol=4)
 
@@ -205,7 +206,7 @@ def _rows(episode: Episode) -> list[dict[str, Any]]:
                 "masks": float(steps.mask[t]),
                 "dones": t == len(episode) - 1,
                 "infos": infos | {OWN: own | ({"extras": others} if others else {})},
-                **{name: _plain(episode.extras[name][t]) for name in EXTRAS if name in episode.extras},
+                **{name: episode.extras[name][t] for name in EXTRAS if name in episode.extras},
             }
         )
     return rows
@@ -214,8 +215,3 @@ def _rows(episode: Episode) -> list[dict[str, Any]]:
 def _row(columns: Columns, t: int) -> Any:
     """Row `t` of the observation whose columns are `/NAME`, or "" for a bare array."""
     return columns[""][t] if "" in columns else {name[1:]: column[t] for name, column in columns.items()}
-
-
-def _plain(value: np.ndarray) -> Any:
-    """A single number as Python's own."""
-    return value if value.ndim else value.item()

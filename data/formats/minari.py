@@ -32,11 +32,11 @@ from . import minari_arrow, minari_hdf5
 from .files import did_you_mean
 from .flat import Part, join
 from .minari_episodes import buffer, episode_metadata, leaves
-from .recording import Recording
+from .recording import Recording, with_all_extras
 
 SCHEME = "minari:"
 NAME = re.compile(r"[\w-]+-v\d+")
-OTHERS = ("features.json", "dataset_info.json", "meta/info.json")  # what directories of RLDS and of LeRobot hold
+OTHERS = ("manifest.json", "features.json", "dataset_info.json", "meta/info.json")  # of our sets, of RLDS and of LeRobot
 
 
 def matches(path: str) -> bool:
@@ -47,17 +47,17 @@ def matches(path: str) -> bool:
     return path.startswith(SCHEME) or NAME.fullmatch(place.name) is not None
 
 
-def read(origin: str) -> Recording:
-    """The rows of the dataset `origin`.
+def read(origin: str) -> Iterator[Recording]:
+    """The rows of the dataset `origin`, in pieces.
 
     Raises:
         WarmloopError: it is not on this machine, is damaged, or has spaces that no agent takes.
     """
-    return join(origin, list(_parts(origin)))
+    yield from join(origin, _parts(origin))
 
 
 def _parts(origin: str) -> Iterator[Part]:
-    storage = _storage(origin, _data_directory(origin))
+    storage = _storage(origin, data_directory(origin))
     try:
         flat = gym.spaces.Dict({".".join(path): space for path, space in leaves(storage.observation_space)})
         observation = flat if isinstance(storage.observation_space, gym.spaces.Dict) else storage.observation_space
@@ -104,7 +104,7 @@ def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> Non
         raise WarmloopError(f"{origin}: {name} is no Minari ID; write (NAMESPACE/)NAME-vNUMBER, such as door/human-v0.") from None
     if directory.exists():
         raise WarmloopError(f"{directory} exists; choose another name or version, or remove it.")
-    buffers = [EpisodeBuffer(id=index, **buffer(origin, episode)) for index, episode in enumerate(episodes)]
+    buffers = [EpisodeBuffer(id=index, **buffer(origin, episode)) for index, episode in enumerate(with_all_extras(episodes))]
     spec = Spec.of(episodes[0].steps)
     partial = directory.with_name(f".{directory.name}.{os.getpid()}.part")
     try:
@@ -129,7 +129,7 @@ def _directory(origin: str) -> Path:
     return _root() / origin.removeprefix(SCHEME) if origin.startswith(SCHEME) else Path(origin)
 
 
-def _data_directory(origin: str) -> Path:
+def data_directory(origin: str) -> Path:
     """The folder that holds the dataset's metadata.json."""
     directory = _directory(origin)
     for candidate in (directory / "data", directory):

@@ -2,7 +2,7 @@
 
 Read: `observations`, `actions`, `rewards` `[N, ...]`, and where present `next_observations`, `terminals`, `timeouts`, `success`,
 `intervened`, `episode_starts` `[E]` or `episode_ids` `[N]`. A dict observation is one array per leaf, `observations/NAME`.
-Other arrays are ignored, so D4RL's layout reads as it is.
+`timestamps` are kept as an extra. Other arrays are ignored, so D4RL's layout reads as it is.
 
 - Boundaries: `episode_starts`, else where `episode_ids` changes, else after `terminals | timeouts`; a file with no `timeouts`
   that does record `next_observations` is also cut where these do not lead to the following row.
@@ -10,14 +10,14 @@ Other arrays are ignored, so D4RL's layout reads as it is.
   terminal, where the target does not use it and the observation itself stands in.
 
 Written (`metadata` says `"format": "warmloop-episodes-1"`): all of the above, and per row `intervened`, `source`, `quality`,
-`mc_return`, `policy_version`, `step`, per episode `episode_numbers`, `episode_sources`, `success_known`. Reading that back gives
-every field bit for bit. Uncompressed: floats hardly deflate, and it is some twenty times faster.
+`mc_return`, `policy_version`, `step`, `extras/NAME`, per episode `episode_numbers`, `episode_sources`, `episode_tasks`,
+`success_known`. Reading that back gives every field bit for bit. Uncompressed: floats hardly deflate, and it is some twenty times faster.
 """
 
 from __future__ import annotations
 
 import json
-import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,17 @@ from ..episode import Episode
 from ..errors import WarmloopError
 from ..transition import Source, concatenate
 from .files import replacing, require_file
-from .flat import complete, starts_by_flags
-from .recording import RECORDED_FIELDS, Columns, Recording, named, require_keys, starts_after, tidy
+from .flat import pieces, starts_by_flags
+from .npy import ArchivedArray, names, opened
+from .recording import RECORDED_FIELDS, Columns, Recording, Table, check, joined_extras, named, require_keys, starts_after
 
 FORMAT = "warmloop-episodes-1"
 OPTIONAL = ("terminals", "timeouts", "success", "intervened")
-PER_EPISODE = ("episode_numbers", "episode_sources", "success_known")
+PER_EPISODE = {"episode_numbers": "numbers", "episode_sources": "sources", "episode_tasks": "tasks", "success_known": "success_known"}
 DATA = ("observations", "next_observations", "actions", "rewards", *OPTIONAL)
-KNOWN = {*DATA, *PER_EPISODE, *RECORDED_FIELDS, "episode_starts", "episode_ids", "metadata"}
+OURS = (*(name for name in RECORDED_FIELDS if name not in ("truncated", "intervened")), "extras")
+ENVIRONMENTS = ("env_id", "environment")
+TIMES = ("timestamps", "timestamp", "time")
 
 
 def matches(path: str) -> bool:
@@ -42,29 +45,32 @@ def matches(path: str) -> bool:
     return path.endswith(".npz")
 
 
-def read(origin: str) -> Recording:
-    """The rows of file `origin`.
+def read(origin: str) -> Iterator[Recording]:
+    """The rows of file `origin`, in pieces.
 
     Raises:
         WarmloopError: the file is missing, empty, damaged, holds object arrays, or lacks or contradicts itself in a key.
     """
-    path = Path(origin)
-    require_file(path)
-    try:
-        arrays = _load(path)
-    except WarmloopError:
-        raise
-    except Exception as error:  # NumPy and zipfile raise a dozen kinds for damaged bytes
-        raise WarmloopError(f"{origin} is not a readable .npz file ({error}); record or copy it again.") from error
-    ours = _metadata(arrays).get("format") == FORMAT
-    names = [name for name in arrays if name.split("/")[0] in DATA]
-    columns = tidy(origin, {name: arrays[name] for name in names} | _own(arrays, ours))
-    starts = _starts(origin, arrays, columns)
-    own = {name.removeprefix("episode_"): arrays[name] for name in PER_EPISODE if ours and name in arrays}
-    kinds = [values for values in (own.get("sources"), columns.get("source")) if values is not None]
-    if any(len(values) != len(starts) for values in own.values()) or not all(np.isin(values, list(Source)).all() for values in kinds):
-        raise WarmloopError(f"{origin}: its {len(starts)} episodes and what it records of each do not match; write it again.")
-    return complete(Recording(origin, columns, starts, **own))
+    require_file(Path(origin))
+    with opened(origin) as archive:
+        present = names(archive)
+        require_keys(origin, "the file", present, ["observations", "actions", "rewards"])
+
+        def array(name: str) -> ArchivedArray:
+            return ArchivedArray(origin, archive, name)
+
+        ours = "metadata" in present and _metadata(array("metadata").whole()).get("format") == FORMAT
+        table = {name: array(name) for name in present if name.split("/")[0] in (DATA + OURS if ours else DATA)}
+        if ours and "timeouts" in present:
+            table["truncated"] = array("timeouts")
+        check(origin, table)
+        table |= _times(present, array, table["actions"].shape[0])
+        starts = _starts(origin, {name: array(name).whole() for name in ("episode_ids", "episode_starts") if name in present}, table)
+        own = {field: array(name).whole() for name, field in PER_EPISODE.items() if ours and name in present}
+        kinds = [values for values in (own.get("sources"), table["source"][:] if "source" in table else None) if values is not None]
+        if any(values.shape != starts.shape for values in own.values()) or not all(np.isin(values, list(Source)).all() for values in kinds):
+            raise WarmloopError(f"{origin}: its {len(starts)} episodes and what it records of each do not match; write it again.")
+        yield from pieces(origin, table, starts, **own)
 
 
 def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> None:
@@ -80,10 +86,12 @@ def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> Non
         "terminals": steps.mask == 0,
         "timeouts": steps.truncated,
         **{name: getattr(steps, name) for name in RECORDED_FIELDS if name != "truncated"},
+        **joined_extras(episodes),
         "episode_ids": np.repeat(np.arange(len(episodes), dtype=np.int32), lengths),
         "episode_starts": np.cumsum(lengths) - lengths,
         "episode_numbers": np.array([episode.number for episode in episodes], np.int64),
         "episode_sources": np.array([episode.source for episode in episodes], np.int32),
+        "episode_tasks": np.array([episode.task for episode in episodes]),
         "metadata": np.array(json.dumps(metadata | {"format": FORMAT})),
     }
     if known.any():
@@ -93,46 +101,30 @@ def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> Non
         np.savez(file, **columns)  # pyright: ignore[reportArgumentType]
 
 
-def _load(path: Path) -> Columns:
-    if not zipfile.is_zipfile(path):
-        raise WarmloopError(f"{path} is not an .npz archive, or was cut short; record or copy it again.")
-    with np.load(path, allow_pickle=False) as archive:
-        require_keys(str(path), "the file", archive.files, ["observations", "actions", "rewards"])
-        arrays = {}
-        for name in archive.files:
-            if name.split("/")[0] not in KNOWN:
-                continue
-            try:
-                arrays[name] = archive[name]
-            except ValueError as error:
-                if "allow_pickle" not in str(error):
-                    raise
-                raise WarmloopError(
-                    f"{path}: `{name}` is an array of Python objects, which only unpickling could read, and that is never done; "
-                    "save it as arrays of numbers."
-                ) from None
-        return arrays
+def environment(origin: str) -> str | None:
+    """The environment that the file says it was recorded in."""
+    with opened(origin) as archive:
+        said = _metadata(ArchivedArray(origin, archive, "metadata").whole()) if "metadata" in names(archive) else {}
+    return next((said[key] for key in ENVIRONMENTS if isinstance(said.get(key), str)), None)
 
 
-def _metadata(arrays: Columns) -> dict[str, Any]:
+def _metadata(array: np.ndarray) -> dict[str, Any]:
     """The file's JSON metadata; other files may say anything there, so what is no JSON object counts as none."""
     try:
-        metadata = json.loads(str(arrays["metadata"]))
-    except (KeyError, ValueError):
+        metadata = json.loads(str(array))
+    except ValueError:
         return {}
     return metadata if isinstance(metadata, dict) else {}
 
 
-def _own(arrays: Columns, ours: bool) -> Columns:
-    """Columns that only this project's own layout defines, under their Transition names."""
-    if not ours:
-        return {}
-    require = {name: arrays[name] for name in RECORDED_FIELDS if name in arrays}
-    return require | ({"truncated": arrays["timeouts"]} if "timeouts" in arrays else {})
+def _times(present: list[str], array: Callable[[str], ArchivedArray], rows: int) -> dict[str, ArchivedArray]:
+    """The column of timestamps, where the file has one number for each row."""
+    found = next((times for times in (array(name) for name in TIMES if name in present) if times.shape in ((rows,), (rows, 1))), None)
+    return {} if found is None or found.dtype.kind not in "iuf" else {"extras/timestamps": found}
 
 
-def _starts(origin: str, arrays: Columns, columns: Columns) -> np.ndarray:
-    rows = len(columns["actions"])
+def _starts(origin: str, arrays: Columns, table: Table) -> np.ndarray:
+    rows = table["actions"].shape[0]
     by_id = None
     if "episode_ids" in arrays:
         ids = np.ravel(arrays["episode_ids"])
@@ -149,4 +141,4 @@ def _starts(origin: str, arrays: Columns, columns: Columns) -> np.ndarray:
         return starts.astype(np.int64)
     if by_id is not None:
         return by_id
-    return starts_by_flags(columns)
+    return starts_by_flags(table)

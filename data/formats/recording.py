@@ -1,17 +1,34 @@
-"""What every reader hands over, a file's rows end to end, and the one place where they are checked and cut into episodes."""
+"""What every reader hands over, rows of whole episodes end to end, and the one place where they are checked and cut into episodes."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from ..episode import Episode, make_steps
 from ..errors import WarmloopError
-from ..transition import PyTree, Source, storage_dtype
+from ..transition import PyTree, Source, Transition, storage_dtype, take
 from .files import did_you_mean
 
 Columns = dict[str, np.ndarray]
+
+
+class Stored(Protocol):
+    """An array `[N, ...]` that may still lie in its file; a slice of rows is read when it is asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    def __getitem__(self, rows: slice, /) -> np.ndarray: ...
+
+
+Table = Mapping[str, Stored]
 
 # Columns with one number per row, and the dtype they are stored as.
 SCALARS = {
@@ -37,17 +54,18 @@ ROWS_PER_CHUNK = 8192  # bounds the temporaries of whole-file comparisons over i
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """The rows of one file, N of them in E episodes.
+    """Rows of one file, N of them in E whole episodes: all that it holds, or a piece of it.
 
     Attributes:
         origin: the file, as errors and episodes name it.
         columns: by name, `[N, ...]`: `observations` (or `observations/NAME` for a dict's leaves), likewise `next_observations`,
-            `actions`, `rewards`, `terminals`; optionally `success`, `RECORDED_FIELDS` and `extras/NAME`. As `tidy` leaves them.
+            `actions`, `rewards`, `terminals`; optionally `success`, `timeouts`, `RECORDED_FIELDS` and, of any dtype, `extras/NAME`.
+            As `tidy` leaves them.
         starts: `[E]` int64, the first row of each episode.
         success_known: `[E]` bool, episodes for which `success` says anything; None for all.
-        numbers: `[E]` the episodes' own numbers; None for their positions.
+        numbers: `[E]` the episodes' own numbers; None for their positions in the file.
         sources: `[E]` the episodes' own kinds; None where the file has none.
-        tasks: `[E]` the names of their tasks; None where the file has none.
+        tasks: `[E]` text, the episodes' tasks; None where the file has none.
     """
 
     origin: str
@@ -58,52 +76,89 @@ class Recording:
     sources: np.ndarray | None = None
     tasks: np.ndarray | None = None
 
+    def __len__(self) -> int:
+        return len(self.starts)
+
 
 def tidy(origin: str, columns: Columns) -> Columns:
-    """The columns under their storage dtypes, one row per transition each.
+    """The columns under their storage dtypes, one row per transition each. Raises as `check`."""
+    check(origin, columns)
+    return {name: cast(name, column) for name, column in columns.items()}
 
-    Raises:
-        WarmloopError: a column is missing, is not numeric, has another number of rows, or has the wrong shape.
-    """
-    tidied = {name: _cast(origin, name, column) for name, column in columns.items()}
+
+def check(origin: str, table: Table) -> None:
+    """Raises WarmloopError where a column is missing, is not numeric, has another number of rows, or has the wrong shape."""
+    for name, column in table.items():
+        _check_column(origin, name, column)
     for name in ("actions", "rewards"):
-        if name not in tidied:
+        if name not in table:
             raise WarmloopError(f"{origin}: `{name}` is not one array; one row per transition is needed.")
-    rows = len(tidied["actions"])
-    current = {name.removeprefix("next_") for name in tidied if name.startswith("next_")}
-    if current and current != (present := {name for name in tidied if name.split("/")[0] == "observations"}):
+    rows = table["actions"].shape[0]
+    current = {name.removeprefix("next_") for name in table if name.startswith("next_")}
+    if current and current != (present := {name for name in table if name.split("/")[0] == "observations"}):
         listed = ", ".join(f"`{name}`" for name in sorted(current ^ present))
         raise WarmloopError(f"{origin}: {listed} must be both in the observations and in the next observations.")
-    for name, column in tidied.items():
-        if len(column) != rows:
+    for name, column in table.items():
+        if column.shape[0] != rows:
             raise WarmloopError(
-                f"{origin}: `{name}` has {len(column)} rows and `actions` has {rows}; every array needs one row per transition."
+                f"{origin}: `{name}` has {column.shape[0]} rows and `actions` has {rows}; every array needs one row per transition."
             )
         before = name.removeprefix("next_")
-        if column.shape != tidied[before].shape:
-            raise WarmloopError(f"{origin}: `{name}` has shape {column.shape} and `{before}` has {tidied[before].shape}.")
+        if column.shape != table[before].shape:
+            raise WarmloopError(f"{origin}: `{name}` has shape {column.shape} and `{before}` has {table[before].shape}.")
     if rows == 0:
         raise WarmloopError(f"{origin} holds no transitions.")
-    if tidied["actions"].ndim != 2:
-        raise WarmloopError(f"{origin}: `actions` has shape {tidied['actions'].shape}; [transitions, action dimensions] is needed.")
-    return tidied
+    if len(table["actions"].shape) != 2:
+        raise WarmloopError(f"{origin}: `actions` has shape {table['actions'].shape}; [transitions, action dimensions] is needed.")
+
+
+def cast(name: str, column: np.ndarray) -> np.ndarray:
+    """A checked column's rows under its storage dtype; one number per row as `[N]`."""
+    if name.startswith("extras/"):
+        return column
+    if name in SCALARS and column.ndim == 2:
+        column = column[:, 0]
+    dtype = SCALARS.get(name) or (np.float32 if name == "actions" else storage_dtype(column.dtype))
+    with np.errstate(over="ignore"):  # what overflows float32 is reported as not finite, with its place
+        return column.astype(dtype, copy=False)
 
 
 def to_episodes(recording: Recording, source: Source | None, number_from: int) -> list[Episode]:
-    """The recording's episodes, of kind `source` (None: as the file says, else demos), numbered from `number_from`.
+    """The recording's episodes, of kind `source` (None: as the file says, else demos), their numbers raised by `number_from`.
 
     Raises:
         WarmloopError: a value is not finite, or actions lie outside [-1, 1] by more than 1e-3 (within that they are clipped).
     """
+    _check_finite(recording)
+    columns = recording.columns | {"actions": _within_range(recording)}
+    return list(cut(dataclasses.replace(recording, columns=columns), source, number_from))
+
+
+def cut(recording: Recording, source: Source | None, number_from: int = 0) -> Iterator[Episode]:
+    """The recording's episodes, as `to_episodes`, with nothing checked; their arrays are views of its columns."""
     columns, starts = recording.columns, recording.starts
-    numbers = np.arange(len(starts)) if recording.numbers is None else recording.numbers
-    _check_finite(recording, numbers)
-    columns = columns | {"actions": _within_range(recording.origin, columns["actions"])}
     ends = np.append(starts[1:], len(columns["rewards"]))
-    return [
-        _episode(recording, columns, index, slice(int(start), int(end)), source, int(numbers[index]) + number_from)
-        for index, (start, end) in enumerate(zip(starts, ends, strict=True))
-    ]
+    numbers = number_from + np.array([number_of(recording, index) for index in range(len(starts))], np.int32)
+    given = Source.DEMOS if source is None else source
+    kinds = np.full(len(starts), given) if source is not None or recording.sources is None else recording.sources
+    steps, extras = _steps(recording, numbers, kinds, source is not None), tree(columns, "extras")
+    for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        rows = slice(int(start), int(end))
+        known = recording.success_known is None or bool(recording.success_known[index])
+        yield Episode(
+            take(steps, rows),
+            columns["success"][rows] if "success" in columns and known else None,
+            recording.origin,
+            int(numbers[index]),
+            Source(int(kinds[index])),
+            "" if recording.tasks is None else str(recording.tasks[index]),
+            {name: values[rows] for name, values in extras.items()},
+        )
+
+
+def number_of(recording: Recording, index: int) -> int:
+    """The number of its episode `index`."""
+    return index if recording.numbers is None else int(recording.numbers[index])
 
 
 def tree(columns: Columns, name: str) -> PyTree:
@@ -120,6 +175,27 @@ def named(name: str, observation: PyTree) -> Columns:
     return {name: observation}
 
 
+def joined_extras(episodes: Sequence[Episode]) -> Columns:
+    """The extras of several episodes as columns `extras/NAME` `[N, ...]`; NaN for the rows of an episode that has none of that name."""
+    known = {name: values for episode in episodes for name, values in episode.extras.items()}
+
+    def missing(values: np.ndarray, rows: int) -> np.ndarray:
+        return np.full((rows, *values.shape[1:]), np.nan)
+
+    return {f"extras/{name}": np.concatenate([e.extras.get(name, missing(like, len(e))) for e in episodes]) for name, like in known.items()}
+
+
+def with_all_extras(episodes: Sequence[Episode]) -> list[Episode]:
+    """The episodes, each with the extras that any of them has; NaN where it has none of that name."""
+    joined, made, first = joined_extras(episodes), [], 0
+    for episode in episodes:
+        rows = slice(first, first + len(episode))
+        extras = {name.removeprefix("extras/"): values[rows] for name, values in joined.items()}
+        made.append(dataclasses.replace(episode, extras=extras))
+        first = rows.stop
+    return made
+
+
 def require_keys(origin: str, what: str, keys: list[str], needed: list[str]) -> None:
     """Raises WarmloopError naming the first of `needed` that is absent, and the key that may have been meant."""
     for name in needed:
@@ -128,20 +204,29 @@ def require_keys(origin: str, what: str, keys: list[str], needed: list[str]) -> 
             raise WarmloopError(f"{origin}: {what} has no `{name}`; its keys are {listed}{did_you_mean(name, keys)}")
 
 
-def breaks(columns: Columns) -> np.ndarray:
+def breaks(table: Table) -> np.ndarray:
     """`[N]` bool, rows whose next observation is not the next row's observation: the recording was cut there. Never the last row."""
-    rows = len(columns["actions"])
+    rows = table["actions"].shape[0]
     broken = np.zeros(rows, bool)
-    for name in [name for name in columns if name.split("/")[0] == "observations"]:
-        current, following = columns[name], columns[f"next_{name}"]
-        for low in range(0, rows - 1, ROWS_PER_CHUNK):
-            high = min(low + ROWS_PER_CHUNK, rows - 1)
-            here, there = following[low:high], current[low + 1 : high + 1]
-            differs = here != there
-            if here.dtype.kind == "f" and differs.any():
-                differs &= np.isfinite(here) & np.isfinite(there)  # those are refused, in the episode that they are in
-            broken[low:high] |= differs.reshape(high - low, -1).any(axis=1)
+    for name in [name for name in table if name.split("/")[0] == "observations"]:
+        before = None  # the next observation of the row before
+        for low in range(0, rows, ROWS_PER_CHUNK):
+            chunk = slice(low, min(low + ROWS_PER_CHUNK, rows))
+            current, following = table[name][chunk], table[f"next_{name}"][chunk]
+            if before is not None:
+                broken[low - 1] |= bool(_differ(before, current[0]).any())
+            differs = _differ(following[:-1], current[1:])
+            broken[low : chunk.stop - 1] |= differs.any(axis=tuple(range(1, differs.ndim)))
+            before = following[-1]
     return broken
+
+
+def _differ(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Where two arrays differ; what is not finite is refused later, and by the episode that it is in, so it cuts none."""
+    differs = np.asarray(left != right)
+    if left.dtype.kind == "f" and differs.any():
+        differs &= np.isfinite(left) & np.isfinite(right)
+    return differs
 
 
 def starts_after(ends: np.ndarray) -> np.ndarray:
@@ -149,67 +234,63 @@ def starts_after(ends: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros(1, np.int64), np.flatnonzero(ends[:-1]) + 1])
 
 
-def _cast(origin: str, name: str, column: np.ndarray) -> np.ndarray:
+def _check_column(origin: str, name: str, column: Stored) -> None:
     if column.dtype.kind not in "biuf":
         raise WarmloopError(f"{origin}: `{name}` holds {column.dtype} values; numbers are needed.")
-    if column.ndim == 0:
+    if not column.shape:
         raise WarmloopError(f"{origin}: `{name}` is a single number; one row per transition is needed.")
-    if name in SCALARS:
-        if column.ndim == 2 and column.shape[1] == 1:
-            column = column[:, 0]
-        if column.ndim != 1:
-            raise WarmloopError(f"{origin}: `{name}` has shape {column.shape}; one number per transition is needed.")
-    dtype = SCALARS.get(name) or (np.float32 if name == "actions" else storage_dtype(column.dtype))
-    with np.errstate(over="ignore"):  # what overflows float32 is reported as not finite, with its place
-        return column.astype(dtype, copy=False)
+    if name in SCALARS and column.shape[1:] not in ((), (1,)):
+        raise WarmloopError(f"{origin}: `{name}` has shape {column.shape}; one number per transition is needed.")
 
 
-def _check_finite(recording: Recording, numbers: np.ndarray) -> None:
+def _check_finite(recording: Recording) -> None:
     for name, column in recording.columns.items():
-        if column.dtype.kind != "f" or name == "mc_return":  # -inf there means not known
+        if column.dtype.kind != "f" or name == "mc_return" or name.startswith("extras/"):  # a return of -inf is not known
             continue
         for low in range(0, len(column), ROWS_PER_CHUNK):
             finite = np.isfinite(column[low : low + ROWS_PER_CHUNK])
             if finite.all():
                 continue
             row = low + int(np.argmin(finite.reshape(len(finite), -1).all(axis=1)))
-            index = int(np.searchsorted(recording.starts, row, side="right")) - 1
+            index = _episode_of(recording, row)
             cell = np.ravel(column[row])
             raise WarmloopError(
-                f"{recording.origin}, episode {numbers[index]}, step {row - recording.starts[index]}: `{name}` holds "
+                f"{recording.origin}, episode {number_of(recording, index)}, step {row - recording.starts[index]}: `{name}` holds "
                 f"{cell[~np.isfinite(cell)][0]}; repair the value or remove the episode."
             )
 
 
-def _within_range(origin: str, actions: np.ndarray) -> np.ndarray:
+def _within_range(recording: Recording) -> np.ndarray:
+    actions = recording.columns["actions"]
     low, high = float(actions.min(initial=0.0)), float(actions.max(initial=0.0))
     if low < -1 - ACTION_TOLERANCE or high > 1 + ACTION_TOLERANCE:
-        raise WarmloopError(f"{origin}: `actions` run from {low:.4g} to {high:.4g}; rescale them to [-1, 1].")
+        index = _episode_of(recording, int(np.argmax((np.abs(actions) > 1 + ACTION_TOLERANCE).any(axis=1))))
+        raise WarmloopError(
+            f"{recording.origin}, episode {number_of(recording, index)}: `actions` run from {low:.4g} to {high:.4g}; "
+            "rescale them to [-1, 1]."
+        )
     return np.clip(actions, -1, 1) if low < -1 or high > 1 else actions
 
 
-def _episode(recording: Recording, columns: Columns, index: int, rows: slice, source: Source | None, number: int) -> Episode:
-    def part(name: str) -> PyTree:
-        whole = tree(columns, name)
-        return {key: leaf[rows] for key, leaf in whole.items()} if isinstance(whole, dict) else whole[rows]
+def _episode_of(recording: Recording, row: int) -> int:
+    """Which of its episodes a row belongs to."""
+    return int(np.searchsorted(recording.starts, row, side="right")) - 1
 
-    recorded = {name: columns[name][rows] for name in RECORDED_FIELDS if name in columns}
-    kind = source
-    if kind is None:
-        kind = Source.DEMOS if recording.sources is None else Source(int(recording.sources[index]))
-    else:
-        recorded.pop("source", None)
-    steps = make_steps(
-        part("observations"),
-        columns["actions"][rows],
-        columns["rewards"][rows],
-        part("next_observations"),
-        columns["terminals"][rows],
-        source=kind,
-        episode=number,
-    ).replace(**recorded)
-    known = recording.success_known is None or bool(recording.success_known[index])
-    success = columns["success"][rows] if "success" in columns and known else None
-    extras = {name.removeprefix("extras/"): column[rows] for name, column in columns.items() if name.startswith("extras/")}
-    task = "" if recording.tasks is None else str(recording.tasks[index])
-    return Episode(steps, success, recording.origin, number, kind, task, extras)
+
+def _steps(recording: Recording, numbers: np.ndarray, kinds: np.ndarray, kind_is_given: bool) -> Transition:
+    """All rows as a Transition: those of each episode as `make_steps` makes them, and as the file recorded them."""
+    columns, starts = recording.columns, recording.starts
+    rows = len(columns["rewards"])
+    lengths = np.diff(starts, append=rows)
+    last = np.zeros(rows, bool)
+    last[starts + lengths - 1] = True
+    recorded = {name: columns[name] for name in RECORDED_FIELDS if name in columns and not (name == "source" and kind_is_given)}
+    made = {
+        "truncated": last & ~columns["terminals"],
+        "source": np.repeat(kinds, lengths).astype(np.int32),
+        "episode": np.repeat(numbers, lengths),
+        "step": (np.arange(rows) - np.repeat(starts, lengths)).astype(np.int32),
+    }
+    observed = tree(columns, "observations"), tree(columns, "next_observations")
+    steps = make_steps(observed[0], columns["actions"], columns["rewards"], observed[1], columns["terminals"])
+    return steps.replace(**made | recorded)

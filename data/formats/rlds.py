@@ -48,13 +48,13 @@ def matches(path: str) -> bool:
     return any((place / name).is_file() for name in (FEATURES, INFO)) or (place.is_file() and ".tfrecord" in place.name)
 
 
-def read(origin: str) -> Recording:
-    """The transitions of the data set `origin`.
+def read(origin: str) -> Iterator[Recording]:
+    """The transitions of the data set `origin`, in pieces.
 
     Raises:
         WarmloopError: a file is missing or damaged, there is no such split, or an episode lacks or contradicts itself in a key.
     """
-    return join(origin, list(_parts(origin)))
+    yield from join(origin, _parts(origin))
 
 
 def _parts(origin: str) -> Iterator[Part]:

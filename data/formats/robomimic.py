@@ -2,7 +2,7 @@
 
 `PATH` reads every demonstration, `PATH::NAME` those that the filter key `mask/NAME` lists (`demos.hdf5::train`).
 
-Read of each: the group `obs` (arrays, images as uint8, or groups of them; a leaf is named by its path), `next_obs`, `actions`,
+Read of each: the group `obs` (arrays, images as uint8, or groups of them; a leaf is named by its path, with dots), `next_obs`, `actions`,
 `rewards`, `dones`. The simulator's `states`, `model_file` and `env_args` are not observations and are ignored.
 
 - A row is terminated where `dones` is 1, which robomimic defines as "this action ends the episode". A demonstration is one episode,
@@ -16,6 +16,7 @@ Read of each: the group `obs` (arrays, images as uint8, or groups of them; a lea
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,8 +39,8 @@ def matches(path: str) -> bool:
     return layout(path) == "robomimic"
 
 
-def read(origin: str) -> Recording:
-    """The rows of the demonstrations that `origin` names.
+def read(origin: str) -> Iterator[Recording]:
+    """The rows of the demonstrations that `origin` names, in pieces.
 
     Raises:
         WarmloopError: the file is damaged, there is no such filter key, or a demonstration lacks or contradicts itself in a key.
@@ -49,12 +50,9 @@ def read(origin: str) -> Recording:
         names = _selected(path, file, mask)
         numbers = _numbers(names)
         data = group(path, file, "data")
-        parts = [_part(path, group(path, data, name), name, number) for name, number in zip(names, numbers, strict=True)]
-    recording = join(path, parts)
-    rewards = recording.columns["rewards"]
-    if rewards.any() and np.all((rewards == 0) | (rewards == 1)):
-        recording.columns["success"] = rewards == 1
-    return recording
+        demos = [group(path, data, name) for name in names]
+        signalled = _rewards_are_successes(path, demos, names)
+        yield from join(path, (_part(path, *demo, signalled) for demo in zip(demos, names, numbers, strict=True)))
 
 
 def _selected(path: str, file: h5py.File, mask: str | None) -> list[str]:
@@ -88,7 +86,13 @@ def _numbers(names: list[str]) -> list[int]:
     return [int(number[1]) for number in found if number] if all(found) else list(range(len(names)))
 
 
-def _part(path: str, demo: h5py.Group, name: str, number: int) -> Part:
+def _rewards_are_successes(path: str, demos: list[h5py.Group], names: list[str]) -> bool:
+    """Whether the rewards of all are 0 or 1, and not all 0."""
+    rewards = [read_arrays(path, name, demo, ["rewards"]).get("rewards", np.zeros(0)) for demo, name in zip(demos, names, strict=True)]
+    return any((some == 1).any() for some in rewards) and all(((some == 0) | (some == 1)).all() for some in rewards)
+
+
+def _part(path: str, demo: h5py.Group, name: str, number: int, signalled: bool) -> Part:
     if "states" in demo and "obs" not in demo:
         raise WarmloopError(
             f"{path}, {name}: there is no `obs`, only the simulator's `states`; extract observations with robomimic's "
@@ -103,4 +107,6 @@ def _part(path: str, demo: h5py.Group, name: str, number: int) -> Part:
     samples = demo.attrs.get("num_samples")
     if samples is not None and samples != len(np.atleast_1d(columns["actions"])):
         raise WarmloopError(f"{path}, {name}: `num_samples` is {samples}, and `actions` has {len(np.atleast_1d(columns['actions']))} rows.")
+    if signalled:
+        columns["success"] = columns["rewards"] == 1
     return Part(name, number, columns)

@@ -46,7 +46,7 @@ def matches(path: str) -> bool:
     return layout(path) == "sb3"
 
 
-def read(origin: str) -> Recording:
+def read(origin: str) -> Iterator[Recording]:
     """The rows of file `origin`; nothing in it is run.
 
     Raises:
@@ -68,7 +68,7 @@ def read(origin: str) -> Recording:
     dones, timeouts = columns.pop("dones") != 0, columns.pop("timeouts") != 0
     columns = tidy(origin, columns | {"terminals": dones & ~timeouts})
     ends = dones | (np.arange(len(dones)) % len(order) == len(order) - 1)
-    return complete(Recording(origin, columns, starts_after(ends | breaks(columns) if has_next(columns) else ends)))
+    yield complete(Recording(origin, columns, starts_after(ends | breaks(columns) if has_next(columns) else ends)))
 
 
 def _arrays(origin: str, state: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:

@@ -2,7 +2,6 @@
 
 from .inspector import inspect as inspect
 from .reading import is_quarantine as is_quarantine
-from .reading import recorded_environment as recorded_environment
 from .reference import Reference as Reference
 from .repair import Change as Change
 from .repair import repair as repair

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 
 import numpy as np
 
+from ..digest import of_arrays
 from ..episode import Episode
 from ..quality import steps_to_success
 from .columns import as_numbers, leaves
@@ -198,7 +198,4 @@ def _repeat(action: np.ndarray) -> float:
 def _digest(episode: Episode, rows: int) -> bytes:
     """A hash of the first `rows` steps."""
     steps = episode.steps
-    digest = hashlib.blake2b(digest_size=16)
-    for leaf in [*leaves(steps.observation).values(), steps.action, steps.reward]:
-        digest.update(np.ascontiguousarray(leaf[:rows]).tobytes())
-    return digest.digest()
+    return of_arrays(leaf[:rows] for leaf in [*leaves(steps.observation).values(), steps.action, steps.reward])

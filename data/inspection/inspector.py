@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +23,19 @@ from .survey import Survey, outcome
 HARM_FACTOR = 0.5  # of an episode's quality, for each harmful finding in it
 
 
-def inspect(data: str | Path | Sequence[str | Path | Episode], reference: Reference | None = None, environment: str = "") -> Report:
-    """What is in the data, and what is wrong with it. Works through it once, an episode at a time.
+def inspect(
+    data: str | Path | Sequence[str | Path | Episode],
+    reference: Reference | None = None,
+    environment: str = "",
+    on_episode: Callable[[], object] = lambda: None,
+) -> Report:
+    """What is in the data, and what is wrong with it; `print` it, or look at its `findings`. Works through it once, an episode at a time.
 
     Args:
         data: a file, or several, each `PATH` or `kind=PATH`; or episodes in memory.
         reference: the environment to compare with; without one, what needs its spaces or rewards is not checked.
         environment: what to say of the reference in the report, such as why there is none.
+        on_episode: called after each episode.
 
     Raises:
         WarmloopError: there is nothing to inspect, or a file does not exist. A file that cannot be read is a finding.
@@ -43,6 +49,7 @@ def inspect(data: str | Path | Sequence[str | Path | Episode], reference: Refere
     findings: list[Finding] = []
     for recorded in itertools.chain(given(episodes), *(_readable(file, findings) for file in files)):
         findings += _look(recorded, survey)
+        on_episode()
     if survey.facts:
         findings += [
             _finding(name, fault, survey.facts[0], fault.at is None) for name, check in DATA_CHECKS.items() for fault in check(survey)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import html
 import math
 from typing import Any
 
@@ -133,6 +134,16 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """The report as plain dicts, lists, numbers and strings; severities by name, numbers that are not finite as null."""
         return _plain(dataclasses.asdict(self)) | {"breaks_training": self.breaks_training}
+
+    def __str__(self) -> str:
+        """The report as the command prints it."""
+        from .text import render
+
+        return render(self)
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it."""
+        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 def _plain(value: Any) -> Any:

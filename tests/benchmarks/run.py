@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import formats
 import jax
 import jax.numpy as jnp
 import link
@@ -131,7 +132,7 @@ def peers_of(case: str, seconds: float) -> Iterator[tuple[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cases: dict[str, Callable[[float], dict[str, Any]]] = {name: partial(agent_case, name) for name in AGENTS}
-    cases |= {"replay": replay_case, "control_loop": control_loop, **link.CASES}
+    cases |= {"replay": replay_case, "control_loop": control_loop, **link.CASES, **formats.CASES}
     parser.add_argument("--case", choices=list(cases), action="append", help="only this case (repeatable)")
     parser.add_argument("--seconds", type=float, default=10.0, help="time for each measurement")
     parser.add_argument("--out", type=Path, default=Path("runs/bench.json"))
@@ -140,7 +141,8 @@ def main() -> None:
     results: dict[str, Any] = {}
     for name in given.case or cases:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        result, peers = cases[name](given.seconds), {}
+        result = cases[name](given.seconds)
+        peers = result.pop("peers", {})
         if os.environ.get("BENCH_PEERS") and name in (*AGENTS, "replay"):
             # The machine's speed changes within minutes: both are measured twice, in turn, and the better of each is compared.
             first, again, second = dict(peers_of(name, given.seconds)), cases[name](given.seconds), dict(peers_of(name, given.seconds))
@@ -151,6 +153,7 @@ def main() -> None:
         ratios = ", ".join(f"{result['value'] / value:.2f} x {peer} ({value:.4g})" for peer, value in result["peers"].items())
         share = f", {result['gemm_share']:.0%} of the matrix-product rate" if result["gemm_share"] else ""
         tail = f", p99 {result['p99']:.4g} ms" if "p99" in result else ""
+        tail += f", {result['megabytes']:.4g} MB/s" if "megabytes" in result else ""
         print(f"{name:<20}{result['value']:>12.4g} {result['unit']}{tail}{share}{'; ' if ratios else ''}{ratios}", flush=True)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(results, indent=1) + "\n")

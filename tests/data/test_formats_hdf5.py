@@ -48,14 +48,14 @@ def test_the_same_episodes_in_every_layout_are_read_as_the_same(written, followi
             assert_same_experience([dataclasses.replace(e, steps=s) for e, s in zip(written, unmarked, strict=True)], expected)
 
 
-def test_nested_observations_are_named_by_their_paths(tmp_path):
+def test_nested_observations_are_named_level_by_level_with_dots_between(tmp_path):
     e = episode(4)
     leaves = {"robot/joints": e.steps.observation, "wrist": np.zeros((4, 8, 8, 3), np.uint8)}
     e = dataclasses.replace(e, steps=e.steps.replace(observation=leaves, next_observation=leaves))
     for path in (write_d4rl(tmp_path / "a.hdf5", [e]), write_robomimic(tmp_path / "b.hdf5", [e])):
         read = load_episodes(path)[0].steps.observation
         assert {name: (leaf.dtype.name, leaf.shape) for name, leaf in read.items()} == {
-            "robot/joints": ("float32", (4, 3)),
+            "robot.joints": ("float32", (4, 3)),
             "wrist": ("uint8", (4, 8, 8, 3)),
         }
 

@@ -188,7 +188,7 @@ def unknown_filter(path):
     path = next(path.rglob("main_data.hdf5")) if path.is_dir() else path
     with h5py.File(path, "a") as file:
         key = next(key for key in ("rewards", "episode_1/rewards", "data/demo_1/rewards", "rewards_1") if key in file)
-        array = np.zeros((64, *file[key].shape[1:]), file[key].dtype)
+        array = np.zeros((12, *file[key].shape[1:]), file[key].dtype)
         del file[key]
         file.create_dataset(key, data=array, compression="lzf", chunks=array.shape)
     content = path.read_bytes()

@@ -1,0 +1,84 @@
+"""Gathers data sets: into a set that grows, or into one file of another format.
+
+    python -m warmloop.launch.merge_data --into=door demos=human.pkl suboptimal=monday.npz
+    python -m warmloop.launch.merge_data --out=everything.npz door extra.hdf5
+    python -m warmloop.launch.merge_data --into=door
+
+FILE is a data set in any format that training takes, or KIND=FILE with KIND demos, suboptimal or random.
+
+A set is a folder that every command takes as a data set. Files go into it once: one whose content it has is not read again, whatever
+it is called now, and an episode that it has is left out. Its manifest.json says where each episode came from. With no FILE, what is in
+the set is shown.
+
+--out converts: its ending chooses the format, as with `collect`. All episodes are held in memory for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from ..data.errors import WarmloopError
+from .common import output_path, progress, run
+
+INTO = flags.DEFINE_string("into", None, "The set to add to: a folder, made if need be.")
+OUT = flags.DEFINE_string("out", None, "Or the file or folder to write.")
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if it exists.")
+
+
+def main(files: Sequence[str]) -> None:
+    if (INTO.value is None) == (OUT.value is None):
+        raise WarmloopError("Say where the data go: --into=FOLDER for a set that grows, or --out=FILE.")
+    if OUT.value is not None and not files:
+        raise WarmloopError("Name the data sets to merge, as in demos=human.pkl.")
+    if OUT.value is not None:
+        convert(files, output_path(OUT.value, OVERWRITE.value))
+        return
+    if files:
+        add(Path(INTO.value or ""), files)
+    show(Path(INTO.value or ""))
+
+
+def add(directory: Path, files: Sequence[str]) -> None:
+    """Takes files into a set, and says what became of each."""
+    from ..data.merge import merge
+
+    with progress("episodes", None) as advance:
+        taken = merge(directory, files, advance)
+    for file in taken:
+        print(f"{file.path}: {'known already' if file.known else f'{file.new} new episodes of {file.episodes}'}")
+
+
+def convert(files: Sequence[str], out: Path) -> None:
+    """Writes the episodes of all files to one."""
+    from ..data.formats import load_sources, write_episodes, written_format
+
+    written_format(out)
+    with progress("episodes", None) as advance:
+        episodes = load_sources(files, advance)
+    write_episodes(out, episodes, {"merged_from": list(files)})
+    print(f"{out}: {len(episodes)} episodes, {sum(map(len, episodes))} steps")
+
+
+def show(directory: Path) -> None:
+    """What is in a set."""
+    from ..data.formats.collected import read_manifest
+
+    manifest = read_manifest(directory)
+    print(f"\n{'episodes':>9}{'steps':>10}{'success':>9}  kind         from")
+    for number, file in enumerate(manifest.files):
+        own = [episode for episode in manifest.episodes if episode.file == number]
+        share = f"{sum(episode.success for episode in own) / len(own):.2f}" if own else "-"
+        print(f"{len(own):>9}{sum(e.steps for e in own):>10}{share:>9}  {file.kind or '(its own)':<12} {file.path}, {file.added}")
+    print(f"{len(manifest.episodes):>9}{sum(e.steps for e in manifest.episodes):>10}{'':>9}  in {directory}")
+
+
+def cli() -> None:
+    """The console script `merge_data`."""
+    run(main, files=True)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,76 @@
+"""merge_data as a user runs it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from recorded import assert_same_experience, episode
+from runs import sentence
+
+from warmloop.data.formats import load_episodes, write_episodes
+
+
+def merge(*arguments) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "warmloop.launch.merge_data", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=180)
+
+
+@pytest.fixture
+def files(tmp_path):
+    for name, numbers in (("monday", (0, 1)), ("tuesday", (1, 2, 3))):
+        write_episodes(tmp_path / f"{name}.npz", [episode(5, n, success=np.arange(5) > n) for n in numbers])
+    return tmp_path / "monday.npz", tmp_path / "tuesday.npz"
+
+
+def test_a_set_grows_by_what_is_new_and_is_a_data_set_for_every_command(tmp_path, files):
+    first = merge(f"--into={tmp_path / 'set'}", files[0])
+    assert first.returncode == 0, first.stderr
+    assert f"{files[0]}: 2 new episodes of 2" in first.stdout
+    second = merge(f"--into={tmp_path / 'set'}", *files)
+    assert f"{files[0]}: known already" in second.stdout
+    assert f"{files[1]}: 2 new episodes of 3" in second.stdout
+    assert f"4        20           in {tmp_path / 'set'}" in second.stdout
+    inspected = subprocess.run(
+        [sys.executable, "-m", "warmloop.launch.inspect_data", tmp_path / "set", "--json", "--env=none"],
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert json.loads(inspected.stdout)["summary"]["episodes"] == 4
+
+
+def test_a_set_is_shown_without_being_changed(tmp_path, files):
+    merge(f"--into={tmp_path / 'set'}", f"random={files[0]}")
+    before = (tmp_path / "set" / "manifest.json").read_bytes()
+    shown = merge(f"--into={tmp_path / 'set'}")
+    assert shown.returncode == 0 and "random" in shown.stdout and "monday.npz" in shown.stdout
+    assert (tmp_path / "set" / "manifest.json").read_bytes() == before
+
+
+def test_files_are_converted_into_one_of_another_format(tmp_path, files):
+    done = merge(f"--out={tmp_path / 'all.pkl'}", *files)
+    assert done.returncode == 0, done.stderr
+    assert "5 episodes, 25 steps" in done.stdout
+    assert_same_experience([*load_episodes(files[0]), *load_episodes(files[1])], load_episodes(tmp_path / "all.pkl"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "Say where the data go"),
+        (("--into=a", "--out=b.npz", "c.npz"), "Say where the data go"),
+        (("--out=new.npz",), "Name the data sets to merge"),
+        (("--into=set", "nowhere.npz"), "nowhere.npz does not exist"),
+        (("--into=nowhere",), "manifest.json does not exist"),
+        (("--out=new.txt", "monday.npz"), "names no format that is written"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_nothing_is_written(tmp_path, files, arguments, says):
+    before = sorted(tmp_path.rglob("*"))
+    paths = [str(files[0]) if a == "monday.npz" else a.replace("=", f"={tmp_path}/") if a.startswith("--") else a for a in arguments]
+    done = merge(*paths)
+    assert done.returncode == 2
+    assert says in sentence(done)
+    assert [path for path in sorted(tmp_path.rglob("*")) if path.name not in ("set", "lock")] == before
