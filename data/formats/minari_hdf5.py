@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import WarmloopError
 from . import global_heap, images
 from .flat import Part
 from .hdf5 import group, opened, read_arrays
@@ -25,41 +26,46 @@ def parts(origin: str, storage: Any) -> Iterator[Part]:
     Raises:
         WarmloopError: the file is damaged, or an episode lacks or contradicts itself in a key.
     """
+    spaces = {path: space.shape if is_jpeg(storage, space) else None for path, space in leaves(storage.observation_space)}
     with opened(str(storage.data_path / MAIN)) as file:
-        if any(is_jpeg(storage, space) for _, space in leaves(storage.observation_space)):
+        if any(spaces.values()):
             global_heap.check(origin, file)
         for index in range(storage.total_episodes):
-            episode = group(origin, file, f"episode_{index}")
-            place = f"episode {index}"
+            episode, place = group(origin, file, f"episode_{index}"), f"episode {index}"
             arrays = read_arrays(origin, place, episode, ("actions", *SCALARS), ("actions", *SCALARS))
-            observations = {}
-            for path, space in leaves(storage.observation_space):
-                jpeg = space.shape if is_jpeg(storage, space) else None
-                observations[path] = _leaf(origin, place, episode, ("observations", *path), jpeg)
-            own = {name.removeprefix(f"{OWN}/"): value for name, value in episode.attrs.items() if name.startswith(f"{OWN}/")}
-            part = to_part(origin, index, arrays, observations, _infos(origin, place, episode), own)
+            steps = len(np.atleast_1d(arrays["actions"]))
+            observations = {path: _leaf(origin, place, episode, path, jpeg, steps + 1) for path, jpeg in spaces.items()}
+            own = {name.removeprefix(f"{OWN}/"): episode.attrs[name] for name in episode.attrs if name.startswith(f"{OWN}/")}
+            part = to_part(origin, index, arrays, observations, _infos(origin, place, episode, bool(own)), own)
             if part is not None:
                 yield part
 
 
-def _infos(origin: str, place: str, episode: h5py.Group) -> Columns:
+def _infos(origin: str, place: str, episode: h5py.Group, ours: bool) -> Columns:
     if "infos" not in episode:
         return {}
     infos = group(origin, episode, "infos")
-    flags = read_arrays(origin, f"{place}, infos", infos, FLAGS)
-    for name in (OWN, EXTRAS):
+    found = read_arrays(origin, f"{place}, infos", infos, FLAGS)
+    for name in (OWN, EXTRAS) if ours else ():
         if name in infos:
             inner = group(origin, infos, name)
-            flags |= {f"{name}/{key}": value for key, value in read_arrays(origin, f"{place}, infos/{name}", inner, list(inner)).items()}
-    return flags
+            found |= {f"{name}/{key}": value for key, value in read_arrays(origin, f"{place}, infos/{name}", inner, list(inner)).items()}
+    return found
 
 
-def _leaf(origin: str, place: str, node: h5py.Group, path: tuple[str, ...], jpeg: tuple[int, ...] | None) -> np.ndarray:
-    """The array at `path` below an episode's group; `jpeg` is the shape of its pictures, where it is made of those."""
-    for name in path[:-1]:
-        node = group(f"{origin}, {place}", node, name)
-    where = ", ".join((place, "/".join(path[:-1]))) if path[:-1] else place
-    if jpeg is None or not hasattr(node.get(path[-1]), "dtype"):
-        return read_arrays(origin, where, node, [path[-1]], [path[-1]])[path[-1]]
-    frames = [np.asarray(frame, np.uint8).tobytes() for frame in node[path[-1]]]  # pyright: ignore[reportGeneralTypeIssues]
-    return images.decode(f"{origin}, {where}", path[-1], frames, (*jpeg, 1)[:3]).reshape(-1, *jpeg)
+def _leaf(origin: str, place: str, node: h5py.Group, path: tuple[str, ...], jpeg: tuple[int, ...] | None, rows: int) -> np.ndarray:
+    """The observations at `path` of an episode's group; `jpeg` is the shape of its pictures, where it is made of those."""
+    import h5py
+
+    *above, name = ("observations", *path)
+    for part in above:
+        node = group(f"{origin}, {place}", node, part)
+    where = ", ".join((place, "/".join(above))) if above else place
+    own = not isinstance(node.get(name, getlink=True), h5py.ExternalLink)
+    pictures = node.get(name) if jpeg and own else None
+    if jpeg is None or not isinstance(pictures, h5py.Dataset):
+        return read_arrays(origin, where, node, [name], [name])[name]
+    if pictures.shape[:1] != (rows,):
+        raise WarmloopError(f"{origin}, {where}: `{name}` has shape {pictures.shape}; a picture for each of {rows} observations is needed.")
+    encoded = [np.asarray(frame, np.uint8).tobytes() for frame in pictures]
+    return images.decode(f"{origin}, {where}", name, encoded, (*jpeg, 1)[:3]).reshape(-1, *jpeg)
