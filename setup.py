@@ -64,7 +64,15 @@ EXTRAS = {
     "cuda": ["jax[cuda12]>=0.10"],
     "tpu": ["jax[tpu]>=0.10"],
     "ray": ["ray>=2.40"],
-    "dev": ["grpcio-tools>=1.85.1", "hypothesis>=6.130", "pyright[nodejs]>=1.1.400", "pytest>=8.3", "pytest-timeout>=2.3", "ruff>=0.12"],
+    "dev": [
+        "grpcio-tools>=1.85.1",
+        "hypothesis>=6.130",
+        "pyarrow>=18",  # so that LeRobot's and Minari's Arrow files are tested
+        "pyright[nodejs]>=1.1.400",
+        "pytest>=8.3",
+        "pytest-timeout>=2.3",
+        "ruff>=0.12",
+    ],
 }
 
 COMMANDS = {

@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
+from ..data.action_limits import ActionLimits
 from ..data.errors import WarmloopError
 from ..data.reward import RewardConfig
 from ..data.transition import PyTree, Spec
 from .simulators import build
 from .success import success_rule
+
+ROUNDING = 1e-6  # of a bound that an action space stores as float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +27,8 @@ class EnvironmentConfig:
         id: a Gymnasium id, `module:Id`, or `Meta-World/NAME-v3`.
         kwargs: arguments of the environment's constructor; a dict is stored as sorted pairs, so that the config is hashable.
         horizon: steps until truncation; 0 for the environment's own limit.
+        action_low, action_high: what the policy's actions -1 and 1 are, one value per dimension, within the action space; () for its
+            own bounds.
         success: the success signal, a rule of `actor/success.py`: auto, info:KEY, terminated, reward>=X or return>=X.
     """
 
@@ -31,6 +36,8 @@ class EnvironmentConfig:
     kwargs: tuple[tuple[str, Any], ...] | Mapping[str, Any] = ()
     horizon: int = 0
     success: str = "auto"
+    action_low: tuple[float, ...] = ()
+    action_high: tuple[float, ...] = ()
 
     def __post_init__(self):
         if not self.id:
@@ -39,6 +46,15 @@ class EnvironmentConfig:
             raise WarmloopError(f"environment.horizon is {self.horizon}; it must be 0 (the environment's own limit) or more.")
         success_rule(self.success)
         object.__setattr__(self, "kwargs", tuple(sorted(dict(self.kwargs).items())))
+        try:
+            _ = self.limits
+        except WarmloopError as error:
+            raise WarmloopError(f"environment.action_low and action_high do not fit: {error}") from error
+
+    @property
+    def limits(self) -> ActionLimits | None:
+        """What -1 and 1 are, where the action space does not say."""
+        return ActionLimits(self.action_low, self.action_high) if self.action_low or self.action_high else None
 
 
 class StepResult(NamedTuple):
@@ -75,6 +91,8 @@ class Environment:
     Attributes:
         config, reward: what it was made from.
         spec: shapes of observations and actions.
+        limits: what the actions -1 and 1 are in the action space.
+        own_limits: the action space's own, where it has them.
         step_count: steps taken in this episode.
         signalled: whether this episode has carried a success signal so far.
     """
@@ -82,7 +100,7 @@ class Environment:
     def __init__(self, env: gym.Env, config: EnvironmentConfig, reward: RewardConfig):
         self.env, self.config, self.reward = env, config, reward
         self.spec = Spec.from_spaces(_flat_space(env.observation_space), env.action_space)
-        self._low, self._high = _bounds(env.action_space, config.id)
+        self.own_limits, self.limits = _limits(env.action_space, config)
         self._success = success_rule(config.success)
         self._needs_success = reward.signal == "success" or reward.terminate_on_success
         self._dtypes = {leaf.name: leaf.dtype for leaf in self.spec.observation}
@@ -104,7 +122,7 @@ class Environment:
         return observation
 
     def step(self, action: np.ndarray) -> StepResult:
-        """One step by `action` `[A]`, which is clipped to [-1, 1] and scaled to the environment's bounds.
+        """One step by `action` `[A]`, which is clipped to [-1, 1] and scaled to its limits.
 
         Where an episode terminates just as its time runs out, it counts as terminated.
 
@@ -150,12 +168,11 @@ class Environment:
 
     def _scaled(self, action: np.ndarray) -> np.ndarray:
         action = np.asarray(action, np.float32)
-        if action.shape != self._low.shape:
-            raise WarmloopError(f'Environment "{self.config.id}" takes actions of shape {self._low.shape}, and got {action.shape}.')
+        if action.shape != (self.spec.action_dim,):
+            raise WarmloopError(f'Environment "{self.config.id}" takes actions of shape ({self.spec.action_dim},), and got {action.shape}.')
         if not np.isfinite(action).all():
             raise WarmloopError(f'Environment "{self.config.id}": the action at step {self.step_count} is not finite: {action}.')
-        share = (np.clip(action, -1.0, 1.0).astype(np.float64) + 1.0) * 0.5
-        return (self._low * (1.0 - share) + self._high * share).astype(self.env.action_space.dtype)
+        return self.limits.unscale(np.clip(action, -1.0, 1.0)).astype(self.env.action_space.dtype)
 
     def _observation(self, observation: Any) -> PyTree:
         """A copy in the stored dtypes: an environment may reuse its buffers."""
@@ -209,9 +226,20 @@ def _flat_space(space: gym.Space) -> gym.Space:
     return gym.spaces.Dict(_flat(space.spaces)) if isinstance(space, gym.spaces.Dict) else space
 
 
-def _bounds(space: Any, environment_id: str) -> tuple[np.ndarray, np.ndarray]:
-    """The action space's bounds, `[A]` float64 each."""
-    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise WarmloopError(f'Environment "{environment_id}" has unbounded actions ({space}); give its action space finite bounds.')
-    return low, high
+def _limits(space: Any, config: EnvironmentConfig) -> tuple[ActionLimits, ActionLimits]:
+    """The action space's own limits (the config's in dimensions where it has none), and those to act by."""
+    low, high, given = space.low.astype(np.float64), space.high.astype(np.float64), config.limits
+    if given is None:
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise WarmloopError(
+                f'Environment "{config.id}" has unbounded actions ({space}); give its action space finite bounds, or set '
+                "environment.action_low and action_high."
+            )
+        return ActionLimits(low, high), ActionLimits(low, high)
+    if len(given.low) != len(low):
+        raise WarmloopError(f'environment.action_low has {len(given.low)} values, and actions of "{config.id}" have {len(low)} dimensions.')
+    slack_low, slack_high = (np.where(np.isfinite(side), ROUNDING * abs(side), 0.0) for side in (low, high))
+    if (given.low < low - slack_low).any() or (given.high > high + slack_high).any():
+        raise WarmloopError(f'environment.action_low and action_high, {given}, reach beyond the action space of "{config.id}", {space}.')
+    own = ActionLimits(np.where(np.isfinite(low), low, given.low), np.where(np.isfinite(high), high, given.high))
+    return own, ActionLimits(np.clip(given.low, low, high), np.clip(given.high, low, high))

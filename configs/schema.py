@@ -24,6 +24,7 @@ from ..data.quality import QualityConfig
 from ..data.replay import ReplayConfig
 from ..data.retention import RetentionConfig
 from ..data.reward import RewardConfig, return_bounds
+from ..data.sources import DataConfig
 from ..data.transition import Spec
 from ..learner.config import LearnerConfig
 
@@ -45,7 +46,7 @@ class AgentChoice:
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a run beside its seed and its data.
+    """Everything that decides a run beside its seed and the data that its flags name.
 
     Attributes:
         agent: fine-tunes online.
@@ -60,6 +61,7 @@ class RunConfig:
     mixing: MixingConfig = MixingConfig()
     quality: QualityConfig = QualityConfig()
     retention: RetentionConfig = RetentionConfig()
+    data: DataConfig = DataConfig()
     learner: LearnerConfig = LearnerConfig()
     actor: ActorConfig = ActorConfig()
 
@@ -141,11 +143,18 @@ def _typed(cls: type, fields: dict[str, Any], where: str) -> Any:
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:
-    """`value` as the declared simple type; lists become tuples."""
+    """`value` as the declared type, through tuples and the dataclasses in them; lists become tuples."""
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
-        return tuple(value)
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise WarmloopError(f"{where} is {value!r}; it must be a list.")
+        parts, item = tuple(value), typing.get_args(kind)[0]
+        return tuple(_value(item, part, f"{where}[{index}]") for index, part in enumerate(parts))
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        if not isinstance(value, Mapping):
+            raise WarmloopError(f"{where} is {value!r}; it must be of type {kind.__name__}.")
+        return _typed(kind, dict(value), where)
     if kind in (int, float, str, bool) and type(value) is not kind:
         raise WarmloopError(f"{where} is {value!r}; it must be of type {kind.__name__}.")
     return value

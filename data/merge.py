@@ -18,6 +18,7 @@ from .errors import WarmloopError
 from .formats import KINDS, content_of, iterate_episodes, parse_source_argument, recorded_environment, write_episodes
 from .formats.collected import MANIFEST, Manifest, TakenEpisode, TakenFile, read_manifest, write_manifest
 from .formats.flat import PIECE_BYTES
+from .sources import recorded_mark
 from .transition import Spec
 
 OnEpisode = Callable[[], object]
@@ -75,6 +76,8 @@ def _take(directory: Path, argument: str, on_episode: OnEpisode) -> Taken:
             said = [name or "of the kind that it says itself" for name in (before.kind, kind)]
             raise WarmloopError(f"{path} is in {directory} already, as {said[0]}, and cannot be {said[1]} as well.")
         return Taken(path, before.episodes, 0, known=True)
+    recorded_mark([path, *([str(directory)] if manifest.files else [])])  # refuses actions of other limits
+    mark = recorded_mark([path])
     with _Incoming(directory, manifest) as incoming:
         for episode in iterate_episodes(path, source):
             incoming.offer(episode)
@@ -82,7 +85,7 @@ def _take(directory: Path, argument: str, on_episode: OnEpisode) -> Taken:
         incoming.flush()
         added = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         new = incoming.entries
-        file = TakenFile(path, content, kind, recorded_environment(path) or "", incoming.read, incoming.read - len(new), added)
+        file = TakenFile(path, content, kind, recorded_environment(path) or "", mark, incoming.read, incoming.read - len(new), added)
         write_manifest(directory, Manifest((*manifest.files, file), (*manifest.episodes, *new), incoming.spec))
     return Taken(path, incoming.read, len(new), known=False)
 

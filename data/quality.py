@@ -62,8 +62,9 @@ def score(success: np.ndarray, returns: np.ndarray, steps: np.ndarray, config: Q
 
 
 def weigh(episodes: Sequence[Episode], config: QualityConfig) -> list[Episode]:
-    """The episodes with every row's `quality` set: its source's weight, times the bonus where the episode succeeded, times the
-    score's factor. A row on which a human intervened weighs as an intervention, whatever its source."""
+    """The episodes with every row's `quality`, which is 1 unless the data say otherwise, multiplied by its source's weight, times the
+    bonus where the episode succeeded, times the score's factor. A row on which a human intervened weighs as an intervention, whatever
+    its source."""
     scores = score_episodes(episodes, config)
     return [_weighed(episode, score, config) for episode, score in zip(episodes, scores, strict=True)]
 
@@ -92,4 +93,4 @@ def _weighed(episode: Episode, score: float, config: QualityConfig) -> Episode:
     steps = episode.steps
     weight = np.where(steps.intervened, config.interventions, by_source[np.asarray(steps.source)])
     factor = (config.success_bonus if episode.succeeded else 1.0) * (1.0 - config.score_share + config.score_share * score)
-    return dataclasses.replace(episode, steps=steps.replace(quality=(weight * factor).astype(np.float32)))
+    return dataclasses.replace(episode, steps=steps.replace(quality=(steps.quality * weight * factor).astype(np.float32)))

@@ -8,8 +8,8 @@ from pathlib import Path
 from ..agents import Agent
 from ..configs.schema import RunConfig, build_agent, to_dict
 from ..data.errors import WarmloopError
-from ..data.formats import load_sources
-from ..data.transition import Spec, Transition
+from ..data.sources import Target
+from ..data.transition import Spec
 from ..data.wire.schema import Schema
 from ..learner import checkpoint
 from ..learner.assemble import fine_tune, refill, resume
@@ -17,11 +17,11 @@ from ..learner.intake import Intake
 from ..learner.journal import Journal
 from ..learner.loop import Learner, OnRecord
 from ..learner.metrics import Recorder
-from ..learner.offline import prepare
 from ..learner.records import segments
 from ..learner.recovery import drop_after
 from ..learner.state import LearnerParts
 from .common import log
+from .sources import demonstration_rows
 
 
 def warm_parts(config: RunConfig, spec: Spec) -> LearnerParts:
@@ -36,7 +36,7 @@ def fine_agent(config: RunConfig, spec: Spec) -> Agent:
 
 def make_learner(
     config: RunConfig,
-    spec: Spec,
+    environment: Target,
     seed: int,
     directory: Path,
     recorder: Recorder,
@@ -53,14 +53,18 @@ def make_learner(
     Raises:
         WarmloopError: demonstrations or a checkpoint that do not fit the environment or the configuration.
     """
-    parts = LearnerParts(fine_agent(config, spec), config.replay, config.mixing)
+    parts = LearnerParts(fine_agent(config, environment.spec), config.replay, config.mixing)
     target, place = directory / "checkpoints", directory / "journal"
     saved = bool(checkpoint.steps(target))
     if saved and not resuming:
         raise WarmloopError(f"{target} holds a run already; go on with it by --resume, or choose another --exp_name.")
     if resuming and not saved:
         log.warning("There is no checkpoint in %s to go on from: the run begins.", target)
-    state, meta = resume(target, parts) if saved else (fine_tune(parts, seed, _offline_rows(config, spec, demo_paths), warm_checkpoint), {})
+    if saved:
+        state, meta = resume(target, parts)
+    else:
+        rows = demonstration_rows(config, environment, demo_paths, warm=warm_checkpoint is not None)
+        state, meta = fine_tune(parts, seed, rows, warm_checkpoint), {}
     if lock_step:  # the actor repeats what came after the checkpoint
         drop_after(place, *meta.get("journal_end", (0, 0)))
     elif not saved and segments(place):
@@ -68,18 +72,9 @@ def make_learner(
             f"{place} holds rows, and {target} no checkpoint to go on from; restore it from a copy, or choose another --exp_name."
         )
     journal = Journal(place, background=not lock_step)
-    intake = Intake(Schema.of(spec, config.environment.id), quarantine=directory / "quarantine", journal=journal)
+    schema = Schema.of(environment.spec, config.environment.id, action_limits=config.environment.limits)
+    intake = Intake(schema, quarantine=directory / "quarantine", journal=journal)
     state, ingest = refill(state, parts, config.reward, intake, meta.get("streams", {}))
     warm_updates = int(meta.get("warm_updates", state.updates))
     description = {"config": to_dict(config), "phase": "online", "seed": seed}
     return Learner(state, parts, config.learner, ingest, intake, recorder, target, description, warm_updates, on_record), meta
-
-
-def _offline_rows(config: RunConfig, spec: Spec, paths: Sequence[str]) -> Transition | None:
-    """The demonstrations' rows `[N]`, made ready; None where there are none."""
-    if not paths:
-        return None
-    data = prepare(load_sources(list(paths)), config.reward, config.quality)
-    if difference := spec.difference(data.spec, config.environment.id, "the demonstrations"):
-        raise WarmloopError(f"The demonstrations do not fit the environment: {difference}.")
-    return data.rows

@@ -15,6 +15,7 @@ from absl import flags
 
 from ..data.errors import WarmloopError
 from .common import output_path, progress, run
+from .limits import recorded_limits
 
 if TYPE_CHECKING:
     from ..actor.environment import Environment, EnvironmentConfig
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..data.episode import Episode
 
 ATTEMPTS_PER_SUCCESS = 10
+CHECKPOINT = "checkpoint:"
 
 CONFIG = flags.DEFINE_string("config", None, "Take the environment from this configuration, such as configs/metaworld.py:door-open.")
 ENV = flags.DEFINE_string("env", None, "Or name it: a Gymnasium id, module:Id, or Meta-World/NAME-v3.")
@@ -42,6 +44,7 @@ def main() -> None:
     out = output_path(OUT.value, OVERWRITE.value)
     from ..actor.environment import make_environment
     from ..data.formats import write_episodes
+    from ..data.sources import mark
 
     environment = make_environment(environment_config())
     policy = make_policy(environment)
@@ -52,7 +55,8 @@ def main() -> None:
     finally:  # on Ctrl-C, and where too few succeed, what there is is worth keeping
         environment.close()
         if kept:
-            write_episodes(out, kept, {"environment": environment.config.id, "policy": POLICY.value, "seed": SEED.value})
+            about = {"environment": environment.config.id, "policy": POLICY.value, "seed": SEED.value}
+            write_episodes(out, kept, about | mark(environment.config.limits))
             show(out, kept, attempted)
     if len(kept) < EPISODES.value:
         raise WarmloopError(
@@ -94,7 +98,9 @@ def environment_config() -> EnvironmentConfig:
 
         config = load(CONFIG.value or "").environment
     changes: dict[str, Any] = {"horizon": HORIZON.value, "success": SUCCESS.value}
-    return dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
+    config = dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
+    limits = recorded_limits(POLICY.value.removeprefix(CHECKPOINT)) if POLICY.value.startswith(CHECKPOINT) else None
+    return dataclasses.replace(config, action_low=limits.low, action_high=limits.high) if limits else config
 
 
 def make_policy(environment: Environment) -> Policy:
@@ -106,10 +112,10 @@ def make_policy(environment: Environment) -> Policy:
         policy: Policy = RandomPolicy(environment.spec.action_dim)
     elif POLICY.value == "scripted":
         policy = scripted_policy(environment)
-    elif POLICY.value.startswith("checkpoint:"):
+    elif POLICY.value.startswith(CHECKPOINT):
         from ..learner.checkpoint import load_policy
 
-        agent, actor_params, _ = load_policy(POLICY.value.removeprefix("checkpoint:"))
+        agent, actor_params, _ = load_policy(POLICY.value.removeprefix(CHECKPOINT))
         if difference := environment.spec.difference(agent.spec, "the environment", "the checkpoint"):
             raise WarmloopError(f"The checkpoint does not fit {environment.config.id}: {difference}.")
         policy = AgentPolicy(agent, actor_params)

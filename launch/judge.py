@@ -54,7 +54,10 @@ class Subject:
             return environment, scripted_policy(environment) if self.policy == "scripted" else RandomPolicy(environment.spec.action_dim)
         agent, params, meta = load_policy(str(self.checkpoint), self.step)
         config = from_dict(meta["config"])
-        environment = make_environment(EnvironmentConfig(self.environment) if self.environment else config.environment, config.reward)
+        own = config.environment
+        if self.environment:  # another one, in which the policy's actions still mean what they meant
+            own = EnvironmentConfig(self.environment, action_low=own.action_low, action_high=own.action_high)
+        environment = make_environment(own, config.reward)
         if difference := environment.spec.difference(agent.spec, environment.config.id, "the checkpoint"):
             raise WarmloopError(f"The checkpoint does not fit the environment: {difference}.")
         return environment, AgentPolicy(agent, params, deterministic=not self.stochastic)

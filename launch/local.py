@@ -16,6 +16,7 @@ from ..data.errors import WarmloopError
 from ..data.wire.address import is_loopback
 from . import link, settings, train_rlpd
 from .common import run
+from .limits import taken_over
 from .processes import free_port, run_together
 
 flags.adopt_module_key_flags(settings)
@@ -28,11 +29,13 @@ OWN = ("actors", "port", "learner", "actor", "nolearner", "noactor", "actor_id")
 
 def main() -> None:
     config = settings.run_config(train_rlpd.RESUME.value, port=link.PORT.value)
-    settings.run_directory()
+    config = taken_over(config, settings.run_directory() / "checkpoints", train_rlpd.CHECKPOINT.value)
     shared, host = _without(sys.argv[1:], OWN), link.IP.value
     if host not in EVERYWHERE and not is_loopback(host):
         raise WarmloopError(f"The actors of this machine use 127.0.0.1, which --ip={host} leaves out; --ip=0.0.0.0 serves others too.")
     actors = _without(shared, ("ip",)) if host in EVERYWHERE else shared
+    if config.environment.limits:
+        actors = [*actors, *config.environment.limits.flags()]
     # Others find the learner at its usual port; on this machine any will do, so that two runs do not get in each other's way.
     port = config.learner.port if link.PORT.value is not None or host in EVERYWHERE else 0
     run_together(shared, actors, ACTORS.value, port or free_port())

@@ -53,12 +53,14 @@ def add(directory: Path, files: Sequence[str]) -> None:
 
 def convert(files: Sequence[str], out: Path) -> None:
     """Writes the episodes of all files to one."""
-    from ..data.formats import load_sources, write_episodes, written_format
+    from ..data.formats import load_sources, parse_source_argument, write_episodes, written_format
+    from ..data.sources import recorded_mark
 
     written_format(out)
+    mark = recorded_mark([parse_source_argument(file)[1] for file in files])
     with progress("episodes", None) as advance:
         episodes = load_sources(files, advance)
-    write_episodes(out, episodes, {"merged_from": list(files)})
+    write_episodes(out, episodes, {"merged_from": list(files)} | mark)
     print(f"{out}: {len(episodes)} episodes, {sum(map(len, episodes))} steps")
 
 

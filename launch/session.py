@@ -30,6 +30,7 @@ def running_learner(
     from ..learner.metrics import Recorder
     from ..learner.plot import plot_run
     from .assemble import make_learner
+    from .sources import target_of
 
     directory, shown = settings.run_directory(), 0
     environment = make_environment(config.environment, config.reward)
@@ -42,7 +43,7 @@ def running_learner(
             shown = steps
 
         learner, meta = make_learner(
-            config, environment.spec, settings.SEED.value, directory, recorder, show, warm_checkpoint, demo_paths, resuming, lock_step
+            config, target_of(environment), settings.SEED.value, directory, recorder, show, warm_checkpoint, demo_paths, resuming, lock_step
         )
         settings.save_config(directory, config)
         try:

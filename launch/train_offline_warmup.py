@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from ..data.errors import WarmloopError
 from . import settings
 from .common import log, progress, run
+from .limits import taken_over
+from .sources import warmup_data
 
 if TYPE_CHECKING:
     from ..agents import Agent
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 flags.adopt_module_key_flags(settings)
 DATA = flags.DEFINE_multi_string(
-    "offline_data_path", [], "Data to learn from, KIND=PATH with KIND demos, suboptimal or random (demos if left out); repeatable."
+    "offline_data_path", [], "Data to learn from beside the preset's sources, KIND=PATH with KIND demos, suboptimal or random; repeatable."
 )
 WARMUP_STEPS = flags.DEFINE_integer("warmup_steps", None, "Updates (the preset's learner.warmup_steps).", lower_bound=1)
 CHECKPOINT = flags.DEFINE_string("checkpoint_path", None, "Folder for the checkpoint (RUNS/EXP_NAME/warmup).")
@@ -40,18 +41,15 @@ FILTERED = "filtered_demos.npz"
 
 
 def main() -> None:
-    from ..data.formats import load_sources
     from ..learner.metrics import Recorder
-    from ..learner.offline import prepare
 
     config = settings.run_config(warmup_steps=WARMUP_STEPS.value)
-    if not DATA.value:
-        raise WarmloopError("Name the data to learn from, as in --offline_data_path=demos=demos.pkl.")
     directory = settings.run_directory()
     target = Path(CHECKPOINT.value) if CHECKPOINT.value else directory / "warmup"
-    data = prepare(load_sources(DATA.value), config.reward, config.quality)
+    resumed = target if RESUME.value else None
+    config, data = warmup_data(taken_over(config, resumed), DATA.value, needed=EVAL_TRAJS.value > 0)
+    taken_over(config, resumed)  # limits that only now came from the data are not those of the checkpoint
     log.info("%d episodes, %d steps, %.0f %% successful", len(data.episodes), len(data.rows.reward), 100 * data.success_rate)
-    check_environment(config, data, needed=EVAL_TRAJS.value > 0)
     settings.save_config(directory, config)
     with Recorder(directory / "warmup_metrics") as recorder:
         state, parts = train(config, data, recorder, target)
@@ -85,13 +83,15 @@ def save(config: RunConfig, data: OfflineData, state: LearnerState, parts: Learn
     from ..configs.schema import to_dict
     from ..data.formats import write_episodes
     from ..data.retention import retain
+    from ..data.sources import mark
     from ..learner import checkpoint
     from ..learner.warmup import td_errors
 
     path = checkpoint.save(target, state, parts.agent, {"config": to_dict(config), "phase": "warmup"}, config.learner.keep_checkpoints)
     kept, report = retain(data.recorded, config.retention, data.per_episode(td_errors(state, parts)))
     if kept:
-        write_episodes(target / FILTERED, kept, {"environment": config.environment.id, "retention_ratio": config.retention.ratio})
+        about = {"environment": config.environment.id, "retention_ratio": config.retention.ratio}
+        write_episodes(target / FILTERED, kept, about | mark(config.environment.limits))
         log.info("%s; written to %s", report, target / FILTERED)
     else:
         (target / FILTERED).unlink(missing_ok=True)
@@ -113,24 +113,6 @@ def evaluate(config: RunConfig, agent: Agent, state: LearnerState, recorder: Any
     low, high = shown.interval
     recorder.write(int(state.updates), {"evaluation/success_rate": shown.success_rate, "evaluation/episode_return": shown.mean_return})
     print(f"success      {shown.success_rate:.2f} (95 % interval {low:.2f} to {high:.2f}, {EVAL_TRAJS.value} episodes)")
-
-
-def check_environment(config: RunConfig, data: OfflineData, needed: bool) -> None:
-    """Refuses data that do not fit the environment. One that cannot be made here (a robot's) is passed over, and said so,
-    unless it is `needed`."""
-    from ..actor.environment import make_environment
-
-    try:
-        environment = make_environment(config.environment, config.reward)
-    except WarmloopError as error:
-        if needed:
-            raise
-        log.warning("The data are not checked against the environment: %s", error)
-        return
-    difference = environment.spec.difference(data.spec, config.environment.id, "the data")
-    environment.close()
-    if difference:
-        raise WarmloopError(f"The data do not fit the environment: {difference}.")
 
 
 def summary(metrics: Mapping[str, float]) -> str:

@@ -16,6 +16,7 @@ from absl import flags
 from ..data.errors import WarmloopError
 from . import link, settings
 from .common import log, run
+from .limits import taken_over
 from .session import on_signals, running_learner
 
 if TYPE_CHECKING:
@@ -44,10 +45,9 @@ def main() -> None:
         evaluate_checkpoint()
     elif ACTOR.value:
         act(config)
-    elif LEARNER.value:
-        learn(config)
     else:
-        lock_step(config)
+        config = taken_over(config, settings.run_directory() / "checkpoints", CHECKPOINT.value)
+        learn(config) if LEARNER.value else lock_step(config)
 
 
 def learn(config: RunConfig) -> None:
@@ -82,7 +82,7 @@ def act(config: RunConfig) -> None:
     channel = link.actor_channel(config.learner.port)
     environment = make_environment(config.environment, config.reward)
     agent = fine_agent(config, environment.spec)
-    schema = Schema.of(environment.spec, config.environment.id)
+    schema = Schema.of(environment.spec, config.environment.id, action_limits=config.environment.limits)
     settings_of_actor = config.actor
     if link.ACTOR_ID.value:
         settings_of_actor = config.replace(actor={"evaluate_every": 0}).actor

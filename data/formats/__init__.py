@@ -18,10 +18,11 @@ from ..digest import of_path
 from ..episode import Episode
 from ..errors import WarmloopError
 from ..transition import Source, Spec
-from . import collected, d3rlpy_dump, d4rl, dapg, hdf5, hilserl, minari, npz, rlds, robomimic, sb3
+from . import collected, d3rlpy_dump, d4rl, dapg, hdf5, hilserl, lerobot, minari, npz, rlds, robomimic, sb3
 from .files import did_you_mean, require_file
-from .recording import Recording, to_episodes
+from .recording import Recording, level_extras, to_episodes
 
+Shape = Callable[[Recording], Recording]
 KINDS = {"demos": Source.DEMOS, "suboptimal": Source.SUBOPTIMAL, "random": Source.RANDOM}
 
 
@@ -50,7 +51,8 @@ FORMATS = {
     "set": Format("a set that merge_data keeps (its folder)", collected.matches, collected.read, environment=collected.environment),
     "npz": Format(".npz arrays", npz.matches, npz.read, npz.write, npz.matches, npz.environment),
     "hilserl": Format(".pkl as HIL-SERL records it", hilserl.matches, hilserl.read, hilserl.write, hilserl.names),
-    "minari": Format("a Minari dataset (minari:ID or its directory)", minari.matches, minari.read, minari.write, minari.matches),
+    "minari": Format("a Minari dataset (minari:ID or its directory)", minari.matches, minari.read, minari.write, minari.names),
+    "lerobot": Format("a LeRobot directory (written: NAME.lerobot)", lerobot.matches, lerobot.read, lerobot.write, lerobot.names),
     "rlds": Format("an RLDS data set of TFDS (DIRECTORY or DIRECTORY::SPLIT)", rlds.matches, rlds.read),
     "d4rl": Format("D4RL's HDF5", d4rl.matches, d4rl.read),
     "robomimic": Format("robomimic's HDF5 (PATH or PATH::FILTER_KEY)", robomimic.matches, robomimic.read),
@@ -60,25 +62,30 @@ FORMATS = {
 }
 
 
-def load_episodes(path: str | Path, source: Source | None = None, number_from: int = 0) -> list[Episode]:
+def load_episodes(
+    path: str | Path, source: Source | None = None, number_from: int = 0, shape: Shape = lambda piece: piece
+) -> list[Episode]:
     """The episodes at `path`, checked: all of them, or an error. Arguments and errors as `iterate_episodes` has them."""
-    return list(iterate_episodes(path, source, number_from))
+    return list(iterate_episodes(path, source, number_from, shape))
 
 
-def iterate_episodes(path: str | Path, source: Source | None = None, number_from: int = 0) -> Iterator[Episode]:
+def iterate_episodes(
+    path: str | Path, source: Source | None = None, number_from: int = 0, shape: Shape = lambda piece: piece
+) -> Iterator[Episode]:
     """The episodes at `path`, checked, one after the other; of most formats no more than some 32 MiB is held at a time, and of
     pickles the whole file.
 
     Args:
-        path: a file, a Minari directory, `minari:ID`, or the `PATH::FILTER_KEY` of a robomimic file.
+        path: a file, a directory of Minari's or LeRobot's, `minari:ID`, or the `PATH::FILTER_KEY` of a robomimic file.
         source: the kind of data; None takes what the file says of itself, and demos where it says nothing.
         number_from: added to the episodes' numbers, so that those of several files stay apart.
+        shape: applied to each piece as it was read, before it is checked.
 
     Raises:
         WarmloopError: one sentence for anything missing, damaged, unsupported, inconsistent or out of range.
     """
     for piece in read_pieces(path):
-        yield from to_episodes(piece, source, number_from)
+        yield from to_episodes(shape(piece), source, number_from)
 
 
 def read_pieces(path: str | Path) -> Iterator[Recording]:
@@ -107,7 +114,7 @@ def write_episodes(path: str | Path, episodes: Sequence[Episode], metadata: dict
     _check_same_spec(episodes)
     try:
         assert written.write is not None
-        written.write(origin, list(episodes), metadata or {})
+        written.write(origin, level_extras(episodes), metadata or {})
     except OSError as error:
         raise WarmloopError(f"{origin} could not be written: {error.strerror or error}.") from error
 
@@ -166,6 +173,12 @@ def load_sources(arguments: Sequence[str], on_episode: Callable[[], object] = la
     return episodes
 
 
+def own_metadata(path: str | Path) -> dict[str, Any]:
+    """What this project wrote about the data at `path` beside them; {} for other files."""
+    origin = _origin(path)
+    return collected.own_metadata(origin) if collected.matches(origin) else npz.own_metadata(origin)
+
+
 def recorded_environment(path: str | Path) -> str | None:
     """The environment that the data at `path` say they were recorded in; None where they say nothing, or cannot be read."""
     origin = _origin(path)
@@ -198,6 +211,11 @@ def _format_of(origin: str) -> Format:
     for candidate in FORMATS.values():
         if candidate.matches(origin):
             return candidate
+    if Path(origin).is_dir():
+        raise WarmloopError(
+            f"{origin} is a directory without a data set: no Minari's data/metadata.json, no LeRobot's meta/info.json, "
+            "no RLDS's features.json."
+        )
     require_file(Path(origin))
     raise WarmloopError(f"{origin} is in no supported format; supported are {_described()}.")
 

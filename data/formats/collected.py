@@ -6,6 +6,7 @@ keeps the number that it got when it came in. What the manifest does not name is
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ class TakenFile:
         content: the SHA-256 of its content, and the filter key where it was read by one.
         kind: what it was said to be: demos, suboptimal or random; "" for what it says itself.
         environment: that it was recorded in; "" where it does not say.
+        mark: what this project wrote beside its data of their actions (`data/sources.py`).
         episodes, repeated: its episodes, and how many of them were in the set already.
         added: when, UTC, ISO 8601.
     """
@@ -39,6 +41,7 @@ class TakenFile:
     content: str
     kind: str
     environment: str
+    mark: dict[str, Any]
     episodes: int
     repeated: int
     added: str
@@ -108,6 +111,14 @@ def environment(path: str) -> str | None:
     """The environment that all files of the set were recorded in, if they say one and the same."""
     names = {file.environment for file in read_manifest(Path(path)).files}
     return (names.pop() or None) if len(names) == 1 else None
+
+
+def own_metadata(path: str) -> dict[str, Any]:
+    """The mark that all files of the set carry; only the format where they do not agree."""
+    with contextlib.suppress(WarmloopError):
+        marks = [file.mark for file in read_manifest(Path(path)).files]
+        return {"format": FORMAT} | (marks[0] if marks and all(mark == marks[0] for mark in marks) else {})
+    return {}
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -28,8 +28,8 @@ class Part:
         name: how the file calls it (`demo_3`).
         number: its number.
         columns: as a Recording's, `terminals` included; `success` only where it is known.
-        task: its task.
-        source: the kind of data it is; None where the file has none.
+        task: the name of its task; "" where nothing says.
+        source: its kind of data; None where nothing says, in which case no part says.
     """
 
     name: str
@@ -148,8 +148,7 @@ def _joined(origin: str, parts: list[Part]) -> Recording:
         flags = [part.columns.get("success", np.zeros(length, bool)) for part, length in zip(parts, lengths, strict=True)]
         columns["success"] = np.concatenate([np.asarray(flag).astype(bool) for flag in flags])
     own: dict[str, Any] = {"numbers": np.array([part.number for part in parts]), "tasks": np.array([part.task for part in parts])}
-    if any(part.source is not None for part in parts):
-        own["sources"] = np.array([part.source or 0 for part in parts])
+    own["sources"] = None if parts[0].source is None else np.array([part.source for part in parts])
     starts = np.cumsum(lengths) - lengths
     return complete(Recording(origin, tidy(origin, columns), starts, known if known.any() else None, **own))
 

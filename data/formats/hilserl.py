@@ -34,7 +34,7 @@ from ..errors import WarmloopError
 from ..transition import Source
 from .files import replacing
 from .pickled import ENDINGS, layout
-from .recording import RECORDED_FIELDS, Columns, Recording, breaks, named, require_keys, starts_after, tidy, with_all_extras
+from .recording import RECORDED_FIELDS, Columns, Recording, breaks, named, require_keys, starts_after, tidy
 from .safe_pickle import holds_objects, load
 
 SUCCESS_FLAGS = ("succeed", "success", "is_success")
@@ -87,7 +87,7 @@ def read(origin: str) -> Iterator[Recording]:
 
 def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> None:
     """Writes `episodes` to file `origin`, whole or not at all; the format has no place for `metadata`."""
-    rows = [row for episode in with_all_extras(episodes) for row in _rows(episode)]
+    rows = [row for episode in episodes for row in _rows(episode)]
     with replacing(Path(origin)) as file:
         pickle.dump(rows, file, protocol=4)
 

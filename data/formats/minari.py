@@ -32,19 +32,23 @@ from . import minari_arrow, minari_hdf5
 from .files import did_you_mean
 from .flat import Part, join
 from .minari_episodes import buffer, episode_metadata, leaves
-from .recording import Recording, with_all_extras
+from .recording import Recording
 
 SCHEME = "minari:"
 NAME = re.compile(r"[\w-]+-v\d+")
-OTHERS = ("manifest.json", "features.json", "dataset_info.json", "meta/info.json")  # of our sets, of RLDS and of LeRobot
 
 
 def matches(path: str) -> bool:
-    """Whether `path` is `minari:ID`, a directory of no other format, or a name that a new one may have (`.../NAME-v0`)."""
-    place = Path(path)
-    if place.is_dir():
-        return not any((place / name).exists() for name in OTHERS)
-    return path.startswith(SCHEME) or NAME.fullmatch(place.name) is not None
+    """Whether `path` is `minari:ID`, a directory that holds a Minari dataset, or a name that a new one may have (`.../NAME-v0`)."""
+    directory = Path(path)
+    if directory.is_dir():
+        return any((directory / place).is_file() for place in ("data/metadata.json", "metadata.json"))
+    return names(path)
+
+
+def names(path: str) -> bool:
+    """Whether `path` is a name to write to: `minari:ID`, or that of a directory."""
+    return path.startswith(SCHEME) or NAME.fullmatch(Path(path).name) is not None
 
 
 def read(origin: str) -> Iterator[Recording]:
@@ -104,7 +108,7 @@ def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> Non
         raise WarmloopError(f"{origin}: {name} is no Minari ID; write (NAMESPACE/)NAME-vNUMBER, such as door/human-v0.") from None
     if directory.exists():
         raise WarmloopError(f"{directory} exists; choose another name or version, or remove it.")
-    buffers = [EpisodeBuffer(id=index, **buffer(origin, episode)) for index, episode in enumerate(with_all_extras(episodes))]
+    buffers = [EpisodeBuffer(id=index, **buffer(origin, episode)) for index, episode in enumerate(episodes)]
     spec = Spec.of(episodes[0].steps)
     partial = directory.with_name(f".{directory.name}.{os.getpid()}.part")
     try:

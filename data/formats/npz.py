@@ -16,6 +16,7 @@ Written (`metadata` says `"format": "warmloop-episodes-1"`): all of the above, a
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ from ..transition import Source, concatenate
 from .files import replacing, require_file
 from .flat import pieces, starts_by_flags
 from .npy import ArchivedArray, names, opened
-from .recording import RECORDED_FIELDS, Columns, Recording, Table, check, joined_extras, named, require_keys, starts_after
+from .recording import RECORDED_FIELDS, Columns, Recording, Table, check, named, require_keys, starts_after
 
 FORMAT = "warmloop-episodes-1"
 OPTIONAL = ("terminals", "timeouts", "success", "intervened")
@@ -73,6 +74,15 @@ def read(origin: str) -> Iterator[Recording]:
         yield from pieces(origin, table, starts, **own)
 
 
+def own_metadata(path: str | Path) -> dict[str, Any]:
+    """The metadata of a file in this project's own layout; {} for anything else."""
+    file = str(Path(path).expanduser())
+    with contextlib.suppress(WarmloopError, OSError), opened(file) as archive:
+        said = _metadata(ArchivedArray(file, archive, "metadata").whole()) if "metadata" in names(archive) else {}
+        return said if said.get("format") == FORMAT else {}
+    return {}
+
+
 def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> None:
     """Writes `episodes` to file `origin`, whole or not at all."""
     steps = concatenate([episode.steps for episode in episodes])
@@ -86,7 +96,7 @@ def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> Non
         "terminals": steps.mask == 0,
         "timeouts": steps.truncated,
         **{name: getattr(steps, name) for name in RECORDED_FIELDS if name != "truncated"},
-        **joined_extras(episodes),
+        **{f"extras/{name}": np.concatenate([episode.extras[name] for episode in episodes]) for name in episodes[0].extras},
         "episode_ids": np.repeat(np.arange(len(episodes), dtype=np.int32), lengths),
         "episode_starts": np.cumsum(lengths) - lengths,
         "episode_numbers": np.array([episode.number for episode in episodes], np.int64),

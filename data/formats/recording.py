@@ -66,6 +66,7 @@ class Recording:
         numbers: `[E]` the episodes' own numbers; None for their positions in the file.
         sources: `[E]` the episodes' own kinds; None where the file has none.
         tasks: `[E]` text, the episodes' tasks; None where the file has none.
+        raw: actions are in the environment's units, to be scaled to [-1, 1] later; their range is not checked.
     """
 
     origin: str
@@ -75,6 +76,7 @@ class Recording:
     numbers: np.ndarray | None = None
     sources: np.ndarray | None = None
     tasks: np.ndarray | None = None
+    raw: bool = False
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -127,11 +129,13 @@ def to_episodes(recording: Recording, source: Source | None, number_from: int) -
     """The recording's episodes, of kind `source` (None: as the file says, else demos), their numbers raised by `number_from`.
 
     Raises:
-        WarmloopError: a value is not finite, or actions lie outside [-1, 1] by more than 1e-3 (within that they are clipped).
+        WarmloopError: a value is not finite, or actions lie outside [-1, 1] by more than 1e-3 (within that they are clipped)
+            and the recording is not `raw`.
     """
     _check_finite(recording)
-    columns = recording.columns | {"actions": _within_range(recording)}
-    return list(cut(dataclasses.replace(recording, columns=columns), source, number_from))
+    if not recording.raw:
+        recording = dataclasses.replace(recording, columns=recording.columns | {"actions": _within_range(recording)})
+    return list(cut(recording, source, number_from))
 
 
 def cut(recording: Recording, source: Source | None, number_from: int = 0) -> Iterator[Episode]:
@@ -175,25 +179,17 @@ def named(name: str, observation: PyTree) -> Columns:
     return {name: observation}
 
 
-def joined_extras(episodes: Sequence[Episode]) -> Columns:
-    """The extras of several episodes as columns `extras/NAME` `[N, ...]`; NaN for the rows of an episode that has none of that name."""
-    known = {name: values for episode in episodes for name, values in episode.extras.items()}
+def level_extras(episodes: Sequence[Episode]) -> list[Episode]:
+    """The episodes with extras of the same names and dtypes; NaN throughout an episode that has none of a name."""
+    names = {name: values for episode in episodes for name, values in episode.extras.items()}
 
-    def missing(values: np.ndarray, rows: int) -> np.ndarray:
-        return np.full((rows, *values.shape[1:]), np.nan)
+    def levelled(episode: Episode, name: str) -> np.ndarray:
+        values = episode.extras.get(name)
+        values = np.full((len(episode), *names[name].shape[1:]), np.nan) if values is None else values
+        return values.astype(dtypes[name], copy=False)
 
-    return {f"extras/{name}": np.concatenate([e.extras.get(name, missing(like, len(e))) for e in episodes]) for name, like in known.items()}
-
-
-def with_all_extras(episodes: Sequence[Episode]) -> list[Episode]:
-    """The episodes, each with the extras that any of them has; NaN where it has none of that name."""
-    joined, made, first = joined_extras(episodes), [], 0
-    for episode in episodes:
-        rows = slice(first, first + len(episode))
-        extras = {name.removeprefix("extras/"): values[rows] for name, values in joined.items()}
-        made.append(dataclasses.replace(episode, extras=extras))
-        first = rows.stop
-    return made
+    dtypes = {name: np.result_type(*(e.extras.get(name, np.zeros(0, np.float64)).dtype for e in episodes)) for name in names}
+    return [dataclasses.replace(episode, extras={name: levelled(episode, name) for name in names}) for episode in episodes]
 
 
 def require_keys(origin: str, what: str, keys: list[str], needed: list[str]) -> None:
@@ -267,7 +263,7 @@ def _within_range(recording: Recording) -> np.ndarray:
         index = _episode_of(recording, int(np.argmax((np.abs(actions) > 1 + ACTION_TOLERANCE).any(axis=1))))
         raise WarmloopError(
             f"{recording.origin}, episode {number_of(recording, index)}: `actions` run from {low:.4g} to {high:.4g}; "
-            "rescale them to [-1, 1]."
+            "rescale them to [-1, 1], or set --config.data.action_scaling."
         )
     return np.clip(actions, -1, 1) if low < -1 or high > 1 else actions
 

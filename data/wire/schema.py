@@ -6,11 +6,13 @@ import dataclasses
 import hashlib
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
 
+from ..action_limits import ActionLimits
 from ..errors import WarmloopError
 from ..transition import Array, Leaf, Spec, Transition, example
 
@@ -26,19 +28,21 @@ class Schema:
         env_id: the environment.
         control_hz: control rate in Hz, 0 where there is none (simulators).
         action_bounds: range of every action component.
+        action_limits: what the least and the greatest action are in the environment's units; None for its action space's own limits.
     """
 
     leaves: tuple[Leaf, ...]
     env_id: str
     control_hz: float = 0.0
     action_bounds: tuple[float, float] = (-1.0, 1.0)
+    action_limits: ActionLimits | None = None
 
     @classmethod
-    def of(cls, spec: Spec, env_id: str, control_hz: float = 0.0) -> Schema:
+    def of(cls, spec: Spec, env_id: str, control_hz: float = 0.0, action_limits: ActionLimits | None = None) -> Schema:
         """The schema of an environment's transitions."""
         rows = flatten(example(spec))
         leaves = (Leaf(name, tuple(x.shape[1:]), str(x.dtype)) for name, x in sorted(rows.items()))
-        return cls(tuple(leaves), env_id, float(control_hz))
+        return cls(tuple(leaves), env_id, float(control_hz), action_limits=action_limits)
 
     @classmethod
     def from_json(cls, text: str) -> Schema:
@@ -49,15 +53,18 @@ class Schema:
                 Leaf(str(name), tuple(int(n) for n in shape), np.dtype(str(dtype)).name) for name, shape, dtype in fields["leaves"]
             )
             low, high = fields["action_bounds"]
-            return cls(leaves, str(fields["env_id"]), float(fields["control_hz"]), (float(low), float(high)))
+            limits = ActionLimits(**fields["action_limits"]) if "action_limits" in fields else None
+            return cls(leaves, str(fields["env_id"]), float(fields["control_hz"]), (float(low), float(high)), limits)
         except Exception as error:  # json, int, float and np.dtype have many kinds of them for what a peer may send
             raise WarmloopError(f"The actor's schema cannot be read ({str(error)[:200]}); is it the same version of warmloop?") from error
 
     @cached_property
     def json(self) -> str:
         """The canonical text, which is what is hashed."""
-        return json.dumps(dataclasses.asdict(self) | {"leaves": [dataclasses.astuple(leaf) for leaf in self.leaves]},
-                          sort_keys=True, separators=(",", ":"))  # fmt: skip
+        fields = dataclasses.asdict(self) | {"leaves": [dataclasses.astuple(leaf) for leaf in self.leaves]}
+        if self.action_limits is None:
+            del fields["action_limits"]
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
     @cached_property
     def hash(self) -> bytes:
@@ -81,6 +88,10 @@ def difference(mine: Schema, theirs: Schema) -> str | None:
     ):
         if ours != other:
             return f"The learner's {what} is {ours} and the actor's is {other}; start both with the same configuration."
+    if mine.action_limits != theirs.action_limits:
+        ours, other = (limits or "the action space's own" for limits in (mine.action_limits, theirs.action_limits))
+        flags = shlex.join(mine.action_limits.flags()) if mine.action_limits else "no environment.action_low and action_high"
+        return f"The learner's action limits are {ours} and the actor's {other}; start the actor with {flags}."
     known, sent = ({leaf.name: leaf for leaf in schema.leaves} for schema in (mine, theirs))
     name = next((name for name in sorted(known | sent) if known.get(name) != sent.get(name)), None)
     if name is None:

@@ -13,6 +13,7 @@ from warmloop.configs.algorithms import ALGORITHMS
 from warmloop.configs.schema import RunConfig, build_agent, from_config_dict, from_dict, to_config_dict, to_dict
 from warmloop.data.errors import WarmloopError
 from warmloop.data.reward import RewardConfig, return_bounds
+from warmloop.data.sources import DataConfig, SourceConfig
 from warmloop.data.transition import Leaf, Spec
 
 SPEC = Spec((Leaf("", (5,), "float32"),), 3)
@@ -60,11 +61,42 @@ def test_the_published_presets_are_what_their_papers_say():
         ({"reward": {"terminate_on_success": 1}}, "bool"),
         ({"mixing": {"decay": 2.0}}, "decay"),
         ({"learner": {"min_utd": 2.0}}, "max_utd"),
+        ({"data": {"scaling": "limits"}}, r"config\.data\.scaling; did you mean action_scaling"),
+        ({"data": {"sources": [{"path": "a"}, {"path": "b", "wieght": 2.0}]}}, r"config\.data\.sources\[1\]\.wieght; did you mean weight"),
+        ({"data": {"sources": [{"path": "a", "weight": "2"}]}}, r"config\.data\.sources\[0\]\.weight is '2'; it must be of type float"),
+        ({"data": {"sources": [{"path": "a", "action": [0, 1.5]}]}}, r"sources\[0\]\.action\[1\] is 1\.5"),
+        ({"data": {"sources": [{}]}}, "no path"),
+        ({"data": {"sources": ["a.npz"]}}, r"config\.data\.sources\[0\] is 'a\.npz'; it must be"),
+        ({"data": {"sources": "a.npz"}}, r"config\.data\.sources is 'a\.npz'; it must be a list"),
+        ({"environment": {"id": "Pendulum-v1", "action_low": ["x"], "action_high": [1]}}, r"action_low\[0\]"),
     ],
 )
 def test_a_mistaken_value_is_refused_by_name(values, says):
     with pytest.raises(WarmloopError, match=says):
         from_dict({"environment": {"id": "Pendulum-v1"}} | values)
+
+
+SOURCES = (
+    SourceConfig("a.hdf5", "demos", 2.0, {"": ("robot.joints", "object[0:7]")}, (0, 1, 6), task="open"),
+    SourceConfig("b.npz", observation={"front": "agentview_image", "state": "pose"}, action_units="scaled"),
+)
+
+
+def test_sources_survive_flags_and_files_and_their_config_is_hashable():
+    config = RunConfig(
+        EnvironmentConfig("Pendulum-v1", action_low=(-1.0,), action_high=(2.0,)),
+        data=DataConfig(SOURCES, {"front": "image"}, (1, 0), "limits"),
+    )
+    assert from_config_dict(to_config_dict(config)) == config
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+    assert hash(config) == hash(dataclasses.replace(config)) != hash(config.replace(data={"sources": SOURCES[:1]}))
+    assert SOURCES[0].observation == (("", ("robot.joints", "object[0:7]")),)
+
+
+def test_a_configuration_saved_before_there_were_sources_loads():
+    saved = to_dict(load("configs/adroit.py:door"))
+    del saved["data"], saved["environment"]["action_low"], saved["environment"]["action_high"]
+    assert from_dict(saved) == load("configs/adroit.py:door")
 
 
 def test_a_whole_number_is_a_float_where_one_is_wanted():

@@ -44,6 +44,7 @@ COMPRESSIONS = {
     "hilserl": (gzipped, "is not a readable pickle"),
     "minari": (unknown_filter, "episode 1: `rewards` cannot be read"),
     "minari (arrow)": (gzipped, "episode 1: its files cannot be read"),
+    "lerobot": (gzipped, "file-000.parquet"),
     "d4rl": (unknown_filter, "`rewards` cannot be read"),
     "robomimic": (unknown_filter, "demo_1: `rewards` cannot be read"),
     "d3rlpy": (unknown_filter, "episode 1: `rewards_1` cannot be read"),

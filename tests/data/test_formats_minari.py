@@ -141,7 +141,7 @@ def test_a_dataset_that_is_not_here_is_not_downloaded_but_its_command_is_named()
 
 
 def test_a_directory_without_a_dataset_is_refused(root):
-    assert "holds no Minari dataset" in refusal(root)
+    assert "is a directory without a data set: no Minari's data/metadata.json" in refusal(root)
 
 
 def test_a_damaged_dataset_is_refused(root):

@@ -16,14 +16,14 @@ def refusal(function, *arguments):
 
 
 def test_every_format_has_one_entry():
-    assert set(FORMATS) == {"set", "npz", "hilserl", "minari", "rlds", "d4rl", "robomimic", "d3rlpy", "dapg", "sb3"}
+    assert set(FORMATS) == {"set", "npz", "hilserl", "minari", "lerobot", "rlds", "d4rl", "robomimic", "d3rlpy", "dapg", "sb3"}
     claims = {
         path: [name for name, f in FORMATS.items() if f.matches(path)] for path in ("a.npz", "a.pkl", "a.pickle", "minari:a-v0", "b/a-v0")
     }
     assert list(claims.values()) == [["npz"], ["hilserl"], ["hilserl"], ["minari"], ["minari"]]
 
 
-@pytest.mark.parametrize("name", ["demos.npz", "demos.pkl", "demos.pickle", "demos-v0"])
+@pytest.mark.parametrize("name", ["demos.npz", "demos.pkl", "demos.pickle", "demos-v0", "demos.lerobot"])
 def test_a_path_says_its_format(tmp_path, name):
     written = [episode(4, 0, success=[0, 0, 1, 1]), episode(2, 1, terminated=True, success=[0, 1])]
     write_episodes(tmp_path / name, written)

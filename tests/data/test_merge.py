@@ -17,6 +17,7 @@ from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import flat, load_episodes, recorded_environment, write_episodes
 from warmloop.data.formats.collected import MANIFEST, read_manifest
 from warmloop.data.merge import merge
+from warmloop.data.sources import LIMITS, READY, recorded_mark
 from warmloop.data.transition import Source
 
 
@@ -182,3 +183,14 @@ def test_a_damaged_set_is_refused_in_a_sentence(tmp_path):
     (directory / MANIFEST).write_text(json.dumps(said | {"episodes": []}))
     with pytest.raises(WarmloopError, match="is an empty set; add files to it with merge_data"):
         load_episodes(directory)
+
+
+def test_actions_of_other_limits_stay_apart_and_the_same_are_remembered(tmp_path):
+    narrow, wide = ({READY: True, LIMITS: [[-reach] * 2, [reach] * 2]} for reach in (0.5, 2.0))
+    for name, mark in {"a": narrow, "b": narrow, "c": wide}.items():
+        write_episodes(tmp_path / f"{name}.npz", [episode(4, ord(name))], mark)
+    merge(tmp_path / "set", [str(tmp_path / "a.npz"), str(tmp_path / "b.npz")])
+    assert recorded_mark([str(tmp_path / "set")]) == narrow
+    with pytest.raises(WarmloopError, match=r"Actions of -1 and 1 are not the same in .*c.npz"):
+        merge(tmp_path / "set", [str(tmp_path / "c.npz")])
+    assert len(load_episodes(tmp_path / "set")) == 2

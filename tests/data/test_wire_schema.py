@@ -4,12 +4,14 @@ import json
 
 import pytest
 
+from warmloop.data.action_limits import ActionLimits
 from warmloop.data.errors import WarmloopError
 from warmloop.data.transition import Leaf, Spec, example
 from warmloop.data.wire.schema import Schema, difference, flatten, unflatten
 
 SPEC = Spec((Leaf("image", (4, 4, 3), "uint8"), Leaf("state", (5,), "float32")), 3)
 SCHEMA = Schema.of(SPEC, "Door-v1", 10)
+LIMITED = Schema.of(SPEC, "Door-v1", 10, ActionLimits([-1.5, 0.0, -1.0], [2.0, 0.1, 1.0]))
 
 
 def test_leaves_are_sorted_and_cover_the_whole_transition():
@@ -52,6 +54,15 @@ def test_a_difference_is_named_and_changes_the_hash(other, words):
     assert other.hash != SCHEMA.hash
 
 
+def test_action_limits_are_part_of_it_and_a_difference_says_what_the_actor_must_set():
+    assert Schema.from_json(LIMITED.json) == LIMITED and LIMITED.hash != SCHEMA.hash
+    assert "action_limits" not in SCHEMA.json, "without limits nothing changes for what was recorded before"
+    sentence, reverse = str(difference(LIMITED, SCHEMA)), str(difference(SCHEMA, LIMITED))
+    assert "[-1.5, 0, -1] to [2, 0.1, 1] and the actor's the action space's own; start the actor with" in sentence
+    assert "'--config.environment.action_low=(-1.5, 0.0, -1.0)' '--config.environment.action_high=(2.0, 0.1, 1.0)'" in sentence
+    assert "start the actor with no environment.action_low" in reverse
+
+
 def test_equal_schemas_do_not_differ():
     assert difference(SCHEMA, Schema.from_json(SCHEMA.json)) is None
 
@@ -68,6 +79,7 @@ def test_equal_schemas_do_not_differ():
         SCHEMA.json.replace("float32", "no-such-type"),
         SCHEMA.json.replace("10.0", "1" + 400 * "0"),
         SCHEMA.json.replace("[3]", "[Infinity]"),
+        LIMITED.json.replace("0.1", "NaN"),
     ],
 )
 def test_a_text_that_is_no_schema_is_refused(text):

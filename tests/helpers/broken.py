@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
+import pyarrow.parquet as pq
 import tfrecords
 from buffers import FIXTURES, rewritten
 
@@ -159,6 +160,19 @@ def edit_rlds(path, what, change):
     tfrecords.save(file, parsed)
 
 
+def edit_lerobot(path, what, change):
+    """Actions in the place of rewards, without which a data set may be."""
+    file = path / "data" / "chunk-000" / "file-000.parquet"
+    table = pq.read_table(file)
+    key = {"rewards": "action", "observations": "observation.state"}[what]
+    changed = change(np.array(table[key].to_pylist(), np.float32))
+    table = table.drop_columns([key])
+    if changed is not None:
+        rows = changed.tolist() + [[0.0]] * (table.num_rows - len(changed))
+        table = table.append_column(key, pa.array(rows, pa.list_(pa.float32())) if changed.dtype == np.float32 else pa.array(rows))
+    pq.write_table(table, file)
+
+
 def save(path, value):
     path.write_bytes(pickle.dumps(value))
     return path
@@ -174,6 +188,7 @@ LAYOUTS = {
         main="data/main_data.hdf5",
     ),
     "minari (arrow)": Layout(fixture("minari-arrow"), edit_arrow, "episode 1", main="data/1/part-0.arrow"),
+    "lerobot": Layout(fixture("lerobot-v3"), edit_lerobot, reward="`action`", main="data/chunk-000/file-000.parquet", row=6),
     "d4rl": Layout(fixture("d4rl-next.hdf5"), hdf5("rewards", "observations"), row=6),
     "robomimic": Layout(fixture("robomimic.hdf5"), hdf5("data/demo_1/rewards", "data/demo_1/obs/state"), "demo_1"),
     "d3rlpy": Layout(fixture("d3rlpy.h5"), hdf5("rewards_1", "observations_1"), "episode 1", "rewards"),

@@ -1,0 +1,93 @@
+"""The recorded data of a run: read from its sources, held against its environment, and made ready."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..data.errors import WarmloopError
+from .common import log
+from .limits import with_limits
+
+if TYPE_CHECKING:
+    from ..actor.environment import Environment
+    from ..configs.schema import RunConfig
+    from ..data.sources import Target
+    from ..data.transition import Transition
+    from ..learner.offline import OfflineData
+
+
+def warmup_data(config: RunConfig, arguments: Sequence[str], needed: bool) -> tuple[RunConfig, OfflineData]:
+    """The data to warm up on, from the configuration's sources and `[KIND=]PATH` arguments, and the configuration with these and
+    with the action limits that were taken from the data, if any were.
+
+    An environment that cannot be made here (a robot's) is passed over, and said so, unless it is `needed`.
+
+    Raises:
+        WarmloopError: there are no sources, or they do not fit.
+    """
+    from ..data.sources import load
+    from ..learner.offline import prepare
+
+    config = config.replace(data=config.data.adding(arguments))
+    if not config.data.sources:
+        raise WarmloopError("Name the data to learn from, as in --offline_data_path=demos=demos.pkl.")
+    loaded = load(config.data, config.environment.limits, _target(config, needed))
+    if loaded.limits and loaded.limits != config.environment.limits:
+        log.info("actions -1 to 1 are %s, from the data; train_rlpd takes them over from the checkpoint", loaded.limits)
+        log.info("an actor on another machine is given them by %s", shlex.join(loaded.limits.flags()))
+        held = [index for index, (low, high) in enumerate(zip(loaded.limits.low, loaded.limits.high, strict=True)) if low == high]
+        if held:
+            log.warning("action %s never changes in the data and is held there", ", ".join(map(str, held)))
+    return with_limits(config, loaded.limits), prepare(loaded.episodes, config.reward, config.quality)
+
+
+def demonstration_rows(config: RunConfig, target: Target, paths: Sequence[str], warm: bool) -> Transition | None:
+    """The rows `[N]` of demonstrations to mix into fine-tuning, made ready; None where there are none.
+
+    They are `paths`; without a warm-up (`warm`), which would have chosen among them, the configuration's sources too.
+
+    Raises:
+        WarmloopError: they do not fit the environment, or its action limits would have to be taken from them.
+    """
+    import dataclasses
+
+    from ..data.sources import load
+    from ..learner.offline import prepare
+
+    data = dataclasses.replace(config.data, sources=()) if warm else config.data
+    data, limits = data.adding(paths), config.environment.limits
+    if not data.sources:
+        return None
+    loaded = load(data, limits, target)
+    if loaded.limits and loaded.limits != limits:
+        raise WarmloopError(
+            "data.action_scaling=data takes the limits in a warm-up; without one, and without another "
+            f"environment.action_low and action_high, set {shlex.join(loaded.limits.flags())}."
+        )
+    return prepare(loaded.episodes, config.reward, config.quality).rows
+
+
+def target_of(environment: Environment) -> Target:
+    """What data of this environment must fit."""
+    from ..data.sources import Target
+
+    return Target(environment.config.id, environment.spec, environment.own_limits)
+
+
+def _target(config: RunConfig, needed: bool) -> Target | None:
+    from ..actor.environment import Environment
+    from ..actor.simulators import build
+
+    chosen = config.environment
+    try:
+        built = build(chosen.id, chosen.horizon, False, dict(chosen.kwargs))
+    except WarmloopError as error:
+        if needed:
+            raise
+        log.warning("The data are not checked against the environment: %s", error)
+        return None
+    environment = Environment(built, chosen, config.reward)
+    environment.close()
+    return target_of(environment)
