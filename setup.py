@@ -65,6 +65,7 @@ EXTRAS = {
     "tpu": ["jax[tpu]>=0.10"],
     "ray": ["ray>=2.40"],
     "dev": [
+        "google-crc32c>=1.6",  # of the extra `rlds`
         "grpcio-tools>=1.85.1",
         "hypothesis>=6.130",
         "pyarrow>=18",  # so that LeRobot's and Minari's Arrow files are tested
