@@ -86,6 +86,6 @@ def test_a_warm_up_takes_new_files_into_its_set_and_learns_from_all_of_it(comman
         arguments = (f"--exp_name={name}", f"--dataset={commands.folder / 'set'}", f"--offline_data_path={half[name]}", "--warmup_steps=1")
         done = commands.run("train_offline_warmup", *arguments)
         assert done.returncode == 0, done.stderr
-        lines += [line for line in done.stderr.splitlines() if "new episodes" in line or "successful" in line and "kept" not in line]
+        lines += [line for line in done.stderr.splitlines() if "new episodes" in line or ("successful" in line and "kept" not in line)]
     assert "2 new episodes of 2" in lines[0] and "1 new episodes of 2" in lines[2]
-    assert lines[1].split()[0] == "2" and lines[3].split()[0] == "3"
+    assert lines[1].split()[1] == "2" and lines[3].split()[1] == "3"
