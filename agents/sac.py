@@ -13,7 +13,7 @@ on the batch's demonstration rows (as TD3+BC, Fujimoto and Gu 2021). RLPD, WSRL 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import chex
 import jax
@@ -22,12 +22,10 @@ import optax
 from flax import struct
 
 from ..data.errors import WarmloopError
-from ..data.transition import Batch, PyTree, Source, Spec, Transition
-from .base import Metrics, run_block
-from .networks import Critic, Policy, apply, sample_action
+from ..data.transition import Batch, PyTree, Source, Spec, Transition, example
+from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
+from .networks import Critic, Policy, apply, log_density, sample_action
 from .normaliser import Normaliser
-
-Params = Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,13 +112,6 @@ class SACState(struct.PyTreeNode):
     normaliser: Normaliser
     key: jax.Array
     updates: jax.Array
-
-
-class Actor(struct.PyTreeNode):
-    """What acting needs: the policy's parameters and the observation statistics."""
-
-    params: Params
-    normaliser: Normaliser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -271,19 +262,30 @@ class SAC:
         mean, log_std = apply(self.policy, actor.params, actor.normaliser(observation))
         return (jnp.tanh(mean) if deterministic else sample_action(key, mean, log_std)[0]), carry
 
+    def log_prob(self, actor: Actor, observation: PyTree, action: jax.Array) -> jax.Array:
+        return log_density(action, *apply(self.policy, actor.params, actor.normaliser(observation)))
+
+    def q_values(self, state: SACState, observation: PyTree, action: jax.Array) -> jax.Array:
+        return apply(self.critic(self.config.ensemble), state.critic, state.normaliser(observation), action)
+
+    def td_error(self, state: SACState, batch: Batch, key: jax.Array) -> jax.Array:
+        target = self.td_target(state, batch, key)
+        return jnp.abs(self.q_values(state, batch.observation, batch.action) - target[None]).mean(axis=0)
+
     def hand_over(self, state: SACState) -> SACState:
         """The full state, optimizers included, for the agent that goes on."""
         return state
 
-    def take_over(self, state: SACState) -> SACState:
-        """This agent's state from what another one handed over."""
-        return state
+    def take_over(self, state: SACState | WarmStart) -> SACState:
+        """This agent's state from what another one handed over; what it had not learnt begins fresh."""
+        if isinstance(state, SACState):
+            return state
+        key, fresh_key = jax.random.split(state.key)
+        known = {"actor": state.actor, "acting": jax.tree.map(jnp.copy, state.actor), "normaliser": state.normaliser, "updates": state.updates}
+        if state.critic is not None:
+            known |= {name: getattr(state, name) for name in ("critic", "target_critic", "critic_optimizer")}
+        return self.init(fresh_key, example(self.spec)).replace(key=key, **known)
 
     def _subset(self, critics: Params, key: jax.Array) -> Params:
         members = jax.random.choice(key, self.config.ensemble, (self.config.target_subset,), replace=False)
         return jax.tree.map(lambda leaf: leaf[members], critics)
-
-
-def critic_metrics(loss: jax.Array, q: jax.Array, target: jax.Array) -> Metrics:
-    """What every critic step logs."""
-    return {"critic/loss": loss, "critic/q_mean": q.mean(), "critic/q_max": q.max(), "critic/target_mean": target.mean()}
