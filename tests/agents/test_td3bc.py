@@ -159,6 +159,7 @@ def test_critics_and_policy_fit_one_batch(make_batch):
     block = make_batch(50, 8, mask=0 * one, weight=one, actor_weight=one)
     block = jax.tree.map(lambda x: jnp.broadcast_to(x[:1], x.shape), block)
     state, update = agent.init(jax.random.key(0), example(SPEC)), jax.jit(agent.update)
+    td_error = jnp.ones((1, 1))
     for _ in range(20):
         state, _, td_error = update(state, block)
     assert float(td_error[-1].max()) < 0.1
