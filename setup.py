@@ -88,6 +88,7 @@ COMMANDS = {
     "warmloop-demo": "demo",
     "warmloop-evaluate": "evaluate",
     "warmloop-local": "local",
+    "warmloop-sweep": "sweep",
 }
 
 setup(
