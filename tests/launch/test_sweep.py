@@ -9,7 +9,12 @@ from runs import sentence
 
 from warmloop.learner import checkpoint
 
-SMALL = ("--set=warmup_agent.hidden=(16,16)", "--set=warmup_agent.utd=1", "--set=warmup_agent.batch_size=16", "--set=reward.signal='environment'")
+SMALL = (
+    "--set=warmup_agent.hidden=(16,16)",
+    "--set=warmup_agent.utd=1",
+    "--set=warmup_agent.batch_size=16",
+    "--set=reward.signal='environment'",
+)
 
 
 def sweep(out, demos, *arguments, algorithms="cql,rlpd", seeds=2):
@@ -29,7 +34,7 @@ def swept(tmp_path_factory, demos):
 def test_a_sweep_writes_a_line_a_table_a_picture_and_a_checkpoint_for_each_seed(swept):
     out, done = swept
     lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
-    assert len(lines) == 4 and {(line["run"].split()[0], line["seed"]) for line in lines} == {(a, s) for a in ("cql", "rlpd") for s in (0, 1)}
+    assert [(line["run"].split()[0], line["seed"]) for line in lines] == [("cql", 0), ("cql", 1), ("rlpd", 0), ("rlpd", 1)]
     assert all(line["together"] == 2 and -2000 < line["mean_return"] < 0 for line in lines)
     assert (out / "table.md").read_text() in done.stdout
     assert (out / "scores.png").read_bytes().startswith(b"\x89PNG")
