@@ -35,8 +35,8 @@ class Normaliser(struct.PyTreeNode):
         return jnp.where(images.reshape(shape), flat, scaled) if images.any() else scaled
 
     @classmethod
-    def of(cls, example: Transition, enabled: bool) -> Normaliser:
-        """Statistics of example rows `[N]`; the identity where not `enabled` or where N is 1.
+    def of(cls, example: Transition, enabled: bool, softening: float = EPSILON) -> Normaliser:
+        """Statistics of example rows `[N]`; the identity where not `enabled` or where N is 1. `softening` is added to the deviation.
 
         A dimension that hardly varies in the example is centred and not scaled: it may vary online.
         """
@@ -44,7 +44,7 @@ class Normaliser(struct.PyTreeNode):
         if not enabled or flat.shape[0] < 2:
             return cls(jnp.zeros(flat.shape[-1]), jnp.ones(flat.shape[-1]))
         images, deviation = jnp.asarray(_images(example.observation)), flat.std(axis=0)
-        scale = jnp.where(deviation > EPSILON, 1.0 / (deviation + EPSILON), 1.0)
+        scale = jnp.where(deviation > EPSILON, 1.0 / (jnp.maximum(deviation, EPSILON) + softening), 1.0)
         return cls(jnp.where(images, 0.0, flat.mean(axis=0)), jnp.where(images, 1.0, scale))
 
 

@@ -147,7 +147,7 @@ class SAC:
             actor_optimizer=optax.adam(config.actor_lr).init(actor),
             critic_optimizer=optax.adam(config.critic_lr).init(critic),
             temperature_optimizer=optax.adam(config.temperature_lr).init(log_temperature),
-            normaliser=Normaliser.of(example, config.normalise_observations),
+            normaliser=Normaliser.of(example, config.normalise_observations, softening=0.0),
             key=key,
             updates=jnp.zeros((), jnp.int32),
         )
