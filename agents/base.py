@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
+from flax import struct
 
 from ..data.transition import Batch, PyTree, Spec, Transition
 
@@ -57,11 +58,60 @@ class Agent(Protocol):
         ...
 
     def hand_over(self, state: PyTree) -> PyTree:
-        """The state as `sac` knows it, optimizers included, for the agent that goes on after the warm-up."""
+        """The state as `sac` knows it (a `SACState`, or a `WarmStart` where parts of one are missing), optimizers included.
+
+        Raises WarmloopError where another algorithm can make nothing of it.
+        """
         ...
 
     def take_over(self, state: PyTree) -> PyTree:
-        """This agent's state from what another one handed over."""
+        """This agent's state from what another algorithm handed over. Raises WarmloopError where it can make nothing of it."""
+        ...
+
+
+class WarmStart(struct.PyTreeNode):
+    """What an algorithm without a temperature hands over; what is None, and the temperature, begins fresh.
+
+    `actor` is a `networks.Policy`'s; its optimizer begins fresh, since the policy's head may have been another.
+    """
+
+    actor: PyTree
+    critic: PyTree | None
+    target_critic: PyTree | None
+    critic_optimizer: PyTree | None
+    normaliser: PyTree
+    key: jax.Array
+    updates: jax.Array
+
+
+def go_on(agent: Agent, warm: Agent, state: PyTree) -> PyTree:
+    """The state with which `agent` goes on from that of `warm`: whole within one algorithm, else handed over.
+
+    Raises:
+        WarmloopError: the one cannot go on from the other.
+    """
+    return state if agent.name == warm.name else agent.take_over(warm.hand_over(state))
+
+
+@runtime_checkable
+class HasLikelihood(Protocol):
+    """An agent whose policy has a density. One that is deterministic, or has only samples, has not this method."""
+
+    def log_prob(self, actor: PyTree, observation: PyTree, action: jax.Array) -> jax.Array:
+        """log π(a|s) `[B]` of actions `[B, A]` by `actor_params`, dropout off."""
+        ...
+
+
+@runtime_checkable
+class HasCritics(Protocol):
+    """An agent that learns values of actions."""
+
+    def q_values(self, state: PyTree, observation: PyTree, action: jax.Array) -> jax.Array:
+        """Q_i(s, a) `[E, B]` of the online critics."""
+        ...
+
+    def td_error(self, state: PyTree, batch: Batch, key: jax.Array) -> jax.Array:
+        """|Q_i(s, a) − y| `[B]`, the ensemble's mean, by the agent's own target."""
         ...
 
 

@@ -20,7 +20,7 @@ from flax import struct
 
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition
-from .base import Metrics, run_block
+from .base import Metrics, WarmStart, run_block
 from .gradients import accumulated_gradient
 from .networks import apply, sample_action
 from .sac import SAC, Actor, Params, SACConfig, SACState, critic_metrics
@@ -178,14 +178,24 @@ class CQL:
     ) -> tuple[jax.Array, PyTree]:
         return self.sac.act(actor, observation, key, carry, deterministic)
 
+    def log_prob(self, actor: Actor, observation: PyTree, action: jax.Array) -> jax.Array:
+        return self.sac.log_prob(actor, observation, action)
+
+    def q_values(self, state: CQLState, observation: PyTree, action: jax.Array) -> jax.Array:
+        return self.sac.q_values(state.sac, observation, action)
+
+    def td_error(self, state: CQLState, batch: Batch, key: jax.Array) -> jax.Array:
+        target = self.td_target(state.sac, batch, key)
+        return jnp.abs(self.q_values(state, batch.observation, batch.action) - target[None]).mean(axis=0)
+
     def hand_over(self, state: CQLState) -> SACState:
         """SAC's full state, optimizers included; the dual variable stays behind."""
         return state.sac
 
-    def take_over(self, state: SACState) -> CQLState:
+    def take_over(self, state: SACState | WarmStart) -> CQLState:
         """A state that goes on from SAC's, with a fresh dual variable."""
         log_lagrange = jnp.zeros(())
-        return CQLState(state, log_lagrange, optax.adam(self.config.lagrange_lr).init(log_lagrange))
+        return CQLState(self.sac.take_over(state), log_lagrange, optax.adam(self.config.lagrange_lr).init(log_lagrange))
 
     @property
     def _gap_aim(self) -> float:

@@ -22,7 +22,7 @@ ENSEMBLE_INIT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform", in_a
 # Values start near zero, so that an untrained critic thinks little of what it has not seen.
 VALUE_INIT = nn.initializers.variance_scaling(1e-4, "fan_avg", "uniform", in_axis=-2, out_axis=-1, batch_axis=(0,))
 HEAD_INIT = nn.initializers.variance_scaling(1e-2, "fan_avg", "uniform")
-# An action at the very edge has no finite u with tanh(u) = a.
+# Recorded actions are held within it: at ±1 no u has tanh(u) = a, and close to it a few clipped actions outweigh all others.
 EDGE = 1.0 - 1e-3
 
 
@@ -110,6 +110,20 @@ class DeterministicPolicy(nn.Module):
         return jnp.tanh(nn.Dense(self.action_dim, kernel_init=HEAD_INIT, name="mean")(hidden_layers(self, observation)))
 
 
+class MLP(nn.Module):
+    """Hidden layers and a linear one: `[..., X]` gives `[..., outputs]`."""
+
+    outputs: int
+    hidden: tuple[int, ...] = (256, 256)
+    layer_norm: bool = False
+    activation: str = "relu"
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.Dense(self.outputs, kernel_init=HIDDEN_INIT, name="output")(hidden_layers(self, x))
+
+
 def hidden_layers(policy: Any, x: jax.Array) -> jax.Array:
     """The hidden layers of a policy's module, called while it is applied: Dense → LayerNorm → activation → dropout."""
     act = activation(policy.activation)
@@ -135,19 +149,19 @@ def sample_action(key: jax.Array, mean: jax.Array, log_std: jax.Array, count: in
     shape = mean.shape if count is None else (*mean.shape[:-2], count, mean.shape[-1])
     noise = jax.random.normal(key, shape)
     u = mean + jnp.exp(log_std) * noise
-    gaussian = -0.5 * jnp.square(noise) - log_std - 0.5 * jnp.log(2 * jnp.pi)
-    return jnp.tanh(u), (gaussian - _log_det(u)).sum(axis=-1)
+    return jnp.tanh(u), _squashed(u, noise, log_std)
 
 
-def log_density(mean: jax.Array, log_std: jax.Array, action: jax.Array) -> jax.Array:
-    """log π(a) `[...]` of recorded actions `[..., A]` under the tanh-squashed Gaussian; actions are held within ±0.999."""
+def log_density(action: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.Array:
+    """log density `[...]` of recorded actions `[..., A]` under the squashed Gaussian; beyond ±0.999 they count as ±0.999."""
     u = jnp.arctanh(jnp.clip(action, -EDGE, EDGE))
-    gaussian = -0.5 * jnp.square((u - mean) * jnp.exp(-log_std)) - log_std - 0.5 * jnp.log(2 * jnp.pi)
-    return (gaussian - _log_det(u)).sum(axis=-1)
+    return _squashed(u, (u - mean) * jnp.exp(-log_std), log_std)
 
 
-def _log_det(u: jax.Array) -> jax.Array:
-    return 2.0 * (jnp.log(2.0) - u - nn.softplus(-2.0 * u))
+def _squashed(u: jax.Array, noise: jax.Array, log_std: jax.Array) -> jax.Array:
+    gaussian = -0.5 * jnp.square(noise) - log_std - 0.5 * jnp.log(2 * jnp.pi)
+    log_det = 2.0 * (jnp.log(2.0) - u - nn.softplus(-2.0 * u))
+    return (gaussian - log_det).sum(axis=-1)
 
 
 def _broadcast(x: jax.Array, ensemble: int) -> jax.Array:

@@ -22,9 +22,9 @@ import optax
 from flax import struct
 
 from ..data.errors import WarmloopError
-from ..data.transition import Batch, PyTree, Source, Spec, Transition
-from .base import Metrics, run_block
-from .networks import Critic, Policy, apply, sample_action
+from ..data.transition import Batch, PyTree, Source, Spec, Transition, example
+from .base import Metrics, WarmStart, run_block
+from .networks import Critic, Policy, apply, log_density, sample_action
 from .normaliser import Normaliser
 
 Params = Any
@@ -271,13 +271,36 @@ class SAC:
         mean, log_std = apply(self.policy, actor.params, actor.normaliser(observation))
         return (jnp.tanh(mean) if deterministic else sample_action(key, mean, log_std)[0]), carry
 
+    def log_prob(self, actor: Actor, observation: PyTree, action: jax.Array) -> jax.Array:
+        return log_density(action, *apply(self.policy, actor.params, actor.normaliser(observation)))
+
+    def q_values(self, state: SACState, observation: PyTree, action: jax.Array) -> jax.Array:
+        return apply(self.critic(self.config.ensemble), state.critic, state.normaliser(observation), action)
+
+    def td_error(self, state: SACState, batch: Batch, key: jax.Array) -> jax.Array:
+        target = self.td_target(state, batch, key)
+        return jnp.abs(self.q_values(state, batch.observation, batch.action) - target[None]).mean(axis=0)
+
     def hand_over(self, state: SACState) -> SACState:
         """The full state, optimizers included, for the agent that goes on."""
         return state
 
-    def take_over(self, state: SACState) -> SACState:
-        """This agent's state from what another one handed over."""
-        return state
+    def take_over(self, state: SACState | WarmStart) -> SACState:
+        """This agent's state from what another one handed over; what it had not learnt begins fresh."""
+        if isinstance(state, SACState):
+            return state
+        key, fresh_key = jax.random.split(state.key)
+        fresh = self.init(fresh_key, example(self.spec))
+        actor = fresh.replace(
+            actor=state.actor,
+            acting=jax.tree.map(jnp.copy, state.actor),
+            normaliser=state.normaliser,
+            key=key,
+            updates=state.updates,
+        )
+        if state.critic is None:
+            return actor
+        return actor.replace(critic=state.critic, target_critic=state.target_critic, critic_optimizer=state.critic_optimizer)
 
     def _subset(self, critics: Params, key: jax.Array) -> Params:
         members = jax.random.choice(key, self.config.ensemble, (self.config.target_subset,), replace=False)

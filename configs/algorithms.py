@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..agents import CQLConfig, SACConfig
+from ..agents import AWACConfig, BCQConfig, CQLConfig, IQLConfig, SACConfig
 from .schema import AgentChoice, RunConfig
 
+KINDS = {
+    "dexterous": ("AdroitHand", "FrankaKitchen"),
+    "manipulation": ("Meta-World/", "Fetch", "gym_hil/"),
+    "maze": ("AntMaze", "PointMaze"),
+}
 # Sparse success from few demonstrations: what keeps a narrow, warm policy alive while it improves (docs/results.md).
 SPARSE = SACConfig(
     ensemble=2,
@@ -68,7 +73,34 @@ def calql(config: RunConfig) -> RunConfig:
     return cql(config).replace(agent={"calibrated": True}, warmup_agent={"calibrated": True})
 
 
-ALGORITHMS: dict[str, Callable[[RunConfig], RunConfig]] = {"rlpd": rlpd, "wsrl": wsrl, "hilserl": hilserl, "cql": cql, "calql": calql}
+def iql(config: RunConfig) -> RunConfig:
+    """IQL (Kostrikov et al. 2022) offline and online, with its paper's τ, β and dropout for the kind of task."""
+    expectile, inverse_temperature, dropout = {"dexterous": (0.7, 0.5, 0.1), "maze": (0.9, 10.0, 0.0)}.get(_kind(config), (0.7, 3.0, 0.0))
+    settings = IQLConfig(hidden=_hidden(config), expectile=expectile, inverse_temperature=inverse_temperature, actor_dropout=dropout)
+    return _throughout(config, AgentChoice("iql", settings))
+
+
+def awac(config: RunConfig) -> RunConfig:
+    """AWAC (Nair et al. 2020) offline and online; λ is 0.1 for hands and arms and 0.333 elsewhere."""
+    temperature = 0.1 if _kind(config) in ("dexterous", "manipulation") else 0.333
+    return _throughout(config, AgentChoice("awac", AWACConfig(hidden=_hidden(config), temperature=temperature)))
+
+
+def bcq(config: RunConfig) -> RunConfig:
+    """BCQ (Fujimoto et al. 2019) offline and online."""
+    return _throughout(config, AgentChoice("bcq", BCQConfig(hidden=_hidden(config))))
+
+
+ALGORITHMS: dict[str, Callable[[RunConfig], RunConfig]] = {
+    "rlpd": rlpd,
+    "wsrl": wsrl,
+    "hilserl": hilserl,
+    "cql": cql,
+    "calql": calql,
+    "iql": iql,
+    "awac": awac,
+    "bcq": bcq,
+}
 
 
 def _hidden(config: RunConfig) -> tuple[int, ...]:
@@ -77,3 +109,16 @@ def _hidden(config: RunConfig) -> tuple[int, ...]:
 
 def _conservatism(config: RunConfig) -> float:
     return 1.0 if config.environment.id.startswith("AdroitHand") else 5.0
+
+
+def _throughout(config: RunConfig, agent: AgentChoice) -> RunConfig:
+    """The same algorithm offline and online."""
+    return config.replace(agent=agent, warmup_agent=agent)
+
+
+def _kind(config: RunConfig) -> str:
+    """Of the task, as the papers set their algorithms by it: dexterous, manipulation, maze or locomotion."""
+    for kind, names in KINDS.items():
+        if config.environment.id.startswith(names):
+            return kind
+    return "locomotion"
