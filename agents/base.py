@@ -9,8 +9,10 @@ import jax
 from flax import struct
 
 from ..data.transition import Batch, PyTree, Spec, Transition
+from .normaliser import Normaliser
 
 Metrics = dict[str, jax.Array]
+Params = Any
 
 
 class AgentConfig(Protocol):
@@ -48,7 +50,7 @@ class Agent(Protocol):
         ...
 
     def actor_params(self, state: PyTree) -> PyTree:
-        """What acting needs, and what goes over the wire: no critics, no optimizer."""
+        """What acting needs, and what goes over the wire: no optimizer, and no critic that acting does not ask."""
         ...
 
     def act(
@@ -67,6 +69,13 @@ class Agent(Protocol):
     def take_over(self, state: PyTree) -> PyTree:
         """This agent's state from what another algorithm handed over. Raises WarmloopError where it can make nothing of it."""
         ...
+
+
+class Actor(struct.PyTreeNode):
+    """What acting needs: the policy's parameters and the observation statistics."""
+
+    params: Params
+    normaliser: Normaliser
 
 
 class WarmStart(struct.PyTreeNode):
@@ -124,3 +133,8 @@ def run_block(step: Callable[..., tuple[PyTree, PyTree]], state: PyTree, batch: 
         return jax.lax.scan(step, state, (batch, keys))
     state, outputs = step(state, jax.tree.map(lambda x: x[0], (batch, keys)))
     return state, jax.tree.map(lambda x: x[None], outputs)
+
+
+def critic_metrics(loss: jax.Array, q: jax.Array, target: jax.Array) -> Metrics:
+    """What every critic step logs."""
+    return {"critic/loss": loss, "critic/q_mean": q.mean(), "critic/q_max": q.max(), "critic/target_mean": target.mean()}

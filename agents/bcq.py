@@ -23,12 +23,11 @@ from flax import struct
 
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition
-from .base import Metrics, run_block
+from .base import Metrics, Params, run_block
 from .gradients import descend
 from .networks import MLP, Critic, apply
 from .normaliser import Normaliser, as_learnt, reward_scale
 from .offline import ActorCriticConfig, optimizer
-from .sac import Params
 from .td import td_loss
 
 LOG_STD_MIN, LOG_STD_MAX = -4.0, 15.0  # of the encoder

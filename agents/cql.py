@@ -20,10 +20,10 @@ from flax import struct
 
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition
-from .base import Metrics, WarmStart, run_block
+from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
 from .gradients import accumulated_gradient
 from .networks import apply, sample_action
-from .sac import SAC, Actor, Params, SACConfig, SACState, critic_metrics
+from .sac import SAC, SACConfig, SACState
 
 LAGRANGE_MAX = 1e6
 CPU_PARTS = 8  # 256 rows with 30 actions each: about a thousand rows at a time

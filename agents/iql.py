@@ -21,13 +21,12 @@ from flax import struct
 
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition
-from .base import Metrics, WarmStart, run_block
+from .base import Actor, Metrics, Params, WarmStart, run_block
 from .gaussian import GaussianPolicy, log_density, sample, warm_start
 from .gradients import descend
 from .networks import Critic, apply
 from .normaliser import Normaliser, as_learnt, reward_scale
 from .offline import ActorCriticConfig, optimizer
-from .sac import Actor, Params
 from .td import td_loss
 
 

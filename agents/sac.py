@@ -13,7 +13,7 @@ on the batch's demonstration rows (as TD3+BC, Fujimoto and Gu 2021). RLPD, WSRL 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import chex
 import jax
@@ -23,11 +23,9 @@ from flax import struct
 
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Source, Spec, Transition, example
-from .base import Metrics, WarmStart, run_block
+from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
 from .networks import Critic, Policy, apply, log_density, sample_action
 from .normaliser import Normaliser
-
-Params = Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,13 +112,6 @@ class SACState(struct.PyTreeNode):
     normaliser: Normaliser
     key: jax.Array
     updates: jax.Array
-
-
-class Actor(struct.PyTreeNode):
-    """What acting needs: the policy's parameters and the observation statistics."""
-
-    params: Params
-    normaliser: Normaliser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,23 +281,11 @@ class SAC:
         if isinstance(state, SACState):
             return state
         key, fresh_key = jax.random.split(state.key)
-        fresh = self.init(fresh_key, example(self.spec))
-        actor = fresh.replace(
-            actor=state.actor,
-            acting=jax.tree.map(jnp.copy, state.actor),
-            normaliser=state.normaliser,
-            key=key,
-            updates=state.updates,
-        )
-        if state.critic is None:
-            return actor
-        return actor.replace(critic=state.critic, target_critic=state.target_critic, critic_optimizer=state.critic_optimizer)
+        known = {"actor": state.actor, "acting": jax.tree.map(jnp.copy, state.actor), "normaliser": state.normaliser, "updates": state.updates}
+        if state.critic is not None:
+            known |= {name: getattr(state, name) for name in ("critic", "target_critic", "critic_optimizer")}
+        return self.init(fresh_key, example(self.spec)).replace(key=key, **known)
 
     def _subset(self, critics: Params, key: jax.Array) -> Params:
         members = jax.random.choice(key, self.config.ensemble, (self.config.target_subset,), replace=False)
         return jax.tree.map(lambda leaf: leaf[members], critics)
-
-
-def critic_metrics(loss: jax.Array, q: jax.Array, target: jax.Array) -> Metrics:
-    """What every critic step logs."""
-    return {"critic/loss": loss, "critic/q_mean": q.mean(), "critic/q_max": q.max(), "critic/target_mean": target.mean()}

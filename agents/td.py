@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from ..data.transition import Batch
-from .base import Metrics
+from .base import Metrics, Params, critic_metrics
 from .networks import Critic, apply
-from .sac import Params, critic_metrics
 
 
 def td_loss(

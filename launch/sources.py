@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..data.errors import WarmloopError
-from .common import log
+from .common import log, progress
 from .limits import with_limits
 
 if TYPE_CHECKING:
@@ -41,6 +41,19 @@ def warmup_data(config: RunConfig, arguments: Sequence[str], needed: bool) -> tu
         if held:
             log.warning("action %s never changes in the data and is held there", ", ".join(map(str, held)))
     return with_limits(config, loaded.limits), prepare(loaded.episodes, config.reward, config.quality, config.tasks)
+
+
+def gathered(dataset: str | None, arguments: Sequence[str]) -> Sequence[str]:
+    """The data to learn from: `[KIND=]PATH` arguments, or, where one is named, the set that takes them in first."""
+    if dataset is None:
+        return arguments
+    from ..data.merge import merge
+
+    with progress("taking in, episodes", None) as advance:
+        taken = merge(dataset, arguments, advance) if arguments else []
+    for file in taken:
+        log.info("%s: %s", file.path, "known already" if file.known else f"{file.new} new episodes of {file.episodes}")
+    return [dataset]
 
 
 def demonstration_rows(config: RunConfig, target: Target, paths: Sequence[str], warm: bool) -> Transition | None:

@@ -19,7 +19,7 @@ from absl import flags
 from . import settings
 from .common import log, progress, run
 from .limits import taken_over
-from .sources import warmup_data
+from .sources import gathered, warmup_data
 
 if TYPE_CHECKING:
     from ..agents import Agent
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 flags.adopt_module_key_flags(settings)
 DATA = flags.DEFINE_multi_string(
     "offline_data_path", [], "Data to learn from beside the preset's sources, KIND=PATH with KIND demos, suboptimal or random; repeatable."
+)
+DATASET = flags.DEFINE_string(
+    "dataset", None, "A set, as merge_data keeps them: takes in what is new of --offline_data_path, and all of it is learnt from."
 )
 WARMUP_STEPS = flags.DEFINE_integer("warmup_steps", None, "Updates (the preset's learner.warmup_steps).", lower_bound=1)
 CHECKPOINT = flags.DEFINE_string("checkpoint_path", None, "Folder for the checkpoint (RUNS/EXP_NAME/warmup).")
@@ -47,7 +50,7 @@ def main() -> None:
     directory = settings.run_directory()
     target = Path(CHECKPOINT.value) if CHECKPOINT.value else directory / "warmup"
     resumed = target if RESUME.value else None
-    config, data = warmup_data(taken_over(config, resumed), DATA.value, needed=EVAL_TRAJS.value > 0)
+    config, data = warmup_data(taken_over(config, resumed), gathered(DATASET.value, DATA.value), needed=EVAL_TRAJS.value > 0)
     taken_over(config, resumed)  # limits that only now came from the data are not those of the checkpoint
     log.info("\n".join(data.summary(config.tasks)))
     settings.save_config(directory, config)
