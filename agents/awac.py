@@ -160,9 +160,7 @@ class AWAC:
         targets = optax.incremental_update(state.critic, state.target_critic, self.config.tau)
         return state.replace(target_critic=targets, updates=state.updates + 1), (metrics | actor_metrics, td_error)
 
-    def critic_step(
-        self, state: AWACState, batch: Batch, target: jax.Array, key: jax.Array
-    ) -> tuple[AWACState, Metrics, jax.Array]:
+    def critic_step(self, state: AWACState, batch: Batch, target: jax.Array, key: jax.Array) -> tuple[AWACState, Metrics, jax.Array]:
         critic, moments, (metrics, td_error) = descend(
             lambda critic: td_loss(critic, self.critic, batch, target, key), state.critic, self.critic_optimizer, state.critic_optimizer
         )

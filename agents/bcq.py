@@ -161,9 +161,7 @@ class BCQ:
         latent = jnp.clip(latent, -self.config.latent_limit, self.config.latent_limit)
         return jnp.tanh(apply(self.decoder, decoder, _join(observation, latent)))
 
-    def perturb(
-        self, perturbation: Params, observation: jax.Array, action: jax.Array, dropout: jax.Array | None = None
-    ) -> jax.Array:
+    def perturb(self, perturbation: Params, observation: jax.Array, action: jax.Array, dropout: jax.Array | None = None) -> jax.Array:
         """Actions `[B, N, A]` changed by Φ at most and held within ±1."""
         change = jnp.tanh(apply(self.perturbation, perturbation, _join(observation, action), dropout=dropout))
         return jnp.clip(action + self.config.perturbation * change, -1.0, 1.0)

@@ -17,6 +17,14 @@ def policy(params, observation):
     return mean, np.clip(log_std, -20, 2)
 
 
+def layers(params, x, head):
+    """Relu layers `hidden_0`, … without LayerNorm, then the linear layer called `head`."""
+    p, x = params["params"], np.asarray(x, np.float64)
+    for layer in range(sum(name.startswith("hidden") for name in p)):
+        x = np.maximum(dense(x, p[f"hidden_{layer}"]), 0)
+    return dense(x, p[head])
+
+
 def critic(params, member, observation, action, layer_norm=True):
     """Q `[B]` of one ensemble member."""
     p = {name: np.asarray(leaf[member], np.float64) for name, leaf in params["params"].items()}
@@ -35,6 +43,11 @@ def log_density(mean, log_std, action):
     u = np.arctanh(action)
     gaussian = -0.5 * ((u - mean) / np.exp(log_std)) ** 2 - log_std - 0.5 * np.log(2 * np.pi)
     return (gaussian - np.log(1 - action**2)).sum(-1)
+
+
+def gaussian_density(mean, log_std, action):
+    """log density of a Gaussian that nothing squashes."""
+    return (-0.5 * ((action - mean) / np.exp(log_std)) ** 2 - log_std - 0.5 * np.log(2 * np.pi)).sum(-1)
 
 
 def logsumexp(x):
