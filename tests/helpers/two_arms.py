@@ -7,14 +7,14 @@ import numpy as np
 from warmloop.data.transition import Batch, Leaf, Spec, example
 
 SPEC = Spec((Leaf("", (2,), "float32"),), 1)
-GOOD, BAD = 0.5, -0.5
+GOOD, BAD = 0.8, -0.8
 
 
 def block(updates: int, batch_size: int = 64) -> Batch:
-    """`[updates, batch_size]` rows: a quarter of them take GOOD and are rewarded, the others take BAD; every row is terminal."""
+    """`[updates, batch_size]` rows: three of eight take GOOD and are rewarded, the others take BAD; every row is terminal."""
     rng = np.random.default_rng(0)
     lead = (updates, batch_size)
-    good = np.broadcast_to(np.arange(batch_size) % 4 == 0, lead)
+    good = np.broadcast_to(np.arange(batch_size) % 8 < 3, lead)
     action = np.where(good, GOOD, BAD) + 0.05 * rng.standard_normal(lead)
     values = {name: np.broadcast_to(leaf[0], (*lead, *leaf.shape[1:])) for name, leaf in vars(example(SPEC)).items()}
     values |= {"observation": rng.standard_normal((*lead, 2)), "next_observation": rng.standard_normal((*lead, 2))}
