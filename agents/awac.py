@@ -26,7 +26,7 @@ from .gaussian import GaussianPolicy, log_density, sample, warm_start
 from .gradients import descend
 from .networks import Critic, apply
 from .normaliser import Normaliser, as_learnt, reward_scale
-from .offline import ActorCriticConfig, optimizer
+from .offline import ActorCriticConfig, check, optimizer
 from .td import td_loss
 
 
@@ -47,8 +47,8 @@ class AWACConfig(ActorCriticConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.temperature <= 0 or self.weight_limit <= 0:
-            raise WarmloopError("agent.temperature and agent.weight_limit must be above 0.")
+        check(self, ("temperature",), 1e-6)
+        check(self, ("weight_limit",), 1)
 
 
 class AWACState(struct.PyTreeNode):
@@ -187,12 +187,13 @@ class AWAC:
         return log_density(action, *apply(self.policy, actor.params, actor.normaliser(observation)))
 
     def q_values(self, state: AWACState, observation: PyTree, action: jax.Array) -> jax.Array:
-        return apply(self.critic, state.critic, state.normaliser(observation), action)
+        """In the rewards' own units, as the returns are."""
+        return apply(self.critic, state.critic, state.normaliser(observation), action) / state.reward_scale
 
     def td_error(self, state: AWACState, batch: Batch, key: jax.Array) -> jax.Array:
         learnt = as_learnt(batch, state.normaliser, state.reward_scale, 0.0, key)
-        q = apply(self.critic, state.critic, learnt.observation, learnt.action)
-        return jnp.abs(q - self.td_target(state, learnt, key)[None]).mean(axis=0)
+        target = self.td_target(state, learnt, key) / state.reward_scale
+        return jnp.abs(self.q_values(state, batch.observation, batch.action) - target[None]).mean(axis=0)
 
     def hand_over(self, state: AWACState) -> WarmStart:
         """Critics with their optimizer, and SAC's policy with the same mode."""

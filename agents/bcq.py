@@ -27,7 +27,7 @@ from .base import Metrics, Params, run_block
 from .gradients import descend
 from .networks import MLP, Critic, apply
 from .normaliser import Normaliser, as_learnt, reward_scale
-from .offline import ActorCriticConfig, optimizer
+from .offline import ActorCriticConfig, check, optimizer
 from .td import td_loss
 
 LOG_STD_MIN, LOG_STD_MAX = -4.0, 15.0  # of the encoder
@@ -62,9 +62,8 @@ class BCQConfig(ActorCriticConfig):
         super().__post_init__()
         if not 0 <= self.min_share <= 1:
             raise WarmloopError(f"agent.min_share is {self.min_share}; it must lie between 0 and 1.")
-        for name in ("target_proposals", "acting_proposals"):
-            if getattr(self, name) < 1:
-                raise WarmloopError(f"agent.{name} is {getattr(self, name)}; it must be at least 1.")
+        check(self, ("target_proposals", "acting_proposals"), 1)
+        check(self, ("perturbation", "latent_limit", "kl_weight"), 0)
 
 
 class BCQState(struct.PyTreeNode):
@@ -259,12 +258,13 @@ class BCQ:
         return action[0, jnp.argmax(q)], carry
 
     def q_values(self, state: BCQState, observation: PyTree, action: jax.Array) -> jax.Array:
-        return apply(self.critic(self.config.ensemble), state.critic, state.normaliser(observation), action)
+        """In the rewards' own units, as the returns are."""
+        return apply(self.critic(self.config.ensemble), state.critic, state.normaliser(observation), action) / state.reward_scale
 
     def td_error(self, state: BCQState, batch: Batch, key: jax.Array) -> jax.Array:
         learnt = as_learnt(batch, state.normaliser, state.reward_scale, 0.0, key)
-        q = apply(self.critic(self.config.ensemble), state.critic, learnt.observation, learnt.action)
-        return jnp.abs(q - self.td_target(state, learnt, key)[None]).mean(axis=0)
+        target = self.td_target(state, learnt, key) / state.reward_scale
+        return jnp.abs(self.q_values(state, batch.observation, batch.action) - target[None]).mean(axis=0)
 
     def hand_over(self, state: BCQState) -> NoReturn:
         raise WarmloopError("bcq's policy is a choice among generated actions, which no other algorithm has: fine-tune with bcq as well.")

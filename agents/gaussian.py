@@ -54,8 +54,8 @@ def warm_start(state: Any, config: Any) -> WarmStart:
     """
     if config.normalise_rewards:
         raise WarmloopError(
-            "The critics value rewards divided by their deviation, which sac does not see: "
-            "warm up with agent.normalise_rewards=False (reward.scale does the same for both), or fine-tune with the same algorithm."
+            "The critics were warmed up on normalised rewards and do not fit another algorithm's: "
+            "warm up with warmup_agent.normalise_rewards=False, or go on with the same algorithm."
         )
     return WarmStart(
         actor=squashed(state.actor, config.log_std_min, config.log_std_max),

@@ -26,7 +26,7 @@ from .gaussian import GaussianPolicy, log_density, sample, warm_start
 from .gradients import descend
 from .networks import Critic, apply
 from .normaliser import Normaliser, as_learnt, reward_scale
-from .offline import ActorCriticConfig, optimizer
+from .offline import ActorCriticConfig, check, optimizer
 from .td import td_loss
 
 
@@ -57,8 +57,8 @@ class IQLConfig(ActorCriticConfig):
         super().__post_init__()
         if not 0 < self.expectile < 1:
             raise WarmloopError(f"agent.expectile is {self.expectile}; it must lie between 0 and 1.")
-        if self.inverse_temperature < 0 or self.weight_limit <= 0:
-            raise WarmloopError("agent.inverse_temperature must not be negative, and agent.weight_limit must be above 0.")
+        check(self, ("inverse_temperature", "actor_decay_updates"), 0)
+        check(self, ("weight_limit",), 1)
 
 
 class IQLState(struct.PyTreeNode):
@@ -220,11 +220,12 @@ class IQL:
         return log_density(action, *apply(self.policy, actor.params, actor.normaliser(observation)))
 
     def q_values(self, state: IQLState, observation: PyTree, action: jax.Array) -> jax.Array:
-        return apply(self.critic(self.config.ensemble), state.critic, state.normaliser(observation), action)
+        """In the rewards' own units, as the returns are."""
+        return apply(self.critic(self.config.ensemble), state.critic, state.normaliser(observation), action) / state.reward_scale
 
     def td_error(self, state: IQLState, batch: Batch, key: jax.Array) -> jax.Array:
-        after = self.value(state.value, state.normaliser(batch.next_observation))
-        target = batch.reward * state.reward_scale + self.config.discount * batch.mask * after
+        after = self.value(state.value, state.normaliser(batch.next_observation)) / state.reward_scale
+        target = batch.reward + self.config.discount * batch.mask * after
         return jnp.abs(self.q_values(state, batch.observation, batch.action) - target[None]).mean(axis=0)
 
     def hand_over(self, state: IQLState) -> WarmStart:

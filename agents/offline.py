@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import math
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import optax
 
 from ..data.errors import WarmloopError
 from ..data.transition import PyTree
+from .base import Params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,15 +43,9 @@ class OfflineConfig:
     observation_noise: float = 0.0
 
     def __post_init__(self):
-        for name in ("utd", "batch_size", "ensemble", "actor_delay"):
-            if getattr(self, name, 1) < 1:
-                raise WarmloopError(f"agent.{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("actor_dropout", "critic_dropout"):
-            if not 0 <= getattr(self, name, 0.0) < 1:
-                raise WarmloopError(f"agent.{name} is {getattr(self, name)}; it must lie in [0, 1).")
-        for name in ("weight_decay", "observation_noise"):
-            if getattr(self, name) < 0:
-                raise WarmloopError(f"agent.{name} is {getattr(self, name)}; it must not be negative.")
+        check(self, ("utd", "batch_size"), 1)
+        check(self, ("actor_dropout",), 0, below=1)
+        check(self, ("weight_decay", "observation_noise"), 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,10 +70,28 @@ class ActorCriticConfig(OfflineConfig):
     critic_dropout: float = 0.0
     normalise_rewards: bool = False
 
+    def __post_init__(self):
+        super().__post_init__()
+        check(self, ("ensemble",), 1)
+        check(self, ("critic_dropout",), 0, below=1)
+
+
+def check(config: OfflineConfig, names: tuple[str, ...], least: float, below: float = math.inf) -> None:
+    """Raises WarmloopError, by name, where one of the settings is not in [least, below)."""
+    for name in names:
+        value = getattr(config, name)
+        if not least <= value < below:
+            raise WarmloopError(f"agent.{name} is {value}; it must be at least {least}{f' and below {below}' if below < math.inf else ''}.")
+
 
 def optimizer(learning_rate: float | optax.Schedule, weight_decay: float) -> optax.GradientTransformation:
     """Adam or, with a decay, AdamW on the kernels (Loshchilov and Hutter 2019); biases and norms do not decay."""
     return optax.adamw(learning_rate, weight_decay=weight_decay, mask=_kernels) if weight_decay > 0 else optax.adam(learning_rate)
+
+
+def explore(key: jax.Array, action: jax.Array, deviation: float) -> jax.Array:
+    """Actions `[..., A]` with Gaussian noise, within ±1."""
+    return jnp.clip(action + deviation * jax.random.normal(key, action.shape), -1.0, 1.0)
 
 
 def adam_moments(state: optax.OptState) -> optax.OptState:
@@ -86,14 +99,13 @@ def adam_moments(state: optax.OptState) -> optax.OptState:
     return (state[0], optax.EmptyState())  # type: ignore[index]
 
 
-def gaussian_policy(deterministic: Any, deviation: float) -> Any:
+def gaussian_policy(deterministic: Params, deviation: float) -> Params:
     """Parameters of a `networks.Policy` from a `DeterministicPolicy`'s: its action, and a constant deviation before the tanh."""
     layers = dict(deterministic["params"])
     head = layers.pop("mean")
     kernel = jnp.concatenate([head["kernel"], jnp.zeros_like(head["kernel"])], axis=-1)
     bias = jnp.concatenate([head["bias"], jnp.full_like(head["bias"], jnp.log(deviation))])
-    copied = jax.tree.map(jnp.copy, layers)  # a buffer of its own: the state is donated
-    return {"params": copied | {"gaussian": {"kernel": kernel, "bias": bias}}}
+    return {"params": layers | {"gaussian": {"kernel": kernel, "bias": bias}}}
 
 
 def _kernels(params: PyTree) -> PyTree:

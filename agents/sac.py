@@ -281,7 +281,8 @@ class SAC:
         if isinstance(state, SACState):
             return state
         key, fresh_key = jax.random.split(state.key)
-        known = {"actor": state.actor, "acting": jax.tree.map(jnp.copy, state.actor), "normaliser": state.normaliser, "updates": state.updates}
+        acting = jax.tree.map(jnp.copy, state.actor)
+        known = {"actor": state.actor, "acting": acting, "normaliser": state.normaliser, "updates": state.updates}
         if state.critic is not None:
             known |= {name: getattr(state, name) for name in ("critic", "target_critic", "critic_optimizer")}
         return self.init(fresh_key, example(self.spec)).replace(key=key, **known)

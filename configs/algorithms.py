@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..agents import AWACConfig, BCQConfig, CQLConfig, IQLConfig, SACConfig
+from ..agents import AgentConfig, AWACConfig, BCQConfig, CQLConfig, IQLConfig, SACConfig
 from .schema import AgentChoice, RunConfig
 
 KINDS = {
@@ -77,18 +77,18 @@ def iql(config: RunConfig) -> RunConfig:
     """IQL (Kostrikov et al. 2022) offline and online, with its paper's τ, β and dropout for the kind of task."""
     expectile, inverse_temperature, dropout = {"dexterous": (0.7, 0.5, 0.1), "maze": (0.9, 10.0, 0.0)}.get(_kind(config), (0.7, 3.0, 0.0))
     settings = IQLConfig(hidden=_hidden(config), expectile=expectile, inverse_temperature=inverse_temperature, actor_dropout=dropout)
-    return _throughout(config, AgentChoice("iql", settings))
+    return _offline(config, "iql", settings)
 
 
 def awac(config: RunConfig) -> RunConfig:
     """AWAC (Nair et al. 2020) offline and online; λ is 0.1 for hands and arms and 0.333 elsewhere."""
     temperature = 0.1 if _kind(config) in ("dexterous", "manipulation") else 0.333
-    return _throughout(config, AgentChoice("awac", AWACConfig(hidden=_hidden(config), temperature=temperature)))
+    return _offline(config, "awac", AWACConfig(hidden=_hidden(config), temperature=temperature))
 
 
 def bcq(config: RunConfig) -> RunConfig:
     """BCQ (Fujimoto et al. 2019) offline and online."""
-    return _throughout(config, AgentChoice("bcq", BCQConfig(hidden=_hidden(config))))
+    return _offline(config, "bcq", BCQConfig(hidden=_hidden(config)))
 
 
 ALGORITHMS: dict[str, Callable[[RunConfig], RunConfig]] = {
@@ -111,9 +111,10 @@ def _conservatism(config: RunConfig) -> float:
     return 1.0 if config.environment.id.startswith("AdroitHand") else 5.0
 
 
-def _throughout(config: RunConfig, agent: AgentChoice) -> RunConfig:
-    """The same algorithm offline and online."""
-    return config.replace(agent=agent, warmup_agent=agent)
+def _offline(config: RunConfig, name: str, settings: AgentConfig) -> RunConfig:
+    """One algorithm offline and online, on rows drawn as its paper draws them: by their quality alone, all kept."""
+    agent = AgentChoice(name, settings)
+    return config.replace(agent=agent, warmup_agent=agent, retention={"ratio": 1.0}, replay={"alpha": 0.0})
 
 
 def _kind(config: RunConfig) -> str:

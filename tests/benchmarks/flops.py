@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from warmloop.agents import CQLConfig, SACConfig
+from warmloop.agents import BCConfig, CQLConfig, SACConfig, TD3BCConfig
 from warmloop.data.transition import Spec
 
 
@@ -21,6 +21,22 @@ def cql_update(config: CQLConfig, spec: Spec) -> float:
     conservative = ensemble * (2 * (each + once) + batch * 3 * n * rest)
     proposals = 2 * policy_forward(config, spec)
     return config.utd * (sac_critic_step(config, spec) + proposals + conservative) + actor_step(config, spec)
+
+
+def td3bc_update(config: TD3BCConfig, spec: Spec) -> float:
+    """K critic steps with E target critics, and a policy step through one critic every `actor_delay` of them."""
+    rows, inputs, deterministic = config.batch_size, spec.observation_dim + spec.action_dim, (*config.hidden, spec.action_dim)
+    forward, behind = rows * chain((inputs, *config.hidden, 1)), rows * chain((*config.hidden, 1))
+    policy = rows * chain((spec.observation_dim, *deterministic))
+    critics = policy + config.ensemble * (3 * forward + behind)
+    actor = 2 * policy + rows * chain(deterministic) + forward + behind + rows * 2 * config.hidden[0] * spec.action_dim
+    return config.utd * (critics + actor / config.actor_delay)
+
+
+def bc_update(config: BCConfig, spec: Spec) -> float:
+    """K gradient steps of the policy."""
+    heads = (*config.hidden, spec.action_dim if config.deterministic else 2 * spec.action_dim)
+    return config.utd * config.batch_size * (2 * chain((spec.observation_dim, *heads)) + chain(heads))
 
 
 def sac_critic_step(config: SACConfig, spec: Spec) -> float:

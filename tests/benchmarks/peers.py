@@ -1,6 +1,6 @@
 """Speed of other libraries at warmloop's work, on the same machine and settings. One line of JSON for each peer.
 
-    python tests/benchmarks/peers.py --case sac|sac_utd20|cql|replay [--seconds 10]
+    python tests/benchmarks/peers.py --case sac|sac_utd20|cql|td3bc|bc|replay [--seconds 10]
 
 It never imports warmloop and runs in an environment of its own, since the peers pin packages that warmloop does not:
 
@@ -116,9 +116,8 @@ def sac_utd20(seconds: float) -> Iterator[tuple[str, float, str]]:
     yield "sbx", rate(sac_trainer(sbx.SAC, utd=20, n_critics=10, layer_norm=True), seconds), "blocks/s"
 
 
-def cql(seconds: float) -> Iterator[tuple[str, float, str]]:
-    """d3rlpy's CQL at its defaults: 10 actions each of the uniform, the current and the next policy; no entropy in the target; the
-    conservative weight 5 is multiplied by a learnt Lagrange multiplier (threshold 10), which costs one optimizer step on a scalar."""
+def d3rlpy_rate(seconds: float, config: str, critics: bool = True, **settings) -> float:
+    """Updates a second of a d3rlpy algorithm, each on a batch that its data set draws."""
     import d3rlpy
     from d3rlpy.models import VectorEncoderFactory
 
@@ -126,12 +125,26 @@ def cql(seconds: float) -> Iterator[tuple[str, float, str]]:
     rows = random_rows(EPISODE * EPISODES)
     dataset = d3rlpy.dataset.MDPDataset(rows["observation"], rows["action"], rows["reward"], rows["done"].astype(np.float32))
     encoder = VectorEncoderFactory(HIDDEN)
-    config = d3rlpy.algos.CQLConfig(
-        batch_size=BATCH, n_critics=2, n_action_samples=10, actor_encoder_factory=encoder, critic_encoder_factory=encoder
-    )
-    algorithm = config.create(device="cpu:0")
+    networks = {"actor_encoder_factory": encoder, "critic_encoder_factory": encoder} if critics else {"encoder_factory": encoder}
+    algorithm = getattr(d3rlpy.algos, config)(batch_size=BATCH, **networks, **settings).create(device="cpu:0")
     algorithm.build_with_dataset(dataset)
-    yield "d3rlpy", torch_rate(lambda: algorithm.update(dataset.sample_transition_batch(BATCH)), seconds), "updates/s"
+    return torch_rate(lambda: algorithm.update(dataset.sample_transition_batch(BATCH)), seconds)
+
+
+def cql(seconds: float) -> Iterator[tuple[str, float, str]]:
+    """d3rlpy's CQL at its defaults: 10 actions each of the uniform, the current and the next policy; no entropy in the target; the
+    conservative weight 5 is multiplied by a learnt Lagrange multiplier (threshold 10), which costs one optimizer step on a scalar."""
+    yield "d3rlpy", d3rlpy_rate(seconds, "CQLConfig", n_critics=2, n_action_samples=10), "updates/s"
+
+
+def td3bc(seconds: float) -> Iterator[tuple[str, float, str]]:
+    """d3rlpy's TD3+BC at its defaults: two critics, the policy every second update; no normalisation, which is done beforehand."""
+    yield "d3rlpy", d3rlpy_rate(seconds, "TD3PlusBCConfig"), "updates/s"
+
+
+def bc(seconds: float) -> Iterator[tuple[str, float, str]]:
+    """d3rlpy's BC at its defaults: a deterministic policy by squared error."""
+    yield "d3rlpy", d3rlpy_rate(seconds, "BCConfig", critics=False), "updates/s"
 
 
 def cpprb_rate(rows: dict[str, np.ndarray], seconds: float) -> float:
@@ -192,7 +205,7 @@ def replay(seconds: float) -> Iterator[tuple[str, float, str]]:
     yield "flashbax", flashbax_rate(rows, seconds), "rows/s"
 
 
-CASES = {"sac": sac, "sac_utd20": sac_utd20, "cql": cql, "replay": replay}
+CASES = {"sac": sac, "sac_utd20": sac_utd20, "cql": cql, "td3bc": td3bc, "bc": bc, "replay": replay}
 
 
 def main() -> None:

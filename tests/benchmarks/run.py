@@ -25,9 +25,9 @@ import jax.numpy as jnp
 import link
 import numpy as np
 from control_loop import control_loop
-from flops import cql_update, sac_update
+from flops import bc_update, cql_update, sac_update, td3bc_update
 
-from warmloop.agents import CQL, SAC, CQLConfig, SACConfig
+from warmloop.agents import BC, CQL, SAC, TD3BC, BCConfig, CQLConfig, SACConfig, TD3BCConfig
 from warmloop.data import replay
 from warmloop.data.mixing import MixingConfig
 from warmloop.data.replay import ReplayConfig
@@ -41,6 +41,8 @@ AGENTS: dict[str, tuple[Any, Callable[..., float]]] = {
     "sac": (SAC(SACConfig(ensemble=2, target_subset=2, utd=1, critic_layer_norm=False, backup_entropy=True), SPEC), sac_update),
     "sac_utd20": (SAC(SACConfig(ensemble=10, target_subset=2, utd=20), SPEC), sac_update),
     "cql": (CQL(CQLConfig(ensemble=2, target_subset=2, utd=1, critic_layer_norm=False), SPEC), cql_update),
+    "td3bc": (TD3BC(TD3BCConfig(), SPEC), td3bc_update),
+    "bc": (BC(BCConfig(deterministic=True), SPEC), bc_update),
 }
 
 
