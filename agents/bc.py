@@ -1,6 +1,6 @@
 """Behaviour cloning, with a Gaussian or a deterministic policy.
 
-    Gaussian       L_π = −mean w_π log π(a|s),         π the tanh-squashed Gaussian of `sac`
+    Gaussian       L_π = −mean w_π log π(a|s),          π the tanh-squashed Gaussian of `sac`, log_std ∈ [−5, 2]
     deterministic  L_π =  mean w_π mean_A (π(s) − a)²,  π with a tanh output
 
 The mean is over rows that somebody else has chosen: all offline ones, and online those of a human's interventions, so that going on
@@ -24,6 +24,9 @@ from .base import Actor, Metrics, Params, WarmStart, run_block
 from .networks import DeterministicPolicy, Policy, apply, log_density, sample_action
 from .normaliser import Normaliser, as_learnt
 from .offline import OfflineConfig, check, explore, gaussian_policy, optimizer
+
+# Rows that fit exactly would otherwise narrow without end, and their gradients drown those of all others.
+LOG_STD_MIN = -5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +67,9 @@ class BC:
     @property
     def policy(self) -> Policy | DeterministicPolicy:
         """The policy's module."""
-        config, kind = self.config, DeterministicPolicy if self.config.deterministic else Policy
-        return kind(self.spec.action_dim, config.hidden, config.actor_layer_norm, config.activation, config.actor_dropout)
+        config = self.config
+        settings = (self.spec.action_dim, config.hidden, config.actor_layer_norm, config.activation, config.actor_dropout)
+        return DeterministicPolicy(*settings) if config.deterministic else Policy(*settings, log_std_min=LOG_STD_MIN)
 
     def init(self, key: jax.Array, example: Transition) -> BCState:
         actor_key, key = jax.random.split(key)
@@ -85,7 +89,7 @@ class BC:
         output = apply(self.policy, actor, batch.observation, dropout=dropout_key)
         squares = self.config.deterministic
         distance = jnp.square(output - batch.action).mean(axis=-1) if squares else -log_density(batch.action, *output)  # [B]
-        shown = batch.offline | batch.intervened
+        shown = jnp.logical_or(batch.offline, batch.intervened)
         loss = jnp.sum(batch.actor_weight * shown * distance) / jnp.maximum(shown.sum(), 1)
         return loss, {"actor/loss": loss}
 

@@ -87,13 +87,14 @@ class Policy(nn.Module):
     layer_norm: bool = False
     activation: str = "relu"
     dropout: float = 0.0
+    log_std_min: float = LOG_STD_MIN
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
         h = hidden_layers(self, observation)
         # One head of both: two thin matrix products cost nearly twice as much.
         mean, log_std = jnp.split(nn.Dense(2 * self.action_dim, kernel_init=HEAD_INIT, name="gaussian")(h), 2, axis=-1)
-        return mean, jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
+        return mean, jnp.clip(log_std, self.log_std_min, LOG_STD_MAX)
 
 
 class DeterministicPolicy(nn.Module):

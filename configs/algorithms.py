@@ -5,9 +5,10 @@ Each turns a `RunConfig` into one with that algorithm's settings; task settings 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
-from ..agents import AgentConfig, AWACConfig, BCQConfig, CQLConfig, IQLConfig, SACConfig
+from ..agents import AgentConfig, AWACConfig, BCConfig, BCQConfig, CQLConfig, IQLConfig, SACConfig, TD3BCConfig
 from .schema import AgentChoice, RunConfig
 
 KINDS = {
@@ -73,6 +74,16 @@ def calql(config: RunConfig) -> RunConfig:
     return cql(config).replace(agent={"calibrated": True}, warmup_agent={"calibrated": True})
 
 
+def bc(config: RunConfig) -> RunConfig:
+    """Behaviour cloning offline; online, of the demonstrations and of a human's interventions (HG-DAgger, Kelly et al. 2019)."""
+    return _offline(config, "bc", BCConfig(hidden=_hidden(config)))
+
+
+def td3bc(config: RunConfig) -> RunConfig:
+    """TD3+BC (Fujimoto and Gu 2021) offline and online."""
+    return _offline(config, "td3bc", TD3BCConfig(hidden=_hidden(config)))
+
+
 def iql(config: RunConfig) -> RunConfig:
     """IQL (Kostrikov et al. 2022) offline and online, with its paper's τ, β and dropout for the kind of task."""
     expectile, inverse_temperature, dropout = {"dexterous": (0.7, 0.5, 0.1), "maze": (0.9, 10.0, 0.0)}.get(_kind(config), (0.7, 3.0, 0.0))
@@ -91,16 +102,35 @@ def bcq(config: RunConfig) -> RunConfig:
     return _offline(config, "bcq", BCQConfig(hidden=_hidden(config)))
 
 
+def then_sac(config: RunConfig) -> RunConfig:
+    """Fine-tunes by SAC, with networks of the same shapes, what the algorithm named before it warms up: `door,td3bc,then_sac`."""
+    warm, sparse = config.warmup_agent.settings, config.reward.signal == "success"
+    shapes = ("hidden", "activation", "ensemble", "critic_layer_norm", "actor_layer_norm", "normalise_observations")
+    same = {name: getattr(warm, name) for name in shapes if hasattr(warm, name)}
+    reduction = "sum" if _adroit(config) else "mean"
+    settings = dataclasses.replace(SPARSE, clip_target=sparse, monte_carlo_target=sparse, bc_reduction=reduction, **same)
+    return config.replace(agent=AgentChoice("sac", settings))
+
+
 ALGORITHMS: dict[str, Callable[[RunConfig], RunConfig]] = {
     "rlpd": rlpd,
     "wsrl": wsrl,
     "hilserl": hilserl,
     "cql": cql,
     "calql": calql,
+    "bc": bc,
+    "td3bc": td3bc,
     "iql": iql,
     "awac": awac,
     "bcq": bcq,
+    "then_sac": then_sac,
 }
+
+
+def _offline(config: RunConfig, name: str, settings: AgentConfig) -> RunConfig:
+    """One algorithm offline and online, on rows drawn as its paper draws them: by their quality alone, all kept."""
+    agent = AgentChoice(name, settings)
+    return config.replace(agent=agent, warmup_agent=agent, retention={"ratio": 1.0}, replay={"alpha": 0.0})
 
 
 def _hidden(config: RunConfig) -> tuple[int, ...]:
@@ -108,13 +138,11 @@ def _hidden(config: RunConfig) -> tuple[int, ...]:
 
 
 def _conservatism(config: RunConfig) -> float:
-    return 1.0 if config.environment.id.startswith("AdroitHand") else 5.0
+    return 1.0 if _adroit(config) else 5.0
 
 
-def _offline(config: RunConfig, name: str, settings: AgentConfig) -> RunConfig:
-    """One algorithm offline and online, on rows drawn as its paper draws them: by their quality alone, all kept."""
-    agent = AgentChoice(name, settings)
-    return config.replace(agent=agent, warmup_agent=agent, retention={"ratio": 1.0}, replay={"alpha": 0.0})
+def _adroit(config: RunConfig) -> bool:
+    return config.environment.id.startswith("AdroitHand")
 
 
 def _kind(config: RunConfig) -> str:

@@ -8,7 +8,6 @@ import numpy as np
 import oracle
 import pytest
 import two_arms
-from shaken import shaken
 
 from warmloop.agents import AWAC, SAC, AWACConfig, SACConfig
 from warmloop.agents.base import go_on
@@ -19,6 +18,7 @@ SPEC = Spec((Leaf("", (5,), "float32"),), 3)
 # A large step of the critics, so that the new ones are not the old ones.
 CONFIG = AWACConfig(hidden=(16, 16), utd=2, batch_size=8, temperature=0.8, critic_lr=0.05)
 KEY = jax.random.key(7)
+NETWORKS = ("actor", "critic", "target_critic")
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,9 @@ def agent():
 
 
 @pytest.fixture(scope="module")
-def state(agent):
-    return shaken(jax.jit(agent.init)(jax.random.key(0), example(SPEC)), "actor", "critic", "target_critic")
+def state(agent, shaken):
+    state = jax.jit(agent.init)(jax.random.key(0), example(SPEC))
+    return state.replace(**{name: shaken(getattr(state, name), seed) for seed, name in enumerate(NETWORKS)})
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import numpy as np
 import oracle
 import pytest
 import two_arms
-from shaken import shaken
 
 from warmloop.agents import BCQ, SAC, BCQConfig, SACConfig
 from warmloop.agents.base import go_on
@@ -27,8 +26,9 @@ def agent():
 
 
 @pytest.fixture(scope="module")
-def state(agent):
-    return shaken(jax.jit(agent.init)(jax.random.key(0), example(SPEC)), *NETWORKS)
+def state(agent, shaken):
+    state = jax.jit(agent.init)(jax.random.key(0), example(SPEC))
+    return state.replace(**{name: shaken(getattr(state, name), seed) for seed, name in enumerate(NETWORKS)})
 
 
 @pytest.fixture(scope="module")

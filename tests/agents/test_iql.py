@@ -9,7 +9,6 @@ import optax
 import oracle
 import pytest
 import two_arms
-from shaken import shaken
 
 from warmloop.agents import IQL, SAC, IQLConfig, SACConfig
 from warmloop.agents.base import go_on
@@ -20,6 +19,7 @@ SPEC = Spec((Leaf("", (5,), "float32"),), 3)
 # A large step of V, so that the new V is not the old one.
 CONFIG = IQLConfig(hidden=(16, 16), utd=2, batch_size=8, expectile=0.8, inverse_temperature=2.0, value_lr=0.05)
 KEY = jax.random.key(7)
+NETWORKS = ("value", "actor", "critic", "target_critic")
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,9 @@ def agent():
 
 
 @pytest.fixture(scope="module")
-def state(agent):
-    state = shaken(jax.jit(agent.init)(jax.random.key(0), example(SPEC)), "value", "actor", "critic", "target_critic")
+def state(agent, shaken):
+    state = jax.jit(agent.init)(jax.random.key(0), example(SPEC))
+    state = state.replace(**{name: shaken(getattr(state, name), seed) for seed, name in enumerate(NETWORKS)})
     lower = state.value["params"] | {"bias_value": state.value["params"]["bias_value"] - 1.2}  # advantages of both signs
     return state.replace(value={"params": lower})
 

@@ -4,17 +4,20 @@ import dataclasses
 import json
 import math
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from warmloop.actor.environment import EnvironmentConfig
 from warmloop.agents import AGENTS
+from warmloop.agents.base import go_on
 from warmloop.configs import load, locate
 from warmloop.configs.algorithms import ALGORITHMS
 from warmloop.configs.schema import RunConfig, build_agent, from_config_dict, from_dict, to_config_dict, to_dict
 from warmloop.data.errors import WarmloopError
 from warmloop.data.reward import RewardConfig, return_bounds
 from warmloop.data.sources import DataConfig, SourceConfig
-from warmloop.data.transition import Leaf, Spec
+from warmloop.data.transition import Leaf, Spec, example
 
 SPEC = Spec((Leaf("", (5,), "float32"),), 3)
 TASKS = [
@@ -33,7 +36,7 @@ def test_every_preset_builds_both_agents_and_survives_flags_and_files(task, algo
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
     for choice in (config.agent, config.warmup_agent):
         agent = build_agent(choice, config.reward, SPEC)
-        assert agent.name in AGENTS and agent.config.discount == config.reward.discount
+        assert agent.name in AGENTS and getattr(agent.config, "discount", config.reward.discount) == config.reward.discount
         assert hash(agent) == hash(build_agent(choice, config.reward, SPEC))
 
 
@@ -48,6 +51,16 @@ def test_the_published_presets_are_what_their_papers_say():
     assert hilserl.reward.discount == 0.97 and hilserl.agent.settings.ensemble == 2
     assert hilserl.agent.settings.initial_temperature == 1e-2 and not hilserl.agent.settings.backup_entropy
     assert load("configs/adroit.py:pen").environment.horizon == 100
+
+
+@pytest.mark.parametrize("task", ["configs/adroit.py:door", "configs/mujoco.py:hopper"])
+def test_what_td3bc_warms_up_fits_the_sac_that_then_fine_tunes(task):
+    config = load(f"{task},td3bc,then_sac")
+    assert (config.warmup_agent.name, config.agent.name) == ("td3bc", "sac")
+    warm, fine = (build_agent(choice, config.reward, SPEC) for choice in (config.warmup_agent, config.agent))
+    states = [jax.eval_shape(agent.init, jax.random.key(0), jax.tree.map(jnp.asarray, example(SPEC))) for agent in (warm, fine)]
+    taken = jax.eval_shape(lambda state: go_on(fine, warm, state), states[0])
+    assert jax.tree.map(lambda x: x.shape, taken) == jax.tree.map(lambda x: x.shape, states[1])
 
 
 def test_tasks_joined_or_named_as_a_set_are_one_run_of_several():
@@ -66,6 +79,10 @@ def test_tasks_joined_or_named_as_a_set_are_one_run_of_several():
         ({"agent": {"name": "sak"}}, "sac"),
         ({"agent": {"utdd": 3}}, "utd"),
         ({"agent": {"discount": 0.5}}, "discount"),
+        ({"agent": {"name": "td3bc", "alhpa": 2.0}}, r"config\.agent\.alhpa; did you mean alpha"),
+        ({"agent": {"name": "td3bc", "discount": 0.5}}, "discount"),
+        ({"agent": {"name": "bc", "alpha": 2.0}}, r"no setting config\.agent\.alpha"),
+        ({"agent": {"name": "bc", "actor_dropout": 1.0}}, "actor_dropout is 1.0; it must be at least 0 and below 1"),
         ({"learner": {"warmup_steps": "many"}}, "int"),
         ({"reward": {"terminate_on_success": 1}}, "bool"),
         ({"mixing": {"decay": 2.0}}, "decay"),
