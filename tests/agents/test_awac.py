@@ -127,8 +127,9 @@ def test_sampled_actions_stay_within_the_range_that_the_critics_have_seen(agent,
 def test_it_prefers_the_better_of_two_demonstrated_actions_and_cloning_does_not():
     config = AWACConfig(hidden=(32, 32), utd=100, actor_lr=3e-3, critic_lr=3e-3, tau=0.05, temperature=0.1)
     cloning = dataclasses.replace(config, temperature=1e6)
-    assert (two_arms.actions(AWAC(config, two_arms.SPEC), 8) > 0.5).all()
-    assert (two_arms.actions(AWAC(cloning, two_arms.SPEC), 8) < 0.0).all()
+    learnt, cloned = (AWAC(x, two_arms.SPEC) for x in (config, cloning))
+    assert (two_arms.actions(learnt, two_arms.trained(learnt)) > 0.5).all()
+    assert (two_arms.actions(cloned, two_arms.trained(cloned)) < 0.0).all()
 
 
 def test_sac_goes_on_with_the_same_mode_and_the_same_critics(agent, state, make_batch):

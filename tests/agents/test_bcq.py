@@ -170,9 +170,10 @@ def test_actors_get_what_acting_needs_and_nothing_else(agent, state):
 
 def test_it_prefers_the_better_of_two_demonstrated_actions_and_its_model_does_not():
     config = BCQConfig(hidden=(32, 32), vae_hidden=(32, 32), utd=100, tau=0.05, actor_lr=3e-3, critic_lr=3e-3, vae_lr=3e-3)
-    assert (two_arms.actions(BCQ(config, two_arms.SPEC), 8) > 0.2).all()
-    cloning = dataclasses.replace(config, acting_proposals=1)
-    assert two_arms.actions(BCQ(cloning, two_arms.SPEC), 8).mean() < 0
+    agent = BCQ(config, two_arms.SPEC)
+    state = two_arms.trained(agent)
+    assert float(agent.propose(state.vae["decoder"], two_arms.STATES, KEY, 100).mean()) < 0.0
+    assert (two_arms.actions(agent, state) > 0.2).all()
 
 
 def test_neither_handing_over_nor_taking_over_makes_sense(agent, state):

@@ -166,8 +166,9 @@ def test_critics_and_value_fit_one_batch_of_terminal_rewards(make_batch):
 def test_it_prefers_the_better_of_two_demonstrated_actions_and_cloning_does_not():
     config = IQLConfig(hidden=(32, 32), utd=100, actor_lr=3e-3, critic_lr=3e-3, value_lr=3e-3, tau=0.05, inverse_temperature=10.0)
     cloning = dataclasses.replace(config, inverse_temperature=0.0)
-    assert (two_arms.actions(IQL(config, two_arms.SPEC), 8) > 0.5).all()
-    assert (two_arms.actions(IQL(cloning, two_arms.SPEC), 8) < 0.0).all()
+    learnt, cloned = (IQL(x, two_arms.SPEC) for x in (config, cloning))
+    assert (two_arms.actions(learnt, two_arms.trained(learnt)) > 0.5).all()
+    assert (two_arms.actions(cloned, two_arms.trained(cloned)) < 0.0).all()
 
 
 def test_sac_goes_on_with_the_same_mode_and_the_same_critics(agent, state, make_batch):

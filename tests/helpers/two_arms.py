@@ -24,10 +24,18 @@ def block(updates: int, batch_size: int = 64) -> Batch:
     return Batch(**{name: jnp.asarray(leaf, jnp.float32 if name in f32 else None) for name, leaf in values.items()})
 
 
-def actions(agent, rounds: int) -> np.ndarray:
-    """The trained agent's deterministic actions `[32]` in fresh states, after `rounds` updates of 100 minibatches each."""
+STATES = np.random.default_rng(9).standard_normal((32, 2)).astype(np.float32)
+
+
+def trained(agent, rounds: int = 8):
+    """The agent's state after `rounds` updates of 100 minibatches each."""
     state, update = jax.jit(agent.init)(jax.random.key(0), example(SPEC)), jax.jit(agent.update)
     for _ in range(rounds):
         state, _, _ = update(state, block(100))
-    actor, observation = agent.actor_params(state), jax.random.normal(jax.random.key(9), (32, 2))
-    return np.asarray(jax.vmap(lambda o: agent.act(actor, o, jax.random.key(0), (), True)[0])(observation))[:, 0]
+    return state
+
+
+def actions(agent, state) -> np.ndarray:
+    """Deterministic actions `[32]` in STATES, which are not those it was trained in."""
+    actor = agent.actor_params(state)
+    return np.asarray(jax.vmap(lambda o: agent.act(actor, o, jax.random.key(0), (), True)[0])(STATES))[:, 0]
