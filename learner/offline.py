@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 
 from ..data.episode import Episode
@@ -22,19 +21,22 @@ class OfflineData:
     Attributes:
         recorded: as they were read.
         episodes: with the learner's rewards, endings, returns and quality weights, and their tasks' codes in the observations.
-        rows: all their steps `[N]`, in order.
         tasks: the position of each episode's task in the config's `[E]`; all 0 for a single task.
     """
 
     recorded: list[Episode]
     episodes: list[Episode]
-    rows: Transition
     tasks: np.ndarray
+
+    @property
+    def rows(self) -> Transition:
+        """All their steps `[N]`, in order; joined anew at each call, so that what is in a pool need not be in memory twice."""
+        return concatenate([episode.steps for episode in self.episodes])
 
     @property
     def spec(self) -> Spec:
         """Shapes of the rows."""
-        return Spec.of(self.rows)
+        return Spec.of(self.episodes[0].steps)
 
     @property
     def success_rate(self) -> float:
@@ -76,8 +78,7 @@ def prepare(recorded: Sequence[Episode], reward: RewardConfig, quality: QualityC
         episodes = _balanced(episodes, of_task, len(tasks))
     if tasks.conditions:
         episodes = [_conditioned(episode, task, tasks) for episode, task in zip(episodes, of_task, strict=True)]
-    rows = concatenate([episode.steps for episode in episodes])
-    return OfflineData(list(recorded), episodes, jax.tree.map(np.asarray, rows), of_task)
+    return OfflineData(list(recorded), episodes, of_task)
 
 
 def _balanced(episodes: list[Episode], of_task: np.ndarray, count: int) -> list[Episode]:
