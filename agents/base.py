@@ -50,7 +50,7 @@ class Agent(Protocol):
         ...
 
     def actor_params(self, state: PyTree) -> PyTree:
-        """What acting needs, and what goes over the wire: no critics, no optimizer."""
+        """What acting needs, and what goes over the wire: no optimizer, and no critic that acting does not ask."""
         ...
 
     def act(

@@ -111,6 +111,20 @@ class DeterministicPolicy(nn.Module):
         return jnp.tanh(nn.Dense(self.action_dim, kernel_init=HEAD_INIT, name="mean")(hidden_layers(self, observation)))
 
 
+class MLP(nn.Module):
+    """Hidden layers and a linear one: `[..., X]` gives `[..., outputs]`."""
+
+    outputs: int
+    hidden: tuple[int, ...] = (256, 256)
+    layer_norm: bool = False
+    activation: str = "relu"
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.Dense(self.outputs, kernel_init=HIDDEN_INIT, name="output")(hidden_layers(self, x))
+
+
 def hidden_layers(policy: Any, x: jax.Array) -> jax.Array:
     """The hidden layers of a policy's module, called while it is applied: Dense → LayerNorm → activation → dropout."""
     act = activation(policy.activation)

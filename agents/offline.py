@@ -84,7 +84,7 @@ def check(config: OfflineConfig, names: tuple[str, ...], least: float, below: fl
             raise WarmloopError(f"agent.{name} is {value}; it must be at least {least}{f' and below {below}' if below < math.inf else ''}.")
 
 
-def optimizer(learning_rate: float | optax.Schedule, weight_decay: float) -> optax.GradientTransformation:
+def optimizer(learning_rate: float | jax.Array | optax.Schedule, weight_decay: float) -> optax.GradientTransformation:
     """Adam or, with a decay, AdamW on the kernels (Loshchilov and Hutter 2019); biases and norms do not decay."""
     return optax.adamw(learning_rate, weight_decay=weight_decay, mask=_kernels) if weight_decay > 0 else optax.adam(learning_rate)
 
@@ -99,7 +99,7 @@ def adam_moments(state: optax.OptState) -> optax.OptState:
     return (state[0], optax.EmptyState())  # type: ignore[index]
 
 
-def gaussian_policy(deterministic: Params, deviation: float) -> Params:
+def gaussian_policy(deterministic: Params, deviation: float | jax.Array) -> Params:
     """Parameters of a `networks.Policy` from a `DeterministicPolicy`'s: its action, and a constant deviation before the tanh."""
     layers = dict(deterministic["params"])
     head = layers.pop("mean")

@@ -8,9 +8,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from ..agents import AgentConfig, BCConfig, CQLConfig, SACConfig, TD3BCConfig
+from ..agents import AgentConfig, AWACConfig, BCConfig, BCQConfig, CQLConfig, IQLConfig, SACConfig, TD3BCConfig
 from .schema import AgentChoice, RunConfig
 
+KINDS = {
+    "dexterous": ("AdroitHand", "FrankaKitchen"),
+    "manipulation": ("Meta-World/", "Fetch", "gym_hil/"),
+    "maze": ("AntMaze", "PointMaze"),
+}
 # Sparse success from few demonstrations: what keeps a narrow, warm policy alive while it improves (docs/results.md).
 SPARSE = SACConfig(
     ensemble=2,
@@ -79,6 +84,24 @@ def td3bc(config: RunConfig) -> RunConfig:
     return _offline(config, "td3bc", TD3BCConfig(hidden=_hidden(config)))
 
 
+def iql(config: RunConfig) -> RunConfig:
+    """IQL (Kostrikov et al. 2022) offline and online, with its paper's τ, β and dropout for the kind of task."""
+    expectile, inverse_temperature, dropout = {"dexterous": (0.7, 0.5, 0.1), "maze": (0.9, 10.0, 0.0)}.get(_kind(config), (0.7, 3.0, 0.0))
+    settings = IQLConfig(hidden=_hidden(config), expectile=expectile, inverse_temperature=inverse_temperature, actor_dropout=dropout)
+    return _offline(config, "iql", settings)
+
+
+def awac(config: RunConfig) -> RunConfig:
+    """AWAC (Nair et al. 2020) offline and online; λ is 0.1 for hands and arms and 0.333 elsewhere."""
+    temperature = 0.1 if _kind(config) in ("dexterous", "manipulation") else 0.333
+    return _offline(config, "awac", AWACConfig(hidden=_hidden(config), temperature=temperature))
+
+
+def bcq(config: RunConfig) -> RunConfig:
+    """BCQ (Fujimoto et al. 2019) offline and online."""
+    return _offline(config, "bcq", BCQConfig(hidden=_hidden(config)))
+
+
 def then_sac(config: RunConfig) -> RunConfig:
     """Fine-tunes by SAC, with networks of the same shapes, what the algorithm named before it warms up: `door,td3bc,then_sac`."""
     warm, sparse = config.warmup_agent.settings, config.reward.signal == "success"
@@ -97,6 +120,9 @@ ALGORITHMS: dict[str, Callable[[RunConfig], RunConfig]] = {
     "calql": calql,
     "bc": bc,
     "td3bc": td3bc,
+    "iql": iql,
+    "awac": awac,
+    "bcq": bcq,
     "then_sac": then_sac,
 }
 
@@ -117,3 +143,11 @@ def _conservatism(config: RunConfig) -> float:
 
 def _adroit(config: RunConfig) -> bool:
     return config.environment.id.startswith("AdroitHand")
+
+
+def _kind(config: RunConfig) -> str:
+    """Of the task, as the papers set their algorithms by it: dexterous, manipulation, maze or locomotion."""
+    for kind, names in KINDS.items():
+        if config.environment.id.startswith(names):
+            return kind
+    return "locomotion"

@@ -30,8 +30,8 @@ from ..data.tasks import TaskConfig
 from ..data.transition import Spec
 from ..learner.config import LearnerConfig
 
-# Filled from the reward's configuration in every algorithm that has them, so not settings of their own.
-DERIVED = ("discount", "target_low", "target_high")
+# Filled from the reward's and the learner's configuration in every algorithm that has them, so not settings of their own.
+DERIVED = ("discount", "target_low", "target_high", "actor_decay_updates")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,10 +82,13 @@ class RunConfig:
         return dataclasses.replace(self, **changed)
 
 
-def build_agent(choice: AgentChoice, reward: RewardConfig, spec: Spec) -> Agent:
-    """The agent of a choice, with γ and the return's bounds taken from the reward where the algorithm knows them."""
+def build_agent(choice: AgentChoice, reward: RewardConfig, spec: Spec, warmup_steps: int = 0) -> Agent:
+    """The agent of a choice, with γ and the return's bounds taken from the reward where the algorithm knows them.
+
+    `warmup_steps` is the length of the offline phase that it is for; 0 for the online one, whose step sizes stay constant.
+    """
     low, high = return_bounds(reward)
-    derived = dict(zip(DERIVED, (reward.discount, low, high), strict=True))
+    derived = dict(zip(DERIVED, (reward.discount, low, high, warmup_steps * choice.settings.utd), strict=True))
     known = {field.name for field in dataclasses.fields(choice.settings)}
     if getattr(choice.settings, "clip_target", False) and not (math.isfinite(low) and math.isfinite(high)):
         raise WarmloopError(

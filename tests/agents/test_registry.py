@@ -20,6 +20,7 @@ from warmloop.learner.step import run_steps
 SPEC = Spec((Leaf("pose", (3,), "float32"), Leaf("velocity", (2,), "float32")), 3)
 SMALL = {"hidden": (16, 16), "batch_size": 8, "utd": 2}
 KEY = jax.random.key(5)
+UNSHARED = ("bcq",)  # algorithms whose policy no other has
 
 
 def rows_of(count, seed=0):
@@ -151,10 +152,14 @@ def test_the_learner_trains_saves_resumes_and_serves_it(trained, tmp_path):
     assert_same(fine_tune(trained.parts, 1, rows_of(20), tmp_path).agent, state.agent)
 
 
-def test_sac_fine_tunes_what_it_warmed_up(trained, tmp_path):
+def test_sac_fine_tunes_what_it_warmed_up_or_refuses_it(trained, tmp_path):
     checkpoint.save(tmp_path, create(trained.parts, 0, rows_of(40)), trained.agent, {})
     same = {name: getattr(trained.agent.config, name) for name in ("ensemble", "critic_layer_norm") if hasattr(trained.agent.config, name)}
     sac = SAC(SACConfig(**SMALL | {"ensemble": 2} | same), SPEC)
+    if trained.agent.name in UNSHARED:
+        with pytest.raises(WarmloopError, match="fine-tune with"):
+            fine_tune(LearnerParts(sac, trained.parts.replay, trained.parts.mixing), 1, rows_of(20), tmp_path)
+        return
     state = fine_tune(LearnerParts(sac, trained.parts.replay, trained.parts.mixing), 1, rows_of(20), tmp_path)
     assert_same(sac.actor_params(state.agent).normaliser, trained.agent.actor_params(trained.fresh).normaliser)
     run_steps(state, LearnerParts(sac, trained.parts.replay, trained.parts.mixing))

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from warmloop.agents import BCConfig, CQLConfig, SACConfig, TD3BCConfig
+from warmloop.agents import BCConfig, CQLConfig, IQLConfig, SACConfig, TD3BCConfig
 from warmloop.data.transition import Spec
 
 
@@ -31,6 +31,15 @@ def td3bc_update(config: TD3BCConfig, spec: Spec) -> float:
     critics = policy + config.ensemble * (3 * forward + behind)
     actor = 2 * policy + rows * chain(deterministic) + forward + behind + rows * 2 * config.hidden[0] * spec.action_dim
     return config.utd * (critics + actor / config.actor_delay)
+
+
+def iql_update(config: IQLConfig, spec: Spec) -> float:
+    """K times: the gradients of V, of the policy and of E critics, values of E target critics, and the new V at s and s'."""
+    rows, policy, tail = config.batch_size, (*config.hidden, spec.action_dim), (*config.hidden, 1)
+    critic, value = (rows * chain((inputs, *tail)) for inputs in (spec.observation_dim + spec.action_dim, spec.observation_dim))
+    actor = rows * (2 * chain((spec.observation_dim, *policy)) + chain(policy))
+    critics = config.ensemble * (3 * critic + rows * chain(tail))
+    return config.utd * (4 * value + rows * chain(tail) + actor + critics)
 
 
 def bc_update(config: BCConfig, spec: Spec) -> float:

@@ -1,14 +1,15 @@
 """Speed of other libraries at warmloop's work, on the same machine and settings. One line of JSON for each peer.
 
-    python tests/benchmarks/peers.py --case sac|sac_utd20|cql|td3bc|bc|replay [--seconds 10]
+    python tests/benchmarks/peers.py --case sac|sac_utd20|cql|td3bc|bc|iql|replay [--seconds 10]
 
 It never imports warmloop and runs in an environment of its own, since the peers pin packages that warmloop does not:
 
     python -m venv PEERS && PEERS/bin/pip install stable-baselines3 sbx-rl d3rlpy cpprb flashbax
     BENCH_PEERS=PEERS/bin/python make bench
 
-Every case is confined to two cores and no accelerator. Rows are random, with an observation of 39 numbers and an action of 28, and fill the
-peer's own replay memory beforehand. Networks have two hidden layers of 256, batches 256 rows; an update includes drawing its rows.
+Every case is confined to two cores and no accelerator. Rows are random, with an observation of 39 numbers and an action of 28 (17 and 6
+in the case iql), and fill the peer's own replay memory beforehand. Networks have two hidden layers of 256, batches 256 rows; an update
+includes drawing its rows.
 """
 
 import argparse
@@ -27,6 +28,7 @@ os.environ |= {"OMP_NUM_THREADS": str(CORES), "JAX_PLATFORMS": "cpu", "CUDA_VISI
 import numpy as np  # noqa: E402
 
 OBSERVATION, ACTION, HIDDEN, BATCH = 39, 28, [256, 256], 256
+LOCOMOTION = 17, 6  # the shapes of the case iql
 EPISODE, EPISODES = 200, 500  # 100,000 rows for the learning cases
 REPLAY_ROWS, REPLAY_DRAW = 1_000_000, 20 * 256  # as a block of 20 critic steps draws at once
 ALPHA, BETA = 0.6, 0.4
@@ -57,12 +59,12 @@ def torch_rate(step: Callable[[], object], seconds: float) -> float:
     return max(rates)
 
 
-def random_rows(n: int) -> dict[str, np.ndarray]:
+def random_rows(n: int, observation: int = OBSERVATION, action: int = ACTION) -> dict[str, np.ndarray]:
     """Columns of `n` random transitions, the last of every episode terminal."""
     rng = np.random.default_rng(0)
     return {
-        "observation": rng.standard_normal((n, OBSERVATION), dtype=np.float32),
-        "action": rng.uniform(-1, 1, (n, ACTION)).astype(np.float32),
+        "observation": rng.standard_normal((n, observation), dtype=np.float32),
+        "action": rng.uniform(-1, 1, (n, action)).astype(np.float32),
         "reward": rng.standard_normal(n, dtype=np.float32),
         "done": np.arange(1, n + 1) % EPISODE == 0,
     }
@@ -116,13 +118,13 @@ def sac_utd20(seconds: float) -> Iterator[tuple[str, float, str]]:
     yield "sbx", rate(sac_trainer(sbx.SAC, utd=20, n_critics=10, layer_norm=True), seconds), "blocks/s"
 
 
-def d3rlpy_rate(seconds: float, config: str, critics: bool = True, **settings) -> float:
-    """Updates a second of a d3rlpy algorithm, each on a batch that its data set draws."""
+def d3rlpy_rate(seconds: float, config: str, critics: bool = True, shape: tuple[int, int] = (OBSERVATION, ACTION), **settings) -> float:
+    """Updates a second of a d3rlpy algorithm, each on a batch that its data set draws; `shape` is of observation and action."""
     import d3rlpy
     from d3rlpy.models import VectorEncoderFactory
 
     d3rlpy.seed(0)
-    rows = random_rows(EPISODE * EPISODES)
+    rows = random_rows(EPISODE * EPISODES, *shape)
     dataset = d3rlpy.dataset.MDPDataset(rows["observation"], rows["action"], rows["reward"], rows["done"].astype(np.float32))
     encoder = VectorEncoderFactory(HIDDEN)
     networks = {"actor_encoder_factory": encoder, "critic_encoder_factory": encoder} if critics else {"encoder_factory": encoder}
@@ -145,6 +147,11 @@ def td3bc(seconds: float) -> Iterator[tuple[str, float, str]]:
 def bc(seconds: float) -> Iterator[tuple[str, float, str]]:
     """d3rlpy's BC at its defaults: a deterministic policy by squared error."""
     yield "d3rlpy", d3rlpy_rate(seconds, "BCConfig", critics=False), "updates/s"
+
+
+def iql(seconds: float) -> Iterator[tuple[str, float, str]]:
+    """d3rlpy's IQL at its defaults: two critics, V, and the policy at every update; an observation of 17 numbers, an action of 6."""
+    yield "d3rlpy", d3rlpy_rate(seconds, "IQLConfig", shape=LOCOMOTION), "updates/s"
 
 
 def cpprb_rate(rows: dict[str, np.ndarray], seconds: float) -> float:
@@ -205,7 +212,7 @@ def replay(seconds: float) -> Iterator[tuple[str, float, str]]:
     yield "flashbax", flashbax_rate(rows, seconds), "rows/s"
 
 
-CASES = {"sac": sac, "sac_utd20": sac_utd20, "cql": cql, "td3bc": td3bc, "bc": bc, "replay": replay}
+CASES = {"sac": sac, "sac_utd20": sac_utd20, "cql": cql, "td3bc": td3bc, "bc": bc, "iql": iql, "replay": replay}
 
 
 def main() -> None:

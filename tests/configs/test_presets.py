@@ -18,6 +18,7 @@ from warmloop.data.errors import WarmloopError
 from warmloop.data.reward import RewardConfig, return_bounds
 from warmloop.data.sources import DataConfig, SourceConfig
 from warmloop.data.transition import Leaf, Spec, example
+from warmloop.launch.assemble import fine_agent, warm_parts
 
 SPEC = Spec((Leaf("", (5,), "float32"),), 3)
 TASKS = [
@@ -53,10 +54,29 @@ def test_the_published_presets_are_what_their_papers_say():
     assert load("configs/adroit.py:pen").environment.horizon == 100
 
 
+def test_iql_and_awac_are_set_by_the_kind_of_task_as_their_papers_are():
+    def iql(config):
+        return config.agent.settings.expectile, config.agent.settings.inverse_temperature, config.agent.settings.actor_dropout
+
+    maze = ALGORITHMS["iql"](RunConfig(EnvironmentConfig("AntMaze_UMaze-v4")))
+    assert iql(load("configs/adroit.py:door,iql")) == (0.7, 0.5, 0.1)
+    assert iql(load("configs/mujoco.py:hopper,iql")) == (0.7, 3.0, 0.0)
+    assert iql(maze) == (0.9, 10.0, 0.0)
+    tasks = ("adroit.py:door", "metaworld.py:mt3", "mujoco.py:hopper")
+    assert [load(f"configs/{task},awac").agent.settings.temperature for task in tasks] == [0.1, 0.1, 0.333]
+
+
+def test_the_policys_step_size_decays_over_the_warm_up_as_long_as_it_is_and_not_online():
+    config = load("configs/mujoco.py:hopper,iql").replace(learner={"warmup_steps": 700}, warmup_agent={"utd": 2})
+    assert warm_parts(config, SPEC).agent.config.actor_decay_updates == 1_400
+    assert fine_agent(config, SPEC).config.actor_decay_updates == 0
+
+
+@pytest.mark.parametrize("algorithm", ["td3bc", "iql", "awac"])
 @pytest.mark.parametrize("task", ["configs/adroit.py:door", "configs/mujoco.py:hopper"])
-def test_what_td3bc_warms_up_fits_the_sac_that_then_fine_tunes(task):
-    config = load(f"{task},td3bc,then_sac")
-    assert (config.warmup_agent.name, config.agent.name) == ("td3bc", "sac")
+def test_what_an_offline_algorithm_warms_up_fits_the_sac_that_then_fine_tunes(task, algorithm):
+    config = load(f"{task},{algorithm},then_sac")
+    assert (config.warmup_agent.name, config.agent.name) == (algorithm, "sac")
     warm, fine = (build_agent(choice, config.reward, SPEC) for choice in (config.warmup_agent, config.agent))
     states = [jax.eval_shape(agent.init, jax.random.key(0), jax.tree.map(jnp.asarray, example(SPEC))) for agent in (warm, fine)]
     taken = jax.eval_shape(lambda state: go_on(fine, warm, state), states[0])
@@ -81,6 +101,8 @@ def test_tasks_joined_or_named_as_a_set_are_one_run_of_several():
         ({"agent": {"discount": 0.5}}, "discount"),
         ({"agent": {"name": "td3bc", "alhpa": 2.0}}, r"config\.agent\.alhpa; did you mean alpha"),
         ({"agent": {"name": "td3bc", "discount": 0.5}}, "discount"),
+        ({"agent": {"name": "iql", "actor_decay_updates": 5}}, "actor_decay_updates"),
+        ({"agent": {"name": "iql", "expectile": 1.0}}, "expectile"),
         ({"agent": {"name": "bc", "alpha": 2.0}}, r"no setting config\.agent\.alpha"),
         ({"agent": {"name": "bc", "actor_dropout": 1.0}}, "actor_dropout is 1.0; it must be at least 0 and below 1"),
         ({"learner": {"warmup_steps": "many"}}, "int"),

@@ -27,6 +27,11 @@ def deterministic(params, observation):
     return np.tanh(dense(hidden(params["params"], observation), params["params"]["mean"]))
 
 
+def layers(params, x, head):
+    """The hidden layers, then the linear layer called `head`."""
+    return dense(hidden(params["params"], x), params["params"][head])
+
+
 def critic(params, member, observation, action, layer_norm=True):
     """Q `[B]` of one ensemble member."""
     p = {name: np.asarray(leaf[member], np.float64) for name, leaf in params["params"].items()}
@@ -45,6 +50,11 @@ def log_density(mean, log_std, action):
     u = np.arctanh(action)
     gaussian = -0.5 * ((u - mean) / np.exp(log_std)) ** 2 - log_std - 0.5 * np.log(2 * np.pi)
     return (gaussian - np.log(1 - action**2)).sum(-1)
+
+
+def gaussian_density(mean, log_std, action):
+    """log density of a Gaussian that nothing squashes."""
+    return (-0.5 * ((action - mean) / np.exp(log_std)) ** 2 - log_std - 0.5 * np.log(2 * np.pi)).sum(-1)
 
 
 def logsumexp(x):
