@@ -14,7 +14,7 @@ from warmloop.data.episode import Episode, make_steps
 from warmloop.data.errors import WarmloopError
 from warmloop.data.quality import QualityConfig
 from warmloop.data.reward import RewardConfig
-from warmloop.data.transition import Source
+from warmloop.data.transition import Batch, Source
 from warmloop.learner.config import LearnerConfig
 from warmloop.learner.heldout import EarlyStop, measured, measures, split
 from warmloop.learner.offline import prepare
@@ -87,9 +87,15 @@ def prepared(episodes, held=None):
     return data.hold_out(split(episodes, no_tasks(episodes), SHARE, seed=0) if held is None else held)
 
 
+def batch_of(data) -> Batch:
+    batch = measured(data)
+    assert batch is not None
+    return batch
+
+
 def test_rows_that_are_learnt_from_and_rows_that_are_measured_on_share_no_episode(mixed):
     data = prepared(mixed)
-    learnt, batch = data.rows_of(~data.held), measured(data)
+    learnt, batch = data.rows_of(~data.held), batch_of(data)
     known = {row.tobytes() for row in learnt.observation}
     assert len(learnt.reward) + len(batch.reward) == len(data.rows.reward)
     assert not known & {row.tobytes() for row in np.asarray(batch.observation)}
@@ -108,7 +114,7 @@ def test_the_measures_are_what_numpy_says(mixed, calibrated):
     settings = {"hidden": (8, 8), "ensemble": 2, "target_subset": 2, "utd": 1, "batch_size": 8, "normalise_observations": False}
     agent = SAC(SACConfig(**settings), SPEC) if calibrated is None else CQL(CQLConfig(**settings), SPEC)
     data = prepared(mixed)
-    batch = measured(data)
+    batch = batch_of(data)
     state = agent.init(jax.random.key(0), data.rows)
     found = {name: float(value) for name, value in measures(agent, state, batch).items()}
     sac = state if calibrated is None else state.sac
@@ -131,7 +137,7 @@ def test_the_measures_are_what_numpy_says(mixed, calibrated):
 def test_rows_without_a_known_return_do_not_count_in_the_overestimation(mixed):
     agent = SAC(SACConfig(hidden=(8,), ensemble=2), SPEC)
     data = prepared(mixed)
-    batch = measured(data)
+    batch = batch_of(data)
     state = agent.init(jax.random.key(0), data.rows)
     unknown = np.arange(len(batch.reward)) % 2 == 0
     some = measures(agent, state, batch.replace(mc_return=jnp.where(unknown, -jnp.inf, batch.mc_return)))
