@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_learner import SPEC
 from scipy import stats
+from small_learner import SPEC
 
 from warmloop.agents import CQL, SAC, CQLConfig, SACConfig
 from warmloop.data.episode import Episode, make_steps

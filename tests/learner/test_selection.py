@@ -36,7 +36,7 @@ def test_of_those_within_one_standard_error_of_the_best_the_newest_is_chosen():
 
 def test_what_the_members_have_in_common_makes_no_two_checkpoints_alike():
     spread = candidate(100, 0.3).fqe.std(ddof=1)
-    assert 0.6 - 0.5 < spread and order(candidate(100, 0.6), candidate(200, 0.5)) == [100, 200]
+    assert spread > 0.6 - 0.5 and order(candidate(100, 0.6), candidate(200, 0.5)) == [100, 200]
 
 
 @pytest.mark.parametrize(
