@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def running_learner(
-    config: RunConfig, warm_checkpoint: str | None, demo_paths: Sequence[str], resuming: bool, lock_step: bool = False
+    config: RunConfig, warm: tuple[str | None, int | None], demo_paths: Sequence[str], resuming: bool, lock_step: bool = False
 ) -> Iterator[tuple[Learner, dict]]:
     """A learner whose metrics are recorded and whose progress is shown until the block ends, and the description of the
     checkpoint that it goes on from ({} for a fresh one). Draws the run's curves at the end.
@@ -43,7 +43,7 @@ def running_learner(
             shown = steps
 
         learner, meta = make_learner(
-            config, target_of(environment), settings.SEED.value, directory, recorder, show, warm_checkpoint, demo_paths, resuming, lock_step
+            config, target_of(environment), settings.SEED.value, directory, recorder, show, warm, demo_paths, resuming, lock_step
         )
         settings.save_config(directory, config)
         try:

@@ -11,12 +11,18 @@ from .common import log, progress
 from .limits import with_limits
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
     from ..actor.environment import Environment
     from ..configs.schema import RunConfig
     from ..data.episode import Episode
     from ..data.sources import Target
     from ..data.transition import Transition
     from ..learner.offline import OfflineData
+
+FILTERED = "filtered_demos.npz"
 
 
 def warmup_data(config: RunConfig, arguments: Sequence[str], needed: bool) -> tuple[RunConfig, OfflineData]:
@@ -95,6 +101,23 @@ def demonstration_rows(config: RunConfig, target: Target, paths: Sequence[str], 
             f"environment.action_low and action_high, set {shlex.join(loaded.limits.flags())}."
         )
     return prepare(loaded.episodes, config.reward, config.quality, config.tasks).rows
+
+
+def keep_demonstrations(config: RunConfig, data: OfflineData, td_errors: np.ndarray, directory: Path) -> None:
+    """Writes the demonstrations that are worth keeping for the fine-tuning, by |TD error| `[N]` of the rows learnt from among others."""
+    from ..data.formats import write_episodes
+    from ..data.retention import retain
+    from ..data.sources import mark
+
+    path = directory / FILTERED
+    kept, report = retain(data.recorded, config.retention, data.per_episode(td_errors), data.tasks)
+    if kept:
+        about = {"environment": config.environment.id, "retention_ratio": config.retention.ratio}
+        write_episodes(path, kept, about | mark(config.environment.limits))
+        log.info("%s; written to %s", report, path)
+    else:
+        path.unlink(missing_ok=True)
+        log.info("Retention keeps no demonstrations (ratio %g), so no %s is written.", config.retention.ratio, FILTERED)
 
 
 def target_of(environment: Environment) -> Target:
