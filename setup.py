@@ -36,6 +36,7 @@ REQUIRED = [
     "chex>=0.1.90",
     "cryptography>=44",
     "flax>=0.12",
+    "flatbuffers>=24.3",  # of the programs that warmloop-export writes
     "grpcio>=1.85.1",
     "gymnasium[mujoco]>=1.2",
     "h5py>=3.12",
@@ -51,6 +52,7 @@ REQUIRED = [
     "orbax-checkpoint>=0.12",
     "protobuf>=7.35.1,<8",
     "rich>=13.9",
+    "safetensors>=0.5",
     "tensorboardX>=2.6.2",
 ]
 
@@ -84,6 +86,7 @@ COMMANDS = {
     "warmloop-credentials": "credentials",
     "warmloop-demo": "demo",
     "warmloop-evaluate": "evaluate",
+    "warmloop-export": "export",
     "warmloop-local": "local",
 }
 
