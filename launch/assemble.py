@@ -41,7 +41,7 @@ def make_learner(
     directory: Path,
     recorder: Recorder,
     on_record: OnRecord,
-    warm_checkpoint: str | None,
+    warm_checkpoint: str | Path | None,
     demo_paths: Sequence[str],
     resuming: bool,
     lock_step: bool,

@@ -20,6 +20,7 @@ from . import settings
 from .common import log, progress, run
 from .limits import taken_over
 from .sources import warmup_data
+from .warmup import save_warmup
 
 if TYPE_CHECKING:
     from ..agents import Agent
@@ -37,7 +38,6 @@ RESUME = flags.DEFINE_bool("resume", False, "Go on from the newest checkpoint in
 EVAL_TRAJS = flags.DEFINE_integer(
     "eval_n_trajs", 0, "Episodes in the environment to judge the result by; 0 needs no environment.", lower_bound=0
 )
-FILTERED = "filtered_demos.npz"
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
     settings.save_config(directory, config)
     with Recorder(directory / "warmup_metrics") as recorder:
         state, parts = train(config, data, recorder, target)
-        save(config, data, state, parts, target)
+        save_warmup(config, data, state, parts, target)
         if EVAL_TRAJS.value:
             evaluate(config, parts.agent, state, recorder)
     print(f"checkpoint   {target}")
@@ -76,27 +76,6 @@ def train(config: RunConfig, data: OfflineData, recorder: Any, target: Path) -> 
             done = updates
 
         return warm_up(state, parts, config.learner, recorder, show), parts
-
-
-def save(config: RunConfig, data: OfflineData, state: LearnerState, parts: LearnerParts, target: Path) -> None:
-    """The checkpoint, and the filtered demonstrations beside it."""
-    from ..configs.schema import to_dict
-    from ..data.formats import write_episodes
-    from ..data.retention import retain
-    from ..data.sources import mark
-    from ..learner import checkpoint
-    from ..learner.warmup import td_errors
-
-    path = checkpoint.save(target, state, parts.agent, {"config": to_dict(config), "phase": "warmup"}, config.learner.keep_checkpoints)
-    kept, report = retain(data.recorded, config.retention, data.per_episode(td_errors(state, parts)), data.tasks)
-    if kept:
-        about = {"environment": config.environment.id, "retention_ratio": config.retention.ratio}
-        write_episodes(target / FILTERED, kept, about | mark(config.environment.limits))
-        log.info("%s; written to %s", report, target / FILTERED)
-    else:
-        (target / FILTERED).unlink(missing_ok=True)
-        log.info("Retention keeps no demonstrations (ratio %g), so no %s is written.", config.retention.ratio, FILTERED)
-    log.info("saved %s", path)
 
 
 def evaluate(config: RunConfig, agent: Agent, state: LearnerState, recorder: Any) -> None:

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import export
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ...data.transition import PyTree, example
 from ..base import Agent
@@ -27,7 +27,7 @@ from . import policy_template
 from .numpy_source import numpy_source
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-UNDEFINED_HERE = "  # noqa: F821  # pyright: ignore[reportUndefinedVariable]"  # of `act`, which only the written file has
+UNDEFINED = "  # noqa: F821  # pyright: ignore[reportUndefinedVariable]"  # of `act`, which only the written file has
 KEY = 0  # of what a policy draws even when it acts by its mode
 
 
@@ -75,9 +75,10 @@ def write(folder: Path, exported: Exported) -> None:
     (folder / "policy.py").write_text(source)
     for name, program in _programs(exported, weights).items():
         (folder / name).write_bytes(program)
-    save_file(weights, folder / "weights.safetensors")
+    (folder / "weights.safetensors").write_bytes(save(weights))
     if constants:
-        save_file({f"{number:04d}": array for number, array in enumerate(constants)}, folder / "constants.safetensors")
+        named = {f"{number:04d}": array for number, array in enumerate(constants)}
+        (folder / "constants.safetensors").write_bytes(save(named))
     normaliser = {name: array.tolist() for name, array in weights.items() if name.startswith("normaliser.")}
     shapes = {name: array.shape for name, array in weights.items()}
     about = exported.about | {"normaliser": normaliser, "weights": shapes}
@@ -115,6 +116,6 @@ def _policy_source(exported: Exported, weights: dict[str, np.ndarray]) -> tuple[
     observation = jax.tree.map(lambda leaf: leaf[0], example(spec).observation)
     arguments = [f'w["{name}"]' for name in sorted(weights)] + [f'o["{leaf.name}"]' for leaf in spec.observation]
     written = numpy_source(jax.make_jaxpr(exported.act)(weights, observation), arguments)
-    head = Path(policy_template.__file__).read_text().replace(UNDEFINED_HERE, "")
+    head = Path(policy_template.__file__).read_text().replace(UNDEFINED, "")
     act = f'def act(w, c, o):\n    """The action [A] in [-1, 1] from weights, constants and the observation\'s leaves."""\n{written.body}\n'
     return f"{head}\n\n{act}", written.constants
