@@ -63,10 +63,12 @@ EXTRAS = {
     "robotics": [*SIMULATORS, "gym-hil>=0.1.14"],  # gym-hil builds evdev, so it needs a C compiler and the kernel's headers
     "lerobot": ["pyarrow>=18"],
     "sb3": ["stable-baselines3>=2.4"],
+    "rlds": ["google-crc32c>=1.6"],
     "cuda": ["jax[cuda12]>=0.10"],
     "tpu": ["jax[tpu]>=0.10"],
     "ray": ["ray>=2.40"],
     "dev": [
+        "google-crc32c>=1.6",  # of the extra `rlds`
         "grpcio-tools>=1.85.1",
         "hypothesis>=6.130",
         "pyarrow>=18",  # so that LeRobot's and Minari's Arrow files are tested

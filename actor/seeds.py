@@ -7,7 +7,7 @@ import numpy as np
 EVALUATION_STREAM = -1
 COLLECTION_STREAM = -2
 VIDEO_STREAM = -3
-
+SELECTION_STREAM = 2**31 - 1  # a kind of training: a checkpoint is not judged by the starts that it was chosen by
 
 HASHES = 2**29
 

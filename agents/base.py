@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 
@@ -47,6 +47,28 @@ class Agent(Protocol):
 
     def take_over(self, state: PyTree) -> PyTree:
         """This agent's state from what another one handed over."""
+        ...
+
+
+@runtime_checkable
+class HasLikelihood(Protocol):
+    """An agent whose policy has a density. One that is deterministic, or has only samples, has not this method."""
+
+    def log_prob(self, actor: PyTree, observation: PyTree, action: jax.Array) -> jax.Array:
+        """log π(a|s) `[B]` of actions `[B, A]` by `actor_params`, dropout off."""
+        ...
+
+
+@runtime_checkable
+class HasCritics(Protocol):
+    """An agent that learns values of actions."""
+
+    def q_values(self, state: PyTree, observation: PyTree, action: jax.Array) -> jax.Array:
+        """Q_i(s, a) `[E, B]` of the online critics."""
+        ...
+
+    def td_error(self, state: PyTree, batch: Batch, key: jax.Array) -> jax.Array:
+        """|Q_i(s, a) − y| `[B]`, the ensemble's mean, by the agent's own target."""
         ...
 
 

@@ -178,6 +178,16 @@ class CQL:
     ) -> tuple[jax.Array, PyTree]:
         return self.sac.act(actor, observation, key, carry, deterministic)
 
+    def log_prob(self, actor: Actor, observation: PyTree, action: jax.Array) -> jax.Array:
+        return self.sac.log_prob(actor, observation, action)
+
+    def q_values(self, state: CQLState, observation: PyTree, action: jax.Array) -> jax.Array:
+        return self.sac.q_values(state.sac, observation, action)
+
+    def td_error(self, state: CQLState, batch: Batch, key: jax.Array) -> jax.Array:
+        target = self.td_target(state.sac, batch, key)
+        return jnp.abs(self.q_values(state, batch.observation, batch.action) - target[None]).mean(axis=0)
+
     def hand_over(self, state: CQLState) -> SACState:
         """SAC's full state, optimizers included; the dual variable stays behind."""
         return state.sac

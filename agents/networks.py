@@ -136,9 +136,19 @@ def sample_action(key: jax.Array, mean: jax.Array, log_std: jax.Array, count: in
     shape = mean.shape if count is None else (*mean.shape[:-2], count, mean.shape[-1])
     noise = jax.random.normal(key, shape)
     u = mean + jnp.exp(log_std) * noise
+    return jnp.tanh(u), _squashed(u, noise, log_std)
+
+
+def log_density(action: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.Array:
+    """log density `[...]` of recorded actions `[..., A]` under the squashed Gaussian; ±1, which it never reaches, count as ±(1 − 10⁻⁶)."""
+    u = jnp.arctanh(jnp.clip(action, -1.0 + 1e-6, 1.0 - 1e-6))
+    return _squashed(u, (u - mean) * jnp.exp(-log_std), log_std)
+
+
+def _squashed(u: jax.Array, noise: jax.Array, log_std: jax.Array) -> jax.Array:
     gaussian = -0.5 * jnp.square(noise) - log_std - 0.5 * jnp.log(2 * jnp.pi)
     log_det = 2.0 * (jnp.log(2.0) - u - nn.softplus(-2.0 * u))
-    return jnp.tanh(u), (gaussian - log_det).sum(axis=-1)
+    return (gaussian - log_det).sum(axis=-1)
 
 
 def _broadcast(x: jax.Array, ensemble: int) -> jax.Array:

@@ -24,7 +24,7 @@ from flax import struct
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Source, Spec, Transition
 from .base import Metrics, run_block
-from .networks import Critic, Normaliser, Policy, apply, sample_action
+from .networks import Critic, Normaliser, Policy, apply, log_density, sample_action
 
 Params = Any
 
@@ -269,6 +269,16 @@ class SAC:
     ) -> tuple[jax.Array, PyTree]:
         mean, log_std = apply(self.policy, actor.params, actor.normaliser(observation))
         return (jnp.tanh(mean) if deterministic else sample_action(key, mean, log_std)[0]), carry
+
+    def log_prob(self, actor: Actor, observation: PyTree, action: jax.Array) -> jax.Array:
+        return log_density(action, *apply(self.policy, actor.params, actor.normaliser(observation)))
+
+    def q_values(self, state: SACState, observation: PyTree, action: jax.Array) -> jax.Array:
+        return apply(self.critic(self.config.ensemble), state.critic, state.normaliser(observation), action)
+
+    def td_error(self, state: SACState, batch: Batch, key: jax.Array) -> jax.Array:
+        target = self.td_target(state, batch, key)
+        return jnp.abs(self.q_values(state, batch.observation, batch.action) - target[None]).mean(axis=0)
 
     def hand_over(self, state: SACState) -> SACState:
         """The full state, optimizers included, for the agent that goes on."""

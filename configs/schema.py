@@ -28,6 +28,7 @@ from ..data.sources import DataConfig
 from ..data.tasks import TaskConfig
 from ..data.transition import Spec
 from ..learner.config import LearnerConfig
+from ..learner.fqe import FQEConfig
 
 # Filled from the reward's configuration, so not settings of their own.
 DERIVED = ("discount", "target_low", "target_high")
@@ -64,6 +65,7 @@ class RunConfig:
     retention: RetentionConfig = RetentionConfig()
     data: DataConfig = DataConfig()
     learner: LearnerConfig = LearnerConfig()
+    fqe: FQEConfig = FQEConfig()
     actor: ActorConfig = ActorConfig()
     tasks: TaskConfig = TaskConfig()
 

@@ -18,6 +18,7 @@ from .errors import WarmloopError
 from .formats import KINDS, content_of, iterate_episodes, parse_source_argument, recorded_environment, write_episodes
 from .formats.collected import MANIFEST, Manifest, TakenEpisode, TakenFile, read_manifest, write_manifest
 from .formats.flat import PIECE_BYTES
+from .formats.recording import Recording
 from .sources import recorded_mark
 from .transition import Spec
 
@@ -79,7 +80,7 @@ def _take(directory: Path, argument: str, on_episode: OnEpisode) -> Taken:
     recorded_mark([path, *([str(directory)] if manifest.files else [])])  # refuses actions of other limits
     mark = recorded_mark([path])
     with _Incoming(directory, manifest) as incoming:
-        for episode in iterate_episodes(path, source):
+        for episode in iterate_episodes(path, source, shape=_as_recorded):
             incoming.offer(episode)
             on_episode()
         incoming.flush()
@@ -88,6 +89,11 @@ def _take(directory: Path, argument: str, on_episode: OnEpisode) -> Taken:
         file = TakenFile(path, content, kind, recorded_environment(path) or "", mark, incoming.read, incoming.read - len(new), added)
         write_manifest(directory, Manifest((*manifest.files, file), (*manifest.episodes, *new), incoming.spec))
     return Taken(path, incoming.read, len(new), known=False)
+
+
+def _as_recorded(piece: Recording) -> Recording:
+    """Actions may be in a robot's units: who learns from the set says how they are scaled."""
+    return dataclasses.replace(piece, raw=True)
 
 
 class _Incoming:

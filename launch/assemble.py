@@ -41,13 +41,14 @@ def make_learner(
     directory: Path,
     recorder: Recorder,
     on_record: OnRecord,
-    warm_checkpoint: str | Path | None,
+    warm: tuple[str | Path | None, int | None],
     demo_paths: Sequence[str],
     resuming: bool,
     lock_step: bool,
 ) -> tuple[Learner, dict]:
     """The learner of a run, fresh or from the run's own newest checkpoint, and that checkpoint's description ({} if fresh).
 
+    `warm` is the folder of the warm-up's checkpoints and which of them, by its updates; None for none, and for the chosen one.
     Its intake's journal is open; who takes the learner closes it. In lock step it has no thread.
 
     Raises:
@@ -64,8 +65,8 @@ def make_learner(
     if saved:
         state, meta = resume(target, parts)
     else:
-        rows = demonstration_rows(config, environment, demo_paths, warm=warm_checkpoint is not None)
-        state, meta = fine_tune(parts, seed, rows, warm_checkpoint), {}
+        rows = demonstration_rows(config, environment, demo_paths, warm=warm[0] is not None)
+        state, meta = fine_tune(parts, seed, rows, *warm), {}
     if lock_step:  # the actor repeats what came after the checkpoint
         drop_after(place, *meta.get("journal_end", (0, 0)))
     elif not saved and segments(place):

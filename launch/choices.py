@@ -113,9 +113,9 @@ def choose_policy(text: str, deterministic: bool = False) -> PolicyChoice:
 
 
 def _checkpoint(text: str, path: str, deterministic: bool) -> PolicyChoice:
-    from ..learner.checkpoint import MANIFEST, newest
+    from ..learner.checkpoint import MANIFEST, chosen
 
-    saved = newest(path)
+    saved = chosen(path)
     identity = f"{saved.updates} updates, sha256 {_sha256(saved.path / MANIFEST)}"
     return PolicyChoice(text, "checkpoint", path, deterministic, identity, saved.updates)
 

@@ -2,6 +2,11 @@
 
 python -m warmloop.launch.evaluate --checkpoint=runs/door/checkpoints --episodes=50 --video=door.mp4
 python -m warmloop.launch.evaluate --env=Meta-World/door-open-v3 --policy=scripted --episodes=50
+
+With --offline it compares all the checkpoints in a folder instead, by recorded data alone, and marks the one to go on from:
+
+python -m warmloop.launch.evaluate --offline --checkpoint=runs/door/warmup --offline_data_path=demos=demos.pkl
+python -m warmloop.launch.evaluate --offline --checkpoint=runs/door/warmup --bandit_episodes=300
 """
 
 from __future__ import annotations
@@ -10,11 +15,12 @@ import json
 
 from absl import flags
 
+from ..data.errors import WarmloopError
 from .common import run
 from .judge import Subject, judge, table
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder with checkpoints, as a training command wrote it.")
-STEP = flags.DEFINE_integer("step", None, "Which of them, by its number of updates (the newest).", lower_bound=0)
+STEP = flags.DEFINE_integer("step", None, "Which of them, by its number of updates (the chosen one, else the newest).", lower_bound=0)
 ENV = flags.DEFINE_string("env", None, "Environment, if not the checkpoint's own: a Gymnasium id, module:Id or Meta-World/NAME-v3.")
 POLICY = flags.DEFINE_string("policy", "checkpoint", "checkpoint, random, or scripted (Meta-World's experts).")
 EPISODES = flags.DEFINE_integer("episodes", 50, "Episodes.", lower_bound=1)
@@ -22,12 +28,34 @@ SEED = flags.DEFINE_integer("seed", 0, "Decides the episodes' starts.", lower_bo
 STOCHASTIC = flags.DEFINE_bool("stochastic", False, "Sample actions, as training does, instead of taking the policy's mean.")
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object instead of a table.")
 VIDEO = flags.DEFINE_string("video", None, "Also record three episodes as this .mp4.")
+OFFLINE = flags.DEFINE_bool("offline", False, "Compare all checkpoints by recorded data, and mark the best in selection.json.")
+DATA = flags.DEFINE_multi_string(
+    "offline_data_path", [], "With --offline: the data, [KIND=]PATH, instead of those that the warm-up learnt from; repeatable."
+)
+BANDIT = flags.DEFINE_integer(
+    "bandit_episodes", 0, "With --offline: let that many episodes in the environment, in all, choose among them.", lower_bound=0
+)
 
 
 def main() -> None:
+    if OFFLINE.value:
+        compare()
+        return
+    if DATA.value or BANDIT.value:
+        raise WarmloopError("--offline_data_path and --bandit_episodes compare checkpoints: they go with --offline.")
     subject = Subject(POLICY.value, CHECKPOINT.value, STEP.value, ENV.value, STOCHASTIC.value)
     shown = judge(subject, EPISODES.value, SEED.value, VIDEO.value)
     print(json.dumps(shown) if JSON.value else table(shown))
+
+
+def compare() -> None:
+    """Ranks a folder's checkpoints."""
+    from .play_off import compare_checkpoints
+
+    if not CHECKPOINT.value or POLICY.value != "checkpoint":
+        raise WarmloopError("Name a folder of checkpoints to compare, as in --offline --checkpoint=runs/door/warmup.")
+    shown, text = compare_checkpoints(CHECKPOINT.value, DATA.value, ENV.value, BANDIT.value, SEED.value, STOCHASTIC.value)
+    print(json.dumps(shown) if JSON.value else text)
 
 
 def cli() -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..actor.environment import Environment, EnvironmentConfig
     from ..actor.policy import Policy
     from ..actor.rollout import Evaluation
+    from ..agents import Agent
 
 VIDEO_EPISODES = 3
 
@@ -24,7 +25,7 @@ class Subject:
     Attributes:
         policy: "checkpoint", "random" or "scripted".
         checkpoint: folder of the checkpoints, where that is the policy.
-        step: which of them, by its number of updates; None is the newest.
+        step: which of them, by its number of updates; None is the one to go on from, chosen or newest.
         environment: its id; None is the checkpoint's own.
         stochastic: sample the checkpoint's actions, as training does.
     """
@@ -47,14 +48,13 @@ class Subject:
         """The environment and the policy. Raises WarmloopError where they do not fit or cannot be had."""
         from ..actor.environment import EnvironmentConfig, make_environment
         from ..actor.experts import scripted_policy
-        from ..actor.policy import AgentPolicy, RandomPolicy
+        from ..actor.policy import RandomPolicy
         from ..configs.schema import from_dict
-        from ..learner.checkpoint import load_policy
 
         if self.policy != "checkpoint":
             environment = make_environment(EnvironmentConfig(str(self.environment)))
             return environment, scripted_policy(environment) if self.policy == "scripted" else RandomPolicy(environment.spec.action_dim)
-        agent, params, meta = load_policy(str(self.checkpoint), self.step)
+        agent, policy, meta = self.checkpointed()
         config = from_dict(meta["config"])
         own = config.environment
         if self.environment:  # another one, in which the policy's actions still mean what they meant
@@ -62,7 +62,15 @@ class Subject:
         environment = make_environment(own, config.reward, tasks=config.tasks)
         if difference := environment.spec.difference(agent.spec, environment.config.id, "the checkpoint"):
             raise WarmloopError(f"The checkpoint does not fit the environment: {difference}.")
-        return environment, AgentPolicy(agent, params, deterministic=not self.stochastic)
+        return environment, policy
+
+    def checkpointed(self) -> tuple[Agent, Policy, dict[str, Any]]:
+        """The checkpoint's agent, its policy and its description, without an environment."""
+        from ..actor.policy import AgentPolicy
+        from ..learner.checkpoint import load_policy
+
+        agent, params, meta = load_policy(str(self.checkpoint), self.step)
+        return agent, AgentPolicy(agent, params, deterministic=not self.stochastic), meta
 
 
 def judge(subject: Subject, episodes: int, seed: int, video: str | Path | None = None) -> dict[str, Any]:

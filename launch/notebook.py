@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,18 +23,19 @@ from ..data.sources import DataConfig, SourceConfig, load
 from ..data.transition import Spec
 from ..learner import checkpoint
 from ..learner.assemble import warm_start
+from ..learner.heldout import measured
 from ..learner.metrics import Recorder, read
 from ..learner.offline import OfflineData, prepare
 from ..learner.state import LearnerParts, LearnerState, create
-from ..learner.warmup import warm_up
+from ..learner.warmup import td_errors, warm_up
 from .assemble import warm_parts
 from .common import progress
 from .exporting import export_checkpoint
 from .limits import with_limits
 from .notebook_config import chosen_config, environment_of, name_of, store_arrays
+from .select import divided
 from .session import in_lock_step, running_learner, stopping, summary
-from .sources import find_target, target_of
-from .warmup import FILTERED, save_warmup
+from .sources import FILTERED, find_target, keep_demonstrations, target_of
 
 if TYPE_CHECKING:
     from ..agents.export import Report
@@ -44,7 +46,7 @@ Records = list[dict[str, float]]
 class OfflineRLTrainer:
     """Warms a policy up on recorded data, fine-tunes it online, judges it, saves it.
 
-    Ctrl-C ends a training in order: what was learnt until then is kept. A second one raises.
+    Ctrl-C ends a training in order: what was learnt until then is kept. A second one raises, and it is lost.
 
     Args:
         env_id: a Gymnasium id, an environment, or a preset such as "configs/adroit.py:door". For the first two the environment's own
@@ -120,7 +122,7 @@ class OfflineRLTrainer:
         else:
             recorded = self._read([str(raw)] if isinstance(raw, str | Path) else [str(each) for each in raw], action_units)
         config = self.config
-        return prepare(recorded, config.reward, config.quality, config.tasks)
+        return divided(config, prepare(recorded, config.reward, config.quality, config.tasks), self.seed, None)
 
     def train_offline(self, dataset: Any, n_steps: int) -> Records:
         """`n_steps` further updates on a prepared dataset, or on what `prepare_dataset` takes. Returns the recorded metrics.
@@ -128,24 +130,25 @@ class OfflineRLTrainer:
         On the dataset of the call before it goes on as if it had not stopped; on another one the agent goes on, with new priorities.
         """
         data = self.prepare_dataset(dataset)
+        began = self.updates
+        self.config = self.config.replace(learner={"warmup_steps": began + positive("n_steps", n_steps)})
         state, parts = self._offline_state(data)
-        done, history, config, asked = int(state.updates), [], self.config.learner, []
-        last, self._online = done + positive("n_steps", n_steps), None
+        history: Records = [{"updates": began}]
+        asked = threading.Event()
 
         def show(updates: int, metrics: Mapping[str, float]) -> None:
-            advance(updates - (history[-1]["updates"] if history else last - n_steps), summary(metrics))
+            advance(updates - int(history[-1]["updates"]), summary(metrics))
             history.append({"updates": updates, **metrics})
 
         with (
             Recorder(self.run_dir / "warmup_metrics") as recorder,
             progress("training offline", n_steps) as advance,
-            stopping(lambda: asked.append(True)),
+            stopping(asked.set),
         ):
-            while done < last and not asked:
-                done = min(done + config.log_every, last)
-                state = warm_up(state, parts, config, recorder, show, until=done)
-                self._state, self._parts, self._data = state, parts, data
-        return history
+            batch, self._state = measured(data), None  # whose buffers the first update gives away
+            self._state = warm_up(state, parts, self.config.learner, recorder, show, held_out=batch, interrupted=asked.is_set)
+        self._parts, self._data, self._online = parts, data, None
+        return history[1:]
 
     def finetune_online(self, env: str | gym.Env | None, n_steps: int) -> Records:
         """`n_steps` further environment steps, after each of which all the updates are done that it allows, as by `train_rlpd`. Returns the
@@ -166,7 +169,7 @@ class OfflineRLTrainer:
         warm = directory / "warmup"
         if self._state is not None and not resuming:
             self.save(warm)
-        origin = warm if checkpoint.steps(warm) else None
+        origin = (warm if checkpoint.steps(warm) else None, None)
         demos = [str(warm / FILTERED)] if (warm / FILTERED).exists() else []
         with (
             running_learner(config, target_of(environment), directory, self.seed, origin, demos, resuming, lock_step=True) as (
@@ -206,21 +209,19 @@ class OfflineRLTrainer:
         """Writes a checkpoint into the folder `path`, as the commands do: `evaluate --checkpoint` and `train_rlpd --checkpoint_path` take
         it. After offline training the demonstrations worth keeping are beside it. Returns the folder."""
         (state, parts), path = self._learnt(), Path(path).expanduser()
+        about = {"config": to_dict(self.config), "phase": "online" if self._online else "warmup", "seed": self.seed}
+        checkpoint.save(path, state, parts.agent, about, self.config.learner.keep_checkpoints)
         if self._data is not None:
-            save_warmup(self.config, self._data, state, parts, path)
-        else:
-            phase = "online" if self._online else "warmup"
-            about = {"config": to_dict(self.config), "phase": phase, "seed": self.seed}
-            checkpoint.save(path, state, parts.agent, about, self.config.learner.keep_checkpoints)
+            keep_demonstrations(self.config, self._data, td_errors(state, parts), path)
         return path
 
     def load(self, path: str | Path) -> OfflineRLTrainer:
-        """Takes over the newest checkpoint of a folder that `save` or a training command wrote, and its whole configuration.
+        """Takes over the chosen or newest checkpoint of a folder that `save` or a training command wrote, and its whole configuration.
 
         Raises:
             WarmloopError: there is none that is intact, or it is of another environment.
         """
-        saved = checkpoint.newest(Path(path).expanduser())
+        saved = checkpoint.chosen(Path(path).expanduser())
         config = from_dict(saved.meta["config"])
         if config.environment.id != self.config.environment.id:
             raise WarmloopError(f"The checkpoint in {path} is of {config.environment.id}, this trainer of {self.config.environment.id}.")
@@ -258,17 +259,17 @@ class OfflineRLTrainer:
 
     def _offline_state(self, data: OfflineData) -> tuple[LearnerState, LearnerParts]:
         """The learner over a dataset, with the agent that there is."""
-        parts = warm_parts(self.config, data.spec)
+        parts, rows = warm_parts(self.config, data.spec), data.rows_of(~data.held)
         if self._state is None or self._parts is None:
-            return warm_start(parts, self.seed, data.rows), parts
-        if self._data is data and self._parts == parts:
-            return self._state, parts
-        if difference := parts.agent.spec.difference(self._parts.agent.spec, "the dataset", "the policy"):
+            return warm_start(parts, self.seed, rows), parts
+        warm, agent = self._parts.agent, self._state.agent
+        if difference := parts.agent.spec.difference(warm.spec, "the dataset", "the policy"):
             raise WarmloopError(f"The dataset does not fit what was learnt: {difference}.")
-        agent = self._state.agent
-        if parts.agent != self._parts.agent:
-            agent = parts.agent.take_over(self._parts.agent.hand_over(agent))
-        return warm_start(parts, self.seed, data.rows).replace(agent=agent, updates=self._state.updates), parts
+        if self._data is data:
+            return self._state, parts
+        if parts.agent.name != warm.name:
+            agent = parts.agent.take_over(warm.hand_over(agent))
+        return warm_start(parts, self.seed, rows).replace(agent=agent, updates=self._state.updates), parts
 
     def _new_folder(self) -> Path:
         number = 1

@@ -28,7 +28,7 @@ def running_learner(
     target: Target,
     directory: Path,
     seed: int,
-    warm_checkpoint: str | Path | None,
+    warm: tuple[str | Path | None, int | None],
     demo_paths: Sequence[str],
     resuming: bool,
     lock_step: bool = False,
@@ -50,7 +50,7 @@ def running_learner(
             advance(steps - shown, summary(metrics))
             shown = steps
 
-        learner, meta = make_learner(config, target, seed, directory, recorder, show, warm_checkpoint, demo_paths, resuming, lock_step)
+        learner, meta = make_learner(config, target, seed, directory, recorder, show, warm, demo_paths, resuming, lock_step)
         shown = learner.environment_steps
         advance(shown)
         save_config(directory, config)

@@ -7,15 +7,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..data.errors import WarmloopError
-from .common import log
+from .common import log, progress
 from .limits import with_limits
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
     from ..actor.environment import Environment
     from ..configs.schema import RunConfig
     from ..data.sources import Target
     from ..data.transition import Transition
     from ..learner.offline import OfflineData
+
+FILTERED = "filtered_demos.npz"
 
 
 def warmup_data(config: RunConfig, arguments: Sequence[str], needed: bool) -> tuple[RunConfig, OfflineData]:
@@ -43,6 +49,19 @@ def warmup_data(config: RunConfig, arguments: Sequence[str], needed: bool) -> tu
     return with_limits(config, loaded.limits), prepare(loaded.episodes, config.reward, config.quality, config.tasks)
 
 
+def gathered(dataset: str | None, arguments: Sequence[str]) -> Sequence[str]:
+    """The data to learn from: `[KIND=]PATH` arguments, or, where one is named, the set that takes them in first."""
+    if dataset is None:
+        return arguments
+    from ..data.merge import merge
+
+    with progress("taking in, episodes", None) as advance:
+        taken = merge(dataset, arguments, advance) if arguments else []
+    for file in taken:
+        log.info("%s: %s", file.path, "known already" if file.known else f"{file.new} new episodes of {file.episodes}")
+    return [dataset]
+
+
 def demonstration_rows(config: RunConfig, target: Target, paths: Sequence[str], warm: bool) -> Transition | None:
     """The rows `[N]` of demonstrations to mix into fine-tuning, made ready; None where there are none.
 
@@ -67,6 +86,23 @@ def demonstration_rows(config: RunConfig, target: Target, paths: Sequence[str], 
             f"environment.action_low and action_high, set {shlex.join(loaded.limits.flags())}."
         )
     return prepare(loaded.episodes, config.reward, config.quality, config.tasks).rows
+
+
+def keep_demonstrations(config: RunConfig, data: OfflineData, td_errors: np.ndarray, directory: Path) -> None:
+    """Writes the demonstrations that are worth keeping for the fine-tuning, by |TD error| `[N]` of the rows learnt from among others."""
+    from ..data.formats import write_episodes
+    from ..data.retention import retain
+    from ..data.sources import mark
+
+    path = directory / FILTERED
+    kept, report = retain(data.recorded, config.retention, data.per_episode(td_errors), data.tasks)
+    if kept:
+        about = {"environment": config.environment.id, "retention_ratio": config.retention.ratio}
+        write_episodes(path, kept, about | mark(config.environment.limits))
+        log.info("%s; written to %s", report, path)
+    else:
+        path.unlink(missing_ok=True)
+        log.info("Retention keeps no demonstrations (ratio %g), so no %s is written.", config.retention.ratio, FILTERED)
 
 
 def target_of(environment: Environment) -> Target:

@@ -3,7 +3,8 @@
     train_offline_warmup --exp_name=door --config=configs/adroit.py:door \\
         --offline_data_path=demos=demos.pkl --offline_data_path=random=random.npz --checkpoint_path=warmup_ckpt
 
-Writes a checkpoint, and beside it filtered_demos.npz: the demonstrations worth keeping for the fine-tuning. Go on with
+Writes checkpoints, and beside them selection.json, which says how they compare and marks the one to go on from, and
+filtered_demos.npz: the demonstrations worth keeping for the fine-tuning. Go on with
 
     train_rlpd --exp_name=door --config=configs/adroit.py:door --checkpoint_path=warmup_ckpt --demo_path=warmup_ckpt/filtered_demos.npz
 """
@@ -16,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from ..data.errors import WarmloopError
 from . import settings
 from .common import log, progress, run
 from .limits import taken_over
-from .sources import warmup_data
-from .warmup import save_warmup
+from .select import divided, select, table
+from .sources import gathered, keep_demonstrations, warmup_data
 
 if TYPE_CHECKING:
-    from ..agents import Agent
     from ..configs.schema import RunConfig
     from ..learner.offline import OfflineData
     from ..learner.state import LearnerParts, LearnerState
@@ -32,8 +33,11 @@ flags.adopt_module_key_flags(settings)
 DATA = flags.DEFINE_multi_string(
     "offline_data_path", [], "Data to learn from beside the preset's sources, KIND=PATH with KIND demos, suboptimal or random; repeatable."
 )
+DATASET = flags.DEFINE_string(
+    "dataset", None, "A set, as merge_data keeps them: takes in what is new of --offline_data_path, and all of it is learnt from."
+)
 WARMUP_STEPS = flags.DEFINE_integer("warmup_steps", None, "Updates (the preset's learner.warmup_steps).", lower_bound=1)
-CHECKPOINT = flags.DEFINE_string("checkpoint_path", None, "Folder for the checkpoint (RUNS/EXP_NAME/warmup).")
+CHECKPOINT = flags.DEFINE_string("checkpoint_path", None, "Folder for the checkpoints (RUNS/EXP_NAME/warmup).")
 RESUME = flags.DEFINE_bool("resume", False, "Go on from the newest checkpoint in --checkpoint_path.")
 EVAL_TRAJS = flags.DEFINE_integer(
     "eval_n_trajs", 0, "Episodes in the environment to judge the result by; 0 needs no environment.", lower_bound=0
@@ -41,33 +45,50 @@ EVAL_TRAJS = flags.DEFINE_integer(
 
 
 def main() -> None:
+    from ..learner import checkpoint
     from ..learner.metrics import Recorder
+    from ..learner.plot import plot_warm_up
+    from ..learner.warmup import td_errors
 
     config = settings.run_config(warmup_steps=WARMUP_STEPS.value)
     directory = settings.run_directory()
     target = Path(CHECKPOINT.value) if CHECKPOINT.value else directory / "warmup"
     resumed = target if RESUME.value else None
-    config, data = warmup_data(taken_over(config, resumed), DATA.value, needed=EVAL_TRAJS.value > 0)
+    if not resumed and checkpoint.steps(target):
+        raise WarmloopError(f"{target} holds a warm-up already; go on with it by --resume, or choose another --checkpoint_path.")
+    arguments = gathered(DATASET.value, DATA.value)
+    config, data = warmup_data(taken_over(config, resumed), arguments, needed=EVAL_TRAJS.value > 0)
     taken_over(config, resumed)  # limits that only now came from the data are not those of the checkpoint
-    log.info("\n".join(data.summary(config.tasks)))
+    data = divided(config, data, settings.SEED.value, resumed)
+    log.info("\n".join([*data.summary(config.tasks), f"{data.held.sum()} episodes are held out, to measure by"]))
     settings.save_config(directory, config)
     with Recorder(directory / "warmup_metrics") as recorder:
-        state, parts = train(config, data, recorder, target)
-        save_warmup(config, data, state, parts, target)
+        keep_demonstrations(config, data, td_errors(*train(config, data, recorder, target)), target)
+        if len(checkpoint.steps(target)) > 1:
+            log.info("\n%s", table(select(target, config, data, settings.SEED.value)))
         if EVAL_TRAJS.value:
-            evaluate(config, parts.agent, state, recorder)
-    print(f"checkpoint   {target}")
+            evaluate(target, recorder)
+    print(f"checkpoint   {checkpoint.chosen(target).path}")
+    print(f"curves       {plot_warm_up(directory, target)}")
 
 
 def train(config: RunConfig, data: OfflineData, recorder: Any, target: Path) -> tuple[LearnerState, LearnerParts]:
-    """The offline phase, from the beginning or from where it stopped."""
+    """The offline phase, from the beginning or from where it stopped, with its checkpoints."""
+    from ..configs.schema import to_dict
+    from ..learner import checkpoint
     from ..learner.assemble import resume, warm_start
+    from ..learner.heldout import measured
     from ..learner.warmup import warm_up
     from .assemble import warm_parts
 
-    parts = warm_parts(config, data.spec)
-    state = resume(target, parts)[0] if RESUME.value else warm_start(parts, settings.SEED.value, data.rows)
-    done = int(state.updates)
+    parts, rows = warm_parts(config, data.spec), data.rows_of(~data.held)
+    state = resume(target, parts)[0] if RESUME.value else warm_start(parts, settings.SEED.value, rows)
+    learnt, given = state.offline.capacity, len(rows.reward)
+    if learnt != given:
+        raise WarmloopError(f"The warm-up in {target} learns from {learnt} steps, and the data now have {given}; give it the same data.")
+    stored, done = checkpoint.store_offline(target, state), int(state.updates)
+    held = [digest for digest, out in zip(data.digests, data.held, strict=True) if out]
+    about = {"config": to_dict(config), "phase": "warmup", "held_out": held}
     with progress("warming up", max(config.learner.warmup_steps - done, 0)) as advance:
 
         def show(updates: int, metrics: Mapping[str, float]) -> None:
@@ -75,28 +96,37 @@ def train(config: RunConfig, data: OfflineData, recorder: Any, target: Path) -> 
             advance(updates - done, summary(metrics))
             done = updates
 
-        return warm_up(state, parts, config.learner, recorder, show), parts
+        def save(state: LearnerState) -> None:
+            checkpoint.save(target, state, parts.agent, about, keep=None, offline=stored)
+
+        return warm_up(state, parts, config.learner, recorder, show, held_out=measured(data), on_checkpoint=save), parts
 
 
-def evaluate(config: RunConfig, agent: Agent, state: LearnerState, recorder: Any) -> None:
-    """Judges the warmed-up policy in the environment."""
-    from ..actor.environment import make_environment
-    from ..actor.policy import AgentPolicy
+def evaluate(target: Path, recorder: Any) -> None:
+    """Judges the policy of the checkpoint to go on from in the environment."""
     from ..actor.rollout import evaluate as run_episodes
-    from .judge import summarise, table
+    from ..learner import checkpoint
+    from .judge import Subject, summarise
+    from .judge import table as lines
 
-    environment = make_environment(config.environment, config.reward, tasks=config.tasks)
-    policy = AgentPolicy(agent, agent.actor_params(state.agent), deterministic=True)
+    saved = checkpoint.chosen(target)
+    environment, policy = Subject(checkpoint=target, step=saved.updates).load()
     with progress("evaluating", EVAL_TRAJS.value) as advance:
         shown = run_episodes(environment, policy, settings.SEED.value, EVAL_TRAJS.value, lambda episode: advance())
     environment.close()
-    recorder.write(int(state.updates), shown.scalars())
-    print(table(summarise(environment.config, shown)))
+    recorder.write(saved.updates, shown.scalars())
+    print(lines(summarise(environment.config, shown)))
 
 
 def summary(metrics: Mapping[str, float]) -> str:
     """What the progress bar says beside the count."""
-    shown = {"ratio": "learner/offline_ratio", "q": "critic/q_mean", "updates/s": "learner/updates_per_second"}
+    shown = {
+        "q": "critic/q_mean",
+        "held-out error": "heldout/action_error",
+        "TD": "heldout/td_error",
+        "Q excess": "heldout/q_overestimation",
+        "updates/s": "learner/updates_per_second",
+    }
     return ", ".join(f"{name} {metrics[key]:.2f}" for name, key in shown.items() if key in metrics)
 
 

@@ -29,9 +29,8 @@ flags.adopt_module_key_flags(settings)
 flags.adopt_module_key_flags(link)
 LEARNER = flags.DEFINE_bool("learner", False, "Be the learner process.")
 ACTOR = flags.DEFINE_bool("actor", False, "Be an actor process.")
-CHECKPOINT = flags.DEFINE_string(
-    "checkpoint_path", None, "Folder with the warm-up's checkpoint; without it the policy starts from nothing."
-)
+CHECKPOINT = flags.DEFINE_string("checkpoint_path", None, "Folder with the warm-up's checkpoints; without it the policy starts afresh.")
+WARM_STEP = flags.DEFINE_integer("warm_checkpoint_step", None, "Which of them, by its updates (the one that is marked).", lower_bound=0)
 DEMOS = flags.DEFINE_multi_string("demo_path", [], "Demonstrations to mix in, [KIND=]PATH; repeatable.")
 ONLINE_STEPS = flags.DEFINE_integer("online_steps", None, "Environment steps (the preset's learner.online_steps).", lower_bound=1)
 RESUME = flags.DEFINE_bool("resume", False, "Go on from this run's own newest checkpoint, by its configuration unless --config is given.")
@@ -122,7 +121,7 @@ def learning(config: RunConfig, lock_step: bool = False) -> Iterator[tuple[Learn
     directory = settings.run_directory()
     environment = make_environment(config.environment, config.reward, tasks=config.tasks)
     environment.close()
-    origin = (CHECKPOINT.value, DEMOS.value, RESUME.value)
+    origin = ((CHECKPOINT.value, WARM_STEP.value), DEMOS.value, RESUME.value)
     with running_learner(config, target_of(environment), directory, settings.SEED.value, *origin, lock_step) as running:
         yield running
     print(f"curves       {plot_run(directory)}")

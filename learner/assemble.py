@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,21 +24,28 @@ from .records import segments
 from .state import LearnerParts, LearnerState, create
 from .streams import LOST
 
+log = logging.getLogger("warmloop")
+
 
 def warm_start(parts: LearnerParts, seed: int, rows: Transition) -> LearnerState:
     """A fresh state over offline rows `[N]`; its online pool is one row long, since nothing comes in before the fine-tuning."""
     return create(parts, seed, rows, online_capacity=1)
 
 
-def fine_tune(parts: LearnerParts, seed: int, rows: Transition | None, warm_checkpoint: str | Path | None) -> LearnerState:
+def fine_tune(
+    parts: LearnerParts, seed: int, rows: Transition | None, warm_checkpoint: str | Path | None, warm_updates: int | None = None
+) -> LearnerState:
     """The state at which fine-tuning begins: the warm-up's agent, whole, if there is one, and a new pool over the kept rows.
+
+    Of the warm-up's checkpoints it is the one of `warm_updates`, without a number the one that `checkpoint.chosen` gives.
 
     Raises:
         WarmloopError: the checkpoint is of another environment, or of networks of other shapes.
     """
     if warm_checkpoint is None:
         return create(parts, seed, rows)
-    saved = checkpoint.newest(warm_checkpoint)
+    saved = checkpoint.chosen(warm_checkpoint, warm_updates)
+    log.info("going on from the warm-up's checkpoint of %d updates", saved.updates)
     agent, warm = checkpoint.restore_agent(saved)
     if difference := agent.spec.difference(parts.agent.spec, f"the checkpoint in {warm_checkpoint}", "the environment"):
         raise WarmloopError(f"The checkpoint does not fit: {difference}.")

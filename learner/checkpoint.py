@@ -5,6 +5,7 @@
     DIR/00001200/meta.json  what describes it: agent, shapes, configuration, streams
     DIR/00001200/manifest.json   sha256 of every file above, written last
     DIR/offline-….npz       the offline rows, once per run; meta.json names it with its sha256
+    DIR/selection.json      which of a warm-up's checkpoints to go on from, where they were compared (see selection.py)
 
 The online rows are not here: they are rebuilt from the journal, of which meta.json says how much the checkpoint covers.
 Orbax does not checksum payloads: a flipped bit would load silently. The manifest is verified on every read, and where it does
@@ -34,6 +35,7 @@ from .state import LearnerState
 from .stored_rows import StoredRows, load, store
 
 MANIFEST = "manifest.json"
+SELECTION = "selection.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +62,9 @@ def rebuild_agent(description: dict[str, Any]) -> Agent:
 
 
 def save(
-    directory: str | Path, state: LearnerState, agent: Agent, extra: dict[str, Any], keep: int = 2, offline: StoredRows | None = None
+    directory: str | Path, state: LearnerState, agent: Agent, extra: dict[str, Any], keep: int | None = 2, offline: StoredRows | None = None
 ) -> Path:
-    """Writes `state` as `directory/<updates>` and then removes all but the `keep` newest. Returns the new path.
+    """Writes `state` as `directory/<updates>` and then removes all but the `keep` newest (None keeps all). Returns the new path.
 
     `extra` (JSON) is kept with it; `offline` is where the offline rows are, if they were stored before. A checkpoint of the
     same update is replaced only once the new one is complete.
@@ -84,7 +86,7 @@ def save(
         raise WarmloopError(
             f"The checkpoint {final} could not be written ({reason}). The ones before it are whole; free space there."
         ) from error
-    for old in steps(directory)[:-keep]:
+    for old in steps(directory)[:-keep] if keep else []:
         shutil.rmtree(old, ignore_errors=True)
     return final
 
@@ -130,6 +132,17 @@ def steps(directory: str | Path) -> list[Path]:
     return sorted(path for path in found if path.name.isdigit() and (path / MANIFEST).is_file())
 
 
+def intact(directory: str | Path) -> list[Saved]:
+    """All the checkpoints whose files are what their manifests say, oldest first; what is wrong with the others is logged."""
+    found = []
+    for path in steps(directory):
+        if damage := verify(path):
+            logging.error("Checkpoint %s is damaged (%s) and is passed over.", path, damage)
+        else:
+            found.append(Saved(path, int(path.name), json.loads((path / "meta.json").read_text())))
+    return found
+
+
 def newest(directory: str | Path) -> Saved:
     """The newest checkpoint whose files are what its manifest says.
 
@@ -146,6 +159,30 @@ def newest(directory: str | Path) -> Saved:
             return Saved(path, int(meta["updates"]), meta)
         logging.error("Checkpoint %s is damaged (%s) and is not used; trying the one before it.", path, damage)
     raise WarmloopError(f"Every checkpoint in {directory} is damaged; train again, or restore the directory from a copy.")
+
+
+def chosen(directory: str | Path, updates: int | None = None) -> Saved:
+    """The checkpoint to go on from: that of `updates`; without a number the one that selection.json marks, else the newest intact one.
+
+    A selection that does not know the newest checkpoint is out of date: it is passed over, and said so.
+
+    Raises:
+        WarmloopError: there is none, or the one that is wanted is damaged.
+    """
+    if updates is not None:
+        return numbered(directory, updates)
+    found, mark = steps(directory), Path(directory) / SELECTION
+    if not (found and mark.is_file()):
+        return newest(directory)
+    try:
+        selection = json.loads(mark.read_text())
+        known, marked = {int(one["updates"]) for one in selection["candidates"]}, int(selection["chosen"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise WarmloopError(f"{mark} is not a selection; delete it, or select again by warmloop-evaluate --offline.") from error
+    if int(found[-1].name) in known:
+        return numbered(directory, marked)
+    logging.warning("%s does not know %s, the newest checkpoint, which is used; select anew: warmloop-evaluate --offline.", mark, found[-1])
+    return newest(directory)
 
 
 def numbered(directory: str | Path, updates: int) -> Saved:
@@ -196,8 +233,8 @@ def restore_learner(saved: Saved, template: LearnerState) -> LearnerState:
 
 
 def load_policy(directory: str | Path, updates: int | None = None) -> tuple[Agent, PyTree, dict[str, Any]]:
-    """The agent, its actor parameters and the checkpoint's description: of the newest intact checkpoint, or that of `updates`."""
-    saved = newest(directory) if updates is None else numbered(directory, updates)
+    """The agent, its actor parameters and the checkpoint's description: of the one that is `chosen`."""
+    saved = chosen(directory, updates)
     agent, state = restore_agent(saved)
     return agent, agent.actor_params(state), saved.meta
 

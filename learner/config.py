@@ -21,7 +21,12 @@ class LearnerConfig:
         publish_every: updates between two versions of the actor's weights.
         log_every: updates between two records of metrics.
         checkpoint_every: updates between two checkpoints; 0 saves at the end only.
-        keep_checkpoints: complete checkpoints kept.
+        keep_checkpoints: complete checkpoints kept of a fine-tuning.
+        warmup_checkpoints: checkpoints of the warm-up, evenly spaced over its updates, all kept, for the selection to choose from; 1 is
+            the last alone.
+        held_out: share of the warm-up's episodes that are not learnt from but measured by; of fewer than 20 episodes none are.
+        early_stop_after: records (every `log_every` updates) without a better `early_stop_on` after which the warm-up ends; 0 is never.
+        early_stop_on: the held-out measure: "action_error", "log_prob" or "td_error".
         host, port: where the learner listens; port 0 takes any free one.
     """
 
@@ -35,15 +40,23 @@ class LearnerConfig:
     log_every: int = 500
     checkpoint_every: int = 10_000
     keep_checkpoints: int = 2
+    warmup_checkpoints: int = 10
+    held_out: float = 0.1
+    early_stop_after: int = 0
+    early_stop_on: str = "action_error"
     host: str = "127.0.0.1"
     port: int = 5488
 
     def __post_init__(self):
-        for name in ("updates_per_call", "publish_every", "log_every", "keep_checkpoints"):
+        for name in ("updates_per_call", "publish_every", "log_every", "keep_checkpoints", "warmup_checkpoints"):
             if getattr(self, name) < 1:
                 raise WarmloopError(f"learner.{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("warmup_steps", "online_steps", "frozen_steps", "max_utd", "min_utd", "checkpoint_every"):
+        for name in ("warmup_steps", "online_steps", "frozen_steps", "max_utd", "min_utd", "checkpoint_every", "early_stop_after"):
             if getattr(self, name) < 0:
                 raise WarmloopError(f"learner.{name} is {getattr(self, name)}; it must not be negative.")
+        if not 0 <= self.held_out <= 0.5:
+            raise WarmloopError(f"learner.held_out is {self.held_out}; it must lie in [0, 0.5].")
+        if self.early_stop_on not in ("action_error", "log_prob", "td_error"):
+            raise WarmloopError(f'learner.early_stop_on is "{self.early_stop_on}"; it must be action_error, log_prob or td_error.')
         if self.min_utd > self.max_utd:
             raise WarmloopError(f"learner.min_utd ({self.min_utd}) is above learner.max_utd ({self.max_utd}).")

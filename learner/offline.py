@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
+from ..data.digest import of_episode
 from ..data.episode import Episode
 from ..data.quality import QualityConfig, weigh
 from ..data.reward import RewardConfig, apply_reward
 from ..data.tasks import SINGLE, TaskConfig, shares, tasks_of
-from ..data.transition import Spec, Transition, concatenate
+from ..data.transition import Spec, Transition, concatenate, take
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +25,14 @@ class OfflineData:
         episodes: with the learner's rewards, endings, returns and quality weights, and their tasks' codes in the observations.
         rows: all their steps `[N]`, in order.
         tasks: the position of each episode's task in the config's `[E]`; all 0 for a single task.
+        held: which episodes are held out `[E]`, to measure by.
     """
 
     recorded: list[Episode]
     episodes: list[Episode]
     rows: Transition
     tasks: np.ndarray
+    held: np.ndarray
 
     @property
     def spec(self) -> Spec:
@@ -53,10 +56,30 @@ class OfflineData:
         parts = [line(f"  {name}: ", self.tasks == number) for number, name in enumerate(tasks.names)]
         return [line("", np.ones(len(lengths), bool)), *parts]
 
+    @property
+    def digests(self) -> list[str]:
+        """What tells each recorded episode from others, whatever file it came from."""
+        return [of_episode(episode) for episode in self.recorded]
+
+    def hold_out(self, held: np.ndarray) -> OfflineData:
+        """The same with these episodes held out."""
+        return dataclasses.replace(self, held=held)
+
+    def rows_of(self, chosen: np.ndarray) -> Transition:
+        """The rows of some episodes, a mask `[E]`."""
+        return self.rows if chosen.all() else take(self.rows, self._by_row(chosen))
+
     def per_episode(self, values: np.ndarray) -> list[np.ndarray]:
-        """Values of rows `[N]` as one array per recorded episode, zero on steps that the reward's rule cut off."""
-        split = np.split(values, np.cumsum([len(episode) for episode in self.episodes])[:-1])
+        """Values of the rows that are learnt from as one array per recorded episode; of an episode that is held out their mean, since
+        nothing is known of it, and zero on steps that the reward's rule cut off."""
+        learnt = self._by_row(~self.held)
+        every = np.full(len(learnt), values.mean(), values.dtype)
+        every[learnt] = values
+        split = np.split(every, np.cumsum([len(episode) for episode in self.episodes])[:-1])
         return [np.pad(part, (0, len(whole) - len(part))) for part, whole in zip(split, self.recorded, strict=True)]
+
+    def _by_row(self, values: np.ndarray) -> np.ndarray:
+        return np.repeat(values, [len(episode) for episode in self.episodes])
 
 
 def prepare(recorded: Sequence[Episode], reward: RewardConfig, quality: QualityConfig, tasks: TaskConfig = SINGLE) -> OfflineData:
@@ -77,7 +100,7 @@ def prepare(recorded: Sequence[Episode], reward: RewardConfig, quality: QualityC
     if tasks.conditions:
         episodes = [_conditioned(episode, task, tasks) for episode, task in zip(episodes, of_task, strict=True)]
     rows = concatenate([episode.steps for episode in episodes])
-    return OfflineData(list(recorded), episodes, jax.tree.map(np.asarray, rows), of_task)
+    return OfflineData(list(recorded), episodes, jax.tree.map(np.asarray, rows), of_task, np.zeros(len(episodes), bool))
 
 
 def _balanced(episodes: list[Episode], of_task: np.ndarray, count: int) -> list[Episode]:

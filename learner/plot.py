@@ -1,10 +1,12 @@
-"""The plot at a run's end: success against environment steps, and the offline share."""
+"""The plots at a run's end: success against environment steps and the offline share; what a warm-up measured."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .checkpoint import SELECTION
 from .metrics import read
 
 INK, QUIET = "#1f4e79", "#c7772e"
@@ -38,6 +40,49 @@ def plot_run(directory: str | Path, title: str | None = None, evaluations: Seque
     figure.savefig(path, dpi=130)
     plt.close(figure)
     return path
+
+
+WARM_UP = {
+    "held-out action error": "heldout/action_error",
+    "held-out log likelihood": "heldout/log_prob",
+    "held-out TD error": "heldout/td_error",
+    "held-out Q − return": "heldout/q_overestimation",
+}
+
+
+def plot_warm_up(directory: str | Path, checkpoints: str | Path) -> Path:
+    """Draws what the warm-up of a run measured, and how its checkpoints compare, as `directory/warmup.png`; returns its path."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    directory, mark = Path(directory), Path(checkpoints) / SELECTION
+    records = read(directory / "warmup_metrics")
+    shown = {title: name for title, name in WARM_UP.items() if any(name in record for record in records)} or {"mean Q": "critic/q_mean"}
+    count = len(shown) + mark.is_file()
+    figure, axes = plt.subplots(1, count, figsize=(3.6 * count, 3.2), layout="constrained", squeeze=False)
+    for axis, (title, name) in zip(axes[0], shown.items(), strict=False):
+        points = [(record["updates"], record[name]) for record in records if name in record]
+        axis.plot(*zip(*points, strict=True), color=INK)
+        axis.set(title=title, xlabel="updates")
+    if mark.is_file():
+        _selection(axes[0][-1], json.loads(mark.read_text()))
+    for axis in axes[0]:
+        axis.grid(alpha=0.25)
+    path = directory / "warmup.png"
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+    return path
+
+
+def _selection(axis, selection) -> None:
+    """Every checkpoint's FQE estimate with one standard error, the chosen one filled."""
+    for one in selection["candidates"]:
+        if one["fqe"] is not None:
+            fill = INK if one["updates"] == selection["chosen"] else "white"
+            axis.errorbar(one["updates"], one["fqe"], yerr=one["fqe_error"], fmt="o", color=INK, markerfacecolor=fill, capsize=3)
+    axis.set(title="FQE (the chosen one is filled)", xlabel="updates")
 
 
 def _line(axis, records, name, label, colour, **style) -> None:

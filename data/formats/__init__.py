@@ -18,7 +18,7 @@ from ..digest import of_path
 from ..episode import Episode
 from ..errors import WarmloopError
 from ..transition import Source, Spec
-from . import collected, d3rlpy_dump, d4rl, dapg, hdf5, hilserl, lerobot, minari, npz, robomimic, sb3
+from . import collected, d3rlpy_dump, d4rl, dapg, hdf5, hilserl, lerobot, minari, npz, rlds, robomimic, sb3
 from .files import did_you_mean, require_file
 from .recording import Recording, level_extras, to_episodes
 
@@ -53,6 +53,7 @@ FORMATS = {
     "hilserl": Format(".pkl as HIL-SERL records it", hilserl.matches, hilserl.read, hilserl.write, hilserl.names),
     "minari": Format("a Minari dataset (minari:ID or its directory)", minari.matches, minari.read, minari.write, minari.names),
     "lerobot": Format("a LeRobot directory (written: NAME.lerobot)", lerobot.matches, lerobot.read, lerobot.write, lerobot.names),
+    "rlds": Format("an RLDS data set of TFDS (DIRECTORY or DIRECTORY::SPLIT)", rlds.matches, rlds.read),
     "d4rl": Format("D4RL's HDF5", d4rl.matches, d4rl.read),
     "robomimic": Format("robomimic's HDF5 (PATH or PATH::FILTER_KEY)", robomimic.matches, robomimic.read),
     "d3rlpy": Format("d3rlpy's HDF5 dump", d3rlpy_dump.matches, d3rlpy_dump.read),
@@ -211,7 +212,10 @@ def _format_of(origin: str) -> Format:
         if candidate.matches(origin):
             return candidate
     if Path(origin).is_dir():
-        raise WarmloopError(f"{origin} is a directory without a data set: no Minari's data/metadata.json, no LeRobot's meta/info.json.")
+        raise WarmloopError(
+            f"{origin} is a directory without a data set: no Minari's data/metadata.json, no LeRobot's meta/info.json, "
+            "no RLDS's features.json."
+        )
     require_file(Path(origin))
     raise WarmloopError(f"{origin} is in no supported format; supported are {_described()}.")
 

@@ -114,10 +114,10 @@ def environment(path: str) -> str | None:
 
 
 def own_metadata(path: str) -> dict[str, Any]:
-    """The mark that all files of the set carry; only the format where they do not agree."""
+    """The mark that all files of the set carry; where some differ, only the set's format."""
     with contextlib.suppress(WarmloopError):
         marks = [file.mark for file in read_manifest(Path(path)).files]
-        return {"format": FORMAT} | (marks[0] if marks and all(mark == marks[0] for mark in marks) else {})
+        return {"format": FORMAT} if any(mark != marks[0] for mark in marks) else dict(*marks[:1])
     return {}
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import WarmloopError
+from . import global_heap
 from .files import require_file
 from .recording import Columns
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SPLIT = "::"
+FEW_CHUNKS = 1000
 TREES = ("observations", "next_observations", "obs", "next_obs")  # what may be a group of arrays
 
 
@@ -114,6 +116,10 @@ class StoredArray:
             raise WarmloopError(f"{self._place}: the values of `{self._path}` lie in other files; copy them into this one.")
         if math.prod(self.shape) and not self._dataset.get_storage_size():
             raise WarmloopError(f"{where} has room for {self.shape} values, none of which was ever written; record it again.")
+        if created.get_layout() == h5py.h5d.CHUNKED:
+            chunks = math.prod(-(-size // chunk) for size, chunk in zip(self.shape, created.get_chunk(), strict=True))
+            if chunks > FEW_CHUNKS and chunks > 2 * self._dataset.get_num_chunks():  # HDF5 would look for each, for hours
+                raise WarmloopError(f"{where} has room for {self.shape} values, most of which were never written; record or copy it again.")
 
 
 def read_arrays(origin: str, where: str, parent: h5py.Group, names: Iterable[str], needed: Collection[str] = ()) -> Columns:
@@ -146,18 +152,32 @@ def find_arrays(origin: str, where: str, parent: h5py.Group, names: Iterable[str
 
 
 def group(origin: str, parent: h5py.Group, name: str) -> h5py.Group:
-    """The group `name`. Raises WarmloopError where there is none."""
+    """The group `name`. Raises WarmloopError where there is none in this file."""
     import h5py
 
+    if isinstance(parent.get(name, getlink=True), h5py.ExternalLink):
+        raise WarmloopError(f"{origin}: `{name}` in {parent.name} is a link into another file, which is not followed; copy the group.")
     node = parent.get(name)
     if not isinstance(node, h5py.Group):
         raise WarmloopError(f"{origin}: `{name}` in {parent.name} is no group of arrays.")
     return node
 
 
-def texts(dataset: h5py.Dataset) -> list[str]:
-    """A one-dimensional array of strings, or a single one, of either of HDF5's kinds."""
-    return [text.decode() if isinstance(text, bytes) else str(text) for text in np.ravel(dataset[()])]
+def texts(place: str, dataset: h5py.Dataset) -> list[str]:
+    """A one-dimensional array of strings, or a single one, of either of HDF5's kinds.
+
+    Raises:
+        WarmloopError: it holds no texts, or reading them would not end.
+    """
+    name = (dataset.name or "").strip("/")
+    if dataset.dtype.kind == "O":
+        global_heap.check(place, dataset.file)
+    if dataset.dtype.kind not in "OS":
+        raise WarmloopError(f"{place}: `{name}` holds {dataset.dtype} values; texts are needed.")
+    try:
+        return [text.decode() if isinstance(text, bytes) else str(text) for text in np.ravel(dataset[()])]
+    except (OSError, ValueError, MemoryError) as error:
+        raise WarmloopError(f"{place}: `{name}` cannot be read ({_reason(error)}); copy the file again.") from error
 
 
 def _datasets(place: str, path: str, parent: h5py.h5g.GroupID) -> Iterator[tuple[str, h5py.h5d.DatasetID]]:

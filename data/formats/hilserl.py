@@ -1,7 +1,8 @@
 """HIL-SERL's `.pkl` demonstrations: a list of transitions, each a dict.
 
 Keys: `observations`, `actions`, `next_observations`, `rewards`, `masks`, `dones`, and often `infos`. Either of `masks` and `dones` may
-be absent. Other keys (`grasp_penalty`) are ignored.
+be absent. `grasp_penalty`, one number per transition, is kept beside the steps (`Episode.extras`). Other keys are ignored. A leaf of a
+dict in a dict of observations is named `robot.joints`.
 
 - Episodes end at `dones`, at a mask of 0, and where the next observation is not the following row's observation (the recording was
   cut there). A row is terminated where its mask is 0; every other end is a truncation and keeps the bootstrap.
@@ -13,8 +14,10 @@ be absent. Other keys (`grasp_penalty`) are ignored.
   the human's). HIL-SERL's own `record_demos` marks a human's every move so, and sends zeros in between: a file in which nobody but
   the human ever moves the robot is a demonstration, and no row of it counts as an intervention.
 
-Written: the same list, with float32 arrays, `succeed` where success is known, `is_intervention`, and no history axis. Quality, source,
-numbers and returns have no key there and are not written.
+Written: the same list, with float32 arrays, `succeed` where success is known, `is_intervention`, and no history axis; and in
+`infos["warmloop"]` what has no key there: `quality`, `source`, `mc_return`, `policy_version`, `step`, `truncated`, the episode's `number`,
+`kind` and `task`, and other `extras`. Where every transition has that, `dones` alone says where episodes end, flags alone say success, no
+axis is taken for a history, and every field is read as it was.
 """
 
 from __future__ import annotations
@@ -28,12 +31,16 @@ import numpy as np
 
 from ..episode import Episode
 from ..errors import WarmloopError
+from ..transition import Source
 from .files import replacing
 from .pickled import ENDINGS, layout
-from .recording import Columns, Recording, breaks, named, require_keys, starts_after, tidy
-from .safe_pickle import load
+from .recording import RECORDED_FIELDS, Columns, Recording, breaks, named, require_keys, starts_after, tidy
+from .safe_pickle import holds_objects, load
 
 SUCCESS_FLAGS = ("succeed", "success", "is_success")
+EXTRAS = ("grasp_penalty",)  # numbers that a transition may have beside the others
+OWN = "warmloop"
+OWN_FIELDS = tuple(name for name in RECORDED_FIELDS if name != "intervened")
 
 
 def matches(path: str) -> bool:
@@ -52,7 +59,7 @@ def read(origin: str) -> Iterator[Recording]:
     Raises:
         WarmloopError: the file is refused by `safe_pickle`, is no list of transitions, or lacks or mixes up a key.
     """
-    rows: list[dict] = load(Path(origin))
+    rows: list[dict] = load(Path(origin), inert={})
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise WarmloopError(f"{origin} holds a {type(rows).__name__}, and not HIL-SERL's list of transitions (dicts).")
     if not rows:
@@ -61,13 +68,18 @@ def read(origin: str) -> Iterator[Recording]:
     require_keys(origin, "a transition", list(rows[0]), ["observations", "actions", "next_observations", "rewards"])
     if not ending:
         raise WarmloopError(f"{origin}: a transition has neither `masks` nor `dones`, so nothing says where episodes end.")
-    raw = _columns(origin, rows, ["observations", "actions", "next_observations", "rewards", *ending])
+    infos = [info if isinstance(info := row.get("infos"), dict) else {} for row in rows]
+    own = [info[OWN] for info in infos if isinstance(info.get(OWN), dict)] if all(OWN in info for info in infos) else []
+    extras = [name for name in EXTRAS if any(name in row for row in rows)]
+    raw = _columns(origin, rows, ["observations", "actions", "next_observations", "rewards", *ending, *extras])
+    raw = {f"extras/{name}" if name in EXTRAS else name: column for name, column in raw.items()}
+    if len(own) == len(rows):
+        yield _ours(origin, raw, infos, own)
+        return
     columns = tidy(origin, {name: _without_history(name, column) for name, column in raw.items()})
-    masks, dones = columns.pop("masks", None), columns.pop("dones", None)
-    columns["terminals"] = dones if masks is None else masks == 0  # pyright: ignore[reportArgumentType]
+    dones = _with_terminals(columns)
     ends = columns["terminals"] if dones is None else columns["terminals"] | dones
     starts = starts_after(ends | breaks(columns))
-    infos = [info if isinstance(info := row.get("infos"), dict) else {} for row in rows]
     success, known = _success(infos, columns, starts)
     columns |= {"intervened": _intervened(infos, columns["actions"])} | ({} if success is None else {"success": success})
     yield Recording(origin, columns, starts, known)
@@ -80,28 +92,66 @@ def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> Non
         pickle.dump(rows, file, protocol=4)
 
 
+def _ours(origin: str, raw: Columns, infos: list[dict], own: list[dict]) -> Recording:
+    """The rows of a file that `write` wrote."""
+    present = [name for name in (*OWN_FIELDS, "extras") if name in own[0]]
+    columns = tidy(origin, raw | _columns(f"{origin}, infos/{OWN}", own, present))
+    dones = _with_terminals(columns)
+    starts = starts_after(columns["terminals"] if dones is None else dones)
+    flagged = np.array(["succeed" in info for info in infos])
+    columns |= {"intervened": np.array([_truth(info.get("is_intervention")) for info in infos])}
+    if flagged.any():
+        columns["success"] = np.array([_truth(info.get("succeed")) for info in infos])
+    first = [own[start] for start in starts]
+    try:
+        numbers = np.array([int(episode["number"]) for episode in first])
+        sources = np.array([Source(int(episode["kind"])) for episode in first])
+        tasks = np.array([str(episode["task"]) for episode in first])
+    except (KeyError, TypeError, ValueError) as error:
+        raise WarmloopError(f'{origin}: what `infos["{OWN}"]` says of an episode is damaged ({error}); write it again.') from None
+    return Recording(origin, columns, starts, np.logical_or.reduceat(flagged, starts), numbers, sources, tasks)
+
+
+def _with_terminals(columns: Columns) -> np.ndarray | None:
+    """Puts `terminals` in the place of `masks` and `dones`, and returns the latter."""
+    masks, dones = columns.pop("masks", None), columns.pop("dones", None)
+    columns["terminals"] = dones if masks is None else masks == 0  # pyright: ignore[reportArgumentType]
+    return dones
+
+
 def _columns(origin: str, rows: list[dict], names: list[str]) -> Columns:
     columns: Columns = {}
     for name in names:
-        try:
-            values = [row[name] for row in rows]
-            if isinstance(values[0], dict):
-                parts = {f"{name}/{leaf}": [value[leaf] for value in values] for leaf in values[0]}
-            else:
-                parts = {name: values}
-        except (KeyError, TypeError, IndexError):
-            row = next(i for i, row in enumerate(rows) if name not in row or not _alike(row[name], rows[0][name]))
-            raise WarmloopError(f"{origin}: `{name}` of transition {row} is absent or lacks keys that the first transition has.") from None
-        for key, part in parts.items():
+        for key, path in _paths(name, rows[0].get(name)):
+            parts = []
+            for number, row in enumerate(rows):
+                try:
+                    value = row[name]
+                    for part in path:
+                        value = value[part]
+                except (KeyError, TypeError, IndexError):
+                    raise WarmloopError(
+                        f"{origin}: `{key}` of transition {number} is absent; every transition needs the same keys."
+                    ) from None
+                if holds_objects(value):
+                    raise WarmloopError(
+                        f"{origin}: `{key}` of transition {number} is an array of Python objects; save it as an array of numbers."
+                    )
+                parts.append(value)
             try:
-                columns[key] = np.array(part)
+                columns[key] = np.array(parts)
             except ValueError:
                 raise WarmloopError(f"{origin}: `{key}` changes its shape from transition to transition.") from None
     return columns
 
 
-def _alike(value: Any, first: Any) -> bool:
-    return not isinstance(first, dict) or (isinstance(value, dict) and set(first) <= set(value))
+def _paths(name: str, value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """The column of each array in `value`, and the keys that lead to it."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _paths(name, part, (*path, key))
+    else:
+        yield "/".join([name, ".".join(map(str, path))]) if path else name, path
 
 
 def _without_history(name: str, column: np.ndarray) -> np.ndarray:
@@ -139,11 +189,14 @@ def _truth(flag: Any) -> bool:
 def _rows(episode: Episode) -> list[dict[str, Any]]:
     steps = episode.steps
     observation, following = named("", steps.observation), named("", steps.next_observation)
+    whole = {"number": episode.number, "kind": int(episode.source), "task": episode.task}
     rows = []
     for t in range(len(episode)):
+        own = {name: getattr(steps, name)[t].item() for name in OWN_FIELDS} | whole
         infos: dict[str, Any] = {"is_intervention": bool(steps.intervened[t])}
         if episode.success is not None:
             infos["succeed"] = bool(episode.success[t])
+        others = {name: values[t] for name, values in episode.extras.items() if name not in EXTRAS}
         rows.append(
             {
                 "observations": _row(observation, t),
@@ -152,7 +205,8 @@ def _rows(episode: Episode) -> list[dict[str, Any]]:
                 "rewards": float(steps.reward[t]),
                 "masks": float(steps.mask[t]),
                 "dones": t == len(episode) - 1,
-                "infos": infos,
+                "infos": infos | {OWN: own | ({"extras": others} if others else {})},
+                **{name: episode.extras[name][t] for name in EXTRAS if name in episode.extras},
             }
         )
     return rows

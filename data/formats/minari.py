@@ -1,11 +1,14 @@
 """Minari datasets, by ID (`minari:D4RL/door/human-v2`, under MINARI_DATASETS_PATH or Minari's default root) or by directory.
 
-Nothing is downloaded. Read: observations (a Box or a flat Dict of them), actions, rewards, terminations; of `infos` the success
-flag `success`, `is_success`, `succeed` or `goal_achieved`, and `is_intervention`. A dataset's infos may have an entry for the reset
-or not: the last T count.
+Nothing is downloaded. Read, from HDF5 and (with pyarrow) from Arrow files: observations (a Box or a Dict of them; a leaf of a Dict in a
+Dict is named `robot.joints`), actions, rewards, terminations; of `infos` the success flag `success`, `is_success`, `succeed` or
+`goal_achieved`, and `is_intervention`. A dataset's infos may have an entry for the reset or not: the last T count.
 
-Written: the same, images uncompressed (Minari's default is JPEG, which alters them). Minari stores T + 1 observations, so an
-episode whose next observations do not lead from row to row cannot be written. Quality, source, numbers and returns have no key there.
+Written, in HDF5: the same, images uncompressed (Minari's default is JPEG, which alters them), `success` only in episodes where it is known,
+the `truncations`, and beyond what Minari itself has: in `infos/extras` what else was recorded of each step, in `infos/warmloop` `quality`,
+`source`, `mc_return`, `policy_version` and `step`, and in an episode's metadata `warmloop/number`, `warmloop/source` and `warmloop/task`.
+Reading that back gives every field. Minari stores T + 1 observations, so an episode whose next observations do not lead from row to row
+cannot be written.
 """
 
 from __future__ import annotations
@@ -25,9 +28,11 @@ from ..disk import sync_directory
 from ..episode import Episode
 from ..errors import WarmloopError
 from ..transition import Leaf, Spec
+from . import minari_arrow, minari_hdf5
 from .files import did_you_mean
-from .flat import SUCCESS_FLAGS
-from .recording import Columns, Recording, breaks, named, tidy
+from .flat import Part, join
+from .minari_episodes import buffer, episode_metadata, leaves
+from .recording import Recording
 
 SCHEME = "minari:"
 NAME = re.compile(r"[\w-]+-v\d+")
@@ -47,30 +52,41 @@ def names(path: str) -> bool:
 
 
 def read(origin: str) -> Iterator[Recording]:
-    """The rows of the dataset `origin`.
+    """The rows of the dataset `origin`, in pieces.
 
     Raises:
         WarmloopError: it is not on this machine, is damaged, or has spaces that no agent takes.
     """
+    yield from join(origin, _parts(origin))
+
+
+def _parts(origin: str) -> Iterator[Part]:
+    storage = _storage(origin, data_directory(origin))
+    try:
+        flat = gym.spaces.Dict({".".join(path): space for path, space in leaves(storage.observation_space)})
+        observation = flat if isinstance(storage.observation_space, gym.spaces.Dict) else storage.observation_space
+        Spec.from_spaces(observation, storage.action_space)
+    except WarmloopError as error:
+        raise WarmloopError(f"{origin}: {error}") from None
+    yield from (minari_hdf5 if storage.FORMAT == "hdf5" else minari_arrow).parts(origin, storage)
+
+
+def _storage(origin: str, directory: Path) -> Any:
+    """Minari's own access to the files in `directory`."""
     from minari import MinariDataset
+    from minari.dataset.minari_storage import MinariStorage
 
     try:
-        dataset = MinariDataset(data_directory(origin))
-        _check_spaces(origin, dataset)
-        parts = [_episode_columns(episode) for episode in dataset.iterate_episodes() if len(episode)]
+        described = MinariStorage.read_raw_metadata(directory)
+        if not {"observation_space", "action_space"} <= described.keys():  # Minari would make the environment that the file names
+            raise WarmloopError(f"{origin}: its metadata.json does not say its spaces; write the dataset again with Minari 0.5.")
+        return MinariDataset(MinariStorage.read(directory)).storage
+    except ImportError as error:
+        raise WarmloopError(f"{origin} is stored as Arrow files, which need pyarrow; install it with pip install pyarrow.") from error
     except WarmloopError:
         raise
-    except Exception as error:  # h5py, Minari and json raise a dozen kinds for damaged data
+    except Exception as error:  # Minari, Gymnasium and json raise a dozen kinds for damaged data
         raise WarmloopError(f"{origin} is not a readable Minari dataset ({error}); download or record it again.") from error
-    if not parts:
-        raise WarmloopError(f"{origin} holds no transitions.")
-    known = np.array(["success" in part for part in parts])
-    lengths = np.array([len(part["actions"]) for part in parts])
-    flags = ("success", "intervened")
-    shared = [name for name in parts[0] if name not in flags] + [name for name in flags if any(name in part for part in parts)]
-    filled = [{name: np.zeros(len(part["actions"]), bool) for name in flags} | part for part in parts]
-    columns = tidy(origin, {name: np.concatenate([part[name] for part in filled]) for name in shared})
-    yield Recording(origin, columns, np.cumsum(lengths) - lengths, success_known=known if known.any() else None)
 
 
 def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> None:
@@ -92,7 +108,7 @@ def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> Non
         raise WarmloopError(f"{origin}: {name} is no Minari ID; write (NAMESPACE/)NAME-vNUMBER, such as door/human-v0.") from None
     if directory.exists():
         raise WarmloopError(f"{directory} exists; choose another name or version, or remove it.")
-    buffers = [EpisodeBuffer(id=index, **_buffer(origin, episode)) for index, episode in enumerate(episodes)]
+    buffers = [EpisodeBuffer(id=index, **buffer(origin, episode)) for index, episode in enumerate(episodes)]
     spec = Spec.of(episodes[0].steps)
     partial = directory.absolute().with_name(f".{directory.name}.{os.getpid()}.part")  # Minari looks for a relative path within itself
     try:
@@ -102,6 +118,7 @@ def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> Non
         described = {"dataset_id": name, "minari_version": minari.__version__, "description": json.dumps(metadata)}
         storage.update_metadata(described)
         storage.update_episodes(buffers)
+        storage.update_episode_metadata([episode_metadata(episode) for episode in episodes])
         os.replace(partial, directory)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -131,29 +148,6 @@ def data_directory(origin: str) -> Path:
     )
 
 
-def _check_spaces(origin: str, dataset: Any) -> None:
-    try:
-        Spec.from_spaces(dataset.observation_space, dataset.action_space)
-    except WarmloopError as error:
-        raise WarmloopError(f"{origin}: {error}") from None
-
-
-def _episode_columns(episode: Any) -> Columns:
-    count = len(episode.rewards)
-    columns: Columns = {"actions": episode.actions, "rewards": episode.rewards, "terminals": episode.terminations}
-    for name, leaf in named("observations", episode.observations).items():
-        if len(leaf) != count + 1:
-            raise ValueError(f"episode {episode.id} has {count} steps and {len(leaf)} observations")
-        columns |= {name: leaf[:-1], f"next_{name}": leaf[1:]}
-    infos = episode.infos or {}
-    flag = next((name for name in SUCCESS_FLAGS if name in infos), None)
-    if flag:
-        columns["success"] = np.asarray(infos[flag])[-count:]
-    if "is_intervention" in infos:
-        columns["intervened"] = np.asarray(infos["is_intervention"])[-count:]
-    return columns
-
-
 def _observation_space(spec: Spec) -> gym.Space:
     def box(leaf: Leaf) -> gym.Space:
         low, high = (0, 255) if leaf.dtype == "uint8" else (-np.inf, np.inf)
@@ -161,26 +155,3 @@ def _observation_space(spec: Spec) -> gym.Space:
 
     parts = {leaf.name: box(leaf) for leaf in spec.observation}
     return parts[""] if set(parts) == {""} else gym.spaces.Dict(parts)
-
-
-def _buffer(origin: str, episode: Episode) -> dict[str, Any]:
-    """What an EpisodeBuffer takes, infos padded by an entry for the reset, as Minari has them."""
-    steps = episode.steps
-    leaves, following = named("observations", steps.observation), named("next_observations", steps.next_observation)
-    if breaks({"actions": steps.action} | leaves | following).any():
-        raise WarmloopError(
-            f"{origin}: episode {episode.number} of {episode.origin} has next observations that are not the next row's observations, "
-            "which Minari cannot hold; write .npz."
-        )
-    whole = {name: np.concatenate([leaf, following[f"next_{name}"][-1:]]) for name, leaf in leaves.items()}
-    infos = {"is_intervention": np.append(False, steps.intervened)}
-    if episode.success is not None:
-        infos["success"] = np.append(False, episode.success)
-    return {
-        "observations": whole["observations"] if "observations" in whole else {name.split("/", 1)[1]: x for name, x in whole.items()},
-        "actions": steps.action,
-        "rewards": steps.reward,
-        "terminations": steps.mask == 0,
-        "truncations": steps.truncated,
-        "infos": infos,
-    }

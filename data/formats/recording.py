@@ -210,11 +210,19 @@ def breaks(table: Table) -> np.ndarray:
             chunk = slice(low, min(low + ROWS_PER_CHUNK, rows))
             current, following = table[name][chunk], table[f"next_{name}"][chunk]
             if before is not None:
-                broken[low - 1] |= bool((before != current[0]).any())
-            differs = following[:-1] != current[1:]
+                broken[low - 1] |= bool(_differ(before, current[0]).any())
+            differs = _differ(following[:-1], current[1:])
             broken[low : chunk.stop - 1] |= differs.any(axis=tuple(range(1, differs.ndim)))
             before = following[-1]
     return broken
+
+
+def _differ(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Where two arrays differ; what is not finite is refused later, and by the episode that it is in, so it cuts none."""
+    differs = np.asarray(left != right)
+    if left.dtype.kind == "f" and differs.any():
+        differs &= np.isfinite(left) & np.isfinite(right)
+    return differs
 
 
 def starts_after(ends: np.ndarray) -> np.ndarray:

@@ -63,7 +63,10 @@ def _selected(path: str, file: h5py.File, mask: str | None) -> list[str]:
         if mask not in masks:
             listed = ", ".join(masks) or "none"
             raise WarmloopError(f"{path} has no filter key `mask/{mask}`; its filter keys are {listed}{did_you_mean(mask, masks)}")
-        names = texts(file[f"mask/{mask}"])  # pyright: ignore[reportArgumentType]
+        filter_key = file[f"mask/{mask}"]
+        if not hasattr(filter_key, "dtype"):
+            raise WarmloopError(f"{path}: `mask/{mask}` is no list of demonstrations; split the data set again.")
+        names = texts(path, filter_key)  # pyright: ignore[reportArgumentType]
         absent = [name for name in names if name not in present]
         if absent:
             raise WarmloopError(f"{path}: `mask/{mask}` lists {absent[0]}, and `data` has no such demonstration.")

@@ -1,5 +1,6 @@
 """Files of other formats, most of them made by those formats' own packages (tests/fixtures), hold the episodes that went in."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ RING = [  # 12 steps of each of two environments, the oldest in the middle of an
     *[(1, 3, 1, "over"), (2, 0, 3, "cut"), (3, 0, 5, "cut"), (4, 0, 3, "cut")],
     *[(4, 3, 1, "over"), (5, 0, 3, "cut"), (6, 0, 5, "cut"), (7, 0, 3, "cut")],
 ]
+DIRECTORIES = ["minari-hdf5", "minari-arrow", "rlds-counting/1.0.0"]
 HALVED = [(1, 0, 4, "over"), (2, 0, 3, "over"), (3, 0, 1, "cut")]
 
 FILES = {
@@ -30,6 +32,12 @@ FILES = {
     "sb3-dict.pkl": ("sb3", BEGUN),
     "sb3-halved.pkl": ("sb3", HALVED),
     "sb3-her.pkl": ("sb3", BEGUN),
+    "sb3-nstep.pkl": ("sb3", RING),
+    "minari-hdf5": ("minari", WHOLE),
+    "minari-arrow": ("minari", WHOLE),
+    "rlds-counting/1.0.0": ("rlds", WHOLE),
+    "rlds-counting/1.0.0::train": ("rlds", WHOLE[:2]),
+    "rlds-counting/1.0.0::val": ("rlds", WHOLE[2:]),
 }
 
 
@@ -37,7 +45,7 @@ def state(observation):
     """The part of an observation that counts, whatever its format calls it."""
     if not isinstance(observation, dict):
         return observation
-    return observation[next(name for name in ("state", "observation", "1") if name in observation)]
+    return observation[next(name for name in ("state", "robot.state", "observation", "1") if name in observation)]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -49,7 +57,7 @@ def test_each_file_is_claimed_by_its_format_alone(name):
 def test_a_file_is_recognised_by_what_it_holds_and_not_by_its_name(tmp_path, name):
     file, _, mask = name.partition("::")
     renamed = tmp_path / {".h5": "data.hdf5", ".hdf5": "data.h5"}.get(Path(file).suffix, "data")
-    renamed.write_bytes((FIXTURES / file).read_bytes())
+    (shutil.copytree if (FIXTURES / file).is_dir() else shutil.copyfile)(FIXTURES / file, renamed)
     origin = f"{renamed}::{mask}" if mask else str(renamed)
     assert [key for key, candidate in FORMATS.items() if candidate.matches(origin)] == [FILES[name][0]]
     assert len(load_episodes(origin)) == len(FILES[name][1])
@@ -72,7 +80,9 @@ def test_a_file_holds_the_episodes_that_went_in(name):
         assert np.allclose(then[known, 2], np.clip(e.steps.action[known, 0], -1, 1)) or name == "dapg.pickle"
 
 
-@pytest.mark.parametrize("name", ["d4rl-next.hdf5", "robomimic.hdf5", "sb3-ring.pkl", "sb3-dict.pkl", "sb3-her.pkl"])
+@pytest.mark.parametrize(
+    "name", ["d4rl-next.hdf5", "robomimic.hdf5", "sb3-ring.pkl", "sb3-dict.pkl", "sb3-her.pkl", "sb3-nstep.pkl", *DIRECTORIES]
+)
 def test_a_recorded_next_observation_is_right_even_after_a_termination(name):
     for e in load_episodes(FIXTURES / name):
         assert np.array_equal(state(e.steps.next_observation)[:, 1], state(e.steps.observation)[:, 1] + 1)
@@ -81,14 +91,21 @@ def test_a_recorded_next_observation_is_right_even_after_a_termination(name):
 
 @pytest.mark.parametrize(
     ("name", "camera", "shape"),
-    [("robomimic.hdf5", "agentview_image", (8, 8, 3)), ("d3rlpy-tuple.h5", "0", (8, 8, 3)), ("sb3-dict.pkl", "camera", (36, 36, 1))],
+    [
+        ("robomimic.hdf5", "agentview_image", (8, 8, 3)),
+        ("d3rlpy-tuple.h5", "0", (8, 8, 3)),
+        ("sb3-dict.pkl", "camera", (36, 36, 1)),
+        ("minari-hdf5", "camera", (32, 32)),
+        ("minari-arrow", "camera", (32, 32)),
+        ("rlds-counting/1.0.0", "image", (8, 8, 3)),
+    ],
 )
 def test_images_stay_bytes_with_channels_last(name, camera, shape):
     for e in load_episodes(FIXTURES / name):
         image = e.steps.observation[camera]
         assert (image.dtype, image.shape) == (np.uint8, (len(e), *shape))
         expected = 10 * state(e.steps.observation)[:, 0] + state(e.steps.observation)[:, 1]
-        assert (image == expected[:, None, None, None]).all()
+        assert (image.reshape(len(e), -1) == expected[:, None]).all()
 
 
 def test_demonstrations_of_a_filter_key_keep_their_numbers():

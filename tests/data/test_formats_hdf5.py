@@ -146,6 +146,16 @@ def unwritten(key):
     return change
 
 
+def barely_written(key):
+    """Of which one chunk in 10^11 is there: a length that was damaged, and over which HDF5 would be hours."""
+
+    def change(file):
+        unwritten(key)(file)
+        file[key][:8] = 0
+
+    return change
+
+
 def virtual(file):
     layout = h5py.VirtualLayout(file["actions"].shape, "f4")
     layout[...] = h5py.VirtualSource("/etc/other.hdf5", "x", layout.shape)
@@ -186,6 +196,8 @@ BROKEN = [
     ("d4rl.hdf5", external("actions"), "`actions` is a link to /etc/other.hdf5, which is not followed"),
     ("d4rl.hdf5", lambda file: [file.pop("actions"), file.update({"actions/all": [0.0]})], "`actions` is a group of arrays, and one"),
     ("d4rl.hdf5", unwritten("observations"), "none of which was ever written"),
+    ("d4rl.hdf5", barely_written("observations"), "most of which were never written"),
+    ("robomimic.hdf5", barely_written("data/demo_1/actions"), "demo_1: `actions` has room for"),
     ("d4rl.hdf5", lambda file: [file.pop(name) for name in list(file)], "neither D4RL's (`observations`, `actions`, ...), robomimic's"),
     ("robomimic.hdf5", replace("data/demo_1/rewards", None), "demo_1 has no `rewards`"),
     ("robomimic.hdf5", replace("data/demo_1/obs", None), "demo_1: there is no `obs`, only the simulator's `states`"),
@@ -261,6 +273,20 @@ def test_a_damaged_text_over_which_hdf5_loops_for_ever_is_not_read(tmp_path):
     content[heap + 81] = 1  # of the length of a text in `columns`
     (tmp_path / "d3rlpy.h5").write_bytes(content)
     assert [len(e) for e in load_episodes(tmp_path / "d3rlpy.h5")] == [4, 4, 2]
+
+
+@pytest.mark.parametrize("size", [0x140, 2**64 - 16])
+def test_a_damaged_filter_key_over_which_hdf5_loops_for_ever_is_refused(tmp_path, size):
+    path = tmp_path / "a.hdf5"
+    shutil.copy(FIXTURES / "robomimic.hdf5", path)
+    with h5py.File(path, "a") as file:
+        file["mask/texts"] = ["demo_0", "demo_2"]
+    assert [e.number for e in load_episodes(f"{path}::texts")] == [0, 2]
+    content = bytearray(path.read_bytes())
+    heap = content.rindex(b"GCOL")
+    content[heap + 24 : heap + 32] = size.to_bytes(8, "little")  # of the first text: what follows it is nothing, or itself
+    path.write_bytes(content)
+    assert "its values of variable length are damaged" in refusal(f"{path}::texts")
 
 
 @settings(max_examples=40, deadline=None)

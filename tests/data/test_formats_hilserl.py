@@ -1,5 +1,6 @@
 """HIL-SERL's pickles: where episodes end, what counts as success and as an intervention."""
 
+import dataclasses
 import pickle
 import tempfile
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from recorded import assert_same_experience, episode, episode_lists, returns_by_loop
+from recorded import assert_lossless, enriched, episode, episode_lists, returns_by_loop
 
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import load_episodes, write_episodes
@@ -53,11 +54,52 @@ def refusal(tmp_path):
 
 
 @settings(max_examples=40, deadline=None)
-@given(episode_lists(success=("some", "all")))
+@given(episode_lists())
 def test_what_is_written_is_read_bit_for_bit(written):
     with tempfile.TemporaryDirectory() as folder:
-        write_episodes(Path(folder) / "demos.pkl", written)
-        assert_same_experience(written, load_episodes(Path(folder) / "demos.pkl"))
+        for episodes in (written, enriched(written)):
+            write_episodes(Path(folder) / "demos.pkl", episodes)
+            assert_lossless(episodes, load_episodes(Path(folder) / "demos.pkl"))
+
+
+def test_nothing_is_guessed_of_a_file_of_our_own(tmp_path):
+    """Rewards of 0 and 1, jumps, a done in the middle and arrays of shape [1, D] mean something in other files."""
+    one = episode(4, rewards=[0.0, 1, 0, 1], terminated=True)
+    jump = one.steps.next_observation.copy()
+    jump[1] += 1
+    steps = one.steps.replace(observation=one.steps.observation[:, None], next_observation=jump[:, None], mask=np.float32([1, 0, 1, 0]))
+    written = [dataclasses.replace(one, steps=steps), dataclasses.replace(one, steps=steps, success=np.array([0, 1, 0, 0], bool))]
+    write_episodes(tmp_path / "demos.pkl", written[:1])
+    assert_lossless(written[:1], load_episodes(tmp_path / "demos.pkl"))
+    write_episodes(tmp_path / "demos.pkl", written)
+    assert_lossless(written, load_episodes(tmp_path / "demos.pkl"))
+
+
+def test_two_files_of_ours_put_together_keep_every_episode(tmp_path):
+    for name, number in (("a", 0), ("b", 5)):
+        write_episodes(tmp_path / f"{name}.pkl", [episode(3, number)])
+    rows = [row for name in "ab" for row in pickle.loads((tmp_path / f"{name}.pkl").read_bytes())]
+    assert [(e.number, len(e)) for e in load_episodes(save(tmp_path / "both.pkl", rows))] == [(0, 3), (5, 3)]
+    del rows[0]["infos"]["warmloop"]
+    assert [(e.number, len(e)) for e in load_episodes(save(tmp_path / "both.pkl", rows))] == [(0, 3), (1, 3)]
+
+
+def test_a_grasp_penalty_is_kept_with_its_episode(read, tmp_path):
+    rows = [transition(n, done=n % 2 == 1, grasp_penalty=-0.02 * n) for n in range(4)]
+    episodes = read(rows)
+    assert [e.extras["grasp_penalty"].tolist() for e in episodes] == [pytest.approx([0, -0.02]), pytest.approx([-0.04, -0.06])]
+    write_episodes(tmp_path / "again.pkl", episodes)
+    again = pickle.loads((tmp_path / "again.pkl").read_bytes())
+    assert [row["grasp_penalty"] for row in again] == pytest.approx([0, -0.02, -0.04, -0.06])
+
+
+def test_a_dict_in_a_dict_of_observations_is_named_by_its_path(read):
+    def nested(n):
+        return {"robot": {"arm": {"joints": np.full((1, 3), n, np.float32)}}, "wrist": np.full((1, 8, 8, 3), n, np.uint8)}
+
+    (e,) = read([transition(n, observations=nested(n), next_observations=nested(n + 1)) for n in range(3)])
+    assert {name: leaf.shape for name, leaf in e.steps.observation.items()} == {"robot.arm.joints": (3, 3), "wrist": (3, 8, 8, 3)}
+    assert np.array_equal(e.steps.next_observation["robot.arm.joints"][:, 0], [1, 2, 3])
 
 
 def test_the_written_file_is_hil_serl_s_own_layout(tmp_path):
@@ -143,9 +185,13 @@ def test_a_demonstration_is_not_one_long_intervention(read):
         ([np.zeros(3)], "and not HIL-SERL's list of transitions"),
         ([], "holds no transitions"),
         ([transition(0, action=np.zeros(2), actions=None)], 'no `actions`'),
+        ([transition(0), transition(1, grasp_penalty=0.0)], "`grasp_penalty` of transition 0 is absent"),
+        ([transition(0, infos={"warmloop": {"step": 0}})], """what `infos["warmloop"]` says of an episode is damaged"""),
+        ([transition(n, infos={"warmloop": {"step": "a" * n}}) for n in range(2)], "`step` holds <U1 values"),
+        ([transition(n, infos={"warmloop": {"step": 0} if n else {"quality": 1.0}}) for n in range(2)], "`quality` of transition 1"),
         ([transition(0, masks=None, dones=None)], "neither `masks` nor `dones`"),
         ([transition(0), transition(1, rewards=None)], "`rewards` of transition 1 is absent"),
-        ([transition(0), transition(1, observations={"state": np.zeros((1, 3))})], "transition 1 is absent or lacks keys"),
+        ([transition(0), transition(1, observations={"state": np.zeros((1, 3))})], "`observations/wrist` of transition 1 is absent"),
         ([transition(0), transition(1, actions=np.zeros(3))], "`actions` changes its shape"),
         ([transition(0, actions=np.array([2.0, 0]))], "`actions` run from 0 to 2; rescale"),
         ([transition(0, rewards="much")], "`rewards` holds <U4 values"),

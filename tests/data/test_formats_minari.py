@@ -1,18 +1,26 @@
 """Minari datasets, made by this project and by Minari itself."""
 
 import dataclasses
+import json
+import shutil
+from pathlib import Path
 
 import gymnasium as gym
+import h5py
 import minari
 import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from minari.data_collector import EpisodeBuffer
-from recorded import assert_same_experience, episode, episode_lists, returns_by_loop
+from recorded import assert_lossless, assert_same_experience, enriched, episode, episode_lists, returns_by_loop
 
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import load_episodes, write_episodes
 from warmloop.data.reward import RewardConfig, apply_reward
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of Minari, on metadata that it would like to have
 
@@ -51,9 +59,32 @@ def theirs(dataset_id="lab/reach-v0", infos=None, **spaces):
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(episode_lists())
 def test_what_is_written_is_read_bit_for_bit(tmp_path_factory, written):
-    folder = tmp_path_factory.mktemp("minari") / "set-v0"
-    write_episodes(folder, written)
-    assert_same_experience(written, load_episodes(folder))
+    folder = tmp_path_factory.mktemp("minari")
+    for name, episodes in (("plain-v0", written), ("rich-v0", enriched(written))):
+        write_episodes(folder / name, episodes)
+        assert_lossless(episodes, load_episodes(folder / name))
+
+
+def test_minari_itself_reads_every_field_that_is_written(root):
+    (e,) = written = enriched([episode(4, terminated=True, observation="images")])
+    write_episodes("minari:lab/door-v1", written)
+    dataset = minari.load_dataset("lab/door-v1")
+    recorded = dataset[0]
+    assert np.array_equal(recorded.observations["wrist"][:-1], e.steps.observation["wrist"])
+    assert np.array_equal(recorded.infos["extras"]["force"][1:], e.extras["force"])
+    for name in ("quality", "source", "mc_return", "policy_version", "step"):
+        assert np.array_equal(recorded.infos["warmloop"][name][1:], getattr(e.steps, name))
+    assert "success" not in recorded.infos, "it is not known"
+    (described,) = dataset.storage.get_episode_metadata([0])
+    assert described["warmloop"]["number"] == 40 and described["warmloop"]["task"].decode() == "tür 0"
+
+
+def test_an_episode_that_others_added_to_a_dataset_of_ours_is_refused_for_what_it_lacks(root):
+    write_episodes("minari:lab/door-v1", enriched([episode(4)]))
+    added = EpisodeBuffer(id=1, observations=np.zeros((3, 3), np.float32), actions=np.zeros((2, 2), np.float32), rewards=[0.0, 0],
+                          terminations=[False, False], truncations=[False, True])  # fmt: skip
+    minari.load_dataset("lab/door-v1").storage.update_episodes([added])
+    assert "episode 1, lacks `extras/force`, unlike episode 0" in refusal("minari:lab/door-v1")
 
 
 def test_large_images_are_kept_exactly():
@@ -117,7 +148,7 @@ def test_a_damaged_dataset_is_refused(root):
     theirs()
     main = root / "lab" / "reach-v0" / "data" / "main_data.hdf5"
     main.write_bytes(main.read_bytes()[:1000])
-    assert "is not a readable Minari dataset" in refusal("minari:lab/reach-v0")
+    assert "main_data.hdf5 is not a readable HDF5 file" in refusal("minari:lab/reach-v0")
 
 
 def test_spaces_that_no_agent_takes_are_refused():
@@ -142,3 +173,57 @@ def test_an_episode_that_jumps_cannot_be_written(root):
     e = dataclasses.replace(e, steps=e.steps.replace(next_observation=following))
     assert "Minari cannot hold; write .npz" in refusal("minari:lab/jump-v0", [e])
     assert not (root / "lab" / "jump-v0").exists()
+
+
+def test_no_environment_is_made_because_a_dataset_names_one(root):
+    theirs()
+    described = root / "lab" / "reach-v0" / "data" / "metadata.json"
+    held = json.loads(described.read_text())
+    canary = root / "canary"
+    (root / "evil.py").write_text(f"open({str(canary)!r}, 'w')")
+    spec = gym.envs.registration.EnvSpec("Evil-v0", entry_point="evil:Evil")
+    del held["observation_space"]
+    described.write_text(json.dumps(held | {"env_spec": spec.to_json()}))
+    assert "does not say its spaces" in refusal("minari:lab/reach-v0")
+    assert not canary.exists()
+
+
+def test_links_into_other_files_are_not_followed(root):
+    theirs()
+    theirs("reach-v1")
+    with h5py.File(root / "lab" / "reach-v0" / "data" / "main_data.hdf5", "a") as file:
+        del file["episode_1"]
+        file["episode_1"] = h5py.ExternalLink(str(root / "reach-v1" / "data" / "main_data.hdf5"), "episode_1")
+    assert "`episode_1` in / is a link into another file" in refusal("minari:lab/reach-v0")
+
+
+def test_pictures_of_any_length_are_read_as_minari_does_and_not_where_hdf5_would_loop_for_ever(root):
+    frames = np.random.default_rng(0).integers(0, 256, (4, 32, 40, 3), np.uint8)
+    frames[:2] //= 64
+    recorded = EpisodeBuffer(
+        observations={"wrist": frames},
+        actions=np.zeros((3, 2), np.float32),
+        rewards=[0.0] * 3,
+        terminations=[False] * 3,
+        truncations=[False] * 3,
+    )
+    space = gym.spaces.Dict({"wrist": gym.spaces.Box(0, 255, frames.shape[1:], np.uint8)})
+    minari.create_dataset_from_buffers("lab/jpeg-v0", [recorded], observation_space=space, action_space=gym.spaces.Box(-1, 1, (2,)))
+    as_minari_does = minari.load_dataset("lab/jpeg-v0")[0].observations["wrist"]
+    assert np.array_equal(load_episodes("minari:lab/jpeg-v0")[0].steps.observation["wrist"], as_minari_does[:-1])
+    main = root / "lab" / "jpeg-v0" / "data" / "main_data.hdf5"
+    content = bytearray(main.read_bytes())
+    heap = content.index(b"GCOL")
+    content[heap + 16 : heap + 32] = bytes(16)  # an object that is free, and takes no room
+    main.write_bytes(content)
+    assert "its values of variable length are damaged" in refusal("minari:lab/jpeg-v0")
+
+
+def test_an_episode_of_arrow_in_several_batches_is_read_whole(root):
+    shutil.copytree(FIXTURES / "minari-arrow", root / "set")
+    file = root / "set" / "data" / "0" / "part-0.arrow"
+    with pa.ipc.open_file(file) as reader:
+        table = reader.read_all()
+    with pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+    assert_same_experience(load_episodes(FIXTURES / "minari-arrow"), load_episodes(root / "set"))

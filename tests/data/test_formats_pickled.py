@@ -1,6 +1,5 @@
 """DAPG's and Stable-Baselines3's pickles: broken ones get one sentence, and nothing that a pickle names is run or imported."""
 
-import copyreg
 import os
 import pickle
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from buffers import rewritten, standing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -88,53 +88,6 @@ def test_objects_that_are_not_needed_do_not_matter(dapg):
 )  # fmt: skip
 def test_paths_that_contradict_themselves_are_refused(tmp_path, paths, said):
     assert said in refusal(save(tmp_path / "demos.pickle", paths))
-
-
-class Standing:
-    """Stands for an object of a class that is not installed, and pickles as that."""
-
-    def __new__(cls, *arguments):
-        made = super().__new__(cls)
-        made.arguments, made.state = arguments, None
-        return made
-
-    def __setstate__(self, state):
-        self.state = state
-
-    def __reduce__(self):
-        return copyreg.__newobj__, (type(self), *self.arguments), self.state
-
-
-def standing(module, name):
-    return type(name, (Standing,), {"__module__": module, "__qualname__": name})
-
-
-class Reader(pickle._Unpickler):  # these two are Python's own, of which parts can be replaced
-    def find_class(self, module, name):
-        plain = module.split(".")[0] in ("numpy", "_codecs", "collections") and "random" not in module
-        return super().find_class(module, name) if plain else standing(module, name)
-
-
-class Writer(pickle._Pickler):
-    def save_global(self, obj, name=None):
-        if not (isinstance(obj, type) and issubclass(obj, Standing)):
-            return super().save_global(obj, name)
-        self.save(obj.__module__)
-        self.save(obj.__qualname__)
-        self.write(pickle.STACK_GLOBAL)
-        self.memoize(obj)
-
-    dispatch = pickle._Pickler.dispatch | {type: save_global}  # pyright: ignore[reportAssignmentType]
-
-
-def rewritten(tmp_path, name, change):
-    """A fixture whose buffer's state was changed by `change`."""
-    with open(FIXTURES / name, "rb") as file:
-        buffer = Reader(file).load()
-    change(buffer.state)
-    with open(tmp_path / name, "wb") as file:
-        Writer(file, 5).dump(buffer)
-    return tmp_path / name
 
 
 def test_a_rewritten_buffer_is_read_as_the_one_it_was(tmp_path):

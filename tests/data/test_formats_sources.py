@@ -16,7 +16,7 @@ def refusal(function, *arguments):
 
 
 def test_every_format_has_one_entry():
-    assert set(FORMATS) == {"set", "npz", "hilserl", "minari", "lerobot", "d4rl", "robomimic", "d3rlpy", "dapg", "sb3"}
+    assert set(FORMATS) == {"set", "npz", "hilserl", "minari", "lerobot", "rlds", "d4rl", "robomimic", "d3rlpy", "dapg", "sb3"}
     claims = {
         path: [name for name, f in FORMATS.items() if f.matches(path)] for path in ("a.npz", "a.pkl", "a.pickle", "minari:a-v0", "b/a-v0")
     }

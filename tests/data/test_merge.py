@@ -14,7 +14,7 @@ from recorded import episode
 
 from warmloop.data.disk import lock_directory
 from warmloop.data.errors import WarmloopError
-from warmloop.data.formats import flat, load_episodes, recorded_environment, write_episodes
+from warmloop.data.formats import flat, iterate_episodes, load_episodes, recorded_environment, write_episodes
 from warmloop.data.formats.collected import MANIFEST, read_manifest
 from warmloop.data.merge import merge
 from warmloop.data.sources import LIMITS, READY, recorded_mark
@@ -194,3 +194,14 @@ def test_actions_of_other_limits_stay_apart_and_the_same_are_remembered(tmp_path
     with pytest.raises(WarmloopError, match=r"Actions of -1 and 1 are not the same in .*c.npz"):
         merge(tmp_path / "set", [str(tmp_path / "c.npz")])
     assert len(load_episodes(tmp_path / "set")) == 2
+
+
+def test_actions_in_a_robots_units_are_kept_as_they_are(tmp_path):
+    one = episode(4)
+    steps = one.steps.replace(action=one.steps.action * 40)
+    write_episodes(tmp_path / "a.npz", [dataclasses.replace(one, steps=steps)])
+    merge(tmp_path / "set", [str(tmp_path / "a.npz")])
+    (kept,) = iterate_episodes(tmp_path / "set", shape=lambda piece: dataclasses.replace(piece, raw=True))
+    np.testing.assert_array_equal(kept.steps.action, steps.action)
+    with pytest.raises(WarmloopError, match=r"`actions` run from .*; rescale them"):
+        load_episodes(tmp_path / "set")

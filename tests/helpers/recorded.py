@@ -1,5 +1,7 @@
 """Recorded episodes to write, read, weigh and retain, and what makes two of them the same."""
 
+import dataclasses
+
 import jax
 import numpy as np
 from hypothesis import strategies as st
@@ -91,3 +93,34 @@ def returns_by_loop(rewards, terminated, discount):
         ahead = float(reward) + (0.0 if over else discount * ahead)
         returns.insert(0, ahead)
     return np.array(returns)
+
+
+def enriched(episodes):
+    """The episodes with every field that a transition and an episode can have, none of them at its default."""
+    rich = []
+    for e in episodes:
+        rng, count = np.random.default_rng(e.number), len(e)
+        fields = {
+            "quality": rng.uniform(0, 2, count).astype(np.float32),
+            "mc_return": np.where(rng.random(count) < 0.3, -np.inf, rng.normal(size=count)).astype(np.float32),
+            "source": rng.integers(0, len(Source), count).astype(np.int32),
+            "policy_version": rng.integers(-1, 99, count).astype(np.int32),
+            "step": np.arange(count, dtype=np.int32) + 7,
+            "episode": np.full(count, e.number + 40, np.int32),
+        }
+        extras = {"grasp_penalty": rng.normal(size=count).astype(np.float32), "force": rng.normal(size=(count, 3)).astype(np.float32)}
+        rich.append(
+            dataclasses.replace(e, steps=e.steps.replace(**fields), number=e.number + 40, task=f"tür {e.number % 2}", extras=extras)
+        )
+    return rich
+
+
+def assert_lossless(written, read):
+    """Everything but the file that it was read from is the same, bit for bit."""
+    assert len(written) == len(read)
+    for a, b in zip(written, read, strict=True):
+        assert_identical(a.steps, b.steps)
+        assert (a.number, a.source, a.task) == (b.number, b.source, b.task)
+        assert (a.success is None) == (b.success is None)
+        assert a.success is None or np.array_equal(a.success, b.success)
+        assert_identical(dict(a.extras), dict(b.extras))

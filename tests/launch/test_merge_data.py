@@ -74,3 +74,18 @@ def test_a_mistake_is_one_sentence_and_nothing_is_written(tmp_path, files, argum
     assert done.returncode == 2
     assert says in sentence(done)
     assert [path for path in sorted(tmp_path.rglob("*")) if path.name not in ("set", "lock")] == before
+
+
+def test_a_warm_up_takes_new_files_into_its_set_and_learns_from_all_of_it(commands, demos):
+    half = {}
+    for name, rows in (("monday", slice(0, 2)), ("tuesday", slice(1, 3))):
+        half[name] = commands.folder / f"{name}.npz"
+        write_episodes(half[name], load_episodes(demos)[rows])
+    lines = []
+    for name in half:
+        arguments = (f"--exp_name={name}", f"--dataset={commands.folder / 'set'}", f"--offline_data_path={half[name]}", "--warmup_steps=1")
+        done = commands.run("train_offline_warmup", *arguments)
+        assert done.returncode == 0, done.stderr
+        lines += [line for line in done.stderr.splitlines() if "new episodes" in line or ("successful" in line and "kept" not in line)]
+    assert "2 new episodes of 2" in lines[0] and "1 new episodes of 2" in lines[2]
+    assert lines[1].split()[1] == "2" and lines[3].split()[1] == "3"

@@ -13,9 +13,7 @@ from warmloop.learner.warmup import td_errors
 
 def same(a, b):
     """Whether two states are equal bit by bit."""
-    plain = [
-        jax.tree.map(lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x, t) for t in (a, b)
-    ]
+    plain = [jax.tree.map(lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x, t) for t in (a, b)]
     return all(np.array_equal(x, y) for x, y in zip(*map(jax.tree.leaves, plain), strict=True))
 
 

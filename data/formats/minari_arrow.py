@@ -1,0 +1,99 @@
+"""Episodes of a Minari dataset out of its Arrow (or Parquet) files, a folder of them for each: `data/3/part-0.arrow`.
+
+A row is a step, and the last one is of the observation that follows: its action, reward and flags are padding. Needs pyarrow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import WarmloopError
+from . import images
+from .flat import Part
+from .minari_episodes import FLAGS, SCALARS, is_jpeg, leaves, to_part
+from .recording import Columns
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def parts(origin: str, storage: Any) -> Iterator[Part]:
+    """The episodes that have steps, one at a time. Infos that are not needed are not read.
+
+    Raises:
+        WarmloopError: a file is missing or damaged, or an episode lacks or contradicts itself in a key.
+    """
+    for index in range(storage.total_episodes):
+        place = f"{origin}, episode {index}"
+        rows = _rows(place, storage, index)
+        arrays = {name: _array(place, name, _at(place, rows, name))[:-1] for name in SCALARS}
+        arrays["actions"] = _array(place, "actions", _at(place, rows, "actions"), storage.action_space.shape)[:-1]
+        observations = {}
+        for path, space in leaves(storage.observation_space):
+            key = "/".join(("observations", *path))
+            found, shape = _at(place, rows, "observations", *path), space.shape or ()
+            if is_jpeg(storage, space):
+                observations[path] = images.decode(place, key, found.to_pylist(), (*shape, 1)[:3]).reshape(-1, *shape)
+            else:
+                observations[path] = _array(place, key, found, shape)
+        part = to_part(origin, index, arrays, observations, _infos(place, rows), {})
+        if part is not None:
+            yield part
+
+
+def _rows(place: str, storage: Any, index: int) -> pa.StructArray:
+    """The rows of an episode."""
+    import pyarrow as pa
+    from pyarrow import dataset
+
+    try:
+        folder = storage.data_path / str(index)
+        table = dataset.dataset(folder, format=storage.FORMAT, ignore_prefixes=["_", ".", "metadata.json"]).to_table()
+        table.validate(full=True)  # before anything follows the file's offsets
+        rows = table.to_struct_array()
+        return rows if isinstance(rows, pa.StructArray) else pa.concat_arrays(rows.chunks)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise WarmloopError(f"{place}: its files cannot be read ({reason}); download or record the dataset again.") from error
+
+
+def _at(place: str, rows: pa.Array, *path: str) -> pa.Array:
+    """The array at `path` in structures within structures."""
+    import pyarrow as pa
+
+    for name in path:
+        if not isinstance(rows, pa.StructArray) or rows.type.get_field_index(name) < 0:
+            raise WarmloopError(f"{place}: there is no array `{'/'.join(path)}`; download or record the dataset again.")
+        rows = rows.field(name)
+    return rows
+
+
+def _array(place: str, key: str, values: pa.Array, shape: tuple[int, ...] = ()) -> np.ndarray:
+    """`[rows, *shape]` numbers."""
+    import pyarrow as pa
+
+    count = len(values)
+    while pa.types.is_fixed_size_list(values.type) or pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+        values = values.flatten()
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)):
+        raise WarmloopError(f"{place}: `{key}` holds {values.type} values; numbers are needed.")
+    if values.null_count or len(values) != count * math.prod(shape):
+        raise WarmloopError(
+            f"{place}: `{key}` has {len(values) - values.null_count} numbers in {count} rows; rows of shape {shape} are needed."
+        )
+    return values.to_numpy(zero_copy_only=False).reshape(count, *shape)
+
+
+def _infos(place: str, rows: pa.StructArray) -> Columns:
+    """The flags; a bool of each row, whatever axes Minari gave it."""
+    import pyarrow as pa
+
+    if rows.type.get_field_index("infos") < 0:
+        return {}
+    infos = _at(place, rows, "infos")
+    present = [name for name in FLAGS if isinstance(infos, pa.StructArray) and infos.type.get_field_index(name) >= 0]
+    return {name: _array(place, f"infos/{name}", _at(place, infos, name)) for name in present}

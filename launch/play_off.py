@@ -1,0 +1,100 @@
+"""`evaluate --offline`: a folder's checkpoints compared by recorded data, and then, where wanted, by episodes in the environment."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .common import progress
+from .select import divided, select, table
+from .sources import warmup_data
+
+if TYPE_CHECKING:
+    from ..learner.selection import Ranked
+
+
+def compare_checkpoints(
+    directory: str, paths: Sequence[str], environment: str | None, episodes: int, seed: int, stochastic: bool
+) -> tuple[dict[str, Any], str]:
+    """Ranks the checkpoints in a folder on `paths`, or on the data that they were trained on, and with `episodes` plays them off.
+
+    Returns what --json prints and what a person reads.
+
+    Raises:
+        WarmloopError: the data or the environment do not fit the checkpoints, or the episodes are too few.
+    """
+    from ..configs.schema import from_dict
+    from ..learner import checkpoint
+    from ..learner.selection import read
+
+    config = from_dict(checkpoint.newest(directory).meta["config"])
+    if paths:
+        config = config.replace(data=dataclasses.replace(config.data, sources=()))
+    config, data = warmup_data(config, paths, needed=False)
+    ranking = select(directory, config, divided(config, data, seed, directory), seed, stochastic)
+    text = table(ranking)
+    if episodes:
+        text += "\n\n" + _said(play_off(directory, ranking, environment, episodes, seed, stochastic))
+    return read(directory), text
+
+
+def play_off(
+    directory: str | Path, ranking: Sequence[Ranked], environment: str | None, episodes: int, seed: int, stochastic: bool = False
+) -> dict[str, Any]:
+    """Lets `episodes` episodes in the environment choose among the ranked checkpoints, marks that one, and says how good it is.
+
+    Raises:
+        WarmloopError: the episodes are too few, or the checkpoints do not fit the environment.
+    """
+    import numpy as np
+
+    from ..actor.bandit import halving, rounds
+    from ..actor.rollout import run_episode
+    from ..actor.seeds import EVALUATION_STREAM, SELECTION_STREAM, episode_seed
+    from ..data.statistics import spearman
+    from ..learner import selection
+    from .judge import Subject
+
+    numbers = [ranked.candidate.updates for ranked in ranking]
+    rounds(len(numbers), episodes)
+    world, first = Subject(checkpoint=directory, step=numbers[0], environment=environment, stochastic=stochastic).load()
+    policies = [first, *(Subject(checkpoint=directory, step=number, stochastic=stochastic).checkpointed()[1] for number in numbers[1:])]
+    by_success = world.reward.signal == "success"
+    with progress("playing off, episodes", episodes) as advance:
+
+        def value(stream: int, arm: int, number: int) -> float:
+            episode = run_episode(world, policies[arm], episode_seed(seed, stream, number, len(world.tasks)), episode=number)
+            advance()
+            return float(episode.succeeded) if by_success else episode.undiscounted_return
+
+        streams = (lambda arm, number: value(SELECTION_STREAM, arm, number), lambda arm, number: value(EVALUATION_STREAM, arm, number))
+        outcome = halving(len(numbers), episodes, *streams)
+    world.close()
+    low, high = outcome.interval
+    shown = {
+        "environment": world.config.id,
+        "measure": "success rate" if by_success else "return",
+        "mean": outcome.mean,
+        "low": low,
+        "high": high,
+        "fresh_episodes": len(outcome.fresh),
+        "episodes": episodes,
+        "rank_correlation": spearman(np.array([ranked.candidate.fqe.mean() for ranked in ranking]), outcome.first_means),
+        "first_round": {str(number): float(mean) for number, mean in zip(numbers, outcome.first_means, strict=True)},
+        "first_round_episodes": outcome.first_round,
+    }
+    selection.write(directory, ranking, numbers[outcome.chosen], "episodes", {"play_off": shown})
+    return shown | {"chosen": numbers[outcome.chosen]}
+
+
+def _said(shown: dict[str, Any]) -> str:
+    """The result of a play-off, for a person."""
+    return (
+        f"{shown['environment']}: {shown['episodes']} episodes chose the checkpoint of {shown['chosen']} updates.\n"
+        f"Its {shown['measure']} over {shown['fresh_episodes']} fresh episodes is {shown['mean']:.4g} "
+        f"(95 % bootstrap interval {shown['low']:.4g} to {shown['high']:.4g}).\n"
+        f"FQE's rank correlation with the means of the first round, {shown['first_round_episodes']} episodes each: "
+        f"{shown['rank_correlation']:.2f}"
+    )
