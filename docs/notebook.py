@@ -44,7 +44,7 @@ print(f"{len(episodes)} episodes, mean return {np.mean(returns):.0f}; {path}")
 # is recorded while training comes back as a list of dicts. Ctrl-C (or the stop button) ends it in order.
 
 # %%
-small = {"hidden": (32, 32), "batch_size": 64, "cql_weight": 0.5}
+small = {"hidden": (64, 64), "batch_size": 128, "cql_weight": 0.5}
 trainer = OfflineRLTrainer("configs/classic.py:pendulum", algorithm="cql", actor_lr=1e-3, critic_lr=1e-3, **small)
 dataset = trainer.prepare_dataset(str(path))
 history = trainer.train_offline(dataset, n_steps=1_500)

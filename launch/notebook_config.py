@@ -101,4 +101,4 @@ def store_arrays(raw: Mapping[str, Any], path: Path) -> None:
         near = near_matches(name, set(ARRAYS) - set(raw), count=1)
         if name not in ARRAYS and len(near) > 1 and "/" not in name:
             raise WarmloopError(f'The dataset has an array "{name}"{near}')
-    np.savez(path, **{name: np.asarray(array) for name, array in flat.items()})
+    np.savez(path, allow_pickle=False, **{name: np.asarray(array) for name, array in flat.items()})  # pyright: ignore[reportArgumentType]

@@ -96,7 +96,7 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _programs(exported: Exported, weights: dict[str, np.ndarray]) -> dict[str, bytes]:
+def _programs(exported: Exported, weights: dict[str, np.ndarray]) -> dict[str, bytearray]:
     """The serialised programs, for a batch of any size."""
     (batch,) = export.symbolic_shape("b")
     rows = example(exported.agent.spec).observation

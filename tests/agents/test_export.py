@@ -11,14 +11,14 @@ from warmloop.agents.export import Exported, check, numpy_source, write
 from warmloop.agents.export.check import load_policy
 from warmloop.agents.export.numpy_source import numpy_source as source_of
 from warmloop.data.errors import WarmloopError
-from warmloop.data.tasks import TaskConfig
+from warmloop.data.tasks import SINGLE, TaskConfig
 from warmloop.data.transition import Leaf, Spec, example
 
 ARRAY = Spec((Leaf("", (3,), "float32"),), 2)
 PARTS = Spec((Leaf("joints", (3,), "float32"), Leaf("object", (2,), "float32")), 2)
 
 
-def exported(agent, tasks=TaskConfig(), seed=0) -> Exported:
+def exported(agent, tasks=SINGLE, seed=0) -> Exported:
     """An agent with weights that no training has seen, in an environment of raw observations of 3 numbers."""
     rows = jax.tree.map(jnp.asarray, example(agent.spec, 5))
     observation = jax.tree.map(lambda x: jax.random.normal(jax.random.key(seed), x.shape, x.dtype), rows.observation)

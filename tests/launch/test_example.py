@@ -5,12 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 NOTEBOOK = Path(__file__).resolve().parents[2] / "docs" / "notebook.py"
 
 
-@pytest.mark.timeout(900)
 def test_the_notebook_of_the_documentation_runs_and_learns_to_swing_a_pendulum_up(tmp_path):
     done = subprocess.run([sys.executable, str(NOTEBOOK)], capture_output=True, text=True, cwd=tmp_path, timeout=900)
     assert done.returncode == 0, done.stderr

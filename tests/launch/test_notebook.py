@@ -9,6 +9,7 @@ from pathlib import Path
 
 import gymnasium as gym
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from recorded import assert_identical, assert_same_experience
@@ -35,7 +36,7 @@ def trainer(env="configs/classic.py:pendulum", algorithm="sac", **more) -> Offli
 def agent_of(folder: Path):
     """The newest agent's state in a folder, keys as numbers."""
     _, state = checkpoint.restore_agent(checkpoint.newest(folder))
-    return jax.tree.map(lambda x: jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x, state)
+    return jax.tree.map(lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x, state)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ def test_a_collector_records_what_the_command_does(tmp_path):
     subprocess.run([sys.executable, "-m", "warmloop.launch.collect", *line], check=True, capture_output=True)
     assert path == tmp_path / "ours.npz"
     assert_same_experience(load_episodes(path), load_episodes(tmp_path / "theirs.npz"))
-    with pytest.raises(WarmloopError, match="ours.npz exists"):
+    with pytest.raises(WarmloopError, match=r"ours\.npz exists"):
         collector.save_dataset(episodes, "ours.npz")
 
 
