@@ -36,6 +36,7 @@ REQUIRED = [
     "chex>=0.1.90",
     "cryptography>=44",
     "flax>=0.12",
+    "flatbuffers>=24.3",  # of the programs that warmloop-export writes
     "grpcio>=1.85.1",
     "gymnasium[mujoco]>=1.2",
     "h5py>=3.12",
@@ -52,6 +53,7 @@ REQUIRED = [
     "pillow>=10",
     "protobuf>=7.35.1,<8",
     "rich>=13.9",
+    "safetensors>=0.5",
     "tensorboardX>=2.6.2",
 ]
 
@@ -87,6 +89,7 @@ COMMANDS = {
     "warmloop-credentials": "credentials",
     "warmloop-demo": "demo",
     "warmloop-evaluate": "evaluate",
+    "warmloop-export": "export",
     "warmloop-local": "local",
     "warmloop-sweep": "sweep",
 }

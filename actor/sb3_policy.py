@@ -14,6 +14,7 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,19 @@ class SB3Policy:
         low: `[A]`, bounds of the environment's actions.
         high: `[A]`.
         deterministic: act by the mode of the distribution.
+        prepare: what the network's observations are of the environment's.
     """
 
-    def __init__(self, network: Any, low: np.ndarray, high: np.ndarray, deterministic: bool = False):
+    def __init__(
+        self,
+        network: Any,
+        low: np.ndarray,
+        high: np.ndarray,
+        deterministic: bool = False,
+        prepare: Callable[[PyTree], PyTree] = lambda observation: observation,
+    ):
         self._network, self._low, self._high, self._deterministic = network, low, high, deterministic
+        self._prepare = prepare
         self._explores_by_state = any(getattr(part, "use_sde", False) for part in (network, getattr(network, "actor", None)))
         self._state: Any = None
 
@@ -54,7 +64,7 @@ class SB3Policy:
             self._network.reset_noise()
 
     def __call__(self, observation: PyTree, step: int) -> np.ndarray:
-        action, self._state = self._network.predict(observation, self._state, deterministic=self._deterministic)
+        action, self._state = self._network.predict(self._prepare(observation), self._state, deterministic=self._deterministic)
         share = (np.asarray(action, np.float64) - self._low) / (self._high - self._low)
         return np.clip(2.0 * share - 1.0, -1.0, 1.0).astype(np.float32)
 
@@ -80,6 +90,22 @@ def sb3_policy(path: str | Path, environment: Environment, deterministic: bool =
         raise WarmloopError(f"{path}: its weights do not fit the policy that it describes ({_said(error)}).") from error
     torch.set_num_threads(1)  # a second one does not pay for one observation, and may round otherwise
     return SB3Policy(network, actions.low.astype(np.float64), actions.high.astype(np.float64), deterministic)
+
+
+def sb3_model(model: Any, environment: Environment, deterministic: bool = False) -> SB3Policy:
+    """A model, or the policy of one, that Stable-Baselines3 holds in memory; observations are normalised as its `VecNormalize` does.
+
+    Raises:
+        WarmloopError: its actions are not the environment's.
+    """
+    actions: Any = environment.env.action_space
+    own: Any = model.action_space
+    if type(own) is not type(actions) or own.shape != actions.shape or not np.allclose([own.low, own.high], [actions.low, actions.high]):
+        raise WarmloopError(f"The model does not fit {environment.config.id}: its actions are {own}, and the environment's {actions}.")
+    normalised = getattr(model, "get_vec_normalize_env", lambda: None)()
+    prepare = {"prepare": normalised.normalize_obs} if normalised else {}
+    low, high = actions.low.astype(np.float64), actions.high.astype(np.float64)
+    return SB3Policy(getattr(model, "policy", model), low, high, deterministic, **prepare)
 
 
 def _package() -> Any:

@@ -42,7 +42,7 @@ def make_learner(
     directory: Path,
     recorder: Recorder,
     on_record: OnRecord,
-    warm: tuple[str | None, int | None],
+    warm: tuple[str | Path | None, int | None],
     demo_paths: Sequence[str],
     resuming: bool,
     lock_step: bool,

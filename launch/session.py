@@ -3,38 +3,46 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from . import settings
 from .common import log, progress
 
 if TYPE_CHECKING:
+    from ..actor.environment import Environment
     from ..configs.schema import RunConfig
+    from ..data.sources import Target
     from ..learner.loop import Learner
+
+SAVED = "config.json"
 
 
 @contextlib.contextmanager
 def running_learner(
-    config: RunConfig, warm: tuple[str | None, int | None], demo_paths: Sequence[str], resuming: bool, lock_step: bool = False
+    config: RunConfig,
+    target: Target,
+    directory: Path,
+    seed: int,
+    warm: tuple[str | Path | None, int | None],
+    demo_paths: Sequence[str],
+    resuming: bool,
+    lock_step: bool = False,
 ) -> Iterator[tuple[Learner, dict]]:
-    """A learner whose metrics are recorded and whose progress is shown until the block ends, and the description of the
-    checkpoint that it goes on from ({} for a fresh one). Draws the run's curves at the end.
+    """A learner in a run's folder, whose metrics are recorded and whose progress is shown until the block ends, and the description of
+    the checkpoint that it goes on from ({} for a fresh one).
 
     A fresh one is saved first, so that from the first row on there is a checkpoint to go on from; not in lock step, where the
     actor would repeat its rows anyway.
     """
-    from ..actor.environment import make_environment
     from ..learner.metrics import Recorder
-    from ..learner.plot import plot_run
     from .assemble import make_learner
-    from .sources import target_of
 
-    directory, shown = settings.run_directory(), 0
-    environment = make_environment(config.environment, config.reward, tasks=config.tasks)
-    environment.close()
+    shown = 0
     with Recorder(directory) as recorder, progress("fine-tuning", config.learner.online_steps) as advance:
 
         def show(updates: int, steps: int, metrics: Mapping[str, float]) -> None:
@@ -42,17 +50,47 @@ def running_learner(
             advance(steps - shown, summary(metrics))
             shown = steps
 
-        learner, meta = make_learner(
-            config, target_of(environment), settings.SEED.value, directory, recorder, show, warm, demo_paths, resuming, lock_step
-        )
-        settings.save_config(directory, config)
+        learner, meta = make_learner(config, target, seed, directory, recorder, show, warm, demo_paths, resuming, lock_step)
+        shown = learner.environment_steps
+        advance(shown)
+        save_config(directory, config)
         try:
             if not (meta or lock_step):
                 learner.save()
             yield learner, meta
         finally:
             close_journal(learner)
-    print(f"curves       {plot_run(directory)}")
+
+
+def in_lock_step(config: RunConfig, learner: Learner, meta: Mapping[str, Any], environment: Environment, seed: int) -> None:
+    """Actor and learner in turn until all environment steps are done or the learner is asked to stop, and a checkpoint at the end: after
+    every environment step, all updates that it allows. `meta` describes the checkpoint that the learner goes on from."""
+    from ..actor.client import Client
+    from ..actor.loop import ActorLoop
+    from ..data.wire.direct import DirectStub
+    from ..learner.service import Servicer
+
+    agent = learner.parts.agent
+    client = Client(DirectStub(Servicer(learner.intake)), learner.intake.schema, agent, "actor-0", config.actor, background=False)
+    actor = ActorLoop(environment, agent, client, config.actor, seed, 0, meta.get("actor"))
+    for _ in actor.steps():
+        while learner.advance():
+            pass
+        if actor.at_boundary:
+            learner.publish()
+            if learner.save_due:
+                learner.try_save({"actor": actor.progress})
+        if learner.finished or (learner.stop_requested and actor.at_boundary):
+            break
+    learner.record()
+    learner.save({"actor": actor.progress})
+
+
+def save_config(directory: Path, config: RunConfig) -> None:
+    """Writes the configuration that runs to `directory/config.json`."""
+    from ..configs.schema import to_dict
+
+    (directory / SAVED).write_text(json.dumps(to_dict(config), indent=1, default=str) + "\n")
 
 
 def close_journal(learner: Learner) -> None:
@@ -87,3 +125,22 @@ def on_signals(stop: Callable[[], object]) -> None:
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
+
+
+@contextlib.contextmanager
+def stopping(stop: Callable[[], object]) -> Iterator[None]:
+    """Within the block the first Ctrl-C asks for an orderly end; a second one is a KeyboardInterrupt. For notebooks."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may handle signals
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def handle(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        stop()
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -9,10 +9,11 @@ from absl import flags
 from ml_collections import config_flags
 
 from ..configs import locate
-from ..configs.schema import RunConfig, from_config_dict, from_dict, to_dict
+from ..configs.schema import RunConfig, from_config_dict, from_dict
 from ..data.errors import WarmloopError
+from .session import SAVED
+from .session import save_config as save_config
 
-SAVED = "config.json"
 CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
@@ -69,8 +70,3 @@ def run_directory() -> Path:
     except OSError as error:
         raise WarmloopError(f"The run's folder {directory} cannot be made: {error.strerror}.") from error
     return directory
-
-
-def save_config(directory: Path, config: RunConfig) -> None:
-    """Writes the configuration that runs to `directory/config.json`."""
-    (directory / SAVED).write_text(json.dumps(to_dict(config), indent=1, default=str) + "\n")

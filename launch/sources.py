@@ -40,7 +40,7 @@ def warmup_data(config: RunConfig, arguments: Sequence[str], needed: bool) -> tu
     config = config.replace(data=config.data.adding(arguments))
     if not config.data.sources:
         raise WarmloopError("Name the data to learn from, as in --offline_data_path=demos=demos.pkl.")
-    loaded = load(config.data, config.environment.limits, _target(config, needed))
+    loaded = load(config.data, config.environment.limits, find_target(config, needed))
     if loaded.limits and loaded.limits != config.environment.limits:
         log.info("actions -1 to 1 are %s, from the data; train_rlpd takes them over from the checkpoint", loaded.limits)
         log.info("an actor on another machine is given them by %s", shlex.join(loaded.limits.flags()))
@@ -127,7 +127,8 @@ def target_of(environment: Environment) -> Target:
     return Target(environment.config.id, environment.raw_spec, environment.own_limits)
 
 
-def _target(config: RunConfig, needed: bool) -> Target | None:
+def find_target(config: RunConfig, needed: bool) -> Target | None:
+    """What data must fit by the configuration's environment. None, and a warning, where that cannot be made here and is not `needed`."""
     from ..actor.environment import Environment, build_tasks
 
     chosen = config.environment

@@ -8,7 +8,9 @@ With neither --learner nor --actor both run in this process, in lock step, and -
 
 from __future__ import annotations
 
+import contextlib
 import uuid
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -17,10 +19,11 @@ from ..data.errors import WarmloopError
 from . import link, settings
 from .common import log, run
 from .limits import taken_over
-from .session import on_signals, running_learner
+from .session import in_lock_step, on_signals, running_learner
 
 if TYPE_CHECKING:
     from ..configs.schema import RunConfig
+    from ..learner.loop import Learner
 
 flags.adopt_module_key_flags(settings)
 flags.adopt_module_key_flags(link)
@@ -54,7 +57,7 @@ def learn(config: RunConfig) -> None:
     from ..learner.service import serve
 
     secrets = link.learner_credentials()
-    with running_learner(config, *sources()) as (learner, _):
+    with learning(config) as (learner, _):
         server = serve(link.IP.value, config.learner.port, learner.intake, secrets)
         log.info("learning; actors connect to port %d", server.port)
         (settings.run_directory() / "port").write_text(f"{server.port}\n")
@@ -98,36 +101,30 @@ def act(config: RunConfig) -> None:
 
 
 def lock_step(config: RunConfig) -> None:
-    """Actor and learner in turn: after every environment step, all updates that it allows."""
-    from ..actor.client import Client
+    """Actor and learner in this process, in turn."""
     from ..actor.environment import make_environment
-    from ..actor.loop import ActorLoop
-    from ..data.wire.direct import DirectStub
-    from ..learner.service import Servicer
 
-    with running_learner(config, *sources(), lock_step=True) as (learner, meta):
-        environment = make_environment(config.environment, config.reward, tasks=config.tasks)
-        agent = learner.parts.agent
-        client = Client(DirectStub(Servicer(learner.intake)), learner.intake.schema, agent, "actor-0", config.actor, background=False)
-        actor = ActorLoop(environment, agent, client, config.actor, settings.SEED.value, 0, meta.get("actor"))
+    with learning(config, lock_step=True) as (learner, meta):
         on_signals(lambda: setattr(learner, "stop_requested", True))
-        for _ in actor.steps():
-            while learner.advance():
-                pass
-            if actor.at_boundary:
-                learner.publish()
-                if learner.save_due:
-                    learner.try_save({"actor": actor.progress})
-            if learner.finished or (learner.stop_requested and actor.at_boundary):
-                break
-        learner.record()
-        learner.save({"actor": actor.progress})
+        environment = make_environment(config.environment, config.reward, tasks=config.tasks)
+        in_lock_step(config, learner, meta, environment, settings.SEED.value)
         environment.close()
 
 
-def sources() -> tuple[tuple[str | None, int | None], list[str], bool]:
-    """Where the learner's state comes from: the warm-up's folder and checkpoint, demonstrations, and whether it is this run's own."""
-    return (CHECKPOINT.value, WARM_STEP.value), DEMOS.value, RESUME.value
+@contextlib.contextmanager
+def learning(config: RunConfig, lock_step: bool = False) -> Iterator[tuple[Learner, dict]]:
+    """The learner that the flags ask for, as `running_learner` gives it; draws the run's curves at the end."""
+    from ..actor.environment import make_environment
+    from ..learner.plot import plot_run
+    from .sources import target_of
+
+    directory = settings.run_directory()
+    environment = make_environment(config.environment, config.reward, tasks=config.tasks)
+    environment.close()
+    origin = ((CHECKPOINT.value, WARM_STEP.value), DEMOS.value, RESUME.value)
+    with running_learner(config, target_of(environment), directory, settings.SEED.value, *origin, lock_step) as running:
+        yield running
+    print(f"curves       {plot_run(directory)}")
 
 
 def evaluate_checkpoint() -> None:

@@ -32,12 +32,20 @@ def warm_up(
     until: int | None = None,
     held_out: Batch | None = None,
     on_checkpoint: OnCheckpoint = lambda state: None,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> LearnerState:
     """Updates until `until` (default `config.warmup_steps`) in all, or until the held-out measures say that it is enough.
 
-    All updates of one program size run first, so two programs serve any number. `on_progress(updates, metrics)` is called at every
-    record, with measures on the `held_out` rows, and `on_checkpoint` given the state `config.warmup_checkpoints` times, evenly
-    spaced, the last time at the end. Raises WarmloopError where it is to stop early by a measure that is not taken.
+    All updates of one program size run first, so two programs serve any number.
+
+    Args:
+        on_progress: called with (updates, metrics) at every record.
+        held_out: rows to measure by at every record.
+        interrupted: asked after every program; True ends the warm-up there, with a record and a checkpoint.
+        on_checkpoint: given the state `config.warmup_checkpoints` times, evenly spaced, the last time at the end.
+
+    Raises:
+        WarmloopError: it is to stop early by a measure that is not taken.
     """
     done, last = int(state.updates), config.warmup_steps if until is None else until
     logged, since = done, time.perf_counter()
@@ -47,6 +55,7 @@ def warm_up(
         count = config.updates_per_call if last - done >= config.updates_per_call else 1
         state, metrics = run_steps(state, parts, count)
         done += count
+        last = done if interrupted() else last
         if done - logged >= config.log_every or done == last:
             jax.block_until_ready(metrics)
             rate = {"learner/updates_per_second": (done - logged) / (time.perf_counter() - since)}

@@ -1,0 +1,41 @@
+"""Exports a policy as files that run without this package, and checks them against the agent.
+
+    warmloop-export --checkpoint=runs/door/checkpoints --out=door_policy
+
+Writes policy.py (NumPy alone; actions in the environment's units and in [-1, 1]), policy.stablehlo and sampled.stablehlo (jax.export, any
+batch), weights.safetensors and policy.json (spaces, action limits, normaliser, tasks). How to use them is said in policy.py.
+
+Each is read back and run at observations of the environment and at random ones. Where an action differs from the agent's by more than
+1e-5, nothing is left and the exit code is 2.
+"""
+
+from __future__ import annotations
+
+from absl import flags
+
+from ..data.errors import WarmloopError
+from .common import output_path, run
+from .exporting import export_checkpoint
+
+CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder with checkpoints, as a training command wrote it.")
+STEP = flags.DEFINE_integer("step", None, "Which of them, by its number of updates (the newest).", lower_bound=0)
+OUT = flags.DEFINE_string("out", None, "Folder to write.")
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if an export is there.")
+
+
+def main() -> None:
+    if not CHECKPOINT.value:
+        raise WarmloopError("Name a checkpoint, as in --checkpoint=runs/door/checkpoints.")
+    out = output_path(OUT.value, OVERWRITE.value)
+    for report in export_checkpoint(CHECKPOINT.value, out, STEP.value):
+        print(report)
+    print(f"written            {out}")
+
+
+def cli() -> None:
+    """The console script `warmloop-export`."""
+    run(main)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,290 @@
+"""Training in a notebook: the parts that `train_offline_warmup`, `train_rlpd` and `evaluate` wire together, as one object."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import jax.numpy as jnp
+
+from ..actor.environment import Environment, EnvironmentConfig
+from ..actor.policy import AgentPolicy
+from ..actor.rollout import Evaluation
+from ..actor.rollout import evaluate as run_episodes
+from ..configs.schema import from_dict, to_dict
+from ..data.episode import Episode
+from ..data.errors import WarmloopError
+from ..data.sources import DataConfig, SourceConfig, load
+from ..data.transition import Spec
+from ..learner import checkpoint
+from ..learner.assemble import warm_start
+from ..learner.heldout import measured
+from ..learner.metrics import Recorder, read
+from ..learner.offline import OfflineData, prepare
+from ..learner.state import LearnerParts, LearnerState, create
+from ..learner.warmup import td_errors, warm_up
+from .assemble import warm_parts
+from .common import progress
+from .exporting import export_checkpoint
+from .limits import with_limits
+from .notebook_config import chosen_config, environment_of, name_of, store_arrays
+from .select import divided
+from .session import in_lock_step, running_learner, stopping, summary
+from .sources import FILTERED, find_target, keep_demonstrations, target_of
+
+if TYPE_CHECKING:
+    from ..agents.export import Report
+
+Records = list[dict[str, float]]
+
+
+class OfflineRLTrainer:
+    """Warms a policy up on recorded data, fine-tunes it online, judges it, saves it.
+
+    Ctrl-C ends a training in order: what was learnt until then is kept. A second one raises, and it is lost.
+
+    Args:
+        env_id: a Gymnasium id, an environment, or a preset such as "configs/adroit.py:door". For the first two the environment's own
+            reward counts.
+        algorithm: "cql", "calql", "rlpd", …: a preset of `configs.algorithms`, or an agent's name.
+        actor_lr, critic_lr: step sizes; None for the algorithm's own.
+        seed: decides everything random.
+        run_dir: where metrics, checkpoints and the fine-tuning's journal go; None for a folder that goes with this object.
+        settings: further settings of the algorithm by name, as in `hidden=(64, 64)`, and dicts of settings for sections of the
+            configuration, as in `reward={"scale": 0.1}`.
+
+    Attributes:
+        config: the whole configuration, as the commands have it.
+        updates: how many there have been.
+
+    Raises:
+        WarmloopError: an unknown name, with the near match, or a wrong value.
+    """
+
+    def __init__(
+        self,
+        env_id: str | gym.Env,
+        algorithm: str = "cql",
+        actor_lr: float | None = None,
+        critic_lr: float | None = None,
+        *,
+        seed: int = 0,
+        run_dir: str | Path | None = None,
+        **settings: Any,
+    ):
+        rates = {name: rate for name, rate in {"actor_lr": actor_lr, "critic_lr": critic_lr}.items() if rate is not None}
+        self.config, self.seed = chosen_config(env_id, algorithm, rates | settings), seed
+        self._env = None if isinstance(env_id, str) else env_id
+        self._folder = tempfile.TemporaryDirectory(prefix="warmloop-") if run_dir is None else None
+        self.run_dir = Path(self._folder.name if self._folder else run_dir or "").expanduser()
+        self._parts: LearnerParts | None = None
+        self._state: LearnerState | None = None
+        self._data: OfflineData | None = None  # whose rows are in the state's offline pool
+        self._online: Path | None = None  # of the fine-tuning that goes on
+        self._steps = 0  # of its environment
+
+    @property
+    def updates(self) -> int:
+        return 0 if self._state is None else int(self._state.updates)
+
+    def prepare_dataset(self, raw: Any, *, action_units: str = "") -> OfflineData:
+        """Recorded data, checked against the environment and made ready: rewards, returns, quality weights, tasks' codes.
+
+        Args:
+            raw: episodes of a collector; a path or `KIND=PATH` as --offline_data_path takes it, or several; or a dict of arrays `[N, …]`
+                as D4RL and d3rlpy have them: observations, actions, rewards, terminals, timeouts (and next_observations).
+            action_units: "scaled" where actions are in [-1, 1], "environment" where they are in the environment's units; "" for what the
+                files say, and what the section `data` says of action_scaling.
+
+        Raises:
+            WarmloopError: one sentence for whatever is missing, damaged or does not fit.
+        """
+        if isinstance(raw, OfflineData):
+            return raw
+        if not isinstance(raw, str | Path | Mapping) and raw and all(isinstance(each, Episode) for each in raw):
+            recorded = list(raw)
+            wanted = self._target()
+            if wanted and (difference := wanted.spec.difference(Spec.of(recorded[0].steps), wanted.name, "the dataset")):
+                raise WarmloopError(f"The dataset does not fit the environment: {difference}.")
+        elif isinstance(raw, Mapping):
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "dataset.npz"
+                store_arrays(raw, path)
+                try:
+                    recorded = self._read([str(path)], action_units)
+                except WarmloopError as error:
+                    raise WarmloopError(str(error).replace(str(path), "the dataset")) from None
+        else:
+            recorded = self._read([str(raw)] if isinstance(raw, str | Path) else [str(each) for each in raw], action_units)
+        config = self.config
+        return divided(config, prepare(recorded, config.reward, config.quality, config.tasks), self.seed, None)
+
+    def train_offline(self, dataset: Any, n_steps: int) -> Records:
+        """`n_steps` further updates on a prepared dataset, or on what `prepare_dataset` takes. Returns the recorded metrics.
+
+        On the dataset of the call before it goes on as if it had not stopped; on another one the agent goes on, with new priorities.
+        """
+        data = self.prepare_dataset(dataset)
+        began = self.updates
+        self.config = self.config.replace(learner={"warmup_steps": began + positive("n_steps", n_steps)})
+        state, parts = self._offline_state(data)
+        history: Records = [{"updates": began}]
+        asked = threading.Event()
+
+        def show(updates: int, metrics: Mapping[str, float]) -> None:
+            advance(updates - int(history[-1]["updates"]), summary(metrics))
+            history.append({"updates": updates, **metrics})
+
+        with (
+            Recorder(self.run_dir / "warmup_metrics") as recorder,
+            progress("training offline", n_steps) as advance,
+            stopping(asked.set),
+        ):
+            batch, self._state = measured(data), None  # whose buffers the first update gives away
+            self._state = warm_up(state, parts, self.config.learner, recorder, show, held_out=batch, interrupted=asked.is_set)
+        self._parts, self._data, self._online = parts, data, None
+        return history[1:]
+
+    def finetune_online(self, env: str | gym.Env | None, n_steps: int) -> Records:
+        """`n_steps` further environment steps, after each of which all the updates are done that it allows, as by `train_rlpd`. Returns the
+        recorded metrics.
+
+        Args:
+            env: another id, an environment, or None for the trainer's own.
+
+        Raises:
+            WarmloopError: the environment does not fit what was learnt.
+        """
+        config = self.config if env is None else self.config.replace(environment={"id": name_of(env)})
+        config = config.replace(learner={"online_steps": self._steps + positive("n_steps", n_steps)})
+        environment, resuming = environment_of(self._env if env is None else env, config), self._online is not None
+        if not resuming:
+            self._steps, config = 0, config.replace(learner={"online_steps": n_steps})
+        directory = self._online or self._new_folder()
+        warm = directory / "warmup"
+        if self._state is not None and not resuming:
+            self.save(warm)
+        origin = (warm if checkpoint.steps(warm) else None, None)
+        demos = [str(warm / FILTERED)] if (warm / FILTERED).exists() else []
+        with (
+            running_learner(config, target_of(environment), directory, self.seed, origin, demos, resuming, lock_step=True) as (
+                learner,
+                meta,
+            ),
+            stopping(lambda: setattr(learner, "stop_requested", True)),
+        ):
+            in_lock_step(config, learner, meta, environment, self.seed)
+        self._close(environment, env)
+        began, self._steps = self._steps, learner.environment_steps
+        self._state, self._parts, self._data, self._online = learner.state, learner.parts, None, directory
+        return [record for record in read(directory) if record.get("environment_steps", 0) > began]
+
+    def evaluate(self, n_episodes: int = 20, env: str | gym.Env | None = None) -> Evaluation:
+        """Episodes of the policy acting by its mode, on starts that no training has seen: returns, and successes with an interval."""
+        environment = environment_of(self._env if env is None else env, self.config)
+        policy = self.policy_in(environment, deterministic=True)
+        with progress("evaluating", n_episodes) as advance:
+            shown = run_episodes(environment, policy, self.seed, n_episodes, lambda episode: advance())
+        self._close(environment, env)
+        return shown
+
+    def policy_in(self, environment: Environment, deterministic: bool = True) -> AgentPolicy:
+        """What was learnt, as a policy that acts in an environment. Raises WarmloopError where it does not fit, or nothing was learnt."""
+        state, parts = self._learnt()
+        if difference := environment.spec.difference(parts.agent.spec, environment.config.id, "the policy"):
+            raise WarmloopError(f"The policy does not fit the environment: {difference}.")
+        return AgentPolicy(parts.agent, parts.agent.actor_params(state.agent), deterministic)
+
+    def acting_in(self, environment: EnvironmentConfig) -> EnvironmentConfig:
+        """The environment with the action limits that the policy acts by."""
+        limits = self.config.environment.limits
+        return dataclasses.replace(environment, action_low=limits.low, action_high=limits.high) if limits else environment
+
+    def save(self, path: str | Path) -> Path:
+        """Writes a checkpoint into the folder `path`, as the commands do: `evaluate --checkpoint` and `train_rlpd --checkpoint_path` take
+        it. After offline training the demonstrations worth keeping are beside it. Returns the folder."""
+        (state, parts), path = self._learnt(), Path(path).expanduser()
+        about = {"config": to_dict(self.config), "phase": "online" if self._online else "warmup", "seed": self.seed}
+        checkpoint.save(path, state, parts.agent, about, self.config.learner.keep_checkpoints)
+        if self._data is not None:
+            keep_demonstrations(self.config, self._data, td_errors(state, parts), path)
+        return path
+
+    def load(self, path: str | Path) -> OfflineRLTrainer:
+        """Takes over the chosen or newest checkpoint of a folder that `save` or a training command wrote, and its whole configuration.
+
+        Raises:
+            WarmloopError: there is none that is intact, or it is of another environment.
+        """
+        saved = checkpoint.chosen(Path(path).expanduser())
+        config = from_dict(saved.meta["config"])
+        if config.environment.id != self.config.environment.id:
+            raise WarmloopError(f"The checkpoint in {path} is of {config.environment.id}, this trainer of {self.config.environment.id}.")
+        agent, state = checkpoint.restore_agent(saved)
+        parts = LearnerParts(agent, config.replay, config.mixing)
+        fresh = create(parts, self.seed, None, online_capacity=1)
+        self.config, self._parts, self._data, self._online = config, parts, None, None
+        self._state = fresh.replace(agent=state, updates=jnp.int32(saved.updates))
+        return self
+
+    def export(self, path: str | Path) -> list[Report]:
+        """Writes the policy as files that run without this package, as `warmloop-export` does; says how they compare with the agent."""
+        environment = environment_of(self._env, self.config)
+        with tempfile.TemporaryDirectory() as folder:
+            reports = export_checkpoint(self.save(folder), Path(path).expanduser(), environment=environment)
+        self._close(environment, None)
+        return reports
+
+    def _learnt(self) -> tuple[LearnerState, LearnerParts]:
+        if self._state is None or self._parts is None:
+            raise WarmloopError("Nothing has been learnt yet; call train_offline, finetune_online or load first.")
+        return self._state, self._parts
+
+    def _read(self, arguments: Sequence[str], action_units: str) -> list[Episode]:
+        """Recorded episodes; action limits that are taken from them become the configuration's."""
+        config = self.config
+        sources = DataConfig().adding(arguments).sources
+        named = tuple(SourceConfig(source.path, source.kind, action_units=action_units) for source in sources)
+        loaded = load(dataclasses.replace(config.data, sources=named), config.environment.limits, self._target())
+        self.config = with_limits(config, loaded.limits)
+        return loaded.episodes
+
+    def _target(self):
+        return find_target(self.config, needed=False) if self._env is None else target_of(environment_of(self._env, self.config))
+
+    def _offline_state(self, data: OfflineData) -> tuple[LearnerState, LearnerParts]:
+        """The learner over a dataset, with the agent that there is."""
+        parts, rows = warm_parts(self.config, data.spec), data.rows_of(~data.held)
+        if self._state is None or self._parts is None:
+            return warm_start(parts, self.seed, rows), parts
+        warm, agent = self._parts.agent, self._state.agent
+        if difference := parts.agent.spec.difference(warm.spec, "the dataset", "the policy"):
+            raise WarmloopError(f"The dataset does not fit what was learnt: {difference}.")
+        if self._data is data:
+            return self._state, parts
+        if parts.agent.name != warm.name:
+            agent = parts.agent.take_over(warm.hand_over(agent))
+        return warm_start(parts, self.seed, rows).replace(agent=agent, updates=self._state.updates), parts
+
+    def _new_folder(self) -> Path:
+        number = 1
+        while (self.run_dir / f"online-{number}").exists():
+            number += 1
+        return self.run_dir / f"online-{number}"
+
+    def _close(self, environment: Environment, env: str | gym.Env | None) -> None:
+        """Closes an environment that was made here."""
+        if isinstance(env, str) or (env is None and self._env is None):
+            environment.close()
+
+
+def positive(name: str, value: int) -> int:
+    """A number of steps. Raises WarmloopError unless it is at least 1."""
+    if value < 1:
+        raise WarmloopError(f"{name} is {value}; it must be at least 1.")
+    return value

@@ -1,0 +1,104 @@
+"""What the notebooks' classes are given by name: an environment, an algorithm, settings; and recorded arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from ..actor.environment import Environment, EnvironmentConfig, make_environment
+from ..actor.matches import near_matches
+from ..agents import AGENTS, SACConfig
+from ..configs import load
+from ..configs.algorithms import ALGORITHMS
+from ..configs.schema import AgentChoice, RunConfig, from_dict, to_dict
+from ..data.errors import WarmloopError
+from ..data.formats.npz import DATA
+from ..data.reward import RewardConfig
+
+AGENT_SECTIONS = ("agent", "warmup_agent")
+ARRAYS = (*DATA, "episode_ids", "episode_starts")
+
+
+def chosen_config(env: str | gym.Env, algorithm: str, settings: Mapping[str, Any]) -> RunConfig:
+    """The configuration of a run.
+
+    Args:
+        env: a Gymnasium id, an environment (its own reward counts, and success ends nothing), or a preset `configs/FILE.py:TASK`.
+        algorithm: a preset of `configs.algorithms`, or an agent's name.
+        settings: of the algorithm by name, or a dict of settings for a section such as `reward`.
+
+    Raises:
+        WarmloopError: an unknown name, with the near match, or a wrong value.
+    """
+    if isinstance(env, str) and ".py" in env:
+        return with_settings(with_algorithm(load(env), algorithm), algorithm, settings)
+    agent = AgentChoice("sac", SACConfig(ensemble=2, utd=1, backup_entropy=True, initial_temperature=0.1))
+    reward = RewardConfig(signal="environment", terminate_on_success=False)
+    config = RunConfig(EnvironmentConfig(name_of(env)), reward=reward, agent=agent, warmup_agent=agent)
+    return with_settings(with_algorithm(config, algorithm), algorithm, settings)
+
+
+def with_algorithm(config: RunConfig, algorithm: str) -> RunConfig:
+    """The configuration with another algorithm, offline and online."""
+    if algorithm in ALGORITHMS:
+        return ALGORITHMS[algorithm](config)
+    if algorithm not in AGENTS:
+        raise WarmloopError(f'There is no algorithm "{algorithm}"{near_matches(algorithm, [*ALGORITHMS, *AGENTS])}')
+    if config.agent.name == algorithm:
+        return config.replace(warmup_agent=config.agent)
+    agent = AgentChoice(algorithm, AGENTS[algorithm][1](hidden=config.agent.settings.hidden))
+    return config.replace(agent=agent, warmup_agent=agent)
+
+
+def with_settings(config: RunConfig, algorithm: str, settings: Mapping[str, Any]) -> RunConfig:
+    """The configuration with some settings changed."""
+    values = to_dict(config)
+    sections = [name for name in values if name not in AGENT_SECTIONS]
+    for name, value in settings.items():
+        holders = [section for section in AGENT_SECTIONS if name in values[section] and name != "name"]
+        if not holders and name not in sections:
+            known = {known for section in AGENT_SECTIONS for known in values[section] if known != "name"}
+            raise WarmloopError(f'"{algorithm}" has no setting "{name}"{near_matches(name, [*sorted(known), *sections])}')
+        if not holders and not isinstance(value, Mapping):
+            raise WarmloopError(f"{name} is {value!r}; it is a section, and takes a dict of settings.")
+        for section in holders:
+            values[section][name] = value
+        if not holders:
+            values[name] = values[name] | dict(value)
+    return from_dict(values)
+
+
+def name_of(env: str | gym.Env) -> str:
+    """The id of an environment; where it was never registered, its class."""
+    if isinstance(env, str):
+        return env
+    return env.spec.id if env.spec else type(env.unwrapped).__name__
+
+
+def environment_of(env: str | gym.Env | None, config: RunConfig) -> Environment:
+    """The environment to act in: the configuration's, another id, or one that is there already, whose episodes must end by themselves."""
+    chosen = config.environment
+    if env is None or isinstance(env, str):
+        return make_environment(dataclasses.replace(chosen, id=env or chosen.id), config.reward, tasks=config.tasks)
+    limited = gym.wrappers.TimeLimit(env, chosen.horizon) if chosen.horizon else env
+    return Environment(limited, chosen, config.reward, config.tasks)
+
+
+def store_arrays(raw: Mapping[str, Any], path: Path) -> None:
+    """Writes arrays to an .npz file, by which they are read and checked as any other data.
+
+    Raises:
+        WarmloopError: a name that is nearly one that is read.
+    """
+    flat = {}
+    for name, value in raw.items():
+        flat |= {f"{name}/{leaf}": array for leaf, array in value.items()} if isinstance(value, Mapping) else {name: value}
+        near = near_matches(name, set(ARRAYS) - set(raw), count=1)
+        if name not in ARRAYS and len(near) > 1 and "/" not in name:
+            raise WarmloopError(f'The dataset has an array "{name}"{near}')
+    np.savez(path, allow_pickle=False, **{name: np.asarray(array) for name, array in flat.items()})  # pyright: ignore[reportArgumentType]
