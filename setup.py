@@ -49,6 +49,7 @@ REQUIRED = [
     "numpy>=2.0",
     "optax>=0.2.6",
     "orbax-checkpoint>=0.12",
+    "pillow>=10",
     "protobuf>=7.35.1,<8",
     "rich>=13.9",
     "tensorboardX>=2.6.2",
@@ -87,6 +88,7 @@ COMMANDS = {
     "warmloop-demo": "demo",
     "warmloop-evaluate": "evaluate",
     "warmloop-local": "local",
+    "warmloop-sweep": "sweep",
 }
 
 setup(
