@@ -81,10 +81,9 @@ def train(config: RunConfig, data: OfflineData, recorder: Any, target: Path) -> 
     from ..learner.warmup import warm_up
     from .assemble import warm_parts
 
-    parts, rows = warm_parts(config, data.spec), data.rows_of(~data.held)
-    state = resume(target, parts)[0] if RESUME.value else warm_start(parts, settings.SEED.value, rows)
-    learnt, given = state.offline.capacity, len(rows.reward)
-    del rows  # the pool has them
+    parts = warm_parts(config, data.spec)
+    state = resume(target, parts)[0] if RESUME.value else warm_start(parts, settings.SEED.value, data.rows_of(~data.held))
+    learnt, given = state.offline.capacity, sum(len(episode) for episode, out in zip(data.episodes, data.held, strict=True) if not out)
     if learnt != given:
         raise WarmloopError(f"The warm-up in {target} learns from {learnt} steps, and the data now have {given}; give it the same data.")
     stored, done = checkpoint.store_offline(target, state), int(state.updates)

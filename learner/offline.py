@@ -68,8 +68,8 @@ class OfflineData:
         return dataclasses.replace(self, held=held)
 
     def rows_of(self, chosen: np.ndarray) -> Transition:
-        """The rows of some episodes, a mask `[E]` that has at least one."""
-        return concatenate([episode.steps for episode, taken in zip(self.episodes, chosen, strict=True) if taken])
+        """The rows of some episodes, a mask `[E]` with at least one, joined anew at each call."""
+        return concatenate([self.episodes[index].steps for index in np.flatnonzero(chosen)])
 
     def per_episode(self, values: np.ndarray) -> list[np.ndarray]:
         """Values of the rows that are learnt from as one array per recorded episode; of an episode that is held out their mean, since
