@@ -50,6 +50,7 @@ REQUIRED = [
     "numpy>=2.0",
     "optax>=0.2.6",
     "orbax-checkpoint>=0.12",
+    "pillow>=10",
     "protobuf>=7.35.1,<8",
     "rich>=13.9",
     "safetensors>=0.5",
@@ -90,6 +91,7 @@ COMMANDS = {
     "warmloop-evaluate": "evaluate",
     "warmloop-export": "export",
     "warmloop-local": "local",
+    "warmloop-sweep": "sweep",
 }
 
 setup(

@@ -48,7 +48,7 @@ class Outcome:
     @property
     def first_means(self) -> np.ndarray:
         """`[A]` every arm's mean over the first round: as many episodes, from the same starts, for all."""
-        return np.array([values[: self.first_round].mean() for values in self.plays])
+        return np.array([values[: self.first_round].mean() if self.first_round else np.nan for values in self.plays])
 
 
 def rounds(arms: int, episodes: int) -> list[tuple[int, int]]:

@@ -1,9 +1,42 @@
 """What to learn: one file per algorithm, pure functions over arrays."""
 
-from .base import Agent, HasCritics, HasLikelihood
+from .awac import AWAC, AWACConfig
+from .base import Agent, AgentConfig, HasCritics, HasLikelihood
+from .bc import BC, BCConfig
+from .bcq import BCQ, BCQConfig
 from .cql import CQL, CQLConfig
+from .iql import IQL, IQLConfig
 from .sac import SAC, SACConfig
+from .td3bc import TD3BC, TD3BCConfig
 
-AGENTS: dict[str, tuple[type, type]] = {"sac": (SAC, SACConfig), "cql": (CQL, CQLConfig)}
+AGENTS: dict[str, tuple[type, type]] = {
+    "sac": (SAC, SACConfig),
+    "cql": (CQL, CQLConfig),
+    "bc": (BC, BCConfig),
+    "td3bc": (TD3BC, TD3BCConfig),
+    "iql": (IQL, IQLConfig),
+    "awac": (AWAC, AWACConfig),
+    "bcq": (BCQ, BCQConfig),
+}
 
-__all__ = ["AGENTS", "CQL", "SAC", "Agent", "CQLConfig", "HasCritics", "HasLikelihood", "SACConfig"]
+__all__ = [
+    "AGENTS",
+    "AWAC",
+    "BC",
+    "BCQ",
+    "CQL",
+    "IQL",
+    "SAC",
+    "TD3BC",
+    "AWACConfig",
+    "Agent",
+    "AgentConfig",
+    "BCConfig",
+    "BCQConfig",
+    "CQLConfig",
+    "HasCritics",
+    "HasLikelihood",
+    "IQLConfig",
+    "SACConfig",
+    "TD3BCConfig",
+]

@@ -6,10 +6,28 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
+from flax import struct
 
 from ..data.transition import Batch, PyTree, Spec, Transition
+from .normaliser import Normaliser
 
 Metrics = dict[str, jax.Array]
+Params = Any
+
+
+class AgentConfig(Protocol):
+    """What the learner asks of an algorithm's settings, a frozen dataclass: K critic steps of B rows make an update."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def hidden(self) -> tuple[int, ...]: ...
+
+    @property
+    def utd(self) -> int: ...
+
+    @property
+    def batch_size(self) -> int: ...
 
 
 class Agent(Protocol):
@@ -18,7 +36,7 @@ class Agent(Protocol):
     name: ClassVar[str]
 
     @property
-    def config(self) -> Any: ...
+    def config(self) -> AgentConfig: ...
 
     @property
     def spec(self) -> Spec: ...
@@ -32,7 +50,7 @@ class Agent(Protocol):
         ...
 
     def actor_params(self, state: PyTree) -> PyTree:
-        """What acting needs, and what goes over the wire: no critics, no optimizer."""
+        """What acting needs, and what goes over the wire: no optimizer, and no critic that acting does not ask."""
         ...
 
     def act(
@@ -42,12 +60,46 @@ class Agent(Protocol):
         ...
 
     def hand_over(self, state: PyTree) -> PyTree:
-        """The state as `sac` knows it, optimizers included, for the agent that goes on after the warm-up."""
+        """The state as `sac` knows it (a `SACState`, or a `WarmStart` where parts of one are missing), optimizers included.
+
+        Raises WarmloopError where another algorithm can make nothing of it.
+        """
         ...
 
     def take_over(self, state: PyTree) -> PyTree:
-        """This agent's state from what another one handed over."""
+        """This agent's state from what another algorithm handed over. Raises WarmloopError where it can make nothing of it."""
         ...
+
+
+class Actor(struct.PyTreeNode):
+    """What acting needs: the policy's parameters and the observation statistics."""
+
+    params: Params
+    normaliser: Normaliser
+
+
+class WarmStart(struct.PyTreeNode):
+    """What an algorithm without a temperature hands over; what is None, and the temperature, begins fresh.
+
+    `actor` is a `networks.Policy`'s; its optimizer begins fresh, since the policy's head may have been another.
+    """
+
+    actor: PyTree
+    critic: PyTree | None
+    target_critic: PyTree | None
+    critic_optimizer: PyTree | None
+    normaliser: PyTree
+    key: jax.Array
+    updates: jax.Array
+
+
+def go_on(agent: Agent, warm: Agent, state: PyTree) -> PyTree:
+    """The state with which `agent` goes on from that of `warm`: whole within one algorithm, else handed over.
+
+    Raises:
+        WarmloopError: the one cannot go on from the other.
+    """
+    return state if agent.name == warm.name else agent.take_over(warm.hand_over(state))
 
 
 @runtime_checkable
@@ -81,3 +133,8 @@ def run_block(step: Callable[..., tuple[PyTree, PyTree]], state: PyTree, batch: 
         return jax.lax.scan(step, state, (batch, keys))
     state, outputs = step(state, jax.tree.map(lambda x: x[0], (batch, keys)))
     return state, jax.tree.map(lambda x: x[None], outputs)
+
+
+def critic_metrics(loss: jax.Array, q: jax.Array, target: jax.Array) -> Metrics:
+    """What every critic step logs."""
+    return {"critic/loss": loss, "critic/q_mean": q.mean(), "critic/q_max": q.max(), "critic/target_mean": target.mean()}

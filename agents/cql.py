@@ -20,10 +20,10 @@ from flax import struct
 
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition
-from .base import Metrics, run_block
+from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
 from .gradients import accumulated_gradient
 from .networks import apply, sample_action
-from .sac import SAC, Actor, Params, SACConfig, SACState, critic_metrics
+from .sac import SAC, SACConfig, SACState
 
 LAGRANGE_MAX = 1e6
 CPU_PARTS = 8  # 256 rows with 30 actions each: about a thousand rows at a time
@@ -192,10 +192,10 @@ class CQL:
         """SAC's full state, optimizers included; the dual variable stays behind."""
         return state.sac
 
-    def take_over(self, state: SACState) -> CQLState:
+    def take_over(self, state: SACState | WarmStart) -> CQLState:
         """A state that goes on from SAC's, with a fresh dual variable."""
         log_lagrange = jnp.zeros(())
-        return CQLState(state, log_lagrange, optax.adam(self.config.lagrange_lr).init(log_lagrange))
+        return CQLState(self.sac.take_over(state), log_lagrange, optax.adam(self.config.lagrange_lr).init(log_lagrange))
 
     @property
     def _gap_aim(self) -> float:

@@ -1,4 +1,4 @@
-"""Gradients of means over rows, accumulated over parts of a batch whose activations fit a CPU's cache."""
+"""Gradient steps, and gradients accumulated over parts of a batch whose activations fit a CPU's cache."""
 
 from __future__ import annotations
 
@@ -7,8 +7,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from ..data.transition import PyTree
+
+
+def descend(
+    loss: Callable[[PyTree], tuple[jax.Array, PyTree]],
+    params: PyTree,
+    optimizer: optax.GradientTransformation,
+    optimizer_state: optax.OptState,
+) -> tuple[PyTree, optax.OptState, PyTree]:
+    """One step of `optimizer` on `loss(params) -> (scalar, auxiliary)`: new parameters, its new state, and the auxiliary."""
+    gradient, auxiliary = jax.grad(loss, has_aux=True)(params)
+    change, optimizer_state = optimizer.update(gradient, optimizer_state, params)
+    return optax.apply_updates(params, change), optimizer_state, auxiliary
 
 
 def accumulated_gradient(loss: Callable[..., tuple[jax.Array, PyTree]], params: PyTree, rows: tuple[Any, ...], parts: int):

@@ -1,4 +1,4 @@
-"""The networks: a tanh-squashed Gaussian policy, and an ensemble of critics laid out as batched matrix products.
+"""The networks: a tanh-squashed Gaussian policy, a deterministic one, and an ensemble of critics laid out as batched matrix products.
 
 The ensemble's kernels are `[E, in, out]` and its input is broadcast, so that ten critics are one batched product per
 layer and XLA keeps both cores (or the tensor units) busy.
@@ -12,10 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from flax import struct
 
 from ..data.errors import WarmloopError
-from ..data.transition import PyTree, Transition, flatten_observation
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": nn.relu, "tanh": nn.tanh, "swish": nn.swish, "elu": nn.elu}
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
@@ -23,6 +21,9 @@ HIDDEN_INIT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform", in_axi
 ENSEMBLE_INIT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform", in_axis=-2, out_axis=-1, batch_axis=(0,))
 # Values start near zero, so that an untrained critic thinks little of what it has not seen.
 VALUE_INIT = nn.initializers.variance_scaling(1e-4, "fan_avg", "uniform", in_axis=-2, out_axis=-1, batch_axis=(0,))
+HEAD_INIT = nn.initializers.variance_scaling(1e-2, "fan_avg", "uniform")
+# Recorded actions are held within it: at ±1 no u has tanh(u) = a, and close to it a few clipped actions outweigh all others.
+EDGE = 1.0 - 1e-3
 
 
 def activation(name: str) -> Callable[[jax.Array], jax.Array]:
@@ -32,42 +33,18 @@ def activation(name: str) -> Callable[[jax.Array], jax.Array]:
     return ACTIVATIONS[name]
 
 
-class Normaliser(struct.PyTreeNode):
-    """Centre and scale of flat observations, `[D]` each; part of the agent's state, so that acting uses the same."""
-
-    mean: jax.Array
-    scale: jax.Array
-
-    def __call__(self, observation: PyTree) -> jax.Array:
-        """Flat, centred and scaled observations `[..., D]`, within ±10."""
-        flat = flatten_observation(observation)
-        shape = (1,) * (flat.ndim - 1) + self.mean.shape
-        return jnp.clip((flat - self.mean.reshape(shape)) * self.scale.reshape(shape), -10.0, 10.0)
-
-    @classmethod
-    def of(cls, example: Transition, enabled: bool) -> Normaliser:
-        """Statistics of example rows `[N]`; the identity where not `enabled` or where N is 1.
-
-        A dimension that hardly varies in the example is centred and not scaled: it may vary online.
-        """
-        flat = jnp.asarray(flatten_observation(example.observation))
-        if not enabled or flat.shape[0] < 2:
-            return cls(jnp.zeros(flat.shape[-1]), jnp.ones(flat.shape[-1]))
-        deviation = flat.std(axis=0)
-        return cls(flat.mean(axis=0), jnp.where(deviation > 1e-3, 1.0 / jnp.maximum(deviation, 1e-3), 1.0))
-
-
 class Critic(nn.Module):
     """An ensemble of Q functions; Dense → LayerNorm → activation on every hidden layer.
 
     `observation [B, D]` with `action [B, A]` gives `[E, B]`. With `action [B, N, A]`, `[E, B, N]`: the observation's part of
-    the first layer is then computed once for all N actions.
+    the first layer is then computed once for all N actions. Dropout, after each activation, only where `apply` gives a key for it.
     """
 
     ensemble: int
     hidden: tuple[int, ...] = (256, 256)
     layer_norm: bool = True
     activation: str = "relu"
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, observation: jax.Array, action: jax.Array) -> jax.Array:
@@ -88,6 +65,7 @@ class Critic(nn.Module):
                 each = _broadcast(action.reshape(-1, action.shape[-1]), self.ensemble) @ kernel[:, size:]
                 h = (each.reshape(self.ensemble, *rows, width) + once[:, :, None]).reshape(self.ensemble, -1, width)
             h = act(self._norm(h, i) if self.layer_norm else h)
+            h = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(h)
         kernel = self.param("kernel_value", VALUE_INIT, (self.ensemble, self.hidden[-1], 1))
         bias = self.param("bias_value", nn.initializers.zeros, (self.ensemble, 1))
         return ((h @ kernel)[..., 0] + bias).reshape(self.ensemble, *rows)
@@ -108,22 +86,58 @@ class Policy(nn.Module):
     hidden: tuple[int, ...] = (256, 256)
     layer_norm: bool = False
     activation: str = "relu"
+    dropout: float = 0.0
+    log_std_min: float = LOG_STD_MIN
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
-        h, act = observation, activation(self.activation)
-        for i, width in enumerate(self.hidden):
-            h = nn.Dense(width, kernel_init=HIDDEN_INIT, name=f"hidden_{i}")(h)
-            h = act(nn.LayerNorm(name=f"norm_{i}")(h) if self.layer_norm else h)
-        small = nn.initializers.variance_scaling(1e-2, "fan_avg", "uniform")
+        h = hidden_layers(self, observation)
         # One head of both: two thin matrix products cost nearly twice as much.
-        mean, log_std = jnp.split(nn.Dense(2 * self.action_dim, kernel_init=small, name="gaussian")(h), 2, axis=-1)
-        return mean, jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
+        mean, log_std = jnp.split(nn.Dense(2 * self.action_dim, kernel_init=HEAD_INIT, name="gaussian")(h), 2, axis=-1)
+        return mean, jnp.clip(log_std, self.log_std_min, LOG_STD_MAX)
 
 
-def apply(module: nn.Module, params: Any, *inputs: jax.Array) -> Any:
-    """`module.apply` without mutable collections: its outputs alone."""
-    return module.apply(params, *inputs)
+class DeterministicPolicy(nn.Module):
+    """`observation [..., D]` gives the action `[..., A]`, in (-1, 1) by a tanh. Its layers are `Policy`'s but for the head."""
+
+    action_dim: int
+    hidden: tuple[int, ...] = (256, 256)
+    layer_norm: bool = False
+    activation: str = "relu"
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, observation: jax.Array) -> jax.Array:
+        return jnp.tanh(nn.Dense(self.action_dim, kernel_init=HEAD_INIT, name="mean")(hidden_layers(self, observation)))
+
+
+class MLP(nn.Module):
+    """Hidden layers and a linear one: `[..., X]` gives `[..., outputs]`."""
+
+    outputs: int
+    hidden: tuple[int, ...] = (256, 256)
+    layer_norm: bool = False
+    activation: str = "relu"
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.Dense(self.outputs, kernel_init=HIDDEN_INIT, name="output")(hidden_layers(self, x))
+
+
+def hidden_layers(policy: Any, x: jax.Array) -> jax.Array:
+    """The hidden layers of a policy's module, called while it is applied: Dense → LayerNorm → activation → dropout."""
+    act = activation(policy.activation)
+    for i, width in enumerate(policy.hidden):
+        x = nn.Dense(width, kernel_init=HIDDEN_INIT, name=f"hidden_{i}")(x)
+        x = act(nn.LayerNorm(name=f"norm_{i}")(x) if policy.layer_norm else x)
+        x = nn.Dropout(policy.dropout, deterministic=not policy.has_rng("dropout"))(x)
+    return x
+
+
+def apply(module: nn.Module, params: Any, *inputs: jax.Array, dropout: jax.Array | None = None) -> Any:
+    """`module.apply` without mutable collections: its outputs alone. With a key in `dropout`, units are dropped."""
+    return module.apply(params, *inputs, rngs=None if dropout is None else {"dropout": dropout})
 
 
 def sample_action(key: jax.Array, mean: jax.Array, log_std: jax.Array, count: int | None = None) -> tuple[jax.Array, jax.Array]:
@@ -140,8 +154,8 @@ def sample_action(key: jax.Array, mean: jax.Array, log_std: jax.Array, count: in
 
 
 def log_density(action: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.Array:
-    """log density `[...]` of recorded actions `[..., A]` under the squashed Gaussian; ±1, which it never reaches, count as ±(1 − 10⁻⁶)."""
-    u = jnp.arctanh(jnp.clip(action, -1.0 + 1e-6, 1.0 - 1e-6))
+    """log density `[...]` of recorded actions `[..., A]` under the squashed Gaussian; beyond ±0.999 they count as ±0.999."""
+    u = jnp.arctanh(jnp.clip(action, -EDGE, EDGE))
     return _squashed(u, (u - mean) * jnp.exp(-log_std), log_std)
 
 

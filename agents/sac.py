@@ -13,7 +13,7 @@ on the batch's demonstration rows (as TD3+BC, Fujimoto and Gu 2021). RLPD, WSRL 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import chex
 import jax
@@ -22,11 +22,10 @@ import optax
 from flax import struct
 
 from ..data.errors import WarmloopError
-from ..data.transition import Batch, PyTree, Source, Spec, Transition
-from .base import Metrics, run_block
-from .networks import Critic, Normaliser, Policy, apply, log_density, sample_action
-
-Params = Any
+from ..data.transition import Batch, PyTree, Source, Spec, Transition, example
+from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
+from .networks import Critic, Policy, apply, log_density, sample_action
+from .normaliser import Normaliser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,13 +114,6 @@ class SACState(struct.PyTreeNode):
     updates: jax.Array
 
 
-class Actor(struct.PyTreeNode):
-    """What acting needs: the policy's parameters and the observation statistics."""
-
-    params: Params
-    normaliser: Normaliser
-
-
 @dataclasses.dataclass(frozen=True)
 class SAC:
     """The algorithm: settings and shapes. See `agents.base.Agent` for the methods' contracts."""
@@ -155,7 +147,7 @@ class SAC:
             actor_optimizer=optax.adam(config.actor_lr).init(actor),
             critic_optimizer=optax.adam(config.critic_lr).init(critic),
             temperature_optimizer=optax.adam(config.temperature_lr).init(log_temperature),
-            normaliser=Normaliser.of(example, config.normalise_observations),
+            normaliser=Normaliser.of(example, config.normalise_observations, softening=0.0),
             key=key,
             updates=jnp.zeros((), jnp.int32),
         )
@@ -284,15 +276,17 @@ class SAC:
         """The full state, optimizers included, for the agent that goes on."""
         return state
 
-    def take_over(self, state: SACState) -> SACState:
-        """This agent's state from what another one handed over."""
-        return state
+    def take_over(self, state: SACState | WarmStart) -> SACState:
+        """This agent's state from what another one handed over; what it had not learnt begins fresh."""
+        if isinstance(state, SACState):
+            return state
+        key, fresh_key = jax.random.split(state.key)
+        acting = jax.tree.map(jnp.copy, state.actor)
+        known = {"actor": state.actor, "acting": acting, "normaliser": state.normaliser, "updates": state.updates}
+        if state.critic is not None:
+            known |= {name: getattr(state, name) for name in ("critic", "target_critic", "critic_optimizer")}
+        return self.init(fresh_key, example(self.spec)).replace(key=key, **known)
 
     def _subset(self, critics: Params, key: jax.Array) -> Params:
         members = jax.random.choice(key, self.config.ensemble, (self.config.target_subset,), replace=False)
         return jax.tree.map(lambda leaf: leaf[members], critics)
-
-
-def critic_metrics(loss: jax.Array, q: jax.Array, target: jax.Array) -> Metrics:
-    """What every critic step logs."""
-    return {"critic/loss": loss, "critic/q_mean": q.mean(), "critic/q_max": q.max(), "critic/target_mean": target.mean()}

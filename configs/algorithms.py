@@ -5,11 +5,17 @@ Each turns a `RunConfig` into one with that algorithm's settings; task settings 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
-from ..agents import CQLConfig, SACConfig
+from ..agents import AgentConfig, AWACConfig, BCConfig, BCQConfig, CQLConfig, IQLConfig, SACConfig, TD3BCConfig
 from .schema import AgentChoice, RunConfig
 
+KINDS = {
+    "dexterous": ("AdroitHand", "FrankaKitchen"),
+    "manipulation": ("Meta-World/", "Fetch", "gym_hil/"),
+    "maze": ("AntMaze", "PointMaze"),
+}
 # Sparse success from few demonstrations: what keeps a narrow, warm policy alive while it improves (docs/results.md).
 SPARSE = SACConfig(
     ensemble=2,
@@ -26,7 +32,7 @@ SPARSE = SACConfig(
 
 def rlpd(config: RunConfig) -> RunConfig:
     """RLPD (Ball et al. 2023): half of every batch offline, 10 critics with LayerNorm, UTD 20, the mean in the actor's loss."""
-    settings = SACConfig(hidden=_hidden(config), backup_entropy=config.agent.settings.backup_entropy)
+    settings = SACConfig(hidden=_hidden(config), backup_entropy=getattr(config.agent.settings, "backup_entropy", False))
     agent = AgentChoice("sac", settings)
     mixing = {"initial_ratio": 0.5, "min_ratio": 0.5}
     return config.replace(agent=agent, warmup_agent=agent, mixing=mixing, retention={"ratio": 1.0}, replay={"alpha": 0.0})
@@ -68,7 +74,63 @@ def calql(config: RunConfig) -> RunConfig:
     return cql(config).replace(agent={"calibrated": True}, warmup_agent={"calibrated": True})
 
 
-ALGORITHMS: dict[str, Callable[[RunConfig], RunConfig]] = {"rlpd": rlpd, "wsrl": wsrl, "hilserl": hilserl, "cql": cql, "calql": calql}
+def bc(config: RunConfig) -> RunConfig:
+    """Behaviour cloning offline; online, of the demonstrations and of a human's interventions (HG-DAgger, Kelly et al. 2019)."""
+    return _offline(config, "bc", BCConfig(hidden=_hidden(config)))
+
+
+def td3bc(config: RunConfig) -> RunConfig:
+    """TD3+BC (Fujimoto and Gu 2021) offline and online."""
+    return _offline(config, "td3bc", TD3BCConfig(hidden=_hidden(config)))
+
+
+def iql(config: RunConfig) -> RunConfig:
+    """IQL (Kostrikov et al. 2022) offline and online, with its paper's τ, β and dropout for the kind of task."""
+    expectile, inverse_temperature, dropout = {"dexterous": (0.7, 0.5, 0.1), "maze": (0.9, 10.0, 0.0)}.get(_kind(config), (0.7, 3.0, 0.0))
+    settings = IQLConfig(hidden=_hidden(config), expectile=expectile, inverse_temperature=inverse_temperature, actor_dropout=dropout)
+    return _offline(config, "iql", settings)
+
+
+def awac(config: RunConfig) -> RunConfig:
+    """AWAC (Nair et al. 2020) offline and online; λ is 0.1 for hands and arms and 0.333 elsewhere."""
+    temperature = 0.1 if _kind(config) in ("dexterous", "manipulation") else 0.333
+    return _offline(config, "awac", AWACConfig(hidden=_hidden(config), temperature=temperature))
+
+
+def bcq(config: RunConfig) -> RunConfig:
+    """BCQ (Fujimoto et al. 2019) offline and online."""
+    return _offline(config, "bcq", BCQConfig(hidden=_hidden(config)))
+
+
+def then_sac(config: RunConfig) -> RunConfig:
+    """Fine-tunes by SAC, with networks of the same shapes, what the algorithm named before it warms up: `door,td3bc,then_sac`."""
+    warm, sparse = config.warmup_agent.settings, config.reward.signal == "success"
+    shapes = ("hidden", "activation", "ensemble", "critic_layer_norm", "actor_layer_norm", "normalise_observations")
+    same = {name: getattr(warm, name) for name in shapes if hasattr(warm, name)}
+    reduction = "sum" if _adroit(config) else "mean"
+    settings = dataclasses.replace(SPARSE, clip_target=sparse, monte_carlo_target=sparse, bc_reduction=reduction, **same)
+    return config.replace(agent=AgentChoice("sac", settings))
+
+
+ALGORITHMS: dict[str, Callable[[RunConfig], RunConfig]] = {
+    "rlpd": rlpd,
+    "wsrl": wsrl,
+    "hilserl": hilserl,
+    "cql": cql,
+    "calql": calql,
+    "bc": bc,
+    "td3bc": td3bc,
+    "iql": iql,
+    "awac": awac,
+    "bcq": bcq,
+    "then_sac": then_sac,
+}
+
+
+def _offline(config: RunConfig, name: str, settings: AgentConfig) -> RunConfig:
+    """One algorithm offline and online, on rows drawn as its paper draws them: by their quality alone, all kept."""
+    agent = AgentChoice(name, settings)
+    return config.replace(agent=agent, warmup_agent=agent, retention={"ratio": 1.0}, replay={"alpha": 0.0})
 
 
 def _hidden(config: RunConfig) -> tuple[int, ...]:
@@ -76,4 +138,16 @@ def _hidden(config: RunConfig) -> tuple[int, ...]:
 
 
 def _conservatism(config: RunConfig) -> float:
-    return 1.0 if config.environment.id.startswith("AdroitHand") else 5.0
+    return 1.0 if _adroit(config) else 5.0
+
+
+def _adroit(config: RunConfig) -> bool:
+    return config.environment.id.startswith("AdroitHand")
+
+
+def _kind(config: RunConfig) -> str:
+    """Of the task, as the papers set their algorithms by it: dexterous, manipulation, maze or locomotion."""
+    for kind, names in KINDS.items():
+        if config.environment.id.startswith(names):
+            return kind
+    return "locomotion"

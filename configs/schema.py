@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from ml_collections import ConfigDict
 
 from ..actor.config import ActorConfig
 from ..actor.environment import EnvironmentConfig
-from ..agents import AGENTS, Agent, SACConfig
+from ..agents import AGENTS, Agent, AgentConfig, SACConfig
 from ..data.errors import WarmloopError
 from ..data.mixing import MixingConfig
 from ..data.quality import QualityConfig
@@ -30,8 +31,8 @@ from ..data.transition import Spec
 from ..learner.config import LearnerConfig
 from ..learner.fqe import FQEConfig
 
-# Filled from the reward's configuration, so not settings of their own.
-DERIVED = ("discount", "target_low", "target_high")
+# Filled from the reward's and the learner's configuration in every algorithm that has them, so not settings of their own.
+DERIVED = ("discount", "target_low", "target_high", "actor_decay_updates")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class AgentChoice:
     """An algorithm by name (a key of `agents.AGENTS`) and its settings."""
 
     name: str = "sac"
-    settings: SACConfig = dataclasses.field(default_factory=SACConfig)
+    settings: AgentConfig = dataclasses.field(default_factory=SACConfig)
 
     def replace(self, **settings: Any) -> AgentChoice:
         """The same algorithm with other settings."""
@@ -83,14 +84,19 @@ class RunConfig:
         return dataclasses.replace(self, **changed)
 
 
-def build_agent(choice: AgentChoice, reward: RewardConfig, spec: Spec) -> Agent:
-    """The agent of a choice, with γ and the return's bounds taken from the reward."""
+def build_agent(choice: AgentChoice, reward: RewardConfig, spec: Spec, warmup_steps: int = 0) -> Agent:
+    """The agent of a choice, with γ and the return's bounds taken from the reward where the algorithm knows them.
+
+    `warmup_steps` is the length of the offline phase that it is for; 0 for the online one, whose step sizes stay constant.
+    """
     low, high = return_bounds(reward)
-    settings = dataclasses.replace(choice.settings, discount=reward.discount, target_low=low, target_high=high)
-    if settings.clip_target and not (abs(low) < float("inf") and abs(high) < float("inf")):
+    derived = dict(zip(DERIVED, (reward.discount, low, high, warmup_steps * choice.settings.utd), strict=True))
+    known = {field.name for field in dataclasses.fields(choice.settings)}
+    if getattr(choice.settings, "clip_target", False) and not (math.isfinite(low) and math.isfinite(high)):
         raise WarmloopError(
             "agent.clip_target needs a bounded reward: set reward.signal=success with reward.discount below 1, or turn it off."
         )
+    settings = dataclasses.replace(choice.settings, **{name: value for name, value in derived.items() if name in known})
     return AGENTS[choice.name][0](settings, spec)
 
 
@@ -128,7 +134,7 @@ def from_dict(values: Mapping[str, Any]) -> RunConfig:
             algorithm = fields.pop("name", "sac")
             if algorithm not in AGENTS:
                 raise WarmloopError(f'config.{name}.name is "{algorithm}"; {_nearest(algorithm, AGENTS)}')
-            sections[name] = AgentChoice(algorithm, _typed(AGENTS[algorithm][1], fields, f"config.{name}"))
+            sections[name] = AgentChoice(algorithm, _typed(AGENTS[algorithm][1], fields, f"config.{name}", DERIVED))
         else:
             sections[name] = _typed(types[name], fields, f"config.{name}")
     return RunConfig(**sections)
@@ -139,9 +145,8 @@ def from_config_dict(config: ConfigDict) -> RunConfig:
     return from_dict(config.to_dict())
 
 
-def _typed(cls: type, fields: dict[str, Any], where: str) -> Any:
+def _typed(cls: type, fields: dict[str, Any], where: str, derived: tuple[str, ...] = ()) -> Any:
     types = typing.get_type_hints(cls)
-    derived = DERIVED if issubclass(cls, SACConfig) else ()
     _check_keys(fields, {name: kind for name, kind in types.items() if name not in derived}, where)
     return cls(**{name: _value(types[name], value, f"{where}.{name}") for name, value in fields.items()})
 

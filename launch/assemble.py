@@ -26,7 +26,8 @@ from .sources import demonstration_rows
 
 def warm_parts(config: RunConfig, spec: Spec) -> LearnerParts:
     """The offline phase's agent, replay and mixing."""
-    return LearnerParts(build_agent(config.warmup_agent, config.reward, spec), config.replay, config.mixing)
+    agent = build_agent(config.warmup_agent, config.reward, spec, config.learner.warmup_steps)
+    return LearnerParts(agent, config.replay, config.mixing)
 
 
 def fine_agent(config: RunConfig, spec: Spec) -> Agent:

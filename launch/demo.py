@@ -70,7 +70,8 @@ def warm_up(out: Path) -> None:
     stage(2, "warm up offline, and keep the best demonstrations")
     data = (f"--offline_data_path=demos={out}/demos.npz", f"--offline_data_path=random={out}/random.npz")
     steps = (f"--warmup_steps={WARMUP.value}",) if WARMUP.value else ()
-    say(run_command("train_offline_warmup", *names(out), *data, *steps, f"--checkpoint_path={out}/warmup"))
+    plain = ("--config.learner.held_out=0.0", "--config.learner.warmup_checkpoints=1")  # as in the published results
+    say(run_command("train_offline_warmup", *names(out), *data, *steps, *plain, f"--checkpoint_path={out}/warmup"))
 
 
 def evaluate(checkpoint: Path) -> dict:

@@ -12,6 +12,7 @@ from .select import divided, select, table
 from .sources import warmup_data
 
 if TYPE_CHECKING:
+    from ..actor.bandit import Outcome
     from ..learner.selection import Ranked
 
 
@@ -48,12 +49,9 @@ def play_off(
     Raises:
         WarmloopError: the episodes are too few, or the checkpoints do not fit the environment.
     """
-    import numpy as np
-
     from ..actor.bandit import halving, rounds
     from ..actor.rollout import run_episode
     from ..actor.seeds import EVALUATION_STREAM, SELECTION_STREAM, episode_seed
-    from ..data.statistics import spearman
     from ..learner import selection
     from .judge import Subject
 
@@ -72,21 +70,28 @@ def play_off(
         streams = (lambda arm, number: value(SELECTION_STREAM, arm, number), lambda arm, number: value(EVALUATION_STREAM, arm, number))
         outcome = halving(len(numbers), episodes, *streams)
     world.close()
+    shown = _shown(outcome, ranking) | {"environment": world.config.id, "measure": "success rate" if by_success else "return"}
+    selection.write(directory, ranking, numbers[outcome.chosen], "episodes", {"play_off": shown})
+    return shown | {"chosen": numbers[outcome.chosen]}
+
+
+def _shown(outcome: Outcome, ranking: Sequence[Ranked]) -> dict[str, Any]:
+    """What the episodes showed, as plain values."""
+    import numpy as np
+
+    from ..data.statistics import spearman
+
     low, high = outcome.interval
-    shown = {
-        "environment": world.config.id,
-        "measure": "success rate" if by_success else "return",
+    return {
         "mean": outcome.mean,
         "low": low,
         "high": high,
         "fresh_episodes": len(outcome.fresh),
-        "episodes": episodes,
+        "episodes": len(outcome.fresh) + sum(map(len, outcome.plays)),
         "rank_correlation": spearman(np.array([ranked.candidate.fqe.mean() for ranked in ranking]), outcome.first_means),
-        "first_round": {str(number): float(mean) for number, mean in zip(numbers, outcome.first_means, strict=True)},
+        "first_round": {str(ranked.candidate.updates): float(mean) for ranked, mean in zip(ranking, outcome.first_means, strict=True)},
         "first_round_episodes": outcome.first_round,
     }
-    selection.write(directory, ranking, numbers[outcome.chosen], "episodes", {"play_off": shown})
-    return shown | {"chosen": numbers[outcome.chosen]}
 
 
 def _said(shown: dict[str, Any]) -> str:

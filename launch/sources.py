@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..actor.environment import Environment
     from ..configs.schema import RunConfig
+    from ..data.episode import Episode
     from ..data.sources import Target
     from ..data.transition import Transition
     from ..learner.offline import OfflineData
@@ -47,6 +48,20 @@ def warmup_data(config: RunConfig, arguments: Sequence[str], needed: bool) -> tu
         if held:
             log.warning("action %s never changes in the data and is held there", ", ".join(map(str, held)))
     return with_limits(config, loaded.limits), prepare(loaded.episodes, config.reward, config.quality, config.tasks)
+
+
+def recorded_data(config: RunConfig, arguments: Sequence[str]) -> list[Episode]:
+    """The episodes of the configuration's sources and of `[KIND=]PATH` arguments, as its environment has them.
+
+    Raises:
+        WarmloopError: there are none, they do not fit the environment, or it cannot be made.
+    """
+    from ..data.sources import load
+
+    data = config.data.adding(arguments)
+    if not data.sources:
+        raise WarmloopError("Name the data to learn from, as in --offline_data_path=demos=demos.pkl.")
+    return load(data, config.environment.limits, _target(config, needed=True)).episodes
 
 
 def gathered(dataset: str | None, arguments: Sequence[str]) -> Sequence[str]:

@@ -84,6 +84,7 @@ def train(config: RunConfig, data: OfflineData, recorder: Any, target: Path) -> 
     parts, rows = warm_parts(config, data.spec), data.rows_of(~data.held)
     state = resume(target, parts)[0] if RESUME.value else warm_start(parts, settings.SEED.value, rows)
     learnt, given = state.offline.capacity, len(rows.reward)
+    del rows  # the pool has them
     if learnt != given:
         raise WarmloopError(f"The warm-up in {target} learns from {learnt} steps, and the data now have {given}; give it the same data.")
     stored, done = checkpoint.store_offline(target, state), int(state.updates)

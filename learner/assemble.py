@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..agents.base import go_on
 from ..data import replay
 from ..data.errors import WarmloopError
 from ..data.reward import RewardConfig
@@ -50,7 +51,7 @@ def fine_tune(
     if difference := agent.spec.difference(parts.agent.spec, f"the checkpoint in {warm_checkpoint}", "the environment"):
         raise WarmloopError(f"The checkpoint does not fit: {difference}.")
     state = create(parts, seed, rows)
-    taken = parts.agent.take_over(agent.hand_over(warm))
+    taken = go_on(parts.agent, agent, warm)
     _check_shapes(taken, state.agent, warm_checkpoint)
     return state.replace(agent=taken, updates=jax.numpy.int32(saved.updates))
 

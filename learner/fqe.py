@@ -48,7 +48,7 @@ class FQEConfig:
         samples: actions drawn per state where the policy that is judged samples them.
     """
 
-    steps: int = 4_000
+    steps: int = 3_000
     members: int = 4
     hidden: tuple[int, ...] = (64, 64)
     batch_size: int = 128

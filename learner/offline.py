@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 
 from ..data.digest import of_episode
@@ -13,7 +12,7 @@ from ..data.episode import Episode
 from ..data.quality import QualityConfig, weigh
 from ..data.reward import RewardConfig, apply_reward
 from ..data.tasks import SINGLE, TaskConfig, shares, tasks_of
-from ..data.transition import Spec, Transition, concatenate, take
+from ..data.transition import Spec, Transition, concatenate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,21 +22,24 @@ class OfflineData:
     Attributes:
         recorded: as they were read.
         episodes: with the learner's rewards, endings, returns and quality weights, and their tasks' codes in the observations.
-        rows: all their steps `[N]`, in order.
         tasks: the position of each episode's task in the config's `[E]`; all 0 for a single task.
         held: which episodes are held out `[E]`, to measure by.
     """
 
     recorded: list[Episode]
     episodes: list[Episode]
-    rows: Transition
     tasks: np.ndarray
     held: np.ndarray
 
     @property
+    def rows(self) -> Transition:
+        """All their steps `[N]`, in order; joined anew at each call, so that what is in a pool need not be in memory twice."""
+        return self.rows_of(np.ones(len(self.episodes), bool))
+
+    @property
     def spec(self) -> Spec:
         """Shapes of the rows."""
-        return Spec.of(self.rows)
+        return Spec.of(self.episodes[0].steps)
 
     @property
     def success_rate(self) -> float:
@@ -66,8 +68,8 @@ class OfflineData:
         return dataclasses.replace(self, held=held)
 
     def rows_of(self, chosen: np.ndarray) -> Transition:
-        """The rows of some episodes, a mask `[E]`."""
-        return self.rows if chosen.all() else take(self.rows, self._by_row(chosen))
+        """The rows of some episodes, a mask `[E]` that has at least one."""
+        return concatenate([episode.steps for episode, taken in zip(self.episodes, chosen, strict=True) if taken])
 
     def per_episode(self, values: np.ndarray) -> list[np.ndarray]:
         """Values of the rows that are learnt from as one array per recorded episode; of an episode that is held out their mean, since
@@ -99,8 +101,7 @@ def prepare(recorded: Sequence[Episode], reward: RewardConfig, quality: QualityC
         episodes = _balanced(episodes, of_task, len(tasks))
     if tasks.conditions:
         episodes = [_conditioned(episode, task, tasks) for episode, task in zip(episodes, of_task, strict=True)]
-    rows = concatenate([episode.steps for episode in episodes])
-    return OfflineData(list(recorded), episodes, jax.tree.map(np.asarray, rows), of_task, np.zeros(len(episodes), bool))
+    return OfflineData(list(recorded), episodes, of_task, np.zeros(len(episodes), bool))
 
 
 def _balanced(episodes: list[Episode], of_task: np.ndarray, count: int) -> list[Episode]:

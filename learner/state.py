@@ -6,13 +6,16 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from ..agents.base import Agent
 from ..data import replay
 from ..data.mixing import MixingConfig
 from ..data.replay import ReplayConfig, ReplayState
-from ..data.transition import PyTree, Transition, example, length
+from ..data.transition import PyTree, Transition, example, length, take
+
+ROWS_AT_ONCE = 1 << 18  # inserted into a pool: bounds what is packed beside it
 
 
 class LearnerState(struct.PyTreeNode):
@@ -49,8 +52,9 @@ def create(
     agent_key, key = jax.random.split(jax.random.key(seed))
     count = 0 if offline_rows is None else length(offline_rows)
     offline = replay.create(spec, parts.replay, capacity=offline_capacity or max(count, 1))
-    if offline_rows is not None:
-        offline = replay.insert(offline, offline_rows, count, parts.replay)
+    for low in range(0, count, ROWS_AT_ONCE):  # each as long as the first, so that one program inserts them all
+        chunk = np.minimum(np.arange(low, low + min(count, ROWS_AT_ONCE)), count - 1)
+        offline = replay.insert(offline, take(offline_rows, chunk), min(count - low, ROWS_AT_ONCE), parts.replay)
     agent = parts.agent.init(agent_key, example(spec) if offline_rows is None else offline_rows)
     online = replay.create(spec, parts.replay, capacity=online_capacity)
     return LearnerState(agent, offline, online, key, jnp.zeros((), jnp.int32))

@@ -36,16 +36,9 @@ def warm_up(
 ) -> LearnerState:
     """Updates until `until` (default `config.warmup_steps`) in all, or until the held-out measures say that it is enough.
 
-    All updates of one program size run first, so two programs serve any number.
-
-    Args:
-        on_progress: called with (updates, metrics) at every record.
-        held_out: rows to measure by at every record.
-        interrupted: asked after every program; True ends the warm-up there, with a record and a checkpoint.
-        on_checkpoint: given the state `config.warmup_checkpoints` times, evenly spaced, the last time at the end.
-
-    Raises:
-        WarmloopError: it is to stop early by a measure that is not taken.
+    All updates of one program size run first, so two programs serve any number. `on_progress(updates, metrics)` is called at every
+    record, with measures on the `held_out` rows, and `on_checkpoint` given the state `config.warmup_checkpoints` times, evenly
+    spaced, the last time at the end. `interrupted` is asked after every program; True ends the warm-up there in order. Raises WarmloopError where it is to stop early by a measure that is not taken.
     """
     done, last = int(state.updates), config.warmup_steps if until is None else until
     logged, since = done, time.perf_counter()
@@ -57,10 +50,10 @@ def warm_up(
         done += count
         last = done if interrupted() else last
         if done - logged >= config.log_every or done == last:
-            scalars = {name: float(value) for name, value in jax.device_get(metrics).items()}
-            scalars["learner/updates_per_second"] = (done - logged) / (time.perf_counter() - since)
-            if held_out is not None:
-                scalars |= {name: float(value) for name, value in jax.device_get(measures(parts.agent, state.agent, held_out)).items()}
+            jax.block_until_ready(metrics)
+            rate = {"learner/updates_per_second": (done - logged) / (time.perf_counter() - since)}
+            measured = {} if held_out is None else measures(parts.agent, state.agent, held_out)
+            scalars = {name: float(value) for name, value in jax.device_get({**metrics, **measured, **rate}).items()}
             on_progress(done, recorder.write(done, scalars))
             if stop(scalars) and done < last:
                 log.info("the warm-up ends early: %s has not improved in %d records", stop.name, stop.patience)

@@ -143,7 +143,7 @@ def find_arrays(origin: str, where: str, parent: h5py.Group, names: Iterable[str
     arrays: dict[str, StoredArray] = {}
     for name in names:
         found = {_leaf(path): StoredArray(place, path, dataset) for path, dataset in _datasets(place, name, parent.id)}
-        if not found and (name in needed or name in parent):
+        if not found and (name in needed or name.encode() in parent.id):
             raise WarmloopError(f"{place}: there is no array `{name}`; record or copy the file again.")
         if found and name not in found and name not in TREES:
             raise WarmloopError(f"{place}: `{name}` is a group of arrays, and one array is needed.")

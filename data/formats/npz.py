@@ -18,15 +18,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy_format
 
 from ..episode import Episode
 from ..errors import WarmloopError
-from ..transition import Source, concatenate
+from ..transition import Source
 from .files import replacing, require_file
 from .flat import pieces, starts_by_flags
 from .npy import ArchivedArray, names, opened
@@ -84,31 +86,41 @@ def own_metadata(path: str | Path) -> dict[str, Any]:
 
 
 def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> None:
-    """Writes `episodes` to file `origin`, whole or not at all."""
-    steps = concatenate([episode.steps for episode in episodes])
-    lengths = np.array([len(episode) for episode in episodes])
+    """Writes `episodes` to file `origin`, whole or not at all; one column at a time is joined in memory."""
+    with replacing(Path(origin)) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, column in _columns(episodes, metadata):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                npy_format.write_array(member, column, allow_pickle=False)
+
+
+def _columns(episodes: list[Episode], metadata: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
+    """What is written, by name."""
+
+    def joined(of: Callable[[Episode], np.ndarray]) -> np.ndarray:
+        return np.concatenate([of(episode) for episode in episodes])
+
+    first, lengths = episodes[0], np.array([len(episode) for episode in episodes])
+    for tree in ("observation", "next_observation"):
+        for name in named(f"{tree}s", getattr(first.steps, tree)):
+            yield name, joined(lambda e, tree=tree, name=name: named(f"{tree}s", getattr(e.steps, tree))[name])
+    yield "actions", joined(lambda e: e.steps.action)
+    yield "rewards", joined(lambda e: e.steps.reward)
+    yield "terminals", joined(lambda e: e.steps.mask == 0)
+    yield "timeouts", joined(lambda e: e.steps.truncated)
+    for name in [name for name in RECORDED_FIELDS if name != "truncated"]:
+        yield name, joined(lambda e, name=name: getattr(e.steps, name))
+    for name in first.extras:
+        yield f"extras/{name}", joined(lambda e, name=name: e.extras[name])
+    yield "episode_ids", np.repeat(np.arange(len(episodes), dtype=np.int32), lengths)
+    yield "episode_starts", np.cumsum(lengths) - lengths
+    yield "episode_numbers", np.array([episode.number for episode in episodes], np.int64)
+    yield "episode_sources", np.array([episode.source for episode in episodes], np.int32)
+    yield "episode_tasks", np.array([episode.task for episode in episodes])
+    yield "metadata", np.array(json.dumps(metadata | {"format": FORMAT}))
     known = np.array([episode.success is not None for episode in episodes])
-    columns: Columns = {
-        **named("observations", steps.observation),
-        **named("next_observations", steps.next_observation),
-        "actions": steps.action,
-        "rewards": steps.reward,
-        "terminals": steps.mask == 0,
-        "timeouts": steps.truncated,
-        **{name: getattr(steps, name) for name in RECORDED_FIELDS if name != "truncated"},
-        **{f"extras/{name}": np.concatenate([episode.extras[name] for episode in episodes]) for name in episodes[0].extras},
-        "episode_ids": np.repeat(np.arange(len(episodes), dtype=np.int32), lengths),
-        "episode_starts": np.cumsum(lengths) - lengths,
-        "episode_numbers": np.array([episode.number for episode in episodes], np.int64),
-        "episode_sources": np.array([episode.source for episode in episodes], np.int32),
-        "episode_tasks": np.array([episode.task for episode in episodes]),
-        "metadata": np.array(json.dumps(metadata | {"format": FORMAT})),
-    }
     if known.any():
-        parts = [np.zeros(len(e), bool) if e.success is None else e.success for e in episodes]
-        columns |= {"success": np.concatenate(parts), "success_known": known}
-    with replacing(Path(origin)) as file:
-        np.savez(file, **columns)  # pyright: ignore[reportArgumentType]
+        yield "success", joined(lambda e: np.zeros(len(e), bool) if e.success is None else e.success)
+        yield "success_known", known
 
 
 def environment(origin: str) -> str | None:

@@ -32,3 +32,16 @@ def make_batch():
         return jax.tree.map(jnp.asarray, Batch(**floats))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def shaken():
+    """A copy of parameters, each moved by Gaussian noise: heads that start near zero hide mistakes."""
+
+    def shake(params, seed, scale=0.3):
+        leaves, structure = jax.tree.flatten(params)
+        keys = jax.random.split(jax.random.key(seed), len(leaves))
+        moved = [x + scale * jax.random.normal(key, x.shape) for x, key in zip(leaves, keys, strict=True)]
+        return jax.tree.unflatten(structure, moved)
+
+    return shake

@@ -44,7 +44,8 @@ def one_seed(task: str, seed: int, online_steps: int, out: Path) -> dict[str, An
     data = [f"--offline_data_path={kind}={DATA / file}" for kind, file in (source.split("=") for source in SOURCES[task])]
     warm = out / name / "warmup"
     began = time.perf_counter()
-    command("train_offline_warmup", *common, *data, f"--checkpoint_path={warm}")
+    plain = ("--config.learner.held_out=0.0", "--config.learner.warmup_checkpoints=1")  # as in the published results
+    command("train_offline_warmup", *common, *data, *plain, f"--checkpoint_path={warm}")
     warmed = time.perf_counter()
     evaluation = ["--config.actor.evaluate_every=2000", "--config.actor.evaluation_episodes=50"]
     online = [f"--checkpoint_path={warm}", f"--demo_path={warm / 'filtered_demos.npz'}", f"--online_steps={online_steps}", *evaluation]

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from warmloop.agents import CQLConfig, SACConfig
+from warmloop.agents import BCConfig, CQLConfig, IQLConfig, SACConfig, TD3BCConfig
 from warmloop.data.transition import Spec
 
 
@@ -21,6 +21,31 @@ def cql_update(config: CQLConfig, spec: Spec) -> float:
     conservative = ensemble * (2 * (each + once) + batch * 3 * n * rest)
     proposals = 2 * policy_forward(config, spec)
     return config.utd * (sac_critic_step(config, spec) + proposals + conservative) + actor_step(config, spec)
+
+
+def td3bc_update(config: TD3BCConfig, spec: Spec) -> float:
+    """K critic steps with E target critics, and a policy step through one critic every `actor_delay` of them."""
+    rows, inputs, deterministic = config.batch_size, spec.observation_dim + spec.action_dim, (*config.hidden, spec.action_dim)
+    forward, behind = rows * chain((inputs, *config.hidden, 1)), rows * chain((*config.hidden, 1))
+    policy = rows * chain((spec.observation_dim, *deterministic))
+    critics = policy + config.ensemble * (3 * forward + behind)
+    actor = 2 * policy + rows * chain(deterministic) + forward + behind + rows * 2 * config.hidden[0] * spec.action_dim
+    return config.utd * (critics + actor / config.actor_delay)
+
+
+def iql_update(config: IQLConfig, spec: Spec) -> float:
+    """K times: the gradients of V, of the policy and of E critics, values of E target critics, and the new V at s and s'."""
+    rows, policy, tail = config.batch_size, (*config.hidden, spec.action_dim), (*config.hidden, 1)
+    critic, value = (rows * chain((inputs, *tail)) for inputs in (spec.observation_dim + spec.action_dim, spec.observation_dim))
+    actor = rows * (2 * chain((spec.observation_dim, *policy)) + chain(policy))
+    critics = config.ensemble * (3 * critic + rows * chain(tail))
+    return config.utd * (4 * value + rows * chain(tail) + actor + critics)
+
+
+def bc_update(config: BCConfig, spec: Spec) -> float:
+    """K gradient steps of the policy."""
+    heads = (*config.hidden, spec.action_dim if config.deterministic else 2 * spec.action_dim)
+    return config.utd * config.batch_size * (2 * chain((spec.observation_dim, *heads)) + chain(heads))
 
 
 def sac_critic_step(config: SACConfig, spec: Spec) -> float:

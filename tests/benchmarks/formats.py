@@ -63,6 +63,26 @@ def write_d3rlpy(path: Path) -> None:
         file["version"] = "2.1"
 
 
+def write_minari(path: Path) -> None:
+    """What Minari itself records, by its own storage; our writer adds what Minari has no place for."""
+    import gymnasium as gym
+    import minari
+    from minari.data_collector import EpisodeBuffer
+    from minari.dataset.minari_storage import MinariStorage
+
+    (path / "data").mkdir(parents=True)
+    spaces = gym.spaces.Box(-np.inf, np.inf, (OBSERVATION,), np.float32), gym.spaces.Box(-1, 1, (ACTION,), np.float32)
+    storage = MinariStorage.new(path / "data", *spaces)
+    storage.update_metadata({"dataset_id": "bench/data-v0", "minari_version": minari.__version__})
+    for episode in episodes():
+        steps = episode.steps
+        whole = np.concatenate([steps.observation, steps.next_observation[-1:]])
+        ends = {"terminations": steps.mask == 0, "truncations": steps.truncated}
+        storage.update_episodes(
+            [EpisodeBuffer(id=episode.number, observations=whole, actions=steps.action, rewards=steps.reward, **ends, infos={})]
+        )
+
+
 def minari_rate(path: Path) -> float:
     """Minari's own iteration, each episode's arrays in memory."""
     from minari import MinariDataset
@@ -86,7 +106,7 @@ FILES: dict[str, tuple[str, Callable[[Path], None], Callable[[Path], dict[str, f
     "hilserl": ("data.pkl", lambda path: write_episodes(path, episodes()), lambda path: {}),
     "hdf5": ("data.hdf5", write_hdf5, lambda path: {}),
     "d3rlpy": ("data.h5", write_d3rlpy, lambda path: peer("BENCH_PEERS", "d3rlpy", path)),
-    "minari": ("data-v0", lambda path: write_episodes(path, episodes()), lambda path: {"minari": minari_rate(path)}),
+    "minari": ("data-v0", write_minari, lambda path: {"minari": minari_rate(path)}),
     "lerobot": ("data.lerobot", lambda path: write_episodes(path, episodes()), lambda path: peer("BENCH_LEROBOT", "lerobot", path)),
 }
 

@@ -1,14 +1,15 @@
 """Speed of other libraries at warmloop's work, on the same machine and settings. One line of JSON for each peer.
 
-    python tests/benchmarks/peers.py --case sac|sac_utd20|cql|replay [--seconds 10]
+    python tests/benchmarks/peers.py --case sac|sac_utd20|cql|td3bc|bc|iql|replay [--seconds 10]
 
 It never imports warmloop and runs in an environment of its own, since the peers pin packages that warmloop does not:
 
     python -m venv PEERS && PEERS/bin/pip install stable-baselines3 sbx-rl d3rlpy cpprb flashbax
     BENCH_PEERS=PEERS/bin/python make bench
 
-Every case is confined to two cores and no accelerator. Rows are random, with an observation of 39 numbers and an action of 28, and fill the
-peer's own replay memory beforehand. Networks have two hidden layers of 256, batches 256 rows; an update includes drawing its rows.
+Every case is confined to two cores and no accelerator. Rows are random, with an observation of 39 numbers and an action of 28 (17 and 6
+in the case iql), and fill the peer's own replay memory beforehand. Networks have two hidden layers of 256, batches 256 rows; an update
+includes drawing its rows.
 """
 
 import argparse
@@ -27,6 +28,7 @@ os.environ |= {"OMP_NUM_THREADS": str(CORES), "JAX_PLATFORMS": "cpu", "CUDA_VISI
 import numpy as np  # noqa: E402
 
 OBSERVATION, ACTION, HIDDEN, BATCH = 39, 28, [256, 256], 256
+LOCOMOTION = 17, 6  # the shapes of the case iql
 EPISODE, EPISODES = 200, 500  # 100,000 rows for the learning cases
 REPLAY_ROWS, REPLAY_DRAW = 1_000_000, 20 * 256  # as a block of 20 critic steps draws at once
 ALPHA, BETA = 0.6, 0.4
@@ -57,12 +59,12 @@ def torch_rate(step: Callable[[], object], seconds: float) -> float:
     return max(rates)
 
 
-def random_rows(n: int) -> dict[str, np.ndarray]:
+def random_rows(n: int, observation: int = OBSERVATION, action: int = ACTION) -> dict[str, np.ndarray]:
     """Columns of `n` random transitions, the last of every episode terminal."""
     rng = np.random.default_rng(0)
     return {
-        "observation": rng.standard_normal((n, OBSERVATION), dtype=np.float32),
-        "action": rng.uniform(-1, 1, (n, ACTION)).astype(np.float32),
+        "observation": rng.standard_normal((n, observation), dtype=np.float32),
+        "action": rng.uniform(-1, 1, (n, action)).astype(np.float32),
         "reward": rng.standard_normal(n, dtype=np.float32),
         "done": np.arange(1, n + 1) % EPISODE == 0,
     }
@@ -116,22 +118,40 @@ def sac_utd20(seconds: float) -> Iterator[tuple[str, float, str]]:
     yield "sbx", rate(sac_trainer(sbx.SAC, utd=20, n_critics=10, layer_norm=True), seconds), "blocks/s"
 
 
-def cql(seconds: float) -> Iterator[tuple[str, float, str]]:
-    """d3rlpy's CQL at its defaults: 10 actions each of the uniform, the current and the next policy; no entropy in the target; the
-    conservative weight 5 is multiplied by a learnt Lagrange multiplier (threshold 10), which costs one optimizer step on a scalar."""
+def d3rlpy_rate(seconds: float, config: str, critics: bool = True, shape: tuple[int, int] = (OBSERVATION, ACTION), **settings) -> float:
+    """Updates a second of a d3rlpy algorithm, each on a batch that its data set draws; `shape` is of observation and action."""
     import d3rlpy
     from d3rlpy.models import VectorEncoderFactory
 
     d3rlpy.seed(0)
-    rows = random_rows(EPISODE * EPISODES)
+    rows = random_rows(EPISODE * EPISODES, *shape)
     dataset = d3rlpy.dataset.MDPDataset(rows["observation"], rows["action"], rows["reward"], rows["done"].astype(np.float32))
     encoder = VectorEncoderFactory(HIDDEN)
-    config = d3rlpy.algos.CQLConfig(
-        batch_size=BATCH, n_critics=2, n_action_samples=10, actor_encoder_factory=encoder, critic_encoder_factory=encoder
-    )
-    algorithm = config.create(device="cpu:0")
+    networks = {"actor_encoder_factory": encoder, "critic_encoder_factory": encoder} if critics else {"encoder_factory": encoder}
+    algorithm = getattr(d3rlpy.algos, config)(batch_size=BATCH, **networks, **settings).create(device="cpu:0")
     algorithm.build_with_dataset(dataset)
-    yield "d3rlpy", torch_rate(lambda: algorithm.update(dataset.sample_transition_batch(BATCH)), seconds), "updates/s"
+    return torch_rate(lambda: algorithm.update(dataset.sample_transition_batch(BATCH)), seconds)
+
+
+def cql(seconds: float) -> Iterator[tuple[str, float, str]]:
+    """d3rlpy's CQL at its defaults: 10 actions each of the uniform, the current and the next policy; no entropy in the target; the
+    conservative weight 5 is multiplied by a learnt Lagrange multiplier (threshold 10), which costs one optimizer step on a scalar."""
+    yield "d3rlpy", d3rlpy_rate(seconds, "CQLConfig", n_critics=2, n_action_samples=10), "updates/s"
+
+
+def td3bc(seconds: float) -> Iterator[tuple[str, float, str]]:
+    """d3rlpy's TD3+BC at its defaults: two critics, the policy every second update; no normalisation, which is done beforehand."""
+    yield "d3rlpy", d3rlpy_rate(seconds, "TD3PlusBCConfig"), "updates/s"
+
+
+def bc(seconds: float) -> Iterator[tuple[str, float, str]]:
+    """d3rlpy's BC at its defaults: a deterministic policy by squared error."""
+    yield "d3rlpy", d3rlpy_rate(seconds, "BCConfig", critics=False), "updates/s"
+
+
+def iql(seconds: float) -> Iterator[tuple[str, float, str]]:
+    """d3rlpy's IQL at its defaults: two critics, V, and the policy at every update; an observation of 17 numbers, an action of 6."""
+    yield "d3rlpy", d3rlpy_rate(seconds, "IQLConfig", shape=LOCOMOTION), "updates/s"
 
 
 def cpprb_rate(rows: dict[str, np.ndarray], seconds: float) -> float:
@@ -192,7 +212,7 @@ def replay(seconds: float) -> Iterator[tuple[str, float, str]]:
     yield "flashbax", flashbax_rate(rows, seconds), "rows/s"
 
 
-CASES = {"sac": sac, "sac_utd20": sac_utd20, "cql": cql, "replay": replay}
+CASES = {"sac": sac, "sac_utd20": sac_utd20, "cql": cql, "td3bc": td3bc, "bc": bc, "iql": iql, "replay": replay}
 
 
 def main() -> None:

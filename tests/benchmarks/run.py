@@ -25,9 +25,9 @@ import jax.numpy as jnp
 import link
 import numpy as np
 from control_loop import control_loop
-from flops import cql_update, sac_update
+from flops import bc_update, cql_update, iql_update, sac_update, td3bc_update
 
-from warmloop.agents import CQL, SAC, CQLConfig, SACConfig
+from warmloop.agents import BC, CQL, IQL, SAC, TD3BC, BCConfig, CQLConfig, IQLConfig, SACConfig, TD3BCConfig
 from warmloop.data import replay
 from warmloop.data.mixing import MixingConfig
 from warmloop.data.replay import ReplayConfig
@@ -36,20 +36,24 @@ from warmloop.learner.state import LearnerParts, create
 from warmloop.learner.step import run_steps
 
 SPEC = Spec((Leaf("", (39,), "float32"),), 28)
+LOCOMOTION = Spec((Leaf("", (17,), "float32"),), 6)
 ROWS, DRAW = 1_000_000, 5_120
 AGENTS: dict[str, tuple[Any, Callable[..., float]]] = {
     "sac": (SAC(SACConfig(ensemble=2, target_subset=2, utd=1, critic_layer_norm=False, backup_entropy=True), SPEC), sac_update),
     "sac_utd20": (SAC(SACConfig(ensemble=10, target_subset=2, utd=20), SPEC), sac_update),
     "cql": (CQL(CQLConfig(ensemble=2, target_subset=2, utd=1, critic_layer_norm=False), SPEC), cql_update),
+    "td3bc": (TD3BC(TD3BCConfig(), SPEC), td3bc_update),
+    "bc": (BC(BCConfig(deterministic=True), SPEC), bc_update),
+    "iql": (IQL(IQLConfig(), LOCOMOTION), iql_update),
 }
 
 
-def random_rows(count: int, seed: int = 0) -> Transition:
+def random_rows(count: int, seed: int = 0, spec: Spec = SPEC) -> Transition:
     rng = np.random.default_rng(seed)
-    return example(SPEC, count).replace(
-        observation=rng.standard_normal((count, 39), dtype=np.float32),
-        next_observation=rng.standard_normal((count, 39), dtype=np.float32),
-        action=rng.uniform(-1, 1, (count, 28)).astype(np.float32),
+    return example(spec, count).replace(
+        observation=rng.standard_normal((count, spec.observation_dim), dtype=np.float32),
+        next_observation=rng.standard_normal((count, spec.observation_dim), dtype=np.float32),
+        action=rng.uniform(-1, 1, (count, spec.action_dim)).astype(np.float32),
         reward=rng.standard_normal(count, dtype=np.float32),
         source=np.full(count, Source.DEMOS, np.int32),
     )
@@ -80,8 +84,8 @@ def agent_case(name: str, seconds: float) -> dict[str, Any]:
     """Updates a second of the learner's whole step: draw, K critic steps, actor, temperature, priorities back."""
     agent, operations = AGENTS[name]
     parts = LearnerParts(agent, ReplayConfig(capacity=100_000), MixingConfig(decay=0.0, min_ratio=0.5))
-    state = create(parts, 0, random_rows(100_000))
-    state = state.replace(online=replay.insert(state.online, random_rows(100_000, 1), 100_000, parts.replay))
+    state = create(parts, 0, random_rows(100_000, spec=agent.spec))
+    state = state.replace(online=replay.insert(state.online, random_rows(100_000, 1, agent.spec), 100_000, parts.replay))
 
     def call() -> object:
         nonlocal state
@@ -89,7 +93,7 @@ def agent_case(name: str, seconds: float) -> dict[str, Any]:
         return metrics
 
     before, rate, after = gemm_rate(), best_rate(call, seconds), gemm_rate()
-    share = rate * operations(agent.config, SPEC) / max(before, after)
+    share = rate * operations(agent.config, agent.spec) / max(before, after)
     return {"value": rate, "unit": "updates/s", "gemm_share": share, "gemm_gflops": max(before, after) / 1e9}
 
 

@@ -4,17 +4,21 @@ import dataclasses
 import json
 import math
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from warmloop.actor.environment import EnvironmentConfig
 from warmloop.agents import AGENTS
+from warmloop.agents.base import go_on
 from warmloop.configs import load, locate
 from warmloop.configs.algorithms import ALGORITHMS
 from warmloop.configs.schema import RunConfig, build_agent, from_config_dict, from_dict, to_config_dict, to_dict
 from warmloop.data.errors import WarmloopError
 from warmloop.data.reward import RewardConfig, return_bounds
 from warmloop.data.sources import DataConfig, SourceConfig
-from warmloop.data.transition import Leaf, Spec
+from warmloop.data.transition import Leaf, Spec, example
+from warmloop.launch.assemble import fine_agent, warm_parts
 
 SPEC = Spec((Leaf("", (5,), "float32"),), 3)
 TASKS = [
@@ -33,7 +37,7 @@ def test_every_preset_builds_both_agents_and_survives_flags_and_files(task, algo
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
     for choice in (config.agent, config.warmup_agent):
         agent = build_agent(choice, config.reward, SPEC)
-        assert agent.name in AGENTS and agent.config.discount == config.reward.discount
+        assert agent.name in AGENTS and getattr(agent.config, "discount", config.reward.discount) == config.reward.discount
         assert hash(agent) == hash(build_agent(choice, config.reward, SPEC))
 
 
@@ -48,6 +52,35 @@ def test_the_published_presets_are_what_their_papers_say():
     assert hilserl.reward.discount == 0.97 and hilserl.agent.settings.ensemble == 2
     assert hilserl.agent.settings.initial_temperature == 1e-2 and not hilserl.agent.settings.backup_entropy
     assert load("configs/adroit.py:pen").environment.horizon == 100
+
+
+def test_iql_and_awac_are_set_by_the_kind_of_task_as_their_papers_are():
+    def iql(config):
+        return config.agent.settings.expectile, config.agent.settings.inverse_temperature, config.agent.settings.actor_dropout
+
+    maze = ALGORITHMS["iql"](RunConfig(EnvironmentConfig("AntMaze_UMaze-v4")))
+    assert iql(load("configs/adroit.py:door,iql")) == (0.7, 0.5, 0.1)
+    assert iql(load("configs/mujoco.py:hopper,iql")) == (0.7, 3.0, 0.0)
+    assert iql(maze) == (0.9, 10.0, 0.0)
+    tasks = ("adroit.py:door", "metaworld.py:mt3", "mujoco.py:hopper")
+    assert [load(f"configs/{task},awac").agent.settings.temperature for task in tasks] == [0.1, 0.1, 0.333]
+
+
+def test_the_policys_step_size_decays_over_the_warm_up_as_long_as_it_is_and_not_online():
+    config = load("configs/mujoco.py:hopper,iql").replace(learner={"warmup_steps": 700}, warmup_agent={"utd": 2})
+    assert warm_parts(config, SPEC).agent.config.actor_decay_updates == 1_400
+    assert fine_agent(config, SPEC).config.actor_decay_updates == 0
+
+
+@pytest.mark.parametrize("algorithm", ["td3bc", "iql", "awac"])
+@pytest.mark.parametrize("task", ["configs/adroit.py:door", "configs/mujoco.py:hopper"])
+def test_what_an_offline_algorithm_warms_up_fits_the_sac_that_then_fine_tunes(task, algorithm):
+    config = load(f"{task},{algorithm},then_sac")
+    assert (config.warmup_agent.name, config.agent.name) == (algorithm, "sac")
+    warm, fine = (build_agent(choice, config.reward, SPEC) for choice in (config.warmup_agent, config.agent))
+    states = [jax.eval_shape(agent.init, jax.random.key(0), jax.tree.map(jnp.asarray, example(SPEC))) for agent in (warm, fine)]
+    taken = jax.eval_shape(lambda state: go_on(fine, warm, state), states[0])
+    assert jax.tree.map(lambda x: x.shape, taken) == jax.tree.map(lambda x: x.shape, states[1])
 
 
 def test_tasks_joined_or_named_as_a_set_are_one_run_of_several():
@@ -66,6 +99,12 @@ def test_tasks_joined_or_named_as_a_set_are_one_run_of_several():
         ({"agent": {"name": "sak"}}, "sac"),
         ({"agent": {"utdd": 3}}, "utd"),
         ({"agent": {"discount": 0.5}}, "discount"),
+        ({"agent": {"name": "td3bc", "alhpa": 2.0}}, r"config\.agent\.alhpa; did you mean alpha"),
+        ({"agent": {"name": "td3bc", "discount": 0.5}}, "discount"),
+        ({"agent": {"name": "iql", "actor_decay_updates": 5}}, "actor_decay_updates"),
+        ({"agent": {"name": "iql", "expectile": 1.0}}, "expectile"),
+        ({"agent": {"name": "bc", "alpha": 2.0}}, r"no setting config\.agent\.alpha"),
+        ({"agent": {"name": "bc", "actor_dropout": 1.0}}, "actor_dropout is 1.0; it must be at least 0 and below 1"),
         ({"learner": {"warmup_steps": "many"}}, "int"),
         ({"reward": {"terminate_on_success": 1}}, "bool"),
         ({"mixing": {"decay": 2.0}}, "decay"),

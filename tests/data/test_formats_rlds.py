@@ -16,7 +16,7 @@ from PIL import Image
 
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import load_episodes, rlds
-from warmloop.data.formats.tfrecord import records
+from warmloop.data.formats.rlds.tfrecord import records
 
 
 def refusal(origin):

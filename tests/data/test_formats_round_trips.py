@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from layouts import write_d3rlpy, write_d4rl, write_npz, write_robomimic
+from layouts import write_d3rlpy, write_d4rl, write_dapg, write_npz, write_rlds, write_robomimic, write_sb3
 from recorded import assert_identical, assert_same_experience
 
 from warmloop.data.episode import Episode, make_steps
@@ -141,15 +141,18 @@ def test_the_door_demonstrations_are_the_same_through_every_writer(door, tmp_pat
     assert_same(door, load_episodes(path))
 
 
-@pytest.mark.parametrize("write", [write_d4rl, write_robomimic, write_npz])
-def test_the_door_demonstrations_are_the_same_through_every_reader(door, tmp_path, write):
-    name = {write_d4rl: "a.hdf5", write_robomimic: "b.hdf5", write_npz: "c.npz"}[write]
+READ = {"a.hdf5": write_d4rl, "b.hdf5": write_robomimic, "c.npz": write_npz, "d": write_sb3, "e": write_rlds}
+
+
+@pytest.mark.parametrize(("name", "write"), READ.items())
+def test_the_door_demonstrations_are_the_same_through_every_reader(door, tmp_path, name, write):
     assert_same_experience([dataclasses.replace(e, success=None) for e in door], load_episodes(write(tmp_path / name, door)))
 
 
 def test_the_door_demonstrations_are_the_same_but_for_their_last_step_where_no_next_observation_is_stored(door, tmp_path):
     cut = [dataclasses.replace(e.part(slice(0, len(e) - 1)), success=None) for e in door]
-    for path in (write_d3rlpy(tmp_path / "a.h5", door), write_d4rl(tmp_path / "b.hdf5", door, following=False)):
+    paths = write_d3rlpy(tmp_path / "a.h5", door), write_d4rl(tmp_path / "b.hdf5", door, following=False), write_dapg(tmp_path / "c", door)
+    for path in paths:
         assert_same_experience(cut, load_episodes(path))
 
 

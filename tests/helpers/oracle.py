@@ -7,14 +7,29 @@ def dense(x, params):
     return x @ np.asarray(params["kernel"], np.float64) + np.asarray(params["bias"], np.float64)
 
 
-def policy(params, observation):
-    """Mean and log standard deviation, `[B, A]`; two relu layers without LayerNorm."""
-    p = params["params"]
-    h = observation
+def hidden(p, observation):
+    """The last hidden layer of a policy; relu layers without LayerNorm."""
+    h = np.asarray(observation, np.float64)
     for layer in range(sum(name.startswith("hidden") for name in p)):
         h = np.maximum(dense(h, p[f"hidden_{layer}"]), 0)
-    mean, log_std = np.split(dense(h, p["gaussian"]), 2, axis=-1)
+    return h
+
+
+def policy(params, observation):
+    """Mean and log standard deviation, `[B, A]`."""
+    p = params["params"]
+    mean, log_std = np.split(dense(hidden(p, observation), p["gaussian"]), 2, axis=-1)
     return mean, np.clip(log_std, -20, 2)
+
+
+def deterministic(params, observation):
+    """The action `[B, A]` of a deterministic policy."""
+    return np.tanh(dense(hidden(params["params"], observation), params["params"]["mean"]))
+
+
+def layers(params, x, head):
+    """The hidden layers, then the linear layer called `head`."""
+    return dense(hidden(params["params"], x), params["params"][head])
 
 
 def critic(params, member, observation, action, layer_norm=True):
@@ -35,6 +50,11 @@ def log_density(mean, log_std, action):
     u = np.arctanh(action)
     gaussian = -0.5 * ((u - mean) / np.exp(log_std)) ** 2 - log_std - 0.5 * np.log(2 * np.pi)
     return (gaussian - np.log(1 - action**2)).sum(-1)
+
+
+def gaussian_density(mean, log_std, action):
+    """log density of a Gaussian that nothing squashes."""
+    return (-0.5 * ((action - mean) / np.exp(log_std)) ** 2 - log_std - 0.5 * np.log(2 * np.pi)).sum(-1)
 
 
 def logsumexp(x):

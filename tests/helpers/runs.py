@@ -14,6 +14,9 @@ SIZES = (
     "--config.replay.capacity=5000",
     "--config.learner.log_every=50",
     "--config.learner.publish_every=20",
+    "--config.learner.warmup_checkpoints=1",
+    "--config.fqe.steps=20",
+    "--config.fqe.hidden=(8,)",
 )
 SMALL = ("--config=configs/classic.py:pendulum", *SIZES)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import google_crc32c
 
-from warmloop.data.formats.tfrecord import EXAMPLE, records
+from warmloop.data.formats.rlds.tfrecord import EXAMPLE, records
 
 SOURCE = Path(__file__).resolve().parents[1] / "fixtures" / "rlds-counting" / "1.0.0"
 TRAIN = "rlds-counting-train.tfrecord-00000-of-00001"

@@ -24,15 +24,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from ..disk import sync_directory
-from ..episode import Episode
-from ..errors import WarmloopError
-from ..transition import Leaf, Spec
-from . import minari_arrow, minari_hdf5
-from .files import did_you_mean
-from .flat import Part, join
-from .minari_episodes import buffer, episode_metadata, leaves
-from .recording import Recording
+from ...disk import sync_directory
+from ...episode import Episode
+from ...errors import WarmloopError
+from ...transition import Leaf, Spec
+from ..files import did_you_mean
+from ..flat import Part, join
+from ..recording import Recording
+from . import arrow, hdf5
+from .episodes import buffer, episode_metadata, leaves
 
 SCHEME = "minari:"
 NAME = re.compile(r"[\w-]+-v\d+")
@@ -68,7 +68,7 @@ def _parts(origin: str) -> Iterator[Part]:
         Spec.from_spaces(observation, storage.action_space)
     except WarmloopError as error:
         raise WarmloopError(f"{origin}: {error}") from None
-    yield from (minari_hdf5 if storage.FORMAT == "hdf5" else minari_arrow).parts(origin, storage)
+    yield from (hdf5 if storage.FORMAT == "hdf5" else arrow).parts(origin, storage)
 
 
 def _storage(origin: str, directory: Path) -> Any:

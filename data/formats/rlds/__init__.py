@@ -28,12 +28,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import WarmloopError
-from .files import did_you_mean
-from .flat import SUCCESS_FLAGS, Part, join
-from .hdf5 import split
-from .recording import Columns, Recording
-from .rlds_features import STEPS, Feature, column, load, stored
+from ...errors import WarmloopError
+from ..files import did_you_mean
+from ..flat import SUCCESS_FLAGS, Part, join
+from ..hdf5 import split
+from ..recording import Columns, Recording
+from .features import STEPS, Feature, column, load, stored
 from .tfrecord import parse, records
 
 FEATURES, INFO = "features.json", "dataset_info.json"

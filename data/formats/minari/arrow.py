@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import WarmloopError
-from . import images
-from .flat import Part
-from .minari_episodes import FLAGS, SCALARS, is_jpeg, leaves, to_part
-from .recording import Columns
+from ...errors import WarmloopError
+from .. import images
+from ..flat import Part
+from ..recording import Columns
+from .episodes import FLAGS, SCALARS, is_jpeg, leaves, to_part
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import WarmloopError
-from . import global_heap, images
-from .flat import Part
-from .hdf5 import group, opened, read_arrays
-from .minari_episodes import EXTRAS, FLAGS, OWN, SCALARS, is_jpeg, leaves, to_part
-from .recording import Columns
+from ...errors import WarmloopError
+from .. import global_heap, images
+from ..flat import Part
+from ..hdf5 import group, opened, read_arrays
+from ..recording import Columns
+from .episodes import EXTRAS, FLAGS, OWN, SCALARS, is_jpeg, leaves, to_part
 
 if TYPE_CHECKING:
     import h5py

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import WarmloopError
-from . import images
-from .files import require_file
+from ...errors import WarmloopError
+from .. import images
+from ..files import require_file
 
 STEPS = "steps"
 TEXTS = ("string", "object", "str", "bytes")

@@ -1,4 +1,4 @@
-"""What an episode of a Minari dataset is, whichever files it lies in: to and from this project's columns. See minari.py."""
+"""What an episode of a Minari dataset is, whichever files it lies in: to and from this project's columns."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from ..episode import Episode
-from ..errors import WarmloopError
-from ..transition import Source
-from .flat import SUCCESS_FLAGS, Part
-from .recording import RECORDED_FIELDS, Columns, breaks, named
+from ...episode import Episode
+from ...errors import WarmloopError
+from ...transition import Source
+from ..flat import SUCCESS_FLAGS, Part
+from ..recording import RECORDED_FIELDS, Columns, breaks, named
 
 OWN, EXTRAS = "warmloop", "extras"  # groups in `infos`; the first is also the prefix of an episode's own metadata
 OWN_FIELDS = tuple(name for name in RECORDED_FIELDS if name not in ("truncated", "intervened"))  # Minari has keys for these two

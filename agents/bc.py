@@ -1,0 +1,141 @@
+"""Behaviour cloning, with a Gaussian or a deterministic policy.
+
+    Gaussian       L_π = −mean w_π log π(a|s),          π the tanh-squashed Gaussian of `sac`, log_std ∈ [−5, 2]
+    deterministic  L_π =  mean w_π mean_A (π(s) − a)²,  π with a tanh output
+
+The mean is over rows that somebody else has chosen: all offline ones, and online those of a human's interventions, so that going on
+online is HG-DAgger (Kelly et al. 2019). Source: Pomerleau 1991. There is no TD error: every row's priority stays 1, and rows are
+drawn by their quality alone, as their losses are weighted by nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from ..data.errors import WarmloopError
+from ..data.transition import Batch, PyTree, Spec, Transition
+from .base import Actor, Metrics, Params, WarmStart, run_block
+from .networks import DeterministicPolicy, Policy, apply, log_density, sample_action
+from .normaliser import Normaliser, as_learnt
+from .offline import OfflineConfig, check, explore, gaussian_policy, optimizer
+
+# Rows that fit exactly would otherwise narrow without end, and their gradients drown those of all others.
+LOG_STD_MIN = -5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class BCConfig(OfflineConfig):
+    """Settings of behaviour cloning beside the offline algorithms' own.
+
+    Attributes:
+        deterministic: squared error of a deterministic policy instead of a Gaussian's likelihood.
+        exploration_noise: standard deviation around a deterministic policy's action where it acts at random.
+    """
+
+    deterministic: bool = False
+    exploration_noise: float = 0.1
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self, ("exploration_noise",), 1e-3)
+
+
+class BCState(struct.PyTreeNode):
+    """Everything that cloning learns; `updates` counts gradient steps."""
+
+    actor: Params
+    actor_optimizer: optax.OptState
+    normaliser: Normaliser
+    key: jax.Array
+    updates: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class BC:
+    """The algorithm: settings and shapes. See `agents.base.Agent` for the methods' contracts."""
+
+    config: BCConfig
+    spec: Spec
+    name: ClassVar[str] = "bc"
+
+    @property
+    def policy(self) -> Policy | DeterministicPolicy:
+        """The policy's module."""
+        config = self.config
+        settings = (self.spec.action_dim, config.hidden, config.actor_layer_norm, config.activation, config.actor_dropout)
+        return DeterministicPolicy(*settings) if config.deterministic else Policy(*settings, log_std_min=LOG_STD_MIN)
+
+    def init(self, key: jax.Array, example: Transition) -> BCState:
+        actor_key, key = jax.random.split(key)
+        actor = self.policy.init(actor_key, jnp.zeros((1, self.spec.observation_dim)))
+        return BCState(
+            actor=actor,
+            actor_optimizer=self._optimizer.init(actor),
+            normaliser=Normaliser.of(example, self.config.normalise_observations),
+            key=key,
+            updates=jnp.zeros((), jnp.int32),
+        )
+
+    # Losses: scalar and what the caller logs.
+
+    def actor_loss(self, actor: Params, batch: Batch, dropout_key: jax.Array) -> tuple[jax.Array, Metrics]:
+        """Weighted mean over the rows that are not the policy's own."""
+        output = apply(self.policy, actor, batch.observation, dropout=dropout_key)
+        squares = self.config.deterministic
+        distance = jnp.square(output - batch.action).mean(axis=-1) if squares else -log_density(batch.action, *output)  # [B]
+        shown = jnp.logical_or(batch.offline, batch.intervened)
+        loss = jnp.sum(batch.actor_weight * shown * distance) / jnp.maximum(shown.sum(), 1)
+        return loss, {"actor/loss": loss}
+
+    # Updates.
+
+    def update(self, state: BCState, batch: Batch) -> tuple[BCState, Metrics, jax.Array]:
+        key, noise_key, *keys = jax.random.split(state.key, 2 + batch.reward.shape[0])
+        learnt = as_learnt(batch, state.normaliser, jnp.ones(()), self.config.observation_noise, noise_key)
+        state, metrics = run_block(self.step, state.replace(key=key), learnt, jnp.stack(keys))
+        return state, jax.tree.map(jnp.mean, metrics), jnp.ones_like(batch.reward)
+
+    def step(self, state: BCState, inputs: tuple[Batch, jax.Array]) -> tuple[BCState, Metrics]:
+        """One gradient step of the policy on one minibatch."""
+        gradient, metrics = jax.grad(self.actor_loss, has_aux=True)(state.actor, *inputs)
+        change, moments = self._optimizer.update(gradient, state.actor_optimizer, state.actor)
+        actor = optax.apply_updates(state.actor, change)
+        return state.replace(actor=actor, actor_optimizer=moments, updates=state.updates + 1), metrics
+
+    # Acting, and passing the state on.
+
+    def actor_params(self, state: BCState) -> Actor:
+        return Actor(state.actor, state.normaliser)
+
+    def act(
+        self, actor: Actor, observation: PyTree, key: jax.Array, carry: PyTree, deterministic: bool = False
+    ) -> tuple[jax.Array, PyTree]:
+        output = apply(self.policy, actor.params, actor.normaliser(observation))
+        if self.config.deterministic:
+            return (output if deterministic else explore(key, output, self.config.exploration_noise)), carry
+        return (jnp.tanh(output[0]) if deterministic else sample_action(key, *output)[0]), carry
+
+    def log_prob(self, actor: Actor, observation: PyTree, action: jax.Array) -> jax.Array:
+        """A deterministic policy's density is that of its noise, unclipped."""
+        output = apply(self.policy, actor.params, actor.normaliser(observation))
+        if not self.config.deterministic:
+            return log_density(action, *output)
+        return jax.scipy.stats.norm.logpdf(action, output, self.config.exploration_noise).sum(axis=-1)
+
+    def hand_over(self, state: BCState) -> WarmStart:
+        """The policy alone: critics, and all optimizers, begin fresh."""
+        actor = gaussian_policy(state.actor, self.config.exploration_noise) if self.config.deterministic else state.actor
+        return WarmStart(actor, None, None, None, state.normaliser, state.key, state.updates)
+
+    def take_over(self, state: PyTree) -> BCState:
+        raise WarmloopError("bc only copies recorded actions, so it cannot go on from another algorithm's warm-up: warm up with bc.")
+
+    @property
+    def _optimizer(self) -> optax.GradientTransformation:
+        return optimizer(self.config.actor_lr, self.config.weight_decay)

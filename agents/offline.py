@@ -1,0 +1,112 @@
+"""What the offline algorithms share: settings, options against over-fitting the demonstrations, and the way to SAC's policy."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ..data.errors import WarmloopError
+from ..data.transition import PyTree
+from .base import Params
+
+
+@dataclasses.dataclass(frozen=True)
+class OfflineConfig:
+    """Settings of every offline algorithm.
+
+    Attributes:
+        hidden: widths of the hidden layers of every network.
+        activation: of the hidden layers: relu, tanh, swish or elu.
+        utd: K, gradient steps per update.
+        batch_size: B, rows per gradient step.
+        actor_lr: Adam step size of the policy.
+        actor_layer_norm: LayerNorm on the policy's hidden layers.
+        normalise_observations: centre and scale observations by the offline data's statistics.
+        actor_dropout: share of the policy's hidden units that are dropped in its loss.
+        weight_decay: AdamW's decay of all trained kernels; 0 is Adam.
+        observation_noise: standard deviation of the noise on observations in the losses, in normalised units.
+    """
+
+    hidden: tuple[int, ...] = (256, 256)
+    activation: str = "relu"
+    utd: int = 1
+    batch_size: int = 256
+    actor_lr: float = 3e-4
+    actor_layer_norm: bool = False
+    normalise_observations: bool = True
+    actor_dropout: float = 0.0
+    weight_decay: float = 0.0
+    observation_noise: float = 0.0
+
+    def __post_init__(self):
+        check(self, ("utd", "batch_size"), 1)
+        check(self, ("actor_dropout",), 0, below=1)
+        check(self, ("weight_decay", "observation_noise"), 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class ActorCriticConfig(OfflineConfig):
+    """Settings of the offline algorithms that learn values.
+
+    Attributes:
+        discount: γ (set from the reward's configuration).
+        tau: Polyak rate of the targets.
+        ensemble: E, number of critics.
+        critic_lr: Adam step size of the critics.
+        critic_layer_norm: LayerNorm on the critics' hidden layers.
+        critic_dropout: share of the critics' hidden units that are dropped in their loss.
+        normalise_rewards: divide rewards by their standard deviation in the offline data.
+    """
+
+    discount: float = 0.99
+    tau: float = 0.005
+    ensemble: int = 2
+    critic_lr: float = 3e-4
+    critic_layer_norm: bool = False
+    critic_dropout: float = 0.0
+    normalise_rewards: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self, ("ensemble",), 1)
+        check(self, ("critic_dropout",), 0, below=1)
+
+
+def check(config: OfflineConfig, names: tuple[str, ...], least: float, below: float = math.inf) -> None:
+    """Raises WarmloopError, by name, where one of the settings is not in [least, below)."""
+    for name in names:
+        value = getattr(config, name)
+        if not least <= value < below:
+            raise WarmloopError(f"agent.{name} is {value}; it must be at least {least}{f' and below {below}' if below < math.inf else ''}.")
+
+
+def optimizer(learning_rate: float | jax.Array | optax.Schedule, weight_decay: float) -> optax.GradientTransformation:
+    """Adam or, with a decay, AdamW on the kernels (Loshchilov and Hutter 2019); biases and norms do not decay."""
+    return optax.adamw(learning_rate, weight_decay=weight_decay, mask=_kernels) if weight_decay > 0 else optax.adam(learning_rate)
+
+
+def explore(key: jax.Array, action: jax.Array, deviation: float) -> jax.Array:
+    """Actions `[..., A]` with Gaussian noise, within ±1."""
+    return jnp.clip(action + deviation * jax.random.normal(key, action.shape), -1.0, 1.0)
+
+
+def adam_moments(state: optax.OptState) -> optax.OptState:
+    """What plain Adam keeps of an `optimizer` state; SAC's critics go on with it."""
+    return (state[0], optax.EmptyState())  # type: ignore[index]
+
+
+def gaussian_policy(deterministic: Params, deviation: float | jax.Array) -> Params:
+    """Parameters of a `networks.Policy` from a `DeterministicPolicy`'s: its action, and a constant deviation before the tanh."""
+    layers = dict(deterministic["params"])
+    head = layers.pop("mean")
+    kernel = jnp.concatenate([head["kernel"], jnp.zeros_like(head["kernel"])], axis=-1)
+    bias = jnp.concatenate([head["bias"], jnp.full_like(head["bias"], jnp.log(deviation))])
+    return {"params": layers | {"gaussian": {"kernel": kernel, "bias": bias}}}
+
+
+def _kernels(params: PyTree) -> PyTree:
+    return jax.tree_util.tree_map_with_path(lambda path, _: "kernel" in jax.tree_util.keystr(path[-1:]), params)

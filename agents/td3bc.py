@@ -1,0 +1,213 @@
+"""TD3+BC: deterministic policy gradients with a cloning term, online as offline.
+
+    y    = r + γ m min_i Q̄_i(s', clip(π̄(s') + clip(ε, ±c), ±1)),  ε ~ N(0, σ²)
+    L_Q  = mean_{E×B} w (Q_i(s, a) − y)²
+    L_π  = mean w_π (−λ Q_1(s, π(s)) + mean_A (π(s) − a)²),  λ = α / mean|Q_1(s, π(s))| without gradient
+
+The policy and all targets move every `actor_delay` critic steps, counted over the agent's whole life. Sources: TD3+BC (Fujimoto and
+Gu 2021), TD3 (Fujimoto et al. 2018).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from ..data.errors import WarmloopError
+from ..data.transition import Batch, PyTree, Spec, Transition
+from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
+from .networks import Critic, DeterministicPolicy, apply
+from .normaliser import Normaliser, as_learnt, reward_scale
+from .offline import ActorCriticConfig, adam_moments, check, explore, gaussian_policy, optimizer
+
+
+@dataclasses.dataclass(frozen=True)
+class TD3BCConfig(ActorCriticConfig):
+    """Settings of TD3+BC beside the offline algorithms' own.
+
+    Attributes:
+        alpha: α, how much the critic counts against the cloning term.
+        actor_delay: critic steps per step of the policy and of the targets.
+        target_noise: σ, standard deviation of the noise on the target's action.
+        target_noise_clip: c, bound on it.
+        exploration_noise: standard deviation around the action where it acts at random.
+    """
+
+    alpha: float = 2.5
+    actor_delay: int = 2
+    target_noise: float = 0.2
+    target_noise_clip: float = 0.5
+    exploration_noise: float = 0.1
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self, ("actor_delay",), 1)
+        check(self, ("alpha", "target_noise", "target_noise_clip"), 0)
+        check(self, ("exploration_noise",), 1e-3)
+
+
+class TD3BCState(struct.PyTreeNode):
+    """Everything that TD3+BC learns. Critic leaves are `[E, ...]`; `updates` counts critic steps; `actor_metrics` are those of the
+    policy's last step, shown by updates that have none."""
+
+    actor: Params
+    target_actor: Params
+    critic: Params
+    target_critic: Params
+    actor_optimizer: optax.OptState
+    critic_optimizer: optax.OptState
+    normaliser: Normaliser
+    reward_scale: jax.Array
+    key: jax.Array
+    updates: jax.Array
+    actor_metrics: Metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class TD3BC:
+    """The algorithm: settings and shapes. See `agents.base.Agent` for the methods' contracts."""
+
+    config: TD3BCConfig
+    spec: Spec
+    name: ClassVar[str] = "td3bc"
+
+    @property
+    def policy(self) -> DeterministicPolicy:
+        """The policy's module."""
+        config = self.config
+        return DeterministicPolicy(self.spec.action_dim, config.hidden, config.actor_layer_norm, config.activation, config.actor_dropout)
+
+    def critic(self, members: int) -> Critic:
+        """The module of `members` critics."""
+        config = self.config
+        return Critic(members, config.hidden, config.critic_layer_norm, config.activation, config.critic_dropout)
+
+    def init(self, key: jax.Array, example: Transition) -> TD3BCState:
+        config = self.config
+        actor_key, critic_key, key = jax.random.split(key, 3)
+        observation = jnp.zeros((1, self.spec.observation_dim))
+        actor = self.policy.init(actor_key, observation)
+        critic = self.critic(config.ensemble).init(critic_key, observation, jnp.zeros((1, self.spec.action_dim)))
+        return TD3BCState(
+            actor=actor,
+            target_actor=jax.tree.map(jnp.copy, actor),  # buffers of their own: the state is donated
+            critic=critic,
+            target_critic=jax.tree.map(jnp.copy, critic),
+            actor_optimizer=self._optimizer(config.actor_lr).init(actor),
+            critic_optimizer=self._optimizer(config.critic_lr).init(critic),
+            normaliser=Normaliser.of(example, config.normalise_observations),
+            reward_scale=reward_scale(example, config.normalise_rewards),
+            key=key,
+            updates=jnp.zeros((), jnp.int32),
+            actor_metrics={name: jnp.zeros(()) for name in ("loss", "cloning_loss", "q_mean")},
+        )
+
+    # Losses: scalar and what the caller logs. Their batches are as `as_learnt` gives them.
+
+    def td_target(self, state: TD3BCState, batch: Batch, key: jax.Array) -> jax.Array:
+        """y `[B]`, without gradient."""
+        config = self.config
+        action = apply(self.policy, state.target_actor, batch.next_observation)
+        noise = jnp.clip(config.target_noise * jax.random.normal(key, action.shape), -config.target_noise_clip, config.target_noise_clip)
+        action = jnp.clip(action + noise, -1.0, 1.0)
+        q = apply(self.critic(config.ensemble), state.target_critic, batch.next_observation, action)  # [E, B]
+        return batch.reward + config.discount * batch.mask * q.min(axis=0)
+
+    def critic_loss(self, critic: Params, batch: Batch, target: jax.Array, dropout_key: jax.Array) -> tuple[jax.Array, tuple]:
+        """Weighted squared TD error of every member. Returns the loss and (Q `[E, B]`, |TD error| `[B]`)."""
+        q = apply(self.critic(self.config.ensemble), critic, batch.observation, batch.action, dropout=dropout_key)
+        chex.assert_shape(q, (self.config.ensemble, *target.shape))
+        error = q - target[None]
+        return jnp.mean(batch.weight[None] * jnp.square(error)), (q, jnp.abs(error).mean(axis=0))
+
+    def actor_loss(self, actor: Params, critic: Params, batch: Batch, dropout_key: jax.Array) -> tuple[jax.Array, Metrics]:
+        """Value of the policy's actions under the first critic, on a scale of α, and their squared distance to the recorded ones."""
+        action = apply(self.policy, actor, batch.observation, dropout=dropout_key)  # [B, A]
+        first = jax.tree.map(lambda leaf: leaf[:1], critic)
+        # As one of N actions, so that no gradient is computed for the observation's columns.
+        q = apply(self.critic(1), first, batch.observation, action[:, None])[0, :, 0]  # [B]
+        scale = self.config.alpha / jnp.maximum(jax.lax.stop_gradient(jnp.abs(q).mean()), 1e-6)
+        distance = jnp.square(action - batch.action).mean(axis=-1)
+        loss = jnp.mean(batch.actor_weight * (distance - scale * q))
+        return loss, {"loss": loss, "cloning_loss": jnp.mean(batch.actor_weight * distance), "q_mean": q.mean()}
+
+    # Updates.
+
+    def update(self, state: TD3BCState, batch: Batch) -> tuple[TD3BCState, Metrics, jax.Array]:
+        key, noise_key, *keys = jax.random.split(state.key, 2 + batch.reward.shape[0])
+        learnt = as_learnt(batch, state.normaliser, state.reward_scale, self.config.observation_noise, noise_key)
+        state, (metrics, td_error) = run_block(self.step, state.replace(key=key), learnt, jnp.stack(keys))
+        actor_metrics = {f"actor/{name}": value for name, value in state.actor_metrics.items()}
+        return state, jax.tree.map(jnp.mean, metrics) | actor_metrics, td_error
+
+    def step(self, state: TD3BCState, inputs: tuple[Batch, jax.Array]) -> tuple[TD3BCState, tuple[Metrics, jax.Array]]:
+        """One gradient step of the critics on one minibatch; then, when it is due, one of the policy, and the targets."""
+        batch, key = inputs
+        target_key, critic_key, actor_key = jax.random.split(key, 3)
+        target = self.td_target(state, batch, target_key)
+        grad = jax.value_and_grad(self.critic_loss, has_aux=True)
+        (loss, (q, td_error)), gradient = grad(state.critic, batch, target, critic_key)
+        change, moments = self._optimizer(self.config.critic_lr).update(gradient, state.critic_optimizer, state.critic)
+        critic = optax.apply_updates(state.critic, change)
+        state = state.replace(critic=critic, critic_optimizer=moments, updates=state.updates + 1)
+        due = state.updates % self.config.actor_delay == 0
+        state = jax.lax.cond(due, self.delayed_step, lambda state, *_: state, state, batch, actor_key)
+        return state, (critic_metrics(loss, q, target), td_error)
+
+    def delayed_step(self, state: TD3BCState, batch: Batch, key: jax.Array) -> TD3BCState:
+        """One gradient step of the policy, and the Polyak step of both targets."""
+        gradient, metrics = jax.grad(self.actor_loss, has_aux=True)(state.actor, state.critic, batch, key)
+        change, moments = self._optimizer(self.config.actor_lr).update(gradient, state.actor_optimizer, state.actor)
+        actor = optax.apply_updates(state.actor, change)
+        return state.replace(
+            actor=actor,
+            actor_optimizer=moments,
+            target_actor=optax.incremental_update(actor, state.target_actor, self.config.tau),
+            target_critic=optax.incremental_update(state.critic, state.target_critic, self.config.tau),
+            actor_metrics=metrics,
+        )
+
+    # Acting, and passing the state on.
+
+    def actor_params(self, state: TD3BCState) -> Actor:
+        return Actor(state.actor, state.normaliser)
+
+    def act(
+        self, actor: Actor, observation: PyTree, key: jax.Array, carry: PyTree, deterministic: bool = False
+    ) -> tuple[jax.Array, PyTree]:
+        action = apply(self.policy, actor.params, actor.normaliser(observation))
+        return (action if deterministic else explore(key, action, self.config.exploration_noise)), carry
+
+    def q_values(self, state: TD3BCState, observation: PyTree, action: jax.Array) -> jax.Array:
+        """In the rewards' own units, as the returns are."""
+        return apply(self.critic(self.config.ensemble), state.critic, state.normaliser(observation), action) / state.reward_scale
+
+    def td_error(self, state: TD3BCState, batch: Batch, key: jax.Array) -> jax.Array:
+        learnt = as_learnt(batch, state.normaliser, state.reward_scale, 0.0, key)
+        target = self.td_target(state, learnt, key) / state.reward_scale
+        return jnp.abs(self.q_values(state, batch.observation, batch.action) - target[None]).mean(axis=0)
+
+    def hand_over(self, state: TD3BCState) -> WarmStart:
+        """Critics with their optimizer, and SAC's policy with the same mode and the exploration's deviation before the tanh."""
+        if self.config.normalise_rewards:
+            raise WarmloopError(
+                "The critics of td3bc were warmed up on normalised rewards and do not fit another algorithm's: "
+                "warm up with warmup_agent.normalise_rewards=False, or go on with td3bc."
+            )
+        actor, moments = gaussian_policy(state.actor, self.config.exploration_noise), adam_moments(state.critic_optimizer)
+        return WarmStart(actor, state.critic, state.target_critic, moments, state.normaliser, state.key, state.updates)
+
+    def take_over(self, state: PyTree) -> TD3BCState:
+        raise WarmloopError(
+            "td3bc cannot go on from another algorithm's warm-up, whose policy is not deterministic: "
+            "warm up with td3bc, or fine-tune with sac."
+        )
+
+    def _optimizer(self, learning_rate: float) -> optax.GradientTransformation:
+        return optimizer(learning_rate, self.config.weight_decay)

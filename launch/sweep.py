@@ -1,0 +1,59 @@
+"""Compares algorithms, seeds and settings on the same recorded data.
+
+    python -m warmloop.launch.sweep --config=configs/adroit.py:door --algorithms=cql,calql,rlpd --seeds=3 \\
+        --offline_data_path=demos=demos.npz --offline_data_path=suboptimal=logs.npz --out=runs/door_sweep
+    python -m warmloop.launch.sweep ... --set=agent.actor_lr=1e-4,3e-4 --set=agent.hidden=(256,256),(512,512)
+
+Each run warms up on all of the data and is judged in the environment by its last checkpoint. Where memory allows, the seeds of a run learn
+side by side in one program that holds the data once. Every finished seed is a line of OUT/results.jsonl, and its checkpoint is in
+OUT/NAME/seed-N; the same command goes on where it was broken off. Ends with OUT/table.md and OUT/scores.png: the interquartile mean over
+seeds with its 95 % interval (Agarwal et al. 2021), on D4RL's scale where there is one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import flags
+
+from ..data.errors import WarmloopError
+from .common import progress, run
+
+CONFIG = flags.DEFINE_string("config", None, "Task, such as configs/adroit.py:door.")
+ALGORITHMS = flags.DEFINE_list("algorithms", [], "Algorithm presets, such as cql,calql; none: the task's own.")
+SEEDS = flags.DEFINE_integer("seeds", 3, "Seeds of each run: 0 and up.", lower_bound=1)
+SET = flags.DEFINE_multi_string("set", [], "SECTION.NAME=VALUE,VALUE…: runs with each value; several of these are crossed.")
+DATA = flags.DEFINE_multi_string("offline_data_path", [], "Data to learn from, [KIND=]PATH; repeatable.")
+WARMUP_STEPS = flags.DEFINE_integer("warmup_steps", None, "Updates of each run (the preset's learner.warmup_steps).", lower_bound=1)
+EVAL_TRAJS = flags.DEFINE_integer("eval_n_trajs", 50, "Episodes to judge each seed by.", lower_bound=1)
+MEMORY = flags.DEFINE_integer("seed_mebibytes", 2048, "Memory for seeds that learn side by side, beyond the data.", lower_bound=1)
+OUT = flags.DEFINE_string("out", None, "Folder for the results.")
+
+
+def main() -> None:
+    if not CONFIG.value or not OUT.value:
+        raise WarmloopError("Name the task and where the results go, as in --config=configs/adroit.py:door --out=runs/sweep.")
+    from .sweeping import Results, chart, data_of, runs_of, table, train_and_judge
+
+    out = Path(OUT.value)
+    runs = runs_of(CONFIG.value, ALGORITHMS.value, SET.value, {"warmup_steps": WARMUP_STEPS.value})
+    results = Results(out, EVAL_TRAJS.value, DATA.value)
+    data = data_of(runs, DATA.value)
+    missing = {name: results.missing(name, config, SEEDS.value) for name, config in runs.items()}
+    with progress("seeds", sum(map(len, missing.values()))) as advance:
+        for name, config in runs.items():
+            for result in train_and_judge(name, config, data, missing[name], EVAL_TRAJS.value, out, MEMORY.value << 20):
+                results.add(name, config, result)
+                advance(1, f"{name}: return {result['mean_return']:.1f}")
+    shown = table(results.of(runs, SEEDS.value))
+    (out / "table.md").write_text(shown)
+    print(f"\n{shown}\nresults in {out}: results.jsonl, table.md, {chart(results.of(runs, SEEDS.value), out).name}")
+
+
+def cli() -> None:
+    """The console script `warmloop-sweep`."""
+    run(main)
+
+
+if __name__ == "__main__":
+    cli()

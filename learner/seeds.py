@@ -1,0 +1,77 @@
+"""Several seeds of one offline run as one program; the rows that they all learn from are in memory once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..agents.base import Metrics
+from ..data.replay import ReplayState
+from ..data.transition import Transition, example
+from .assemble import warm_start
+from .state import LearnerParts, LearnerState
+from .step import step
+
+
+def start_seeds(parts: LearnerParts, seeds: Sequence[int], rows: Transition) -> LearnerState:
+    """Fresh states of all `seeds`, each as `warm_start` makes it, with a leading axis `[S]` on all that differs between them."""
+    first = warm_start(parts, seeds[0], rows)
+    keys = jnp.stack([jnp.stack(jax.random.split(jax.random.key(seed))) for seed in seeds])  # [S, 2]
+    agent = _initialised(parts, keys[:, 0], rows)
+
+    def spread(leaf: jax.Array) -> jax.Array:
+        return jnp.broadcast_to(leaf, (len(seeds), *leaf.shape))
+
+    offline, online = ((pool.replace(tree=jax.tree.map(spread, pool.tree), max_urgency=spread(pool.max_urgency))) for pool in _pools(first))
+    return first.replace(agent=agent, offline=offline, online=online, key=keys[:, 1])
+
+
+@partial(jax.jit, static_argnames=("parts", "count"), donate_argnames="states")
+def run_seeds(states: LearnerState, parts: LearnerParts, count: int) -> tuple[LearnerState, Metrics]:
+    """`count` updates of every seed in one program; the metrics `[S]` are their means over the updates."""
+
+    def run(state: LearnerState) -> tuple[LearnerState, Metrics]:
+        state, metrics = jax.lax.scan(lambda state, _: step(state, parts), state, None, length=count)
+        return state, jax.tree.map(lambda x: jnp.mean(x, axis=0), metrics)
+
+    axes = _axes(states)
+    return jax.vmap(run, in_axes=(axes,), out_axes=(axes, 0))(states)
+
+
+def one_seed(states: LearnerState, index: int) -> LearnerState:
+    """The state of one of them, as if it had been run alone."""
+    pools = {
+        name: pool.replace(tree=jax.tree.map(lambda leaf: leaf[index], pool.tree), max_urgency=pool.max_urgency[index])
+        for name, pool in zip(("offline", "online"), _pools(states), strict=True)
+    }
+    return states.replace(agent=jax.tree.map(lambda leaf: leaf[index], states.agent), key=states.key[index], **pools)
+
+
+def bytes_of_a_seed(parts: LearnerParts, rows: Transition) -> int:
+    """What each further seed takes, in bytes: networks, optimizers and priorities."""
+    state = jax.eval_shape(lambda: warm_start(parts, 0, rows))
+    own = [state.agent, *(pool.tree for pool in _pools(state))]
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(own) if hasattr(leaf.dtype, "itemsize"))
+
+
+def _initialised(parts: LearnerParts, keys: jax.Array, rows: Transition) -> Any:
+    """Agents of all keys `[S]`. One after the other, since an agent may look at the rows in ways that no batch axis goes through."""
+    states = [parts.agent.init(key, rows if rows is not None else example(parts.agent.spec)) for key in keys]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+
+
+def _axes(states: LearnerState) -> Any:
+    """Which parts have a seed axis. Rows and what counts them are the same for all."""
+
+    def of_pool(pool: ReplayState) -> Any:
+        return pool.replace(packed=None, quality=None, tree=0, inserted=None, max_urgency=0, quality_sum=None)
+
+    return states.replace(agent=0, offline=of_pool(states.offline), online=of_pool(states.online), key=0, updates=None)
+
+
+def _pools(state: LearnerState) -> tuple[ReplayState, ReplayState]:
+    return state.offline, state.online

@@ -1,0 +1,171 @@
+"""Laws of every registered algorithm, on a dict of observations and through the learner's own step and checkpoints."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from warmloop.agents import AGENTS, SAC, HasCritics, HasLikelihood, SACConfig
+from warmloop.data.errors import WarmloopError
+from warmloop.data.mixing import MixingConfig
+from warmloop.data.replay import ReplayConfig
+from warmloop.data.transition import Batch, Leaf, Spec, example
+from warmloop.learner import checkpoint
+from warmloop.learner.assemble import fine_tune, resume
+from warmloop.learner.state import LearnerParts, create
+from warmloop.learner.step import run_steps
+
+SPEC = Spec((Leaf("pose", (3,), "float32"), Leaf("velocity", (2,), "float32")), 3)
+SMALL = {"hidden": (16, 16), "batch_size": 8, "utd": 2}
+KEY = jax.random.key(5)
+UNSHARED = ("bcq",)  # algorithms whose policy no other has
+
+
+def rows_of(count, seed=0):
+    rng = np.random.default_rng(seed)
+
+    def observation():
+        return {
+            "velocity": rng.normal(0, 4, (count, 2)).astype(np.float32),
+            "pose": rng.normal((1, -3, 2), (2, 0.5, 1), (count, 3)).astype(np.float32),
+        }
+
+    return example(SPEC, count).replace(
+        observation=observation(),
+        next_observation=observation(),
+        action=np.tanh(rng.normal(size=(count, 3))).astype(np.float32),
+        reward=rng.normal(size=count).astype(np.float32),
+        mc_return=rng.normal(size=count).astype(np.float32),
+    )
+
+
+def block_of(*lead):
+    rows = jax.tree.map(lambda x: jnp.asarray(x).reshape(*lead, *x.shape[1:]), rows_of(int(np.prod(lead)), 1))
+    one = jnp.ones(lead)
+    fields = {name: getattr(rows, name) for name in rows.__dataclass_fields__}
+    return Batch(**fields, weight=one, actor_weight=one, offline=one.astype(bool))
+
+
+def assert_same(a, b):
+    def check(x, y):
+        x, y = (jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf for leaf in (x, y))
+        np.testing.assert_array_equal(x, y)
+
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    jax.tree.map(check, a, b)
+
+
+@dataclasses.dataclass
+class Trained:
+    """An agent, its fresh state, its compiled update, and what one block makes of the state."""
+
+    def __init__(self, name):
+        kind, config = AGENTS[name]
+        self.agent = kind(config(**SMALL), SPEC)
+        self.fresh = self.agent.init(jax.random.key(0), rows_of(40))
+        self.update = jax.jit(self.agent.update)
+        self.block = block_of(2, 8)
+        self.state, self.metrics, self.td_error = self.update(self.fresh, self.block)
+
+    @property
+    def parts(self):
+        return LearnerParts(self.agent, ReplayConfig(capacity=64), MixingConfig())
+
+
+@pytest.fixture(scope="module", params=list(AGENTS))
+def trained(request):
+    return Trained(request.param)
+
+
+def test_the_name_is_the_registrys_and_equal_settings_make_equal_agents(trained):
+    again = AGENTS[trained.agent.name][0](AGENTS[trained.agent.name][1](**SMALL), SPEC)
+    assert again == trained.agent and hash(again) == hash(trained.agent)
+
+
+def test_the_state_is_arrays_that_keep_their_shapes_and_types(trained):
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(trained.fresh))
+    described = [jax.tree.map(lambda x: str(x.aval), state) for state in (trained.fresh, trained.state)]
+    assert described[0] == described[1]
+
+
+def test_a_state_and_a_block_always_give_the_same_and_compile_once(trained):
+    again = trained.update(trained.fresh, trained.block)
+    assert_same(again, (trained.state, trained.metrics, trained.td_error))
+    trained.update(trained.state, trained.block)
+    assert trained.update._cache_size() == 1
+
+
+def test_metrics_are_finite_scalars_and_td_errors_one_for_each_row(trained):
+    assert all(value.shape == () and np.isfinite(value) for value in trained.metrics.values())
+    assert trained.td_error.shape == (2, 8)
+    assert np.isfinite(trained.td_error).all() and (np.asarray(trained.td_error) >= 0).all()
+
+
+def test_actions_are_in_range_and_deterministic_when_asked(trained):
+    actor = trained.agent.actor_params(trained.state)
+    act = jax.jit(trained.agent.act, static_argnames="deterministic")
+    observation = jax.tree.map(lambda x: 3 * x[0, 0], trained.block.observation)
+    sampled = [act(actor, observation, key, (), deterministic=False)[0] for key in jax.random.split(KEY, 2)]
+    fixed = [act(actor, observation, key, (), deterministic=True)[0] for key in jax.random.split(KEY, 2)]
+    assert all(action.shape == (3,) and float(jnp.abs(action).max()) <= 1 for action in (*sampled, *fixed))
+    assert_same(*fixed)
+    assert not np.array_equal(*sampled)
+
+
+def test_acting_uses_the_statistics_of_the_offline_rows_before_and_after_learning(trained):
+    rows = rows_of(40)
+    flat = np.concatenate([rows.observation["pose"], rows.observation["velocity"]], -1)
+    for state in (trained.fresh, trained.state):
+        normaliser = trained.agent.actor_params(state).normaliser
+        np.testing.assert_allclose(normaliser.mean, flat.mean(0), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(normaliser.scale, 1 / (flat.std(0) + 1e-3), rtol=1e-3)
+    # The same numbers in other units act alike, which is so only if acting normalises by them.
+    other = rows.replace(observation=jax.tree.map(lambda x: x * 16 + 7, rows.observation))
+    actions = []
+    for recorded in (rows, other):
+        actor = trained.agent.actor_params(trained.agent.init(jax.random.key(0), recorded))
+        actions.append(trained.agent.act(actor, jax.tree.map(lambda x: x[0], recorded.observation), KEY, (), True)[0])
+    np.testing.assert_allclose(actions[0], actions[1], rtol=0.05, atol=1e-4)
+
+
+def test_what_is_measured_of_an_agent_has_its_shapes(trained):
+    batch, actor = jax.tree.map(lambda x: x[0], trained.block), trained.agent.actor_params(trained.state)
+    assert isinstance(trained.agent, HasCritics | HasLikelihood)
+    if isinstance(trained.agent, HasCritics):
+        q = trained.agent.q_values(trained.state, batch.observation, batch.action)
+        assert q.shape == (trained.agent.config.ensemble, 8)
+        assert trained.agent.td_error(trained.state, batch, KEY).shape == (8,)
+    if isinstance(trained.agent, HasLikelihood):
+        assert np.isfinite(trained.agent.log_prob(actor, batch.observation, batch.action)).all()
+
+
+def test_the_learner_trains_saves_resumes_and_serves_it(trained, tmp_path):
+    state, metrics = run_steps(create(trained.parts, 0, rows_of(40)), trained.parts)
+    assert all(np.isfinite(value) for value in metrics.values())
+    checkpoint.save(tmp_path, state, trained.agent, {})
+    agent, actor, _ = checkpoint.load_policy(tmp_path)
+    assert agent == trained.agent
+    assert_same(actor, trained.agent.actor_params(state.agent))
+    assert_same(resume(tmp_path, trained.parts)[0].agent, state.agent)
+    assert_same(fine_tune(trained.parts, 1, rows_of(20), tmp_path).agent, state.agent)
+
+
+def test_sac_fine_tunes_what_it_warmed_up_or_refuses_it(trained, tmp_path):
+    checkpoint.save(tmp_path, create(trained.parts, 0, rows_of(40)), trained.agent, {})
+    same = {name: getattr(trained.agent.config, name) for name in ("ensemble", "critic_layer_norm") if hasattr(trained.agent.config, name)}
+    sac = SAC(SACConfig(**SMALL | {"ensemble": 2} | same), SPEC)
+    if trained.agent.name in UNSHARED:
+        with pytest.raises(WarmloopError, match="fine-tune with"):
+            fine_tune(LearnerParts(sac, trained.parts.replay, trained.parts.mixing), 1, rows_of(20), tmp_path)
+        return
+    state = fine_tune(LearnerParts(sac, trained.parts.replay, trained.parts.mixing), 1, rows_of(20), tmp_path)
+    assert_same(sac.actor_params(state.agent).normaliser, trained.agent.actor_params(trained.fresh).normaliser)
+    run_steps(state, LearnerParts(sac, trained.parts.replay, trained.parts.mixing))
+
+
+@pytest.mark.parametrize("name", ["utd", "batch_size"])
+def test_a_block_of_nothing_is_refused_by_name(trained, name):
+    with pytest.raises(WarmloopError, match=name):
+        dataclasses.replace(trained.agent.config, **{name: 0})

@@ -1,0 +1,68 @@
+"""A sweep of real runs on Pendulum, small."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from runs import sentence
+
+from warmloop.learner import checkpoint
+
+SMALL = (
+    "--set=warmup_agent.hidden=(16,16)",
+    "--set=warmup_agent.utd=1",
+    "--set=warmup_agent.batch_size=16",
+    "--set=reward.signal='environment'",
+)
+
+
+def sweep(out, demos, *arguments, algorithms="cql,rlpd", seeds=2):
+    given = (f"--out={out}", f"--offline_data_path={demos}", f"--algorithms={algorithms}", f"--seeds={seeds}", "--warmup_steps=12")
+    line = [sys.executable, "-m", "warmloop.launch.sweep", "--config=configs/classic.py:pendulum", *given, "--eval_n_trajs=1", *SMALL]
+    return subprocess.run([*line, *arguments], capture_output=True, text=True, timeout=400)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory, demos):
+    out = tmp_path_factory.mktemp("sweep") / "out"
+    done = sweep(out, demos)
+    assert done.returncode == 0, done.stderr
+    return out, done
+
+
+def test_a_sweep_writes_a_line_a_table_a_picture_and_a_checkpoint_for_each_seed(swept):
+    out, done = swept
+    lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert [(line["run"].split()[0], line["seed"]) for line in lines] == [("cql", 0), ("cql", 1), ("rlpd", 0), ("rlpd", 1)]
+    assert all(line["together"] == 2 and -2000 < line["mean_return"] < 0 for line in lines)
+    assert (out / "table.md").read_text() in done.stdout
+    assert (out / "scores.png").read_bytes().startswith(b"\x89PNG")
+    folders = sorted(path for path in out.glob("*/seed-*"))
+    assert [checkpoint.newest(folder).updates for folder in folders] == [12] * 4
+
+
+def test_a_broken_off_sweep_goes_on_with_the_seeds_that_are_missing(swept, demos, tmp_path):
+    out, _ = swept
+    lines = (out / "results.jsonl").read_text().splitlines(keepends=True)
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / "results.jsonl").write_text("".join(lines[:3]) + lines[3][:20])
+    done = sweep(begun, demos)
+    assert done.returncode == 0, done.stderr
+    assert "seeds: 1 of 1" in done.stderr
+    again = [json.loads(line) for line in (begun / "results.jsonl").read_text().splitlines()]
+    assert {(line["run"], line["seed"]) for line in again} == {(json.loads(line)["run"], json.loads(line)["seed"]) for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--algorithms=sql",), 'no algorithm preset "sql"; did you mean "cql"'),
+        (("--set=agent.learning=1",), "There is no setting config.agent.learning"),
+        (("--set=agnt.utd=1",), "there is no section agnt"),
+        (("--set=utd",), "write SECTION.NAME=VALUE,VALUE"),
+    ],
+)
+def test_a_mistake_is_one_sentence(tmp_path, demos, arguments, says):
+    assert says in sentence(sweep(tmp_path / "out", demos, *arguments))
