@@ -38,7 +38,10 @@ def warm_up(
 
     All updates of one program size run first, so two programs serve any number. `on_progress(updates, metrics)` is called at every
     record, with measures on the `held_out` rows, and `on_checkpoint` given the state `config.warmup_checkpoints` times, evenly
-    spaced, the last time at the end. `interrupted` is asked after every program; True ends the warm-up there in order. Raises WarmloopError where it is to stop early by a measure that is not taken.
+    spaced, the last time at the end. `interrupted` is asked after every program; True ends the warm-up there, in order.
+
+    Raises:
+        WarmloopError: it is to stop early by a measure that is not taken.
     """
     done, last = int(state.updates), config.warmup_steps if until is None else until
     logged, since = done, time.perf_counter()
