@@ -61,7 +61,7 @@ def recorded_data(config: RunConfig, arguments: Sequence[str]) -> list[Episode]:
     data = config.data.adding(arguments)
     if not data.sources:
         raise WarmloopError("Name the data to learn from, as in --offline_data_path=demos=demos.pkl.")
-    return load(data, config.environment.limits, _target(config, needed=True)).episodes
+    return load(data, config.environment.limits, find_target(config, needed=True)).episodes
 
 
 def gathered(dataset: str | None, arguments: Sequence[str]) -> Sequence[str]:
