@@ -174,13 +174,13 @@ def chart(results: Mapping[str, Sequence[Mapping[str, Any]]], out: Path) -> Path
     scaled = all(one["normalised"] is not None for runs in results.values() for one in runs)
     key = "normalised" if scaled else "mean_return"
     figure, axis = plt.subplots(figsize=(8, 1.2 + 0.45 * len(results)), layout="constrained")
-    for place, runs in enumerate(reversed(results.values())):
+    for place, runs in enumerate(reversed(list(results.values()))):
         scores = np.array([[one[key]] for one in runs])
         low, high = interval(scores)
         axis.plot([low, high], [place, place], color="#1f4e79", linewidth=8, alpha=0.3, solid_capstyle="butt")
         axis.plot(scores[:, 0], np.full(len(scores), place), "o", color="#c7772e", markersize=4, alpha=0.8)
         axis.plot(interquartile_mean(scores), place, "|", color="#1f4e79", markersize=16, markeredgewidth=3)
-    axis.set_yticks(range(len(results)), list(reversed(results)))
+    axis.set_yticks(range(len(results)), list(results)[::-1])
     axis.set_ylim(-0.6, len(results) - 0.4)
     axis.set(xlabel="normalised score" if scaled else "mean return", title="interquartile mean over seeds, 95 % interval; dots: seeds")
     axis.grid(axis="x", alpha=0.25)

@@ -50,11 +50,12 @@ def create(
     """A fresh learner over offline rows `[N]` (None for none); the pools are N rows and the config's capacity, unless given."""
     spec = parts.agent.spec
     agent_key, key = jax.random.split(jax.random.key(seed))
-    count = 0 if offline_rows is None else length(offline_rows)
+    rows = example(spec, 0) if offline_rows is None else offline_rows
+    count = length(rows)
     offline = replay.create(spec, parts.replay, capacity=offline_capacity or max(count, 1))
     for low in range(0, count, ROWS_AT_ONCE):  # each as long as the first, so that one program inserts them all
         chunk = np.minimum(np.arange(low, low + min(count, ROWS_AT_ONCE)), count - 1)
-        offline = replay.insert(offline, take(offline_rows, chunk), min(count - low, ROWS_AT_ONCE), parts.replay)
+        offline = replay.insert(offline, take(rows, chunk), min(count - low, ROWS_AT_ONCE), parts.replay)
     agent = parts.agent.init(agent_key, example(spec) if offline_rows is None else offline_rows)
     online = replay.create(spec, parts.replay, capacity=online_capacity)
     return LearnerState(agent, offline, online, key, jnp.zeros((), jnp.int32))

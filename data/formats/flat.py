@@ -52,7 +52,7 @@ def pieces(origin: str, table: Table, starts: np.ndarray, **own: Any) -> Iterato
     for some in _groups(ends - starts, row_bytes):
         first, last = int(starts[some.start]), int(ends[some.stop - 1])
         columns = {name: cast(name, column[first:last]) for name, column in table.items()}
-        of_these = {field: None if values is None else values[some] for field, values in own.items()}
+        of_these: dict[str, Any] = {field: None if values is None else values[some] for field, values in own.items()}
         yield complete(Recording(origin, columns, starts[some] - first, **of_these))
 
 

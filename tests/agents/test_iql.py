@@ -155,7 +155,7 @@ def test_critics_and_value_fit_one_batch_of_terminal_rewards(make_batch):
     agent = IQL(dataclasses.replace(CONFIG, hidden=(64, 64), critic_lr=3e-3, value_lr=3e-3), SPEC)
     one = make_batch(1, 8, mask=np.zeros((1, 8), np.float32), weight=np.ones((1, 8), np.float32))
     block = jax.tree.map(lambda x: jnp.broadcast_to(x, (100, *x.shape[1:])), one)
-    state, update = jax.jit(agent.init)(jax.random.key(0), example(SPEC)), jax.jit(agent.update)
+    state, update, td_error = jax.jit(agent.init)(jax.random.key(0), example(SPEC)), jax.jit(agent.update), jnp.ones(1)
     for _ in range(10):
         state, _, td_error = update(state, block)
     assert float(td_error[-1].max()) < 0.02

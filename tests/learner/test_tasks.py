@@ -218,13 +218,14 @@ def test_a_resumed_pool_is_bit_for_bit_the_one_that_was_saved_and_goes_on_as_it_
 
     state, ingest, intake = begin(create(parts, 0, None), {})
     state = go_on(state, ingest, intake, "a", range(21))
-    assert intake.journal.sync()
+    assert intake.journal is not None and ingest.balance is not None and intake.journal.sync()
     meta = {"streams": intake.state(), "task_masses": ingest.balance.basis.tolist()}
     intake.journal.close()
     saved = jax.tree.map(np.array, state.online)
     checkpointed = jax.tree.map(jnp.array, saved.replace(packed=jax.tree.map(np.zeros_like, saved.packed)))
     resumed, again, second = begin(state.replace(online=checkpointed), meta)
     assert_identical(jax.tree.map(np.array, resumed.online), saved)
+    assert second.journal is not None and again.balance is not None
     np.testing.assert_array_equal(again.balance.factors, ingest.balance.factors)
     straight = go_on(state, ingest, Intake(second.schema), "b", range(9))
     resumed = go_on(resumed, again, second, "b", range(9))
@@ -235,5 +236,5 @@ def test_a_resumed_pool_is_bit_for_bit_the_one_that_was_saved_and_goes_on_as_it_
 def test_a_single_tasks_pool_has_no_balance(tmp_path, parts):
     intake = Intake(Schema.of(parts.agent.spec, "Test-v0"), journal=Journal(tmp_path / "journal", background=False))
     _, ingest = refill(create(parts, 0, None), parts, REWARD, intake, {})
-    assert ingest.balance is None
+    assert ingest.balance is None and intake.journal is not None
     intake.journal.close()
