@@ -39,8 +39,9 @@ def select(directory: str | Path, config: RunConfig, data: OfflineData, seed: in
     Raises:
         WarmloopError: there is no intact checkpoint, or the data do not fit it.
     """
+    import numpy as np
+
     from ..configs.schema import to_dict
-    from ..data.transition import concatenate
     from ..learner import checkpoint, selection
     from ..learner.offline import prepare
 
@@ -49,8 +50,8 @@ def select(directory: str | Path, config: RunConfig, data: OfflineData, seed: in
         raise WarmloopError(f"There is no intact checkpoint in {directory}; give the directory that a training command wrote.")
     plain = dataclasses.replace(config.reward, scale=1.0, bias=0.0)
     unscaled = prepare(data.recorded, plain, config.quality, config.tasks).episodes
-    rewards = concatenate([episode.steps for episode in unscaled]).reward
-    bounds = selection.Bounds.of(rewards, data.rows.mc_return, plain.discount)
+    rewards = np.concatenate([episode.steps.reward for episode in unscaled])
+    bounds = selection.Bounds.of(rewards, np.concatenate([episode.steps.mc_return for episode in data.episodes]), plain.discount)
     ranking = selection.rank(_candidates(found, config, data, unscaled, seed, stochastic), bounds)
     chosen = ranking[0]
     if chosen.reason:
