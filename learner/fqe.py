@@ -25,7 +25,8 @@ import optax
 from flax import struct
 
 from ..agents.base import Agent
-from ..agents.networks import Critic, Normaliser, apply
+from ..agents.networks import Critic, apply
+from ..agents.normaliser import Normaliser
 from ..data.episode import Episode
 from ..data.errors import WarmloopError
 from ..data.transition import PyTree, Transition, concatenate
