@@ -29,10 +29,10 @@ bench: $(READY)  ## measure speed; set BENCH_PEERS to a Python that holds the pe
 	$(RUN) tests/benchmarks/run.py
 
 slow: $(READY)  ## run the tests that train for minutes
-	$(RUN) -m pytest -m slow
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(RUN) -m pytest -m slow
 
 fault: $(READY)  ## run the tests that kill and cut off real processes
-	$(RUN) -m pytest -m fault
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(RUN) -m pytest -m fault
 
 fuzz: $(READY)  ## send the learner's port what it should refuse, for FUZZ_SECONDS (60)
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(RUN) -m pytest tests/fuzz -s
