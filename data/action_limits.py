@@ -39,7 +39,9 @@ class ActionLimits:
         low, high = self._arrays
         half = (high - low) * 0.5
         distance = np.asarray(actions, np.float64) - (low + high) * 0.5
-        return np.divide(distance, half, out=np.zeros_like(distance), where=half > 0)
+        inside = np.divide(distance, half, out=np.zeros_like(distance), where=half > 0)
+        at_a_limit = np.where(actions == low, -1.0, np.where(actions == high, 1.0, inside))  # which rounding might miss
+        return np.where(half > 0, at_a_limit, 0.0)
 
     def unscale(self, actions: np.ndarray) -> np.ndarray:
         """Actions `[..., A]` in [-1, 1] as float64 in the environment's units; -1 and 1 give the limits to the bit."""

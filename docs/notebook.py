@@ -2,7 +2,7 @@
 # # Offline warm-up and online fine-tuning, in a notebook
 #
 # A pendulum is to be swung up. We record a controller that can nearly do it, learn from the records alone, go on in the environment, and
-# export a policy that needs NumPy only. It takes about a minute on two cores. The cells run in any editor that knows `# %%`, and as a
+# export a policy that needs NumPy only. It takes a minute and a half on two cores. The cells run in any editor that knows `# %%`, and as a
 # script: `python docs/notebook.py`.
 
 # %%

@@ -128,6 +128,7 @@ def test_a_folder_of_minari_is_replaced_only_by_a_new_one(folder: Path):
     assert sorted(path.name for path in folder.iterdir()) == ["lab.py", "pendulum-v0"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_gives_the_same_set_to_one_worker_and_to_two(commands: Commands, demos: Path):
     warm = commands.run("train_offline_warmup", "--exp_name=warm", f"--offline_data_path=demos={demos}", "--warmup_steps=20")
     assert warm.returncode == 0, warm.stderr

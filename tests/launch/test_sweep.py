@@ -42,6 +42,7 @@ def test_a_sweep_writes_a_line_a_table_a_picture_and_a_checkpoint_for_each_seed(
     assert [checkpoint.newest(folder).updates for folder in folders] == [12] * 4
 
 
+@pytest.mark.slow
 def test_a_broken_off_sweep_goes_on_with_the_seeds_that_are_missing(swept, demos, tmp_path):
     out, _ = swept
     lines = (out / "results.jsonl").read_text().splitlines(keepends=True)
