@@ -59,7 +59,7 @@ def test_a_broken_off_sweep_goes_on_with_the_seeds_that_are_missing(swept, demos
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--algorithms=sql",), 'no algorithm preset "sql"; did you mean "cql"'),
+        (("--algorithms=calqq",), 'no algorithm preset "calqq"; did you mean "calql"'),
         (("--set=agent.learning=1",), "There is no setting config.agent.learning"),
         (("--set=agnt.utd=1",), "there is no section agnt"),
         (("--set=utd",), "write SECTION.NAME=VALUE,VALUE"),
