@@ -19,7 +19,7 @@ demo: $(READY)  ## warm up on demonstrations, then finish the training online, s
 	$(RUN) -m warmloop.launch.demo
 
 test: $(READY)  ## run the tests that take minutes at most
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 check: $(READY)  ## lint and check types
 	$(RUN) -m ruff check

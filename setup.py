@@ -76,6 +76,7 @@ EXTRAS = {
         "pyright[nodejs]>=1.1.400",
         "pytest>=8.3",
         "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6",
         "ruff>=0.12",
     ],
 }

@@ -81,6 +81,7 @@ def test_after_a_kill_the_same_command_goes_on_and_writes_the_same_file(folder: 
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.slow
 def test_an_interrupted_set_is_written_as_far_as_it_goes_and_goes_on_with_overwrite(folder: Path, workers: int):
     flags = (*FLAGS, f"--workers={workers}")
     code, error, there = break_off(folder, "some.npz", *flags, by=signal.SIGINT, after=5)
