@@ -108,6 +108,7 @@ def test_the_episodes_before_a_wrong_one_are_given_out_one_by_one_and_never_as_a
         load_episodes(tmp_path / "a.npz")
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux says how much memory a process had at most")
 @pytest.mark.parametrize("name", ["a.npz", "a.hdf5"])
 def test_a_file_is_walked_through_and_inspected_in_memory_that_it_does_not_fit_into(tmp_path, name):
     path, rows, width = tmp_path / name, 400_000, 100  # 320 MB of observations
@@ -119,18 +120,20 @@ def test_a_file_is_walked_through_and_inspected_in_memory_that_it_does_not_fit_i
             for key, array in arrays.items():
                 file[key] = array
     program = f"""
-        import resource
+        from pathlib import Path
         from warmloop.data.formats import iterate_episodes, load_episodes
         from warmloop.data.inspection import inspect
         from warmloop.data.episode import make_steps
         inspect({str(FIXTURES / "d4rl.hdf5")!r})
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        def peak():  # getrusage would begin with the parent's
+            return int(next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")))
+        before = peak()
         assert sum(map(len, iterate_episodes({str(path)!r}))) == {rows}
-        walked = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        walked = peak() - before
         assert inspect({str(path)!r}).summary.steps == {rows}
-        inspected = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        inspected = peak() - before
         print(walked, inspected)
     """
     said = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, capture_output=True, text=True).stdout.split()
     assert path.stat().st_size > 320 * 10**6
-    assert max(map(int, said)) < 220 * 1024
+    assert max(map(int, said)) < 260 * 1024, said
