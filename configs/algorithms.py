@@ -6,7 +6,8 @@ Each turns a `RunConfig` into one with that algorithm's settings; task settings 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ..agents import AgentConfig, AWACConfig, BCConfig, BCQConfig, CQLConfig, IQLConfig, SACConfig, TD3BCConfig
 from .schema import AgentChoice, RunConfig
@@ -112,6 +113,19 @@ def then_sac(config: RunConfig) -> RunConfig:
     return config.replace(agent=AgentChoice("sac", settings))
 
 
+def small(config: RunConfig) -> RunConfig:
+    """What comes before it, for a laptop: two layers of 128, batches of 128, two critics, one gradient step an update, CQL's proposals 4
+    of each kind, 10,000 updates: `door,cql,small`."""
+    return _sized(
+        config, {"hidden": (128, 128), "batch_size": 128, "ensemble": 2, "utd": 1, "cql_actions": 4, "vae_hidden": (128, 128)}, 10_000
+    )
+
+
+def full(config: RunConfig) -> RunConfig:
+    """What comes before it, at the size of published results: two layers of 256, batches of 256, a million updates: `hopper,cql,full`."""
+    return _sized(config, {"hidden": (256, 256), "batch_size": 256, "cql_actions": 10}, 1_000_000)
+
+
 ALGORITHMS: dict[str, Callable[[RunConfig], RunConfig]] = {
     "rlpd": rlpd,
     "wsrl": wsrl,
@@ -124,6 +138,8 @@ ALGORITHMS: dict[str, Callable[[RunConfig], RunConfig]] = {
     "awac": awac,
     "bcq": bcq,
     "then_sac": then_sac,
+    "small": small,
+    "full": full,
 }
 
 
@@ -131,6 +147,15 @@ def _offline(config: RunConfig, name: str, settings: AgentConfig) -> RunConfig:
     """One algorithm offline and online, on rows drawn as its paper draws them: by their quality alone, all kept."""
     agent = AgentChoice(name, settings)
     return config.replace(agent=agent, warmup_agent=agent, retention={"ratio": 1.0}, replay={"alpha": 0.0})
+
+
+def _sized(config: RunConfig, size: Mapping[str, Any], updates: int) -> RunConfig:
+    """The configuration with those of the settings that its agents have."""
+    sections = {}
+    for section in ("agent", "warmup_agent"):
+        known = [field.name for field in dataclasses.fields(getattr(config, section).settings)]
+        sections[section] = {name: value for name, value in size.items() if name in known}
+    return config.replace(**sections, learner={"warmup_steps": updates})
 
 
 def _hidden(config: RunConfig) -> tuple[int, ...]:

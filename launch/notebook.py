@@ -16,6 +16,7 @@ from ..actor.environment import Environment, EnvironmentConfig
 from ..actor.policy import AgentPolicy
 from ..actor.rollout import Evaluation
 from ..actor.rollout import evaluate as run_episodes
+from ..agents.base import go_on
 from ..configs.schema import from_dict, to_dict
 from ..data.episode import Episode
 from ..data.errors import WarmloopError
@@ -23,6 +24,7 @@ from ..data.sources import DataConfig, SourceConfig, load
 from ..data.transition import Spec
 from ..learner import checkpoint
 from ..learner.assemble import warm_start
+from ..learner.experience import experience
 from ..learner.heldout import measured
 from ..learner.metrics import Recorder, read
 from ..learner.offline import OfflineData, prepare
@@ -193,6 +195,11 @@ class OfflineRLTrainer:
         self._close(environment, env)
         return shown
 
+    def experience(self) -> list[Episode]:
+        """The episodes that the fine-tuning has seen and still holds, oldest first: `ExpertDataCollector.save_dataset` takes them."""
+        state, _ = self._learnt()
+        return experience(state.online, self.config.reward, name_of(self._env or self.config.environment.id))
+
     def policy_in(self, environment: Environment, deterministic: bool = True) -> AgentPolicy:
         """What was learnt, as a policy that acts in an environment. Raises WarmloopError where it does not fit, or nothing was learnt."""
         state, parts = self._learnt()
@@ -267,9 +274,8 @@ class OfflineRLTrainer:
             raise WarmloopError(f"The dataset does not fit what was learnt: {difference}.")
         if self._data is data:
             return self._state, parts
-        if parts.agent.name != warm.name:
-            agent = parts.agent.take_over(warm.hand_over(agent))
-        return warm_start(parts, self.seed, rows).replace(agent=agent, updates=self._state.updates), parts
+        taken = go_on(parts.agent, warm, agent)
+        return warm_start(parts, self.seed, rows).replace(agent=taken, updates=self._state.updates), parts
 
     def _new_folder(self) -> Path:
         number = 1

@@ -4,10 +4,11 @@
         --offline_data_path=demos=demos.npz --offline_data_path=suboptimal=logs.npz --out=runs/door_sweep
     python -m warmloop.launch.sweep ... --set=agent.actor_lr=1e-4,3e-4 --set=agent.hidden=(256,256),(512,512)
 
-Each run warms up on all of the data and is judged in the environment by its last checkpoint. Where memory allows, the seeds of a run learn
-side by side in one program that holds the data once. Every finished seed is a line of OUT/results.jsonl, and its checkpoint is in
-OUT/NAME/seed-N; the same command goes on where it was broken off. Ends with OUT/table.md and OUT/scores.png: the interquartile mean over
-seeds with its 95 % interval (Agarwal et al. 2021), on D4RL's scale where there is one.
+Each run warms up on all of the data and is judged in the environment by its last checkpoint; with --checkpoints=N also by the one
+of N that fitted Q evaluation chooses. Presets are joined by a plus, as in --algorithms=cql+small,iql+small. Where memory allows, the
+seeds of a run learn side by side in one program that holds the data once. Every finished seed is a line of OUT/results.jsonl, and its
+checkpoint is in OUT/NAME/seed-N; the same command goes on where it was broken off. Ends with OUT/table.md and OUT/scores.png: the
+interquartile mean over seeds with its 95 % interval (Agarwal et al. 2021), on D4RL's scale where there is one.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ SET = flags.DEFINE_multi_string("set", [], "SECTION.NAME=VALUE,VALUE…: runs wi
 DATA = flags.DEFINE_multi_string("offline_data_path", [], "Data to learn from, [KIND=]PATH; repeatable.")
 WARMUP_STEPS = flags.DEFINE_integer("warmup_steps", None, "Updates of each run (the preset's learner.warmup_steps).", lower_bound=1)
 EVAL_TRAJS = flags.DEFINE_integer("eval_n_trajs", 50, "Episodes to judge each seed by.", lower_bound=1)
+CHECKPOINTS = flags.DEFINE_integer("checkpoints", 1, "Checkpoints of each seed, for FQE to choose from.", lower_bound=1)
+JUDGE_ALL = flags.DEFINE_bool("judge_all", False, "Judge each of them by those episodes, to see how well FQE ranks them.")
 MEMORY = flags.DEFINE_integer("seed_mebibytes", 2048, "Memory for seeds that learn side by side, beyond the data.", lower_bound=1)
 OUT = flags.DEFINE_string("out", None, "Folder for the results.")
 
@@ -33,16 +36,22 @@ OUT = flags.DEFINE_string("out", None, "Folder for the results.")
 def main() -> None:
     if not CONFIG.value or not OUT.value:
         raise WarmloopError("Name the task and where the results go, as in --config=configs/adroit.py:door --out=runs/sweep.")
-    from .sweeping import Results, chart, data_of, runs_of, table, train_and_judge
+    import jax
 
+    jax.config.update("jax_cpu_enable_async_dispatch", False)  # judging is one small network at a time: waiting for it at once is faster
+    from .sweep_report import chart, table
+    from .sweep_runs import Judging, train_and_judge
+    from .sweeping import Results, data_of, runs_of
+
+    judging = Judging(EVAL_TRAJS.value, CHECKPOINTS.value, JUDGE_ALL.value and CHECKPOINTS.value > 1)
     out = Path(OUT.value)
     runs = runs_of(CONFIG.value, ALGORITHMS.value, SET.value, {"warmup_steps": WARMUP_STEPS.value})
-    results = Results(out, EVAL_TRAJS.value, DATA.value)
+    results = Results(out, judging, DATA.value)
     data = data_of(runs, DATA.value)
     missing = {name: results.missing(name, config, SEEDS.value) for name, config in runs.items()}
     with progress("seeds", sum(map(len, missing.values()))) as advance:
         for name, config in runs.items():
-            for result in train_and_judge(name, config, data, missing[name], EVAL_TRAJS.value, out, MEMORY.value << 20):
+            for result in train_and_judge(name, config, data, missing[name], judging, out, MEMORY.value << 20):
                 results.add(name, config, result)
                 advance(1, f"{name}: return {result['mean_return']:.1f}")
     shown = table(results.of(runs, SEEDS.value))

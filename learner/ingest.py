@@ -70,7 +70,10 @@ class Ingest:
     def _returns(self, pool: ReplayState, stream: str, rows: Transition) -> ReplayState:
         serials = range(self.inserted, self.inserted + length(rows))
         self.inserted += length(rows)
-        for serial, reward, mask, truncated in zip(serials, rows.reward.tolist(), rows.mask.tolist(), rows.truncated.tolist(), strict=True):
+        columns = (column.tolist() for column in (rows.reward, rows.mask, rows.truncated, rows.step))
+        for serial, reward, mask, truncated, step in zip(serials, *columns, strict=True):
+            if step == 0:
+                self._open.pop(stream, None)  # broken off: its returns stay unknown
             episode = self._open.setdefault(stream, OpenEpisode())
             episode.serials.append(serial)
             episode.rewards.append(reward)

@@ -16,6 +16,8 @@ from .assemble import warm_start
 from .state import LearnerParts, LearnerState
 from .step import step
 
+SHARED = -1  # the axis of a leaf that is the same for all seeds
+
 
 def start_seeds(parts: LearnerParts, seeds: Sequence[int], rows: Transition) -> LearnerState:
     """Fresh states of all `seeds`, each as `warm_start` makes it, with a leading axis `[S]` on all that differs between them."""
@@ -48,7 +50,12 @@ def one_seed(states: LearnerState, index: int) -> LearnerState:
         name: pool.replace(tree=jax.tree.map(lambda leaf: leaf[index], pool.tree), max_urgency=pool.max_urgency[index])
         for name, pool in zip(("offline", "online"), _pools(states), strict=True)
     }
-    return states.replace(agent=jax.tree.map(lambda leaf: leaf[index], states.agent), key=states.key[index], **pools)
+    return states.replace(agent=one_agent(states.agent, index), key=states.key[index], **pools)
+
+
+def one_agent(agents: Any, index: int) -> Any:
+    """The agent's state of one of them."""
+    return jax.tree.map(lambda axis, leaf: leaf if axis == SHARED else leaf[index], _agent_axes(agents), agents)
 
 
 def bytes_of_a_seed(parts: LearnerParts, rows: Transition) -> int:
@@ -61,7 +68,17 @@ def bytes_of_a_seed(parts: LearnerParts, rows: Transition) -> int:
 def _initialised(parts: LearnerParts, keys: jax.Array, rows: Transition) -> Any:
     """Agents of all keys `[S]`. One after the other, since an agent may look at the rows in ways that no batch axis goes through."""
     states = [parts.agent.init(key, rows if rows is not None else example(parts.agent.spec)) for key in keys]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    return jax.tree.map(lambda axis, *leaves: leaves[0] if axis == SHARED else jnp.stack(leaves), _agent_axes(states[0]), *states)
+
+
+def _agent_axes(agent: Any) -> Any:
+    """0 for what differs between seeds. The counters of updates do not, and so a step that is due every second update is due for all
+    at once: it stays a branch of the program."""
+
+    def axis(path: tuple[Any, ...], _: jax.Array) -> int:
+        return SHARED if jax.tree_util.keystr(path[-1:]) == ".updates" else 0
+
+    return jax.tree_util.tree_map_with_path(axis, agent)
 
 
 def _axes(states: LearnerState) -> Any:
@@ -70,7 +87,8 @@ def _axes(states: LearnerState) -> Any:
     def of_pool(pool: ReplayState) -> Any:
         return pool.replace(packed=None, quality=None, tree=0, inserted=None, max_urgency=0, quality_sum=None)
 
-    return states.replace(agent=0, offline=of_pool(states.offline), online=of_pool(states.online), key=0, updates=None)
+    agent = jax.tree.map(lambda axis: None if axis == SHARED else axis, _agent_axes(states.agent))
+    return states.replace(agent=agent, offline=of_pool(states.offline), online=of_pool(states.online), key=0, updates=None)
 
 
 def _pools(state: LearnerState) -> tuple[ReplayState, ReplayState]:

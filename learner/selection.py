@@ -111,7 +111,7 @@ def write(directory: str | Path, ranking: Sequence[Ranked], chosen: int, by: str
     shown = {"chosen": chosen, "by": by, "candidates": [describe(ranked) for ranked in ranking], **(more or {})}
     try:
         with open(partial, "w") as file:
-            file.write(json.dumps(_finite(shown), indent=1) + "\n")
+            file.write(json.dumps(finite(shown), indent=1) + "\n")
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
@@ -147,10 +147,10 @@ def _as_good(candidate: Candidate, best: Candidate) -> bool:
     return bool(worse.mean() <= worse.std(ddof=1))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The same without numbers that JSON does not know."""
     if isinstance(value, Mapping):
-        return {name: _finite(item) for name, item in value.items()}
+        return {name: finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -7,13 +7,17 @@ import sys
 import pytest
 from runs import sentence
 
-from warmloop.learner import checkpoint
+from warmloop.launch.sweeping import runs_of
+from warmloop.learner import checkpoint, selection
 
 SMALL = (
     "--set=warmup_agent.hidden=(16,16)",
     "--set=warmup_agent.utd=1",
     "--set=warmup_agent.batch_size=16",
     "--set=reward.signal='environment'",
+    "--set=fqe.steps=10",
+    "--checkpoints=3",
+    "--judge_all",
 )
 
 
@@ -40,6 +44,25 @@ def test_a_sweep_writes_a_line_a_table_a_picture_and_a_checkpoint_for_each_seed(
     assert (out / "scores.png").read_bytes().startswith(b"\x89PNG")
     folders = sorted(path for path in out.glob("*/seed-*"))
     assert [checkpoint.newest(folder).updates for folder in folders] == [12] * 4
+
+
+def test_of_several_checkpoints_the_one_that_fqe_chose_is_marked_and_judged(swept):
+    out, _ = swept
+    for line in map(json.loads, (out / "results.jsonl").read_text().splitlines()):
+        assert [judged["updates"] for judged in line["checkpoints"]] == [4, 8, 12]
+        selected = next(judged for judged in line["checkpoints"] if judged["updates"] == line["selected"]["updates"])
+        assert line["selected"] == selected and line["mean_return"] == line["checkpoints"][-1]["mean_return"]
+        assert -1 <= line["rank_correlation"] <= 1
+        folder = next(out.glob(f"{line['run'].split()[0]}*/seed-{line['seed']}"))
+        assert checkpoint.chosen(folder).updates == selected["updates"] == selection.read(folder)["chosen"]
+    assert "return, chosen by FQE" in (out / "table.md").read_text()
+
+
+def test_presets_are_joined_by_a_plus():
+    small = runs_of("configs/adroit.py:door", ["cql+small"], [], {})["cql+small"]
+    assert (small.warmup_agent.name, small.warmup_agent.settings.hidden, small.warmup_agent.settings.cql_actions) == ("cql", (128, 128), 4)
+    full = runs_of("configs/mujoco.py:hopper", ["bc+full"], [], {})["bc+full"]
+    assert (full.warmup_agent.settings.batch_size, full.learner.warmup_steps) == (256, 1_000_000)
 
 
 @pytest.mark.slow

@@ -56,3 +56,13 @@ def test_rows_keep_their_order_through_padded_inserts_and_a_wrap(parts, make_row
     assert ingest.inserted == 90 == int(pool.inserted)
     assert sorted(np.asarray(pool.rows.step).tolist()) == list(range(26, 90))
     np.testing.assert_array_equal(np.asarray(pool.rows.observation)[np.arange(26, 90) % 64], rows.observation[26:90])
+
+
+def test_an_episode_that_was_broken_off_gives_the_next_one_no_rewards(parts, make_rows):
+    ingest = Ingest(parts.agent.spec, parts.replay, REWARD)
+    pool = replay.create(parts.agent.spec, parts.replay)
+    rows = make_rows(4).replace(mc_return=np.full(4, -np.inf, np.float32))
+    pool = ingest.insert(pool, "a", take(rows, slice(0, 2)))
+    pool = ingest.insert(pool, "a", rows)
+    assert np.isinf(returns(pool)[:2]).all()
+    np.testing.assert_allclose(returns(pool)[2:], 0.9 ** np.arange(3, -1, -1), rtol=1e-6)

@@ -5,11 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from warmloop.agents import TD3BC, TD3BCConfig
+from warmloop.data.mixing import MixingConfig
+from warmloop.data.replay import ReplayConfig
+from warmloop.data.transition import Leaf, Spec
 from warmloop.learner.assemble import warm_start
 from warmloop.learner.seeds import bytes_of_a_seed, one_seed, run_seeds, start_seeds
+from warmloop.learner.state import LearnerParts
 from warmloop.learner.step import run_steps
 
 SEEDS = (3, 0, 8)
+SPEC = Spec((Leaf("", (4,), "float32"),), 2)
 
 
 def plain(tree):
@@ -33,6 +39,19 @@ def test_each_seed_learns_what_it_would_alone(parts, make_rows, index):
     assert set(metrics) == set(its_metrics)
     np.testing.assert_allclose(metrics["critic/loss"][index], its_metrics["critic/loss"], rtol=1e-3)
     assert int(mine.updates) == 4
+
+
+def test_a_step_that_is_due_now_and_then_stays_a_branch(make_rows):
+    agent = TD3BC(TD3BCConfig(hidden=(8,), batch_size=8), SPEC)
+    parts = LearnerParts(agent, ReplayConfig(capacity=64), MixingConfig())
+    states = start_seeds(parts, SEEDS, make_rows(40))
+    assert states.agent.updates.shape == ()
+    program = str(jax.make_jaxpr(run_seeds, static_argnums=(1, 2))(states, parts, 2))
+    assert "cond[" in program
+    run = one_seed(run_seeds(states, parts, 3)[0], 1)
+    alone = run_steps(warm_start(parts, SEEDS[1], make_rows(40)), parts, 3)[0]
+    for one, other in zip(jax.tree.leaves(plain(run)), jax.tree.leaves(plain(alone)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
 def test_seeds_differ_and_share_their_rows(parts, make_rows):

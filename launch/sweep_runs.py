@@ -1,0 +1,143 @@
+"""The work of a sweep: seeds that learn side by side, the checkpoints that they leave, and what these are worth."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..configs.schema import RunConfig, to_dict
+from ..data import replay
+from ..data.statistics import spearman
+from ..learner import checkpoint, fqe, selection
+from ..learner.offline import prepare
+from ..learner.scores import normalised
+from ..learner.seeds import bytes_of_a_seed, one_agent, one_seed, run_seeds, start_seeds
+from ..learner.state import LearnerParts, LearnerState
+from .assemble import warm_parts
+
+if TYPE_CHECKING:
+    from ..data.episode import Episode
+    from ..learner.offline import OfflineData
+
+Snapshots = list[tuple[int, Any]]  # updates, and the agents' states [S]
+
+
+@dataclasses.dataclass(frozen=True)
+class Judging:
+    """How seeds are judged.
+
+    Attributes:
+        episodes: in the environment, of each checkpoint that is judged.
+        checkpoints: kept of each seed, evenly spaced; of several FQE chooses one, which is judged beside the last.
+        all_of_them: judge every checkpoint, to see how FQE's ranking agrees with the returns.
+    """
+
+    episodes: int = 50
+    checkpoints: int = 1
+    all_of_them: bool = False
+
+
+def train_and_judge(
+    name: str, config: RunConfig, recorded: list[Episode], seeds: Sequence[int], judging: Judging, out: Path, memory: int
+) -> Iterator[dict[str, Any]]:
+    """Warms up the seeds of a run, as many side by side as `memory` bytes hold, and yields what each was judged to be. Its last
+    checkpoint, and the chosen one, are in `out/NAME/seed-N`."""
+    if not seeds:
+        return
+    data = prepare(recorded, config.reward, config.quality, config.tasks)
+    parts, rows = warm_parts(config, data.spec), data.rows
+    together = max(1, min(len(seeds), memory // bytes_of_a_seed(parts, rows)))
+    for low in range(0, len(seeds), together):
+        some = seeds[low : low + together]
+        began, kept = time.perf_counter(), []
+        states = start_seeds(parts, some, rows)
+        for until in _spaced(config.learner.warmup_steps, judging.checkpoints):
+            states = _run_until(states, parts, until, config.learner.updates_per_call)
+            kept.append((until, jax.tree.map(jnp.copy, states.agent)))  # whose buffers the next update gives away
+        jax.block_until_ready(kept)
+        learnt = time.perf_counter()
+        rankings = _ranked(config, parts, data, kept, len(some)) if judging.checkpoints > 1 else [None] * len(some)
+        times = {"seconds": (learnt - began) / len(some), "fqe_seconds": (time.perf_counter() - learnt) / len(some), "together": len(some)}
+        for index, seed in enumerate(some):
+            folder, ranking = out / _folder(name) / f"seed-{seed}", rankings[index]
+            agents = {updates: one_agent(agent, index) for updates, agent in kept}
+            wanted = {kept[-1][0], *([ranking[0].candidate.updates] if ranking else [])}
+            _save(folder, config, parts, one_seed(states, index), seed, {updates: agents[updates] for updates in sorted(wanted)})
+            if ranking:
+                selection.write(folder, ranking, ranking[0].candidate.updates, "data", {"episodes": len(recorded)})
+            shown = _judged(config, parts, agents if judging.all_of_them else {n: agents[n] for n in wanted}, seed, judging.episodes)
+            yield {"seed": seed} | times | shown[kept[-1][0]] | (_selected(ranking, shown) if ranking else {})
+
+
+def _run_until(states: LearnerState, parts: LearnerParts, until: int, per_call: int) -> LearnerState:
+    """Whole programs first, so that two serve any number of updates."""
+    while (left := until - int(states.updates)) > 0:
+        for count in [per_call] * (left // per_call) or [1] * left:
+            states, _ = run_seeds(states, parts, count)
+    return states
+
+
+def _spaced(updates: int, checkpoints: int) -> list[int]:
+    return sorted({max(1, round(updates * number / checkpoints)) for number in range(1, checkpoints + 1)})
+
+
+def _ranked(config: RunConfig, parts: LearnerParts, data: OfflineData, kept: Snapshots, seeds: int) -> list[list[selection.Ranked]]:
+    """Each seed's checkpoints as FQE ranks them; all are estimated at once, on the same minibatches and bootstraps."""
+    plain = dataclasses.replace(config.reward, scale=1.0, bias=0.0)
+    unscaled = prepare(data.recorded, plain, config.quality, config.tasks).episodes
+    rewards = np.concatenate([episode.steps.reward for episode in unscaled])
+    bounds = selection.Bounds.of(rewards, np.concatenate([episode.steps.mc_return for episode in data.episodes]), plain.discount)
+    actors = [(parts.agent, parts.agent.actor_params(one_agent(agent, index))) for index in range(seeds) for _, agent in kept]
+    found = fqe.estimates(actors, unscaled, config.fqe, plain.discount, 0).reshape(seeds, len(kept), -1)
+    return [
+        selection.rank([selection.Candidate(updates, one) for (updates, _), one in zip(kept, of_seed, strict=True)], bounds)
+        for of_seed in found
+    ]
+
+
+def _save(folder: Path, config: RunConfig, parts: LearnerParts, state: LearnerState, seed: int, agents: dict[int, Any]) -> None:
+    """Checkpoints of these agents by their updates; without the data, which the sweep's other seeds have too."""
+    meta = {"config": to_dict(config), "phase": "warmup", "seed": seed}
+    empty = replay.create(parts.agent.spec, parts.replay, 1)
+    for updates, agent in agents.items():
+        bare = state.replace(agent=agent, offline=empty, online=empty, updates=jnp.int32(updates))
+        checkpoint.save(folder, bare, parts.agent, meta, keep=None)
+
+
+def _judged(config: RunConfig, parts: LearnerParts, agents: dict[int, Any], seed: int, episodes: int) -> dict[int, dict[str, Any]]:
+    """What episodes of the agents' modes showed, by the agents' updates; all from the same starts."""
+    from ..actor.environment import make_environment
+    from ..actor.policy import AgentPolicy
+    from ..actor.rollout import evaluate
+
+    environment, found = make_environment(config.environment, config.reward, tasks=config.tasks), {}
+    for updates, agent in agents.items():
+        shown = evaluate(environment, AgentPolicy(parts.agent, parts.agent.actor_params(agent), deterministic=True), seed, episodes)
+        score = normalised(config.environment.id, shown.mean_return)
+        found[updates] = {"mean_return": shown.mean_return, "success_rate": shown.success_rate, "normalised": score}
+    environment.close()
+    return found
+
+
+def _selected(ranking: list[selection.Ranked], shown: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """What FQE chose, and where all checkpoints were judged, how its ranking agrees with their returns."""
+    chosen = ranking[0].candidate
+    selected = {"selected": {"updates": chosen.updates, "fqe": float(chosen.fqe.mean())} | shown[chosen.updates]}
+    estimates = {ranked.candidate.updates: float(ranked.candidate.fqe.mean()) for ranked in ranking}
+    if len(shown) < len(estimates):
+        return selected
+    order = sorted(estimates)
+    checkpoints = [{"updates": updates, "fqe": estimates[updates]} | shown[updates] for updates in order]
+    agreement = spearman(*(np.array(values) for values in zip(*((one["fqe"], one["mean_return"]) for one in checkpoints), strict=True)))
+    return selected | {"checkpoints": checkpoints, "rank_correlation": agreement}
+
+
+def _folder(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_=.,+" else "_" for letter in name)
