@@ -29,6 +29,20 @@ SPARSE = SACConfig(
     self_imitation=True,
     actor_tau=0.005,
 )
+# Few updates of small networks, so larger steps and faster targets.
+SMALL = {
+    "hidden": (128, 128),
+    "vae_hidden": (128, 128),
+    "batch_size": 128,
+    "ensemble": 2,
+    "utd": 1,
+    "cql_actions": 4,
+    "actor_lr": 1e-3,
+    "critic_lr": 1e-3,
+    "value_lr": 1e-3,
+    "vae_lr": 1e-3,
+    "tau": 0.01,
+}
 
 
 def rlpd(config: RunConfig) -> RunConfig:
@@ -114,11 +128,8 @@ def then_sac(config: RunConfig) -> RunConfig:
 
 
 def small(config: RunConfig) -> RunConfig:
-    """What comes before it, for a laptop: two layers of 128, batches of 128, two critics, one gradient step an update, CQL's proposals 4
-    of each kind, 10,000 updates: `door,cql,small`."""
-    return _sized(
-        config, {"hidden": (128, 128), "batch_size": 128, "ensemble": 2, "utd": 1, "cql_actions": 4, "vae_hidden": (128, 128)}, 10_000
-    )
+    """What comes before it, in few updates of small networks, for a laptop: `door,cql,small`."""
+    return _sized(config, SMALL, 5_000)
 
 
 def full(config: RunConfig) -> RunConfig:

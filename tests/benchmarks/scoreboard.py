@@ -31,7 +31,7 @@ SHARED = ROOT.parent / "shared" / "data"
 ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1", "OMP_NUM_THREADS": "1"}
 ALGORITHMS = ("bc", "td3bc", "iql", "awac", "bcq", "sac", "cql", "calql")
 COSTLY = ("cql", "calql")  # which look at many actions for each row
-UPDATES = {"small": {False: 10_000, True: 4_000}, "full": {False: 1_000_000, True: 1_000_000}}
+UPDATES = {"small": {False: 5_000, True: 2_500}, "full": {False: 1_000_000, True: 1_000_000}}
 # Preset, the return that ends the learning of the behaviour policy, the most environment steps that it may take, steps between two
 # looks, episodes recorded of it, and what that makes of them.
 BEHAVIOUR = {
