@@ -24,6 +24,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
@@ -252,7 +253,9 @@ def _restore(path: Path, template: PyTree) -> PyTree:
                 f"{path} does not fit this configuration ({str(error).splitlines()[0][:200]}); "
                 "resume with the configuration it was made with."
             ) from error
-    return jax.tree.map(lambda want, got: jax.random.wrap_key_data(got) if _is_key(want) else got, template, arrays)
+    # What is committed to a device is another argument to jit than what is not: every program would be compiled again, for each mixture.
+    free = jax.tree.map(lambda array: jnp.array(np.asarray(array)), arrays)
+    return jax.tree.map(lambda want, got: jax.random.wrap_key_data(got) if _is_key(want) else got, template, free)
 
 
 def _without_rows(state: LearnerState) -> LearnerState:

@@ -45,6 +45,20 @@ def test_a_restored_run_goes_on_bit_for_bit_as_if_it_had_not_stopped(parts, trai
     assert_same(restored, trained)
 
 
+def test_what_is_restored_runs_by_the_programs_that_are_compiled(parts, trained, make_rows, tmp_path):
+    trained, _ = run_steps(trained, parts)
+    checkpoint.save(tmp_path, trained, parts.agent, {})
+    compiled = run_steps._cache_size()
+    states = [
+        resume(tmp_path, parts)[0],
+        create(parts, 1, make_rows(40)).replace(agent=checkpoint.restore_agent(checkpoint.newest(tmp_path))[1]),
+    ]
+    for state in states:
+        for _ in range(2):
+            state, _ = run_steps(state, parts)
+    assert run_steps._cache_size() == compiled
+
+
 def test_old_checkpoints_go_only_after_a_new_one_is_complete(parts, trained, tmp_path):
     for updates in (1, 2, 3):
         checkpoint.save(tmp_path, trained.replace(updates=jax.numpy.int32(updates)), parts.agent, {}, keep=2)
