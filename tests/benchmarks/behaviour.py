@@ -19,6 +19,10 @@ jax.config.update("jax_cpu_enable_async_dispatch", False)  # acting is one small
 import numpy as np  # noqa: E402
 
 from warmloop import ExpertDataCollector, OfflineRLTrainer  # noqa: E402
+from warmloop.actor.environment import make_environment  # noqa: E402
+from warmloop.actor.rollout import Evaluation, evaluate  # noqa: E402
+
+STARTS = 12_345  # seed of the episodes that policies are judged by
 
 SAC = {
     "hidden": (128, 128),
@@ -33,6 +37,14 @@ SAC = {
 }
 
 
+def look(trainer: OfflineRLTrainer, episodes: int) -> Evaluation:
+    """Episodes of what was learnt, from the same starts for every seed, so that their returns compare."""
+    environment = make_environment(trainer.config.environment, trainer.config.reward)
+    shown = evaluate(environment, trainer.policy_in(environment), STARTS, episodes)
+    environment.close()
+    return shown
+
+
 def learn(config: str, seed: int, steps: int, every: int, until: float, episodes: int, settings: dict) -> tuple[OfflineRLTrainer, dict]:
     """SAC from nothing: what it learnt, and its curve: environment steps, seconds of training so far, mean returns, success rates."""
     run = {"learner": {"frozen_steps": min(1_000, every), "checkpoint_every": 0}, "replay": {"alpha": 0.0, "capacity": steps}}
@@ -43,7 +55,7 @@ def learn(config: str, seed: int, steps: int, every: int, until: float, episodes
         began = time.perf_counter()
         trainer.finetune_online(None, min(every, steps - done))
         seconds, done = seconds + time.perf_counter() - began, done + min(every, steps - done)
-        shown = trainer.evaluate(episodes)
+        shown = look(trainer, episodes)
         for name, value in zip(curve, (done, seconds, shown.mean_return, shown.success_rate), strict=True):
             curve[name].append(value)
     return trainer, curve

@@ -3,10 +3,10 @@
     python tests/benchmarks/claim.py --task=pendulum --jobs=2
     python tests/benchmarks/claim.py --task=hopper --jobs=2
 
-Every seed runs both on the same environment and is looked at every so many steps by the same number of episodes of the policy's mode.
-The return aimed at is 95 % of what SAC from nothing has at its end (mean of all seeds' last two looks; of a negative return, 1/0.95).
-Seconds are those of training alone; the warm-up's count, the making of its data does not. Needs the data of behaviour.py (pendulum's
-are made here). Writes OUT/TASK.json and OUT/TASK.png; seeds that are done are not done again.
+Every seed runs both on the same environment, with networks and batches of the same size, and is looked at every so many steps by as
+many episodes of the policy's mode. The return aimed at is 95 % of what SAC from nothing has at its end (mean of all seeds' last two
+looks; of a negative return, 1/0.95). Seconds are those of training alone; the warm-up's count, the making of its data does not. Needs
+the data that scoreboard.py makes. Writes OUT/TASK.json, .md and .png; seeds that are done are not done again.
 """
 
 import argparse
@@ -30,41 +30,40 @@ ROOT = Path(__file__).resolve().parents[2]
 # Preset and algorithm, data, updates of the warm-up, steps of fine-tuning and of SAC from nothing, steps between two looks.
 TASKS = {
     "pendulum": ("configs/classic.py:pendulum", "td3bc", "data/pendulum/expert.npz", 2_000, 4_000, 12_000, 500),
-    "hopper": ("configs/mujoco.py:hopper", "td3bc", "data/hopper/medium.npz", 5_000, 30_000, 150_000, 5_000),
-    "halfcheetah": ("configs/mujoco.py:halfcheetah", "td3bc", "data/halfcheetah/medium.npz", 5_000, 30_000, 150_000, 5_000),
+    "hopper": ("configs/mujoco.py:hopper", "td3bc", "data/hopper/medium.npz", 5_000, 40_000, 120_000, 5_000),
+    "halfcheetah": ("configs/mujoco.py:halfcheetah", "td3bc", "data/halfcheetah/medium.npz", 5_000, 20_000, 60_000, 5_000),
 }
 HALVES = ("scratch", "warm")
 
 
-def look(trainer: Any, curve: dict[str, list[float]], steps: int, seconds: float, episodes: int) -> None:
-    shown = trainer.evaluate(episodes)
-    for name, value in {"steps": steps, "seconds": seconds, "returns": shown.mean_return}.items():
-        curve.setdefault(name, []).append(value)
-
-
 def warm(task: str, seed: int, episodes: int, board: Path) -> dict[str, Any]:
     """The curve of a warm-up and its fine-tuning; its first look is at 0 environment steps."""
-    from behaviour import SAC
+    from behaviour import SAC, look
 
     from warmloop import OfflineRLTrainer
     from warmloop.configs import load
-    from warmloop.configs.algorithms import ALGORITHMS
-    from warmloop.launch.notebook_config import with_algorithm
 
     preset, algorithm, data, updates, steps, _, every = TASKS[task]
-    trainer = OfflineRLTrainer(preset, algorithm, seed=seed, learner={"warmup_checkpoints": 1, "held_out": 0.0, "checkpoint_every": 0})
-    config = ALGORITHMS["then_sac"](with_algorithm(load(preset), algorithm))
-    trainer.config = trainer.config.replace(agent=config.agent.replace(batch_size=SAC["batch_size"]))
-    curve: dict[str, Any] = {}
+    run = {"learner": {"warmup_checkpoints": 1, "held_out": 0.0, "checkpoint_every": 0}, "replay": {"capacity": steps}}
+    trainer = OfflineRLTrainer(preset, algorithm, seed=seed, **run)
+    chosen = load(f"{preset},{algorithm},small,then_sac")
+    same = {name: SAC[name] for name in ("utd", "batch_size", "actor_lr", "critic_lr", "backup_entropy")}  # as from nothing
+    trainer.config = trainer.config.replace(warmup_agent=chosen.warmup_agent, agent=chosen.agent.replace(**same))
+    curve: dict[str, Any] = {"steps": [], "seconds": [], "returns": []}
+
+    def note(done: int) -> None:
+        for name, value in zip(curve, (done, seconds, look(trainer, episodes).mean_return), strict=False):
+            curve[name].append(value)
+
     began = time.perf_counter()
     trainer.train_offline(f"suboptimal={board / data}", updates)
-    seconds = curve["warmup_seconds"] = time.perf_counter() - began
-    look(trainer, curve, 0, seconds, episodes)
+    seconds = time.perf_counter() - began
+    note(0)
     for done in range(every, steps + 1, every):
         began = time.perf_counter()
         trainer.finetune_online(None, every)
         seconds += time.perf_counter() - began
-        look(trainer, curve, done, seconds, episodes)
+        note(done)
     return curve
 
 
@@ -133,7 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=list(TASKS), required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--episodes", type=int, default=10, help="of each look")
+    parser.add_argument("--episodes", type=int, default=20, help="of each look")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--board", type=Path, default=ROOT / "runs" / "board", help="where data/TASK of behaviour.py is")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "claim")

@@ -30,8 +30,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1", "OMP_NUM_THREADS": "1"}
 ALGORITHMS = ("bc", "td3bc", "iql", "awac", "bcq", "sac", "cql", "calql")
-COSTLY = ("cql", "calql")  # which look at many actions for each row
+COSTLY = ("cql", "calql")  # which look at many actions for each row, and get half of the others' updates
 UPDATES = {"small": {False: 5_000, True: 2_500}, "full": {False: 1_000_000, True: 1_000_000}}
+LONGER = {"pendulum expert": 10_000}  # of the costly ones, where that takes little time
 # Preset, the return that ends the learning of the behaviour policy, the most environment steps that it may take, steps between two
 # looks, episodes recorded of it, and what that makes of them.
 BEHAVIOUR = {
@@ -74,12 +75,13 @@ def make_behaviour(task: str, made: Path) -> None:
 
 def sweep(name: str, config: str, data: list[str], costly: bool, given: argparse.Namespace) -> None:
     """The board's row of one data set, for the algorithms that cost much or for the others."""
+    updates = given.updates or (LONGER.get(name) if costly and given.size == "small" else None) or UPDATES[given.size][costly]
     presets = [
         f"{algorithm}+{given.size}" if algorithm != "sac" else given.size for algorithm in ALGORITHMS if (algorithm in COSTLY) is costly
     ]
     flags = [f"--config={config}", f"--algorithms={','.join(presets)}", f"--seeds={given.seeds}", f"--eval_n_trajs={given.episodes}"]
     flags += [
-        f"--warmup_steps={given.updates or UPDATES[given.size][costly]}",
+        f"--warmup_steps={updates}",
         "--checkpoints=4",
         f"--out={folder(given.out, name) / ('costly' if costly else 'others')}",
     ]
