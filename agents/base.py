@@ -72,10 +72,11 @@ class Agent(Protocol):
 
 
 class Actor(struct.PyTreeNode):
-    """What acting needs: the policy's parameters and the observation statistics."""
+    """What acting needs: the policy's parameters, the observation statistics and, where there are cameras, their encoder."""
 
     params: Params
     normaliser: Normaliser
+    encoder: Params = ()
 
 
 class WarmStart(struct.PyTreeNode):
@@ -91,6 +92,7 @@ class WarmStart(struct.PyTreeNode):
     normaliser: PyTree
     key: jax.Array
     updates: jax.Array
+    encoder: PyTree = ()
 
 
 def go_on(agent: Agent, warm: Agent, state: PyTree) -> PyTree:

@@ -21,9 +21,11 @@ from flax import struct
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition
 from .base import Actor, Metrics, Params, WarmStart, run_block
+from .gradients import descend
 from .networks import DeterministicPolicy, Policy, apply, log_density, sample_action
 from .normaliser import Normaliser, as_learnt
 from .offline import OfflineConfig, check, explore, gaussian_policy, optimizer
+from .vision import Vision, VisionConfig
 
 # Rows that fit exactly would otherwise narrow without end, and their gradients drown those of all others.
 LOG_STD_MIN = -5.0
@@ -35,11 +37,13 @@ class BCConfig(OfflineConfig):
 
     Attributes:
         deterministic: squared error of a deterministic policy instead of a Gaussian's likelihood.
+        vision: the encoder of camera images, trained by the same loss.
         exploration_noise: standard deviation around a deterministic policy's action where it acts at random.
     """
 
     deterministic: bool = False
     exploration_noise: float = 0.1
+    vision: VisionConfig = VisionConfig()
 
     def __post_init__(self):
         super().__post_init__()
@@ -47,9 +51,10 @@ class BCConfig(OfflineConfig):
 
 
 class BCState(struct.PyTreeNode):
-    """Everything that cloning learns; `updates` counts gradient steps."""
+    """Everything that cloning learns; `encoder` is empty without cameras; `updates` counts gradient steps."""
 
     actor: Params
+    encoder: Params
     actor_optimizer: optax.OptState
     normaliser: Normaliser
     key: jax.Array
@@ -71,12 +76,20 @@ class BC:
         settings = (self.spec.action_dim, config.hidden, config.actor_layer_norm, config.activation, config.actor_dropout)
         return DeterministicPolicy(*settings) if config.deterministic else Policy(*settings, log_std_min=LOG_STD_MIN)
 
+    @property
+    def vision(self) -> Vision:
+        """What the policy sees of an observation."""
+        return Vision(self.config.vision, self.spec)
+
     def init(self, key: jax.Array, example: Transition) -> BCState:
+        if self.spec.cameras and self.config.observation_noise > 0:
+            raise WarmloopError("agent.observation_noise is for states; images are shifted by frames.random_shift. Set it to 0.")
         actor_key, key = jax.random.split(key)
-        actor = self.policy.init(actor_key, jnp.zeros((1, self.spec.observation_dim)))
+        actor, encoder = self.policy.init(actor_key, jnp.zeros((1, self.vision.dim))), self.vision.init(jax.random.fold_in(actor_key, 1))
         return BCState(
             actor=actor,
-            actor_optimizer=self._optimizer.init(actor),
+            encoder=encoder,
+            actor_optimizer=self._optimizer.init((actor, encoder)),
             normaliser=Normaliser.of(example, self.config.normalise_observations),
             key=key,
             updates=jnp.zeros((), jnp.int32),
@@ -84,9 +97,13 @@ class BC:
 
     # Losses: scalar and what the caller logs.
 
-    def actor_loss(self, actor: Params, batch: Batch, dropout_key: jax.Array) -> tuple[jax.Array, Metrics]:
-        """Weighted mean over the rows that are not the policy's own."""
-        output = apply(self.policy, actor, batch.observation, dropout=dropout_key)
+    def actor_loss(
+        self, trained: tuple[Params, Params], normaliser: Normaliser, batch: Batch, dropout_key: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
+        """Weighted mean over the rows that are not the policy's own, whose observations are normalised unless they have images."""
+        actor, encoder = trained
+        seen = self.vision(encoder, normaliser, batch.observation) if self.spec.cameras else batch.observation
+        output = apply(self.policy, actor, seen, dropout=dropout_key)
         squares = self.config.deterministic
         distance = jnp.square(output - batch.action).mean(axis=-1) if squares else -log_density(batch.action, *output)  # [B]
         shown = jnp.logical_or(batch.offline, batch.intervened)
@@ -97,41 +114,46 @@ class BC:
 
     def update(self, state: BCState, batch: Batch) -> tuple[BCState, Metrics, jax.Array]:
         key, noise_key, *keys = jax.random.split(state.key, 2 + batch.reward.shape[0])
-        learnt = as_learnt(batch, state.normaliser, jnp.ones(()), self.config.observation_noise, noise_key)
+        learnt = batch
+        if not self.spec.cameras:
+            learnt = as_learnt(batch, state.normaliser, jnp.ones(()), self.config.observation_noise, noise_key)
         state, metrics = run_block(self.step, state.replace(key=key), learnt, jnp.stack(keys))
         return state, jax.tree.map(jnp.mean, metrics), jnp.ones_like(batch.reward)
 
     def step(self, state: BCState, inputs: tuple[Batch, jax.Array]) -> tuple[BCState, Metrics]:
         """One gradient step of the policy on one minibatch."""
-        gradient, metrics = jax.grad(self.actor_loss, has_aux=True)(state.actor, *inputs)
-        change, moments = self._optimizer.update(gradient, state.actor_optimizer, state.actor)
-        actor = optax.apply_updates(state.actor, change)
-        return state.replace(actor=actor, actor_optimizer=moments, updates=state.updates + 1), metrics
+        (actor, encoder), moments, metrics = descend(
+            lambda trained: self.actor_loss(trained, state.normaliser, *inputs),
+            (state.actor, state.encoder),
+            self._optimizer,
+            state.actor_optimizer,
+        )
+        return state.replace(actor=actor, encoder=encoder, actor_optimizer=moments, updates=state.updates + 1), metrics
 
     # Acting, and passing the state on.
 
     def actor_params(self, state: BCState) -> Actor:
-        return Actor(state.actor, state.normaliser)
+        return Actor(state.actor, state.normaliser, state.encoder)
 
     def act(
         self, actor: Actor, observation: PyTree, key: jax.Array, carry: PyTree, deterministic: bool = False
     ) -> tuple[jax.Array, PyTree]:
-        output = apply(self.policy, actor.params, actor.normaliser(observation))
+        output = apply(self.policy, actor.params, self.vision(actor.encoder, actor.normaliser, observation))
         if self.config.deterministic:
             return (output if deterministic else explore(key, output, self.config.exploration_noise)), carry
         return (jnp.tanh(output[0]) if deterministic else sample_action(key, *output)[0]), carry
 
     def log_prob(self, actor: Actor, observation: PyTree, action: jax.Array) -> jax.Array:
         """A deterministic policy's density is that of its noise, unclipped."""
-        output = apply(self.policy, actor.params, actor.normaliser(observation))
+        output = apply(self.policy, actor.params, self.vision(actor.encoder, actor.normaliser, observation))
         if not self.config.deterministic:
             return log_density(action, *output)
         return jax.scipy.stats.norm.logpdf(action, output, self.config.exploration_noise).sum(axis=-1)
 
     def hand_over(self, state: BCState) -> WarmStart:
-        """The policy alone: critics, and all optimizers, begin fresh."""
+        """The policy and its encoder alone: critics, and all optimizers, begin fresh."""
         actor = gaussian_policy(state.actor, self.config.exploration_noise) if self.config.deterministic else state.actor
-        return WarmStart(actor, None, None, None, state.normaliser, state.key, state.updates)
+        return WarmStart(actor, None, None, None, state.normaliser, state.key, state.updates, state.encoder)
 
     def take_over(self, state: PyTree) -> BCState:
         raise WarmloopError("bc only copies recorded actions, so it cannot go on from another algorithm's warm-up: warm up with bc.")

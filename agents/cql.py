@@ -89,7 +89,7 @@ class CQL:
         """y `[B]`: SAC's, or with `max_backup` the best of N actions under the minimum of the target critics."""
         if not self.config.max_backup:
             return self.sac.td_target(state, batch, key)
-        observation = state.normaliser(batch.next_observation)
+        observation = self.sac.vision(state.encoder, state.normaliser, batch.next_observation)
         actions, _ = sample_action(key, *apply(self.sac.policy, state.actor, observation), count=self.config.cql_actions)
         q = apply(self.sac.critic(self.config.ensemble), state.target_critic, observation, actions)  # [E, B, N]
         return self.sac.bound(batch.reward + self.config.discount * batch.mask * q.min(axis=0).max(axis=-1), batch)
@@ -102,7 +102,9 @@ class CQL:
         density = jnp.full((*batch.reward.shape, n), -dims * jnp.log(2.0))
 
         def sampled(key, observation):
-            return sample_action(key, *apply(self.sac.policy, state.actor, state.normaliser(observation)), count=n)
+            return sample_action(
+                key, *apply(self.sac.policy, state.actor, self.sac.vision(state.encoder, state.normaliser, observation)), count=n
+            )
 
         here, here_density = sampled(here_key, batch.observation)
         after, after_density = sampled(next_key, batch.next_observation)
@@ -143,16 +145,18 @@ class CQL:
         batch, key = inputs
         target_key, proposal_key = jax.random.split(key)
         target = self.td_target(state.sac, batch, target_key)
-        observation = state.sac.normaliser(batch.observation)
         proposals = jax.lax.stop_gradient(self.proposals(state.sac, batch, proposal_key))
         multiplier = self.multiplier(state)
-        loss, (q, td_error, gap), gradient = accumulated_gradient(
-            lambda critic, *rows: self.critic_loss(critic, multiplier, *rows),
-            state.sac.critic,
-            (observation, batch, target, proposals),
-            self._parts(batch.reward.size),
+
+        def loss_of(trained: tuple[Params, Params], batch: Batch, *rows: PyTree) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+            critic, encoder = trained
+            observation = self.sac.vision(encoder, state.sac.normaliser, batch.observation)
+            return self.critic_loss(critic, multiplier, observation, batch, *rows)
+
+        loss, (q, td_error, gap), gradients = accumulated_gradient(
+            loss_of, (state.sac.critic, state.sac.encoder), (batch, target, proposals), self._parts(batch.reward.size)
         )
-        state = self.lagrange_step(state.replace(sac=self.sac.apply_critic(state.sac, gradient)), gap.mean())
+        state = self.lagrange_step(state.replace(sac=self.sac.apply_critic(state.sac, *gradients)), gap.mean())
         metrics = critic_metrics(loss, q, target) | {"critic/cql_gap": gap.mean(), "critic/cql_multiplier": multiplier}
         return state, (metrics, td_error)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 
 from ..data.transition import Batch, PyTree, Transition, flatten_observation
@@ -27,12 +26,10 @@ class Normaliser(struct.PyTreeNode):
     scale: jax.Array
 
     def __call__(self, observation: PyTree) -> jax.Array:
-        """Flat, centred and scaled observations `[..., D]`, within ±10; uint8 leaves are left as they are."""
+        """Flat, centred and scaled observations `[..., D]`, without images, within ±10."""
         flat = flatten_observation(observation)
         shape = (1,) * (flat.ndim - 1) + self.mean.shape
-        scaled = jnp.clip((flat - self.mean.reshape(shape)) * self.scale.reshape(shape), -LIMIT, LIMIT)
-        images = _images(observation)
-        return jnp.where(images.reshape(shape), flat, scaled) if images.any() else scaled
+        return jnp.clip((flat - self.mean.reshape(shape)) * self.scale.reshape(shape), -LIMIT, LIMIT)
 
     @classmethod
     def of(cls, example: Transition, enabled: bool, softening: float = EPSILON) -> Normaliser:
@@ -43,9 +40,8 @@ class Normaliser(struct.PyTreeNode):
         flat = jnp.asarray(flatten_observation(example.observation))
         if not enabled or flat.shape[0] < 2:
             return cls(jnp.zeros(flat.shape[-1]), jnp.ones(flat.shape[-1]))
-        images, deviation = jnp.asarray(_images(example.observation)), flat.std(axis=0)
-        scale = jnp.where(deviation > EPSILON, 1.0 / (jnp.maximum(deviation, EPSILON) + softening), 1.0)
-        return cls(jnp.where(images, 0.0, flat.mean(axis=0)), jnp.where(images, 1.0, scale))
+        deviation = flat.std(axis=0)
+        return cls(flat.mean(axis=0), jnp.where(deviation > EPSILON, 1.0 / (jnp.maximum(deviation, EPSILON) + softening), 1.0))
 
 
 def reward_scale(example: Transition, enabled: bool) -> jax.Array:
@@ -61,19 +57,12 @@ def as_learnt(batch: Batch, normaliser: Normaliser, scale: jax.Array, noise: flo
     """A block `[K, B]` as the losses see it: flat, normalised observations `[K, B, D]`, scaled rewards.
 
     With `noise`, Gaussian noise of that standard deviation, in normalised units, is added to `observation` and
-    `next_observation` (S4RL, Sinha et al. 2021); uint8 leaves get none. `mc_return` is left in the reward's own units.
+    `next_observation` (S4RL, Sinha et al. 2021). `mc_return` is left in the reward's own units.
     """
     here, after = normaliser(batch.observation), normaliser(batch.next_observation)
     if noise > 0:
         here_key, after_key = jax.random.split(key)
-        spread = jnp.asarray(np.where(_images(batch.observation), 0.0, noise), jnp.float32)
-        spread = spread.reshape((1,) * (here.ndim - 1) + spread.shape)
-        here = here + spread * jax.random.normal(here_key, here.shape)
-        after = after + spread * jax.random.normal(after_key, after.shape)
+        here = here + noise * jax.random.normal(here_key, here.shape)
+        after = after + noise * jax.random.normal(after_key, after.shape)
     return batch.replace(observation=here, next_observation=after, reward=batch.reward * scale)
 
-
-def _images(observation: PyTree) -> np.ndarray:
-    """`[D]` bool: which flat dimensions come from uint8 leaves."""
-    leaves = [observation[name] for name in sorted(observation)] if isinstance(observation, dict) else [observation]
-    return np.concatenate([np.full(leaf.shape[-1], leaf.dtype == np.uint8) for leaf in leaves])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -76,7 +77,7 @@ class ActorCriticConfig(OfflineConfig):
         check(self, ("critic_dropout",), 0, below=1)
 
 
-def check(config: OfflineConfig, names: tuple[str, ...], least: float, below: float = math.inf) -> None:
+def check(config: Any, names: tuple[str, ...], least: float, below: float = math.inf) -> None:
     """Raises WarmloopError, by name, where one of the settings is not in [least, below)."""
     for name in names:
         value = getattr(config, name)

@@ -13,6 +13,7 @@ on the batch's demonstration rows (as TD3+BC, Fujimoto and Gu 2021). RLPD, WSRL 
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import ClassVar
 
 import chex
@@ -24,8 +25,11 @@ from flax import struct
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Source, Spec, Transition, example
 from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
+from .gradients import descend
 from .networks import Critic, Policy, apply, log_density, sample_action
 from .normaliser import Normaliser
+from .offline import check
+from .vision import Vision, VisionConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,29 +37,23 @@ class SACConfig:
     """Settings of SAC.
 
     Attributes:
-        hidden: widths of the hidden layers, of the critics and of the policy.
-        activation: of the hidden layers: relu, tanh, swish or elu.
-        ensemble: E, number of critics.
-        target_subset: |M|, target critics in the minimum.
-        utd: K, critic steps per actor step.
-        batch_size: B, rows per critic step.
-        discount: γ (set from the reward's configuration).
-        tau: Polyak rate of the targets.
-        actor_tau: Polyak rate, per actor step, of the policy that acts; 1 acts by the policy that is trained.
+        hidden, activation: widths of the critics' and the policy's hidden layers; relu, tanh, swish or elu after each.
+        ensemble, target_subset: E critics, of which |M| targets are in the minimum.
+        utd, batch_size: K critic steps of B rows for each actor step.
+        tau, actor_tau: Polyak rates of the targets and, per actor step, of the policy that acts (1: by the policy that is trained).
         critic_lr, actor_lr, temperature_lr: Adam step sizes.
-        initial_temperature: α before training.
-        target_entropy_per_dim: H̄ / A.
+        initial_temperature, target_entropy_per_dim: α before training, and H̄ / A.
         backup_entropy: whether the target has the entropy term.
         actor_q: "mean" or "min" over the ensemble in the actor's loss.
         critic_layer_norm, actor_layer_norm: LayerNorm on hidden layers.
-        bc_weight: weight of the cloning term; 0 leaves it out.
-        bc_decay: factor on it per critic step.
+        bc_weight, bc_decay: weight of the cloning term (0 leaves it out), and factor on it per critic step.
         bc_reduction: "mean" or "sum" of squared differences over action dimensions.
         self_imitation: clone every row whose recorded return exceeds the policy's value, beside demonstrations (Oh et al. 2018).
         monte_carlo_target: y is at least the return that the row's episode reached (MCAC, Wilcox et al. 2022).
-        clip_target: whether y is clipped to [target_low, target_high].
-        target_low, target_high: the least and the greatest possible return (set from the reward's configuration).
+        clip_target: whether y is clipped to the bounds of the return.
+        discount, target_low, target_high: γ, and these bounds (set from the reward's configuration).
         normalise_observations: centre and scale observations by the warm-up data's statistics.
+        vision: the encoder of camera images.
     """
 
     hidden: tuple[int, ...] = (256, 256)
@@ -85,6 +83,7 @@ class SACConfig:
     target_low: float = float("-inf")
     target_high: float = float("inf")
     normalise_observations: bool = True
+    vision: VisionConfig = VisionConfig()
 
     def __post_init__(self):
         if not 1 <= self.target_subset <= self.ensemble:
@@ -92,14 +91,12 @@ class SACConfig:
         for name, allowed in (("actor_q", ("mean", "min")), ("bc_reduction", ("mean", "sum"))):
             if getattr(self, name) not in allowed:
                 raise WarmloopError(f'agent.{name} is "{getattr(self, name)}"; it must be "{allowed[0]}" or "{allowed[1]}".')
-        for name in ("utd", "batch_size", "ensemble"):
-            if getattr(self, name) < 1:
-                raise WarmloopError(f"agent.{name} is {getattr(self, name)}; it must be at least 1.")
+        check(self, ("utd", "batch_size", "ensemble"), 1)
 
 
 class SACState(struct.PyTreeNode):
     """Everything that SAC learns. Critic leaves are `[E, ...]`; `acting` is the policy averaged over its steps, which acts;
-    `updates` counts critic steps."""
+    `encoder` is empty without cameras; `updates` counts critic steps."""
 
     actor: Params
     acting: Params
@@ -112,6 +109,8 @@ class SACState(struct.PyTreeNode):
     normaliser: Normaliser
     key: jax.Array
     updates: jax.Array
+    encoder: Params = ()
+    encoder_optimizer: optax.OptState = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +126,11 @@ class SAC:
         """The policy's module."""
         return Policy(self.spec.action_dim, self.config.hidden, self.config.actor_layer_norm, self.config.activation)
 
+    @property
+    def vision(self) -> Vision:
+        """What the networks see of an observation."""
+        return Vision(self.config.vision, self.spec)
+
     def critic(self, members: int) -> Critic:
         """The module of `members` critics."""
         return Critic(members, self.config.hidden, self.config.critic_layer_norm, self.config.activation)
@@ -134,7 +138,8 @@ class SAC:
     def init(self, key: jax.Array, example: Transition) -> SACState:
         config = self.config
         actor_key, critic_key, key = jax.random.split(key, 3)
-        observation = jnp.zeros((1, self.spec.observation_dim))
+        encoder = self.vision.init(jax.random.fold_in(critic_key, 1))
+        observation = jnp.zeros((1, self.vision.dim))
         actor = self.policy.init(actor_key, observation)
         critic = self.critic(config.ensemble).init(critic_key, observation, jnp.zeros((1, self.spec.action_dim)))
         log_temperature = jnp.log(jnp.asarray(config.initial_temperature, jnp.float32))
@@ -150,6 +155,8 @@ class SAC:
             normaliser=Normaliser.of(example, config.normalise_observations, softening=0.0),
             key=key,
             updates=jnp.zeros((), jnp.int32),
+            encoder=encoder,
+            encoder_optimizer=optax.adam(config.critic_lr).init(encoder) if self.spec.cameras else (),
         )
 
     # Losses: scalar and what the caller logs.
@@ -160,7 +167,7 @@ class SAC:
         subset = config.target_subset < config.ensemble  # else one key, and no draw, does
         subset_key, action_key = jax.random.split(key) if subset else (key, key)
         critics = self._subset(state.target_critic, subset_key) if subset else state.target_critic
-        observation = state.normaliser(batch.next_observation)
+        observation = self.vision(state.encoder, state.normaliser, batch.next_observation)
         action, log_prob = sample_action(action_key, *apply(self.policy, state.actor, observation))
         q = apply(self.critic(config.target_subset), critics, observation, action)  # [M, B]
         value = q.min(axis=0)
@@ -183,7 +190,7 @@ class SAC:
 
     def actor_loss(self, actor: Params, state: SACState, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Entropy-regularised value of the policy's actions, and the cloning term. Gradient to the policy only."""
-        observation = state.normaliser(batch.observation)
+        observation = self.vision(state.encoder, state.normaliser, batch.observation)
         action, log_prob = sample_action(key, *apply(self.policy, actor, observation))
         # As one of N actions, so that no gradient is computed for the observation's columns.
         q = apply(self.critic(self.config.ensemble), state.critic, observation, action[:, None])[..., 0]  # [E, B]
@@ -221,31 +228,35 @@ class SAC:
         """One gradient step of the critics on one minibatch, and the targets after it."""
         batch, key = inputs
         target = self.td_target(state, batch, key)
-        observation = state.normaliser(batch.observation)
-        grad = jax.value_and_grad(self.critic_loss, has_aux=True)
-        (loss, (q, td_error)), gradient = grad(state.critic, observation, batch, target)
-        return self.apply_critic(state, gradient), (critic_metrics(loss, q, target), td_error)
 
-    def apply_critic(self, state: SACState, gradient: Params) -> SACState:
-        """Adam on the critics, then the Polyak step of the targets."""
+        def loss_of(critic: Params, encoder: Params) -> tuple[jax.Array, tuple]:
+            return self.critic_loss(critic, self.vision(encoder, state.normaliser, batch.observation), batch, target)
+
+        grad = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)
+        (loss, (q, td_error)), gradients = grad(state.critic, state.encoder)
+        return self.apply_critic(state, *gradients), (critic_metrics(loss, q, target), td_error)
+
+    def apply_critic(self, state: SACState, gradient: Params, encoder_gradient: Params = ()) -> SACState:
+        """Adam on the critics and on the encoder, then the Polyak step of the targets."""
         change, optimizer = optax.adam(self.config.critic_lr).update(gradient, state.critic_optimizer)
         critic = optax.apply_updates(state.critic, change)
         targets = optax.incremental_update(critic, state.target_critic, self.config.tau)
-        return state.replace(critic=critic, critic_optimizer=optimizer, target_critic=targets, updates=state.updates + 1)
+        encoder, moments = self.vision.step(state.encoder, state.encoder_optimizer, encoder_gradient, self.config.critic_lr)
+        state = state.replace(critic=critic, critic_optimizer=optimizer, target_critic=targets, updates=state.updates + 1)
+        return state.replace(encoder=encoder, encoder_optimizer=moments)
 
     def actor_step(self, state: SACState, batch: Batch, key: jax.Array) -> tuple[SACState, Metrics]:
         """One gradient step of the policy and one of the temperature."""
         config = self.config
-        gradient, metrics = jax.grad(self.actor_loss, has_aux=True)(state.actor, state, batch, key)
-        change, actor_optimizer = optax.adam(config.actor_lr).update(gradient, state.actor_optimizer)
+        loss, adam = partial(self.actor_loss, state=state, batch=batch, key=key), optax.adam(config.actor_lr)
+        actor, moments, metrics = descend(loss, state.actor, adam, state.actor_optimizer)
         excess = metrics["actor/entropy"] - config.target_entropy_per_dim * self.spec.action_dim
         temperature_gradient = jnp.exp(state.log_temperature) * excess
         cooling, temperature_optimizer = optax.adam(config.temperature_lr).update(temperature_gradient, state.temperature_optimizer)
-        actor = optax.apply_updates(state.actor, change)
         new = state.replace(
             actor=actor,
             acting=actor if config.actor_tau == 1 else optax.incremental_update(actor, state.acting, config.actor_tau),
-            actor_optimizer=actor_optimizer,
+            actor_optimizer=moments,
             log_temperature=optax.apply_updates(state.log_temperature, cooling),
             temperature_optimizer=temperature_optimizer,
         )
@@ -254,26 +265,25 @@ class SAC:
     # Acting, and passing the state on.
 
     def actor_params(self, state: SACState) -> Actor:
-        return Actor(state.acting, state.normaliser)
+        return Actor(state.acting, state.normaliser, state.encoder)
 
     def act(
         self, actor: Actor, observation: PyTree, key: jax.Array, carry: PyTree, deterministic: bool = False
     ) -> tuple[jax.Array, PyTree]:
-        mean, log_std = apply(self.policy, actor.params, actor.normaliser(observation))
+        mean, log_std = apply(self.policy, actor.params, self.vision(actor.encoder, actor.normaliser, observation))
         return (jnp.tanh(mean) if deterministic else sample_action(key, mean, log_std)[0]), carry
 
     def log_prob(self, actor: Actor, observation: PyTree, action: jax.Array) -> jax.Array:
-        return log_density(action, *apply(self.policy, actor.params, actor.normaliser(observation)))
+        return log_density(action, *apply(self.policy, actor.params, self.vision(actor.encoder, actor.normaliser, observation)))
 
     def q_values(self, state: SACState, observation: PyTree, action: jax.Array) -> jax.Array:
-        return apply(self.critic(self.config.ensemble), state.critic, state.normaliser(observation), action)
+        return apply(self.critic(self.config.ensemble), state.critic, self.vision(state.encoder, state.normaliser, observation), action)
 
     def td_error(self, state: SACState, batch: Batch, key: jax.Array) -> jax.Array:
         target = self.td_target(state, batch, key)
         return jnp.abs(self.q_values(state, batch.observation, batch.action) - target[None]).mean(axis=0)
 
     def hand_over(self, state: SACState) -> SACState:
-        """The full state, optimizers included, for the agent that goes on."""
         return state
 
     def take_over(self, state: SACState | WarmStart) -> SACState:
@@ -282,9 +292,8 @@ class SAC:
             return state
         key, fresh_key = jax.random.split(state.key)
         acting = jax.tree.map(jnp.copy, state.actor)
-        known = {"actor": state.actor, "acting": acting, "normaliser": state.normaliser, "updates": state.updates}
-        if state.critic is not None:
-            known |= {name: getattr(state, name) for name in ("critic", "target_critic", "critic_optimizer")}
+        learnt = () if state.critic is None else ("critic", "target_critic", "critic_optimizer")
+        known = {name: getattr(state, name) for name in ("actor", "normaliser", "updates", "encoder", *learnt)} | {"acting": acting}
         return self.init(fresh_key, example(self.spec)).replace(key=key, **known)
 
     def _subset(self, critics: Params, key: jax.Array) -> Params:

@@ -20,6 +20,7 @@ from ..actor.config import ActorConfig
 from ..actor.environment import EnvironmentConfig
 from ..agents import AGENTS, Agent, AgentConfig, SACConfig
 from ..data.errors import WarmloopError
+from ..data.frames import FramesConfig
 from ..data.mixing import MixingConfig
 from ..data.quality import QualityConfig
 from ..data.replay import ReplayConfig
@@ -68,6 +69,7 @@ class RunConfig:
     learner: LearnerConfig = LearnerConfig()
     fqe: FQEConfig = FQEConfig()
     actor: ActorConfig = ActorConfig()
+    frames: FramesConfig = FramesConfig()
     tasks: TaskConfig = TaskConfig()
 
     def replace(self, **sections: Any) -> RunConfig:
@@ -95,6 +97,12 @@ def build_agent(choice: AgentChoice, reward: RewardConfig, spec: Spec, warmup_st
     if getattr(choice.settings, "clip_target", False) and not (math.isfinite(low) and math.isfinite(high)):
         raise WarmloopError(
             "agent.clip_target needs a bounded reward: set reward.signal=success with reward.discount below 1, or turn it off."
+        )
+    if spec.cameras and "vision" not in known:
+        able = ", ".join(name for name, (_, config) in AGENTS.items() if "vision" in typing.get_type_hints(config))
+        raise WarmloopError(
+            f'"{choice.name}" learns from states alone, and these observations have images '
+            f"({', '.join(leaf.name or 'the whole' for leaf in spec.cameras)}): use {able}, or an environment without cameras."
         )
     settings = dataclasses.replace(choice.settings, **{name: value for name, value in derived.items() if name in known})
     return AGENTS[choice.name][0](settings, spec)

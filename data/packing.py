@@ -9,43 +9,30 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from .transition import Spec, Transition, example
 
 
-class Packed(struct.PyTreeNode):
-    """Rows `[n]`: every float32, int32 and bool leaf side by side as `words [n, W]` int32, and the uint8 leaves as they are."""
-
-    words: jax.Array
-    images: tuple[jax.Array, ...]
-
-
 class Slot(NamedTuple):
-    """Where a leaf lies: its first column (-1 for an image), shape of one row, and dtype."""
+    """Where a leaf lies: its first column, shape of one row, and dtype."""
 
     column: int
     shape: tuple[int, ...]
     dtype: np.dtype
 
 
-def pack(rows: Transition) -> Packed:
-    """Rows `[n]` as words, bit for bit."""
-    leaves = jax.tree.leaves(rows)
-    words = [_to_words(leaf) for leaf in leaves if leaf.dtype != np.uint8]
-    return Packed(jnp.concatenate(words, axis=1), tuple(jnp.asarray(leaf) for leaf in leaves if leaf.dtype == np.uint8))
+def pack(rows: Transition) -> jax.Array:
+    """Rows `[n]`, leaves float32, int32 and bool, as words `[n, W]` int32, bit for bit."""
+    return jnp.concatenate([_to_words(leaf) for leaf in jax.tree.leaves(rows)], axis=1)
 
 
-def unpack(packed: Packed, spec: Spec) -> Transition:
+def unpack(words: jax.Array, spec: Spec) -> Transition:
     """The rows `[n]` that `pack` packed."""
     slots, structure = layout(spec)
-    images, leaves = iter(packed.images), []
+    leaves = []
     for slot in slots:
-        if slot.column < 0:
-            leaves.append(next(images))
-            continue
-        words = packed.words[:, slot.column : slot.column + math.prod(slot.shape)].reshape(-1, *slot.shape)
-        leaves.append(words != 0 if slot.dtype == bool else jax.lax.bitcast_convert_type(words, slot.dtype))
+        found = words[:, slot.column : slot.column + math.prod(slot.shape)].reshape(-1, *slot.shape)
+        leaves.append(found != 0 if slot.dtype == bool else jax.lax.bitcast_convert_type(found, slot.dtype))
     return jax.tree.unflatten(structure, leaves)
 
 
@@ -55,9 +42,8 @@ def layout(spec: Spec) -> tuple[tuple[Slot, ...], Any]:
     leaves, structure = jax.tree.flatten(example(spec))
     slots, column = [], 0
     for leaf in leaves:
-        image = leaf.dtype == np.uint8
-        slots.append(Slot(-1 if image else column, leaf.shape[1:], leaf.dtype))
-        column += 0 if image else math.prod(leaf.shape[1:])
+        slots.append(Slot(column, leaf.shape[1:], leaf.dtype))
+        column += math.prod(leaf.shape[1:])
     return tuple(slots), structure
 
 

@@ -15,7 +15,7 @@ from flax import struct
 
 from . import sum_tree
 from .errors import WarmloopError
-from .packing import Packed, column_of, pack, unpack
+from .packing import column_of, pack, unpack
 from .transition import Spec, Transition, example
 
 # A slot past the end of every array, so that a scatter drops the write. (The capacity itself is not: the tree is padded.)
@@ -33,6 +33,7 @@ class ReplayConfig:
         beta: importance exponent at the start; reaches 1 after `beta_updates` updates.
         beta_updates: gradient updates over which beta grows to 1.
         quality_in: "sampling" (rows drawn by quality) or "loss" (quality multiplies the losses).
+        intervention_rows: room in the fine-tuning's offline pool for rows on which a human intervened; they are never overwritten.
     """
 
     capacity: int = 200_000
@@ -41,19 +42,22 @@ class ReplayConfig:
     beta: float = 0.4
     beta_updates: int = 100_000
     quality_in: str = "sampling"
+    intervention_rows: int = 5_000
 
     def __post_init__(self):
         if self.quality_in not in ("sampling", "loss"):
             raise WarmloopError(f'replay.quality_in is "{self.quality_in}"; it must be "sampling" or "loss".')
         if self.capacity < 1:
             raise WarmloopError(f"replay.capacity is {self.capacity}; it must be at least 1.")
+        if self.intervention_rows < 0:
+            raise WarmloopError(f"replay.intervention_rows is {self.intervention_rows}; it must be 0 or more.")
 
 
 class ReplayState(struct.PyTreeNode):
     """One pool.
 
     Attributes:
-        packed: the ring.
+        words: the ring, one row of 32-bit words for each of its rows.
         quality: `[capacity]` the rows' quality as sampling sees it.
         tree: priorities `p_i`, one leaf per slot.
         inserted: `[]` int32, rows ever inserted; row `n` lies in slot `n % capacity`.
@@ -61,7 +65,7 @@ class ReplayState(struct.PyTreeNode):
         quality_sum: `[]` sum of the stored rows' sampling quality.
     """
 
-    packed: Packed
+    words: jax.Array
     quality: jax.Array
     tree: sum_tree.SumTree
     inserted: jax.Array
@@ -82,7 +86,7 @@ class ReplayState(struct.PyTreeNode):
     @property
     def rows(self) -> Transition:
         """The whole ring as transitions, leaves `[capacity, ...]`."""
-        return unpack(self.packed, self.spec)
+        return unpack(self.words, self.spec)
 
     @property
     def size(self) -> jax.Array:
@@ -93,9 +97,8 @@ class ReplayState(struct.PyTreeNode):
 def create(spec: Spec, config: ReplayConfig, capacity: int | None = None) -> ReplayState:
     """An empty pool of `capacity` (default: the config's) rows of the spec's shapes."""
     capacity = config.capacity if capacity is None else capacity
-    packed = jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape[1:]), x.dtype), jax.eval_shape(pack, example(spec)))
     return ReplayState(
-        packed=packed,
+        words=jnp.zeros((capacity, jax.eval_shape(pack, example(spec)).shape[1]), jnp.int32),
         quality=jnp.zeros(capacity, jnp.float32),
         tree=sum_tree.create(capacity),
         inserted=jnp.zeros((), jnp.int32),
@@ -114,7 +117,7 @@ def insert(state: ReplayState, rows: Transition, count: jax.Array, config: Repla
     new_quality = rows.quality if config.quality_in == "sampling" else jnp.ones_like(rows.quality)
     quality = state.quality.at[slot].set(new_quality, mode="drop")
     return state.replace(
-        packed=jax.tree.map(lambda ring, new: ring.at[slot].set(new, mode="drop"), state.packed, pack(rows)),
+        words=state.words.at[slot].set(pack(rows), mode="drop"),
         quality=quality,
         tree=sum_tree.write(state.tree, slot, new_quality * state.max_urgency),
         inserted=state.inserted + count,
@@ -137,7 +140,7 @@ def draw(
 def draw_at(state: ReplayState, jitter: jax.Array, beta: jax.Array, count: jax.Array | int) -> tuple[Transition, jax.Array, jax.Array]:
     """As `draw`, where `jitter` `[n]` in [0, 1) says at which place of its stratum each draw falls."""
     slot, priority = draw_slots(state, jitter, count)
-    rows = unpack(jax.tree.map(lambda ring: ring.at[slot].get(mode="promise_in_bounds"), state.packed), state.spec)
+    rows = unpack(state.words.at[slot].get(mode="promise_in_bounds"), state.spec)
     mean_urgency = state.tree.total / jnp.maximum(state.quality_sum, 1e-30)
     # By the priority that the descent met, not by a second look at the leaves: one that is not ordered before the write of new
     # priorities makes XLA copy them all.
@@ -182,8 +185,18 @@ def set_returns(state: ReplayState, serials: jax.Array, mc_return: jax.Array) ->
     alive = (serials >= state.inserted - state.capacity) & (serials >= 0)
     slot = jnp.where(alive, serials % state.capacity, NOWHERE)
     column = column_of(state.spec, "mc_return")
-    words = state.packed.words.at[slot, column].set(jax.lax.bitcast_convert_type(mc_return, jnp.int32), mode="drop")
-    return state.replace(packed=state.packed.replace(words=words))
+    words = state.words.at[slot, column].set(jax.lax.bitcast_convert_type(mc_return, jnp.int32), mode="drop")
+    return state.replace(words=words)
+
+
+@partial(jax.jit, donate_argnums=0)
+def retire(state: ReplayState, serials: jax.Array) -> ReplayState:
+    """The pool with the rows of serials `[n]` never drawn again; -1, and rows that are overwritten, are skipped."""
+    alive = (serials >= state.inserted - state.capacity) & (serials >= 0)
+    slot = jnp.where(alive, serials % state.capacity, NOWHERE)
+    quality = state.quality.at[slot].set(0.0, mode="drop")
+    tree = sum_tree.write(state.tree, slot, jnp.zeros(slot.shape))
+    return state.replace(quality=quality, quality_sum=quality.sum(), tree=tree)
 
 
 def beta_at(config: ReplayConfig, updates: jax.Array) -> jax.Array:

@@ -112,7 +112,7 @@ class Spec:
             if not isinstance(space, gym.spaces.Box):
                 raise WarmloopError(f"Observation {name or 'space'} is {space}; only a Box or a flat Dict of Boxes is supported.")
         return cls(
-            tuple(Leaf(name, tuple(space.shape or ()), storage_dtype(space.dtype)) for name, space in sorted(parts.items())),
+            tuple(Leaf(name, tuple(space.shape or ()), storage_dtype(space.dtype, space.shape)) for name, space in sorted(parts.items())),
             int(action.shape[0]),
         )
 
@@ -122,14 +122,19 @@ class Spec:
         observation = steps.observation
         parts = observation if isinstance(observation, dict) else {"": observation}
         return cls(
-            tuple(Leaf(name, tuple(np.shape(x)[1:]), storage_dtype(x.dtype)) for name, x in sorted(parts.items())),
+            tuple(Leaf(name, tuple(np.shape(x)[1:]), storage_dtype(x.dtype, np.shape(x)[1:])) for name, x in sorted(parts.items())),
             int(np.shape(steps.action)[-1]),
         )
 
     @property
+    def cameras(self) -> tuple[Leaf, ...]:
+        """The leaves that are images, `[H, W, C]` or stacks of them, `[k, H, W, C]`."""
+        return tuple(leaf for leaf in self.observation if leaf.dtype == "uint8")
+
+    @property
     def observation_dim(self) -> int:
-        """Total size of the flattened observation."""
-        return sum(math.prod(leaf.shape) for leaf in self.observation)
+        """Total size of the observation without its images, flattened."""
+        return sum(math.prod(leaf.shape) for leaf in self.observation if leaf.dtype != "uint8")
 
     def difference(self, other: Spec, mine: str, theirs: str) -> str | None:
         """One phrase saying how `other` differs, or None when it does not."""
@@ -141,9 +146,9 @@ class Spec:
         return f"{mine} has observations of {described[0]} and {theirs} of {described[1]}"
 
 
-def storage_dtype(dtype: Any) -> str:
-    """The dtype under which an observation leaf is stored: uint8 stays, everything else is float32."""
-    return "uint8" if np.dtype(dtype) == np.uint8 else "float32"
+def storage_dtype(dtype: Any, shape: Sequence[int] | None) -> str:
+    """The dtype under which an observation leaf is stored: images stay uint8, everything else is float32."""
+    return "uint8" if np.dtype(dtype) == np.uint8 and len(shape or ()) >= 3 else "float32"
 
 
 def example(spec: Spec, count: int = 1) -> Transition:
@@ -184,7 +189,11 @@ def concatenate(parts: Sequence[Transition]) -> Transition:
 
 
 def flatten_observation(observation: PyTree) -> jax.Array:
-    """`[..., D]` float32: a dict's leaves in name order, each with one feature axis, side by side."""
+    """`[..., D]` float32: a dict's leaves but for its images, in name order, each with one feature axis, side by side.
+
+    An observation of images alone gives what has no leading axis, `[0]`.
+    """
     if not isinstance(observation, dict):
-        return observation
-    return jnp.concatenate([observation[name] for name in sorted(observation)], axis=-1)
+        return jnp.zeros(0) if observation.dtype == np.uint8 else observation
+    vectors = [observation[name] for name in sorted(observation) if observation[name].dtype != np.uint8]
+    return jnp.concatenate(vectors, axis=-1) if vectors else jnp.zeros(0)

@@ -27,7 +27,7 @@ from .sources import demonstration_rows
 def warm_parts(config: RunConfig, spec: Spec) -> LearnerParts:
     """The offline phase's agent, replay and mixing."""
     agent = build_agent(config.warmup_agent, config.reward, spec, config.learner.warmup_steps)
-    return LearnerParts(agent, config.replay, config.mixing)
+    return LearnerParts(agent, config.replay, config.mixing, config.frames)
 
 
 def fine_agent(config: RunConfig, spec: Spec) -> Agent:
@@ -56,7 +56,7 @@ def make_learner(
         WarmloopError: demonstrations or a checkpoint that do not fit the environment or the configuration.
     """
     spec = config.tasks.condition_spec(environment.spec)
-    parts = LearnerParts(fine_agent(config, spec), config.replay, config.mixing)
+    parts = LearnerParts(fine_agent(config, spec), config.replay, config.mixing, config.frames)
     target, place = directory / "checkpoints", directory / "journal"
     saved = bool(checkpoint.steps(target))
     if saved and not resuming:
@@ -77,7 +77,7 @@ def make_learner(
     journal = Journal(place, background=not lock_step)
     schema = Schema.of(spec, config.tasks.label(config.environment.id), action_limits=config.environment.limits)
     intake = Intake(schema, quarantine=directory / "quarantine", journal=journal)
-    state, ingest = refill(state, parts, config.reward, intake, meta, config.tasks)
+    state, ingest = refill(state, parts, config.reward, intake, meta, config.tasks, config.quality)
     warm_updates = int(meta.get("warm_updates", state.updates))
     description = {"config": to_dict(config), "phase": "online", "seed": seed}
     return Learner(state, parts, config.learner, ingest, intake, recorder, target, description, warm_updates, on_record), meta

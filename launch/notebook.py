@@ -233,7 +233,7 @@ class OfflineRLTrainer:
         if config.environment.id != self.config.environment.id:
             raise WarmloopError(f"The checkpoint in {path} is of {config.environment.id}, this trainer of {self.config.environment.id}.")
         agent, state = checkpoint.restore_agent(saved)
-        parts = LearnerParts(agent, config.replay, config.mixing)
+        parts = LearnerParts(agent, config.replay, config.mixing, config.frames)
         fresh = create(parts, self.seed, None, online_capacity=1)
         self.config, self._parts, self._data, self._online = config, parts, None, None
         self._state = fresh.replace(agent=state, updates=jnp.int32(saved.updates))

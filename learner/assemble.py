@@ -14,16 +14,18 @@ import numpy as np
 from ..agents.base import go_on
 from ..data import replay
 from ..data.errors import WarmloopError
+from ..data.frames import stored_spec
+from ..data.quality import QualityConfig
 from ..data.reward import RewardConfig
 from ..data.tasks import SINGLE, TaskConfig
-from ..data.transition import Transition
+from ..data.transition import Transition, length
 from . import checkpoint
 from .balance import Balance
 from .ingest import Ingest, blank
 from .intake import Intake
 from .records import segments
 from .state import LearnerParts, LearnerState, create
-from .streams import LOST
+from .stored_rows import INTERVENTIONS
 
 log = logging.getLogger("warmloop")
 
@@ -43,14 +45,15 @@ def fine_tune(
     Raises:
         WarmloopError: the checkpoint is of another environment, or of networks of other shapes.
     """
+    capacity = max(1, (0 if rows is None else length(rows)) + parts.replay.intervention_rows)
     if warm_checkpoint is None:
-        return create(parts, seed, rows)
+        return create(parts, seed, rows, capacity)
     saved = checkpoint.chosen(warm_checkpoint, warm_updates)
     log.info("going on from the warm-up's checkpoint of %d updates", saved.updates)
     agent, warm = checkpoint.restore_agent(saved)
     if difference := agent.spec.difference(parts.agent.spec, f"the checkpoint in {warm_checkpoint}", "the environment"):
         raise WarmloopError(f"The checkpoint does not fit: {difference}.")
-    state = create(parts, seed, rows)
+    state = create(parts, seed, rows, capacity)
     taken = go_on(parts.agent, agent, warm)
     _check_shapes(taken, state.agent, warm_checkpoint)
     return state.replace(agent=taken, updates=jax.numpy.int32(saved.updates))
@@ -69,12 +72,18 @@ def resume(directory: str | Path, parts: LearnerParts) -> tuple[LearnerState, di
 
 
 def refill(
-    state: LearnerState, parts: LearnerParts, reward: RewardConfig, intake: Intake, meta: Mapping[str, Any], tasks: TaskConfig = SINGLE
+    state: LearnerState,
+    parts: LearnerParts,
+    reward: RewardConfig,
+    intake: Intake,
+    meta: Mapping[str, Any],
+    tasks: TaskConfig = SINGLE,
+    quality: QualityConfig | None = None,
 ) -> tuple[LearnerState, Ingest]:
     """The state with the online pool's rows from the intake's journal, and the ingest that goes on with its open episodes.
 
     `meta` describes the checkpoint, {} where there is none: how far it covers each stream, and the tasks' masses. Rows that the
-    journal lost are never drawn; the log says how many.
+    journal lost are never drawn; the log says how many. `quality` says what an intervention weighs.
 
     Raises:
         WarmloopError: there is no journal though rows were learnt from, or it is of another environment.
@@ -83,20 +92,18 @@ def refill(
     assert intake.journal is not None
     if position and not segments(intake.journal.directory):
         raise WarmloopError(f"The online rows should be in {intake.journal.directory}, and there are none; restore it from a copy.")
-    balance = Balance(tasks, parts.replay, capacity) if tasks.balances else None
-    ingest = Ingest(parts.agent.spec, parts.replay, reward, balance=balance)
-    pool, lost = replay.create(parts.agent.spec, parts.replay, capacity), [np.zeros(0, int)]
+    balance, shown = Balance(tasks, parts.replay, capacity) if tasks.balances else None, meta.get(INTERVENTIONS, {})
+    ingest = Ingest(parts, reward, state, balance, quality, (shown.get("rows", 0), shown.get("frames", 0)))
+    filled = state.replace(online=replay.create(stored_spec(parts.agent.spec), parts.replay, capacity))
     for number, chunk in intake.recover(position, meta.get("streams", {}), since=max(0, position - capacity)):
         if ingest.inserted == 0:
-            pool, ingest.inserted = pool.replace(inserted=jnp.int32(number)), number
-        pool = ingest.insert(pool, chunk.stream, chunk.rows)
-        if chunk.stream == LOST:
-            lost.append(np.arange(number, chunk.end))
+            filled, ingest.inserted = filled.replace(online=filled.online.replace(inserted=jnp.int32(number))), number
+        filled = ingest.insert(filled, chunk.stream, chunk.rows, demonstrate=False)
     if balance is not None:
-        pool = balance.restore(pool, meta.get("task_masses", np.zeros(len(tasks))))
-    online = state.online.replace(packed=pool.packed)
-    missing = np.concatenate(lost)
-    return state.replace(online=blank(online, missing) if len(missing) else online), ingest
+        filled = filled.replace(online=balance.restore(filled.online, meta.get("task_masses", np.zeros(len(tasks)))))
+    gone = jnp.flatnonzero(filled.online.quality == 0)  # lost, or without their camera frames
+    serials = np.asarray(replay.serial_of(filled.online, gone))
+    return state.replace(online=blank(state.online.replace(words=filled.online.words), serials[serials >= 0]), frames=filled.frames), ingest
 
 
 def _check_shapes(taken, fresh, where: str | Path) -> None:

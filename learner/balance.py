@@ -77,8 +77,8 @@ class Balance:
 def _reweigh(pool: ReplayState, quality: jax.Array, config: ReplayConfig) -> ReplayState:
     """The pool with another quality `[capacity]`, its rows' urgency being what it was."""
     column = column_of(pool.spec, "quality")
-    words = pool.packed.words.at[:, column].set(jax.lax.bitcast_convert_type(quality, jnp.int32))
-    pool = pool.replace(packed=pool.packed.replace(words=words))
+    words = pool.words.at[:, column].set(jax.lax.bitcast_convert_type(quality, jnp.int32))
+    pool = pool.replace(words=words)
     if config.quality_in == "loss":  # rows are drawn whatever their quality
         return pool
     return pool.replace(quality=quality, quality_sum=quality.sum(), tree=sum_tree.build(pool.urgency * quality))

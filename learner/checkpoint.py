@@ -5,6 +5,7 @@
     DIR/00001200/meta.json  what describes it: agent, shapes, configuration, streams
     DIR/00001200/manifest.json   sha256 of every file above, written last
     DIR/offline-….npz       the offline rows, once per run; meta.json names it with its sha256
+    DIR/interventions-….npz   the rows of interventions that came to them, likewise
     DIR/selection.json      which of a warm-up's checkpoints to go on from, where they were compared (see selection.py)
 
 The online rows are not here: they are rebuilt from the journal, of which meta.json says how much the checkpoint covers.
@@ -19,6 +20,7 @@ import hashlib
 import json
 import os
 import shutil
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +33,10 @@ from absl import logging
 from ..agents import AGENTS, Agent
 from ..data.disk import sync_directory
 from ..data.errors import WarmloopError
+from ..data.frames import Frames
 from ..data.transition import Leaf, PyTree, Spec, example
 from .state import LearnerState
-from .stored_rows import StoredRows, load, store
+from .stored_rows import INTERVENTIONS, OFFLINE, StoredRows, drop_unnamed, load, store
 
 MANIFEST = "manifest.json"
 SELECTION = "selection.json"
@@ -58,8 +61,17 @@ def rebuild_agent(description: dict[str, Any]) -> Agent:
     leaves = tuple(Leaf(leaf["name"], tuple(leaf["shape"]), leaf["dtype"]) for leaf in description["spec"]["observation"])
     spec = Spec(leaves, description["spec"]["action_dim"])
     agent_class, config_class = AGENTS[description["name"]]
-    config = {name: tuple(value) if isinstance(value, list) else value for name, value in description["config"].items()}
-    return agent_class(config_class(**config), spec)
+    return agent_class(_config_of(config_class, description["config"]), spec)
+
+
+def _config_of(config_class: type, values: dict[str, Any]) -> Any:
+    """Settings from their JSON: lists are tuples, and objects are settings themselves."""
+    kinds = typing.get_type_hints(config_class)
+
+    def of(name: str, value: Any) -> Any:
+        return _config_of(kinds[name], value) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value
+
+    return config_class(**{name: of(name, value) for name, value in values.items()})
 
 
 def save(
@@ -79,7 +91,7 @@ def save(
     try:
         shutil.rmtree(partial, ignore_errors=True)
         offline = offline or store_offline(directory, state)
-        _write(partial, state, {"agent": describe_agent(agent), "offline": dataclasses.asdict(offline), **extra})
+        _write(partial, state, {"agent": describe_agent(agent), OFFLINE: dataclasses.asdict(offline), **extra})
         _replace(partial, final)
     except Exception as error:  # orbax raises a full disk as any of several types
         shutil.rmtree(partial, ignore_errors=True)
@@ -89,13 +101,28 @@ def save(
         ) from error
     for old in steps(directory)[:-keep] if keep else []:
         shutil.rmtree(old, ignore_errors=True)
+    metas = (json.loads((path / "meta.json").read_text()) for path in steps(directory))
+    drop_unnamed(directory, {meta[INTERVENTIONS]["file"] for meta in metas if INTERVENTIONS in meta})
     return final
 
 
-def store_offline(directory: str | Path, state: LearnerState) -> StoredRows:
-    """Writes the offline rows for all of a run's checkpoints. Raises WarmloopError."""
+def store_offline(directory: str | Path, state: LearnerState, rows: int | None = None, frames: int | None = None) -> StoredRows:
+    """Writes the offline pool's recorded rows, the first `rows` (all), and the first `frames` of the camera frames, for all of a run's
+    checkpoints. Raises WarmloopError."""
+    return _store(directory, OFFLINE, state, slice(rows), slice(frames))
+
+
+def store_interventions(directory: str | Path, state: LearnerState, rows: slice, frames: slice) -> dict[str, Any]:
+    """Writes the interventions in the offline pool, and gives what `save` takes as `extra`. Raises WarmloopError."""
+    stored = _store(directory, INTERVENTIONS, state, rows, frames)
+    counts = {"rows": rows.stop - rows.start, "frames": frames.stop - frames.start, "first_frame": frames.start}
+    return {INTERVENTIONS: dataclasses.asdict(stored) | counts}
+
+
+def _store(directory: str | Path, kind: str, state: LearnerState, rows: slice, frames: slice) -> StoredRows:
+    pixels = {name: np.asarray(kept[frames]) for name, kept in state.frames.pixels.items()}
     try:
-        return store(Path(directory).absolute(), state.offline.packed)
+        return store(Path(directory).absolute(), kind, np.asarray(state.offline.words[rows]), pixels)
     except OSError as error:
         raise WarmloopError(f"The offline rows could not be written to {directory} ({error.strerror}); free space there.") from error
 
@@ -116,6 +143,7 @@ def _write(partial: Path, state: LearnerState, meta: dict[str, Any]) -> None:
         "updates": int(state.updates),
         "rows": int(state.online.inserted),
         "offline_rows": state.offline.capacity,
+        "frames": state.frames.count,
         "online_rows": state.online.capacity,
         **meta,
     }
@@ -228,9 +256,20 @@ def restore_learner(saved: Saved, template: LearnerState) -> LearnerState:
     """
     agent = _restore(saved.path / "agent", template.agent)
     state = _restore(saved.path / "learner", _without_rows(template)).replace(agent=agent)
-    offline = load(saved.path.parent, StoredRows(**saved.meta["offline"]))
-    online = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), template.online.packed)
-    return state.replace(offline=state.offline.replace(packed=offline), online=state.online.replace(packed=online))
+    words, pixels = np.zeros(template.offline.words.shape, np.int32), _black(template.frames, saved.meta.get("frames", 0))
+    parts, shown = [(0, 0, load(saved.path.parent, StoredRows(**saved.meta[OFFLINE])))], saved.meta.get(INTERVENTIONS)
+    if shown is not None:
+        first_row = int(state.offline.inserted) - shown["rows"]
+        parts.append((first_row, shown["first_frame"], load(saved.path.parent, StoredRows(shown["file"], shown["sha256"]))))
+    for row, frame, (some, images) in parts:
+        words[row : row + len(some)] = some
+        for kept, image in zip(pixels.values(), images, strict=True):
+            kept[frame : frame + len(image)] = image
+    return state.replace(
+        offline=state.offline.replace(words=jnp.asarray(words)),
+        online=state.online.replace(words=jnp.zeros(template.online.words.shape, jnp.int32)),
+        frames=template.frames.replace(pixels=jax.tree.map(jnp.asarray, pixels)),
+    )
 
 
 def load_policy(directory: str | Path, updates: int | None = None) -> tuple[Agent, PyTree, dict[str, Any]]:
@@ -260,7 +299,12 @@ def _restore(path: Path, template: PyTree) -> PyTree:
 
 def _without_rows(state: LearnerState) -> LearnerState:
     """The state without its agent, which is saved apart, and without the pools' rows."""
-    return state.replace(agent=(), offline=state.offline.replace(packed=()), online=state.online.replace(packed=()))
+    pools = {name: getattr(state, name).replace(words=()) for name in ("offline", "online")}
+    return state.replace(agent=(), frames=state.frames.replace(pixels=()), **pools)
+
+
+def _black(frames: Frames, count: int) -> dict[str, np.ndarray]:
+    return {name: np.zeros((count, kept.shape[1]), np.uint8) for name, kept in sorted(frames.pixels.items())}
 
 
 def _without_keys(tree: PyTree) -> PyTree:

@@ -1,22 +1,32 @@
-"""From received rows to the online pool: fixed-size inserts, and Monte-Carlo returns once an episode has ended."""
+"""From received rows to the pools: fixed-size inserts, camera frames once each, and Monte-Carlo returns once an episode has ended.
+
+Rows on which a human intervened are demonstrations too: they enter the offline pool as well, into room that nothing overwrites.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import logging
+from collections.abc import Iterator
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ..data import replay, sum_tree
-from ..data.replay import ReplayConfig, ReplayState
+from ..data import frames, replay
+from ..data.frame_index import FrameIndex
+from ..data.frames import stored_spec
+from ..data.quality import QualityConfig
+from ..data.replay import ReplayState
 from ..data.reward import RewardConfig, monte_carlo
-from ..data.transition import Spec, Transition, example, length, take
+from ..data.transition import Source, Transition, example, length, take
 from .balance import Balance
+from .state import IMAGES_AT_ONCE, LearnerParts, LearnerState, spare_frames
 from .streams import LOST
 
 # Inserts are padded to one of these sizes, so that two programs serve every number of rows.
-SIZES = (8, 256)
+SIZES = (8, IMAGES_AT_ONCE)
+
+log = logging.getLogger("warmloop")
 
 
 @dataclasses.dataclass
@@ -24,42 +34,118 @@ class OpenEpisode:
     """Rows of an episode whose end has not come yet."""
 
     serials: list[int] = dataclasses.field(default_factory=list)
+    copies: list[int] = dataclasses.field(default_factory=list)  # in the offline pool; -1 for none
     rewards: list[float] = dataclasses.field(default_factory=list)
     masks: list[float] = dataclasses.field(default_factory=list)
 
 
 class Ingest:
-    """Puts rows into an online pool; keeps each stream's open episode to give its rows their returns at its end.
+    """Puts rows into a learner's pools; keeps each stream's open episode to give its rows their returns at its end.
+
+    Args:
+        state: whose pools and frames it fills, for their sizes.
+        balance: gives several tasks equal shares; None for a single one.
+        quality: what a row of an intervention weighs in the offline pool.
+        demonstrated: how many rows of interventions the offline pool has already, and how many camera frames of theirs.
 
     Attributes:
         inserted: rows so far, so the serial of the next one.
+        demonstrated: rows of interventions in the offline pool.
+        shown_changes: times that those rows have changed.
         longest: serials from the first to the last row of an episode, at most: so far back a return may depend on what was.
-        balance: gives several tasks equal shares; None for a single one.
     """
 
-    def __init__(self, spec: Spec, config: ReplayConfig, reward: RewardConfig, inserted: int = 0, balance: Balance | None = None):
-        self.config, self.reward, self.inserted, self.longest = config, reward, inserted, 0
-        self.balance = balance
-        self._padding = example(spec, SIZES[-1])
+    def __init__(
+        self,
+        parts: LearnerParts,
+        reward: RewardConfig,
+        state: LearnerState,
+        balance: Balance | None = None,
+        quality: QualityConfig | None = None,
+        demonstrated: tuple[int, int] = (0, 0),
+    ):
+        spec, online = parts.agent.spec, state.online.capacity
+        self.config, self.reward, self.balance, self.inserted, self.longest = parts.replay, reward, balance, 0, 0
+        self.quality = (quality or QualityConfig()).interventions
+        self.demonstrated, shown_frames = demonstrated
+        self.shown_changes = int(self.demonstrated > 0)
+        self._recorded = int(state.offline.inserted) - self.demonstrated  # rows that the offline pool had before any intervention
+        self._room = state.offline.capacity - self._recorded
+        self._full = self._room == 0
+        self._padding = example(stored_spec(spec), SIZES[-1])
         self._open: dict[str, OpenEpisode] = {}
+        spare = spare_frames(parts, self._room, online)
+        first = state.frames.count - sum(spare)
+        self._frames = FrameIndex(spec, first + spare[0], spare[1], online) if spec.cameras else None
+        self._shown_frames = FrameIndex(spec, first, spare[0], max(self._room, 1), shown_frames) if spec.cameras else None
 
-    def insert(self, pool: ReplayState, stream: str, rows: Transition) -> ReplayState:
-        """The pool with rows `[n]` of one stream appended, in order; those of stream LOST are never drawn."""
+    def insert(self, state: LearnerState, stream: str, rows: Transition, demonstrate: bool = True) -> LearnerState:
+        """The state with rows `[n]` of one stream appended to its pools, in order; those of stream LOST are never drawn.
+
+        `demonstrate` is False for rows of which the offline pool has what it should.
+        """
         begin = self.inserted
         for start in range(0, length(rows), SIZES[-1]):
             part = take(rows, slice(start, start + SIZES[-1]))
-            count = length(part)
-            if self.balance is not None:
-                part = self.balance.weigh(part, self.inserted)
-            size = next(size for size in SIZES if count <= size)
-            padded = jax.tree.map(
-                lambda new, blank, count=count, size=size: np.concatenate([new, blank[: size - count]]), part, self._padding
-            )
-            pool = replay.insert(pool, padded, np.int32(count), self.config)
-            pool = self._returns(pool, stream, part)
+            weighed = part if self.balance is None else self.balance.weigh(part, self.inserted)
+            state, retired = self._stored(state, stream, weighed, self._frames, "online", self.inserted)
+            state = state.replace(online=blank(state.online, retired))
+            state, copies = self._demonstrate(state, stream, part) if demonstrate else (state, {})
+            state = self._returns(state, stream, part, copies)
         if stream == LOST:
-            pool = self._lose(pool, np.arange(begin, self.inserted))
-        return pool if self.balance is None else self.balance.settle(pool)
+            state = state.replace(online=self._lose(state.online, np.arange(begin, self.inserted)))
+        return state if self.balance is None else state.replace(online=self.balance.settle(state.online))
+
+    @property
+    def recorded(self) -> tuple[int, int]:
+        """Rows of the offline pool, and camera frames, that were there before any intervention."""
+        return self._recorded, 0 if self._shown_frames is None else self._shown_frames.first
+
+    @property
+    def shown(self) -> tuple[slice, slice]:
+        """Where the interventions are among the offline pool's rows, and among the camera frames."""
+        (row, frame), index = self.recorded, self._shown_frames
+        return slice(row, row + self.demonstrated), slice(frame, frame + (0 if index is None else index.stored))
+
+    def _stored(
+        self, state: LearnerState, stream: str, rows: Transition, index: FrameIndex | None, pool: str, serial: int
+    ) -> tuple[LearnerState, np.ndarray]:
+        """The state with rows `[n]` (n ≤ 256) in one of its pools, and the serials of rows whose camera frames they replaced."""
+        retired = np.zeros(0, int)
+        if index is not None:
+            placed = index.place(stream, rows, serial)
+            rows, retired = placed.rows, placed.retired
+            state = state.replace(frames=frames.put(state.frames, placed.slots, placed.images))
+        count = length(rows)
+        size = next(size for size in SIZES if count <= size)
+        padded = jax.tree.map(lambda new, blank: np.concatenate([new, blank[: size - count]]), rows, self._padding)
+        return state.replace(**{pool: replay.insert(getattr(state, pool), padded, np.int32(count), self.config)}), retired
+
+    def _demonstrate(self, state: LearnerState, stream: str, rows: Transition) -> tuple[LearnerState, dict[int, int]]:
+        """The state with the intervened rows in its offline pool too, and their serials there by their place in `rows`."""
+        places = np.flatnonzero(rows.intervened)
+        if not len(places) or self._full:
+            return state, {}
+        full = self.demonstrated + len(places) > self._room
+        if self._shown_frames is not None:
+            full |= self._shown_frames.stored + self._shown_frames.most(len(places)) > self._shown_frames.count
+        if full:
+            self._full = True
+            log.warning(
+                "There is no room for more interventions beside the demonstrations: they are learnt from as online rows only; set "
+                "--config.replay.intervention_rows above %d to keep more.",
+                self.config.intervention_rows,
+            )
+            return state, {}
+        serial = self._recorded + self.demonstrated
+        shown = take(rows, places)
+        shown = shown.replace(
+            source=np.full(len(places), Source.INTERVENTION, np.int32), quality=np.full(len(places), self.quality, np.float32)
+        )
+        state, _ = self._stored(state, stream, shown, self._shown_frames, "offline", serial)
+        self.demonstrated += len(places)
+        self.shown_changes += 1
+        return state, dict(zip(places.tolist(), range(serial, serial + len(places)), strict=True))
 
     def _lose(self, pool: ReplayState, serials: np.ndarray) -> ReplayState:
         self._open.clear()  # what is missing may have been their ends
@@ -67,37 +153,49 @@ class Ingest:
             self.balance.forget(serials)
         return blank(pool, serials)
 
-    def _returns(self, pool: ReplayState, stream: str, rows: Transition) -> ReplayState:
+    def _returns(self, state: LearnerState, stream: str, rows: Transition, copies: dict[int, int]) -> LearnerState:
         serials = range(self.inserted, self.inserted + length(rows))
         self.inserted += length(rows)
         columns = (column.tolist() for column in (rows.reward, rows.mask, rows.truncated, rows.step))
-        for serial, reward, mask, truncated, step in zip(serials, *columns, strict=True):
+        for place, (serial, reward, mask, truncated, step) in enumerate(zip(serials, *columns, strict=True)):
             if step == 0:
                 self._open.pop(stream, None)  # broken off: its returns stay unknown
             episode = self._open.setdefault(stream, OpenEpisode())
             episode.serials.append(serial)
+            episode.copies.append(copies.get(place, -1))
             episode.rewards.append(reward)
             episode.masks.append(mask)
             if truncated or mask == 0:
-                pool = self._close(pool, self._open.pop(stream))
-        return pool
+                state = self._close(state, self._open.pop(stream))
+        return state
 
-    def _close(self, pool: ReplayState, episode: OpenEpisode) -> ReplayState:
+    def _close(self, state: LearnerState, episode: OpenEpisode) -> LearnerState:
         returns = monte_carlo(np.asarray(episode.rewards, np.float32), np.asarray(episode.masks, np.float32), self.reward)
-        serials = np.asarray(episode.serials, np.int32)
-        self.longest = max(self.longest, int(serials[-1] - serials[0]) + 1)
-        for start in range(0, len(serials), SIZES[-1]):
-            index = np.full(SIZES[-1], -1, np.int32)
-            value = np.zeros(SIZES[-1], np.float32)
-            part = slice(start, start + SIZES[-1])
-            index[: len(serials[part])], value[: len(serials[part])] = serials[part], returns[part]
-            pool = replay.set_returns(pool, index, value)
-        return pool
+        self.longest = max(self.longest, episode.serials[-1] - episode.serials[0] + 1)
+        state = state.replace(online=_with_returns(state.online, np.asarray(episode.serials), returns))
+        copies = np.asarray(episode.copies)
+        if (copied := copies >= 0).any():
+            self.shown_changes += 1
+            state = state.replace(offline=_with_returns(state.offline, copies[copied], returns[copied]))
+        return state
+
+
+def _with_returns(pool: ReplayState, serials: np.ndarray, returns: np.ndarray) -> ReplayState:
+    """The pool with the Monte-Carlo returns `[n]` of rows `serials` `[n]`."""
+    for index, value in zip(_in_parts(serials, -1), _in_parts(returns, 0.0), strict=True):
+        pool = replay.set_returns(pool, index.astype(np.int32), value.astype(np.float32))
+    return pool
 
 
 def blank(pool: ReplayState, serials: np.ndarray) -> ReplayState:
     """The pool with the rows of these serials never drawn again: their content was lost."""
-    slot = serials[serials >= int(pool.inserted) - pool.capacity] % pool.capacity
-    quality = pool.quality.at[slot].set(0.0)
-    tree = sum_tree.write(pool.tree, jnp.asarray(slot), jnp.zeros(len(slot)))
-    return pool.replace(quality=quality, quality_sum=quality.sum(), tree=tree)
+    for part in _in_parts(serials, -1):
+        pool = replay.retire(pool, part.astype(np.int32))
+    return pool
+
+
+def _in_parts(values: np.ndarray, filler: float) -> Iterator[np.ndarray]:
+    """Values `[n]` in parts of one size, the last one filled up, so that one program serves any number."""
+    for start in range(0, len(values), SIZES[-1]):
+        part = values[start : start + SIZES[-1]]
+        yield np.concatenate([part, np.full(SIZES[-1] - len(part), filler)])

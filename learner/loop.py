@@ -67,6 +67,8 @@ class Learner:
         self.updates = int(state.updates)
         self.ingest = ingest
         self._offline: StoredRows | None = None  # written by the first checkpoint
+        self._shown: dict[str, Any] = {}  # the interventions that were written last, and what had changed of them until then
+        self._shown_at = 0
         self.stop_requested = False
         self._metrics: dict[str, jax.Array] = {}
         self._recent: dict[str, deque[float]] = {}
@@ -159,8 +161,11 @@ class Learner:
                 f"There is no checkpoint at {self.updates} updates, since the journal is behind: {journal.failing or 'slow disk'}."
             )
         if self._offline is None:
-            self._offline = checkpoint.store_offline(self.directory, self.state)
-        meta = self.description | {"warm_updates": self.warm_updates, "streams": streams, "journal_end": journal.end}
+            self._offline = checkpoint.store_offline(self.directory, self.state, *self.ingest.recorded)
+        if self._shown_at != self.ingest.shown_changes:
+            self._shown = checkpoint.store_interventions(self.directory, self.state, *self.ingest.shown)
+            self._shown_at = self.ingest.shown_changes
+        meta = self.description | self._shown | {"warm_updates": self.warm_updates, "streams": streams, "journal_end": journal.end}
         if self.ingest.balance is not None:
             meta["task_masses"] = self.ingest.balance.basis.tolist()
         meta |= dict(extra or {})
@@ -173,7 +178,7 @@ class Learner:
     def _take(self) -> bool:
         chunks = self.intake.take(TAKE_ROWS)
         for chunk in chunks:
-            self.state = self.state.replace(online=self.ingest.insert(self.state.online, chunk.stream, chunk.rows))
+            self.state = self.ingest.insert(self.state, chunk.stream, chunk.rows)
         for report in self.intake.reports():
             self._note(dict(report.scalars))
         return bool(chunks)

@@ -85,10 +85,10 @@ def _axes(states: LearnerState) -> Any:
     """Which parts have a seed axis. Rows and what counts them are the same for all."""
 
     def of_pool(pool: ReplayState) -> Any:
-        return pool.replace(packed=None, quality=None, tree=0, inserted=None, max_urgency=0, quality_sum=None)
+        return pool.replace(words=None, quality=None, tree=0, inserted=None, max_urgency=0, quality_sum=None)
 
     agent = jax.tree.map(lambda axis: None if axis == SHARED else axis, _agent_axes(states.agent))
-    return states.replace(agent=agent, offline=of_pool(states.offline), online=of_pool(states.online), key=0, updates=None)
+    return states.replace(agent=agent, offline=of_pool(states.offline), online=of_pool(states.online), frames=None, key=0, updates=None)
 
 
 def _pools(state: LearnerState) -> tuple[ReplayState, ReplayState]:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ..agents.base import Metrics
+from ..data.frames import with_images
 from ..data.mixing import draw_mixed, offline_rows, write_priorities
 from ..data.replay import beta_at
 from .state import LearnerParts, LearnerState
@@ -16,11 +17,12 @@ from .state import LearnerParts, LearnerState
 def step(state: LearnerState, parts: LearnerParts) -> tuple[LearnerState, Metrics]:
     """One update. The metrics are device scalars; reading them is the caller's choice."""
     key, draw_key = jax.random.split(state.key)
+    draw_key, shift_key = jax.random.split(draw_key) if state.frames.cameras else (draw_key, draw_key)
     config = parts.agent.config
     ratio = parts.mixing.ratio(state.updates)
     beta = beta_at(parts.replay, state.updates)
     batch, drawn = draw_mixed(state.offline, state.online, draw_key, (config.utd, config.batch_size), ratio, beta, parts.replay)
-    agent, metrics, td_error = parts.agent.update(state.agent, batch)
+    agent, metrics, td_error = parts.agent.update(state.agent, with_images(state.frames, batch, shift_key))
     offline, online = write_priorities(state.offline, state.online, drawn, td_error, parts.replay)
     count = offline_rows(ratio, config.batch_size, state.offline.size, state.online.size)
     metrics |= {

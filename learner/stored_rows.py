@@ -1,4 +1,7 @@
-"""The rows of the offline pool, which never change: written once, beside the checkpoints that name them by their sha256."""
+"""Rows of the offline pool with their camera frames, in files of their own: they are written once, and checkpoints name them by sha256.
+
+What was recorded never changes. Interventions that came since are in a second file, written anew where there are more of them.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ import hashlib
 import os
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 
 from ..data.errors import WarmloopError
-from ..data.packing import Packed
+
+OFFLINE, INTERVENTIONS = "offline", "interventions"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,14 +25,13 @@ class StoredRows:
     sha256: str
 
 
-def store(directory: Path, rows: Packed) -> StoredRows:
-    """Writes rows; the same rows are one file. Raises OSError."""
+def store(directory: Path, kind: str, words: np.ndarray, frames: dict[str, np.ndarray]) -> StoredRows:
+    """Writes packed rows `[n, W]` and, by camera, their frames; the same content is one file. Raises OSError."""
     directory.mkdir(parents=True, exist_ok=True)
-    partial = directory / "offline.partial"
-    images = {f"image_{place}": np.asarray(image) for place, image in enumerate(rows.images)}
+    partial = directory / f"{kind}.partial"
     try:
         with open(partial, "w+b") as file:
-            np.savez(file, allow_pickle=False, words=np.asarray(rows.words), **images)
+            np.savez(file, allow_pickle=False, words=words, **{f"frames_{i}": frames[name] for i, name in enumerate(sorted(frames))})
             file.flush()
             os.fsync(file.fileno())
             file.seek(0)
@@ -37,13 +39,13 @@ def store(directory: Path, rows: Packed) -> StoredRows:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
-    stored = StoredRows(f"offline-{digest[:16]}.npz", digest)
+    stored = StoredRows(f"{kind}-{digest[:16]}.npz", digest)
     os.replace(partial, directory / stored.file)
     return stored
 
 
-def load(directory: Path, stored: StoredRows) -> Packed:
-    """The rows that `store` wrote. Raises WarmloopError where the file is not what it was."""
+def load(directory: Path, stored: StoredRows) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Packed rows, and each camera's frames in the order of their names. Raises WarmloopError where the file is not what it was."""
     path = directory / stored.file
     try:
         with open(path, "rb") as file:
@@ -51,7 +53,13 @@ def load(directory: Path, stored: StoredRows) -> Packed:
                 raise WarmloopError(f"{path} holds the offline rows and is damaged; restore it from a copy, or start the run again.")
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
-                images = tuple(jnp.asarray(arrays[f"image_{place}"]) for place in range(len(arrays.files) - 1))
-                return Packed(jnp.asarray(arrays["words"]), images)
+                return arrays["words"], [arrays[f"frames_{place}"] for place in range(len(arrays.files) - 1)]
     except OSError as error:
         raise WarmloopError(f"{path} holds the offline rows and cannot be read ({error.strerror}); restore it from a copy.") from error
+
+
+def drop_unnamed(directory: Path, named: set[str]) -> None:
+    """Removes the files of interventions that no checkpoint names any more."""
+    for path in directory.glob(f"{INTERVENTIONS}-*.npz"):
+        if path.name not in named:
+            path.unlink(missing_ok=True)

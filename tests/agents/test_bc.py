@@ -44,7 +44,7 @@ def act(agent, state, observation, key=KEY, deterministic=True):
 
 def test_loss_is_the_weighted_mean_of_the_negative_log_density_or_the_mean_squared_distance(agent, state, make_batch):
     batch = make_batch(8, offline=np.ones(8, bool))
-    loss, _ = jax.jit(agent.actor_loss)(state.actor, batch, KEY)
+    loss, _ = jax.jit(agent.actor_loss)((state.actor, ()), state.normaliser, batch, KEY)
     expected = np.mean(np.asarray(batch.actor_weight) * distances(agent, state.actor, batch))
     np.testing.assert_allclose(loss, expected, rtol=1e-3)
 
@@ -52,11 +52,11 @@ def test_loss_is_the_weighted_mean_of_the_negative_log_density_or_the_mean_squar
 def test_the_policys_own_online_rows_are_not_cloned_and_interventions_are(agent, state, make_batch):
     intervened = np.array([0, 0, 0, 0, 0, 0, 0, 1], bool)  # the last of the four online rows
     batch = make_batch(8, intervened=intervened)
-    loss, _ = jax.jit(agent.actor_loss)(state.actor, batch, KEY)
+    loss, _ = jax.jit(agent.actor_loss)((state.actor, ()), state.normaliser, batch, KEY)
     each = np.asarray(batch.actor_weight) * distances(agent, state.actor, batch)
     np.testing.assert_allclose(loss, each[[0, 1, 2, 3, 7]].mean(), rtol=1e-3)
     own = batch.replace(offline=jnp.zeros(8, bool), intervened=jnp.zeros(8, bool))
-    assert float(jax.jit(agent.actor_loss)(state.actor, own, KEY)[0]) == 0.0
+    assert float(jax.jit(agent.actor_loss)((state.actor, ()), state.normaliser, own, KEY)[0]) == 0.0
 
 
 def test_importance_weights_do_not_enter_and_every_rows_priority_stays_one(agent, state, make_batch):
@@ -72,7 +72,7 @@ def test_recorded_actions_at_the_edge_have_a_finite_loss_and_gradient(make_batch
     agent = AGENTS["gaussian"]
     batch = make_batch(8, action=np.sign(np.random.default_rng(0).normal(size=(8, 3))).astype(np.float32))
     state = agent.init(jax.random.key(0), example(SPEC))
-    (loss, _), gradient = jax.value_and_grad(agent.actor_loss, has_aux=True)(state.actor, batch, KEY)
+    (loss, _), gradient = jax.value_and_grad(agent.actor_loss, has_aux=True)((state.actor, ()), state.normaliser, batch, KEY)
     assert np.isfinite(float(loss)) and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 

@@ -58,6 +58,7 @@ def learn(config: str, seed: int, steps: int, every: int, until: float, episodes
         shown = look(trainer, episodes)
         for name, value in zip(curve, (done, seconds, shown.mean_return, shown.success_rate), strict=True):
             curve[name].append(value)
+        print(f"{done} steps: return {shown.mean_return:.0f}", flush=True)
     return trainer, curve
 
 
@@ -72,9 +73,10 @@ def main() -> None:
     parser.add_argument("--judged_by", type=int, default=5, help="episodes of each look")
     parser.add_argument("--episodes", type=int, default=100, help="recorded of the policy")
     parser.add_argument("--quality", default="medium", help="what they are called")
+    parser.add_argument("--settings", type=json.loads, default={}, help='of SAC, as \'{"initial_temperature": 1.0}\'')
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    trainer, curve = learn(given.config, given.seed, given.steps, given.every, given.until, given.judged_by, {})
+    trainer, curve = learn(given.config, given.seed, given.steps, given.every, given.until, given.judged_by, given.settings)
     collector = ExpertDataCollector(given.config, given.out, seed=given.seed)
     recorded = collector.collect_from_policy(trainer, given.episodes, kind="suboptimal", stop_at_success=False)
     for name, episodes in {given.quality: recorded, f"{given.quality}-replay": trainer.experience()}.items():

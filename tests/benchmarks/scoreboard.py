@@ -37,10 +37,13 @@ LONGER = {"pendulum expert": 10_000}  # of the costly ones, where that takes lit
 # looks, episodes recorded of it, and what that makes of them.
 BEHAVIOUR = {
     "pendulum": ("configs/classic.py:pendulum", -160, 12_000, 500, 100, ("expert",)),
-    "hopper": ("configs/mujoco.py:hopper", 1500, 120_000, 5_000, 100, ("medium", "medium-replay")),
-    "walker2d": ("configs/mujoco.py:walker2d", 1500, 150_000, 5_000, 100, ("medium", "medium-replay")),
+    "hopper": ("configs/mujoco.py:hopper", 1200, 120_000, 5_000, 100, ("medium", "medium-replay")),
+    "walker2d": ("configs/mujoco.py:walker2d", 1200, 120_000, 5_000, 100, ("medium", "medium-replay")),
     "halfcheetah": ("configs/mujoco.py:halfcheetah", 4000, 120_000, 5_000, 100, ("medium", "medium-replay")),
 }
+# Where an episode ends by falling, standing still is a trap: a higher temperature and less entropy asked for lead out of it.
+WARMER = {"initial_temperature": 1.0, "target_entropy_per_dim": -1.0, "actor_lr": 3e-4}
+SETTINGS = {"hopper": WARMER, "walker2d": WARMER}
 ADROIT = {
     "door expert": ("demos=door-expert",),
     "door suboptimal + human": ("suboptimal=door-suboptimal", "demos=door-human-replay"),
@@ -69,8 +72,9 @@ def make_behaviour(task: str, made: Path) -> None:
     if (made / task / "curve.json").exists():
         return
     config, until, steps, every, episodes, qualities = BEHAVIOUR[task]
-    flags = (f"--config={config}", f"--until={until}", f"--steps={steps}", f"--every={every}", f"--episodes={episodes}")
-    call(Path(__file__).with_name("behaviour.py"), *flags, f"--quality={qualities[0]}", f"--out={made / task}")
+    flags = [f"--config={config}", f"--until={until}", f"--steps={steps}", f"--every={every}", f"--episodes={episodes}"]
+    flags += [f"--quality={qualities[0]}", f"--settings={json.dumps(SETTINGS.get(task, {}))}"]
+    call(Path(__file__).with_name("behaviour.py"), *flags, f"--out={made / task}")
 
 
 def sweep(name: str, config: str, data: list[str], costly: bool, given: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from warmloop.data.transition import Leaf, Spec, example
 
 SPECS = {
     "array": Spec((Leaf("", (5,), "float32"),), 3),
-    "images": Spec((Leaf("state", (4,), "float32"), Leaf("wrist", (6, 6, 3), "uint8")), 2),
+    "slots": Spec((Leaf("frames", (3,), "int32"), Leaf("state", (4,), "float32")), 2),
     "matrix": Spec((Leaf("", (3, 2), "float32"),), 1),
 }
 
@@ -33,7 +33,7 @@ def test_any_bits_come_back(name, seed):
 
 @pytest.mark.parametrize("name", ["reward", "mc_return", "quality", "step"])
 def test_the_column_of_a_field_holds_it(name):
-    rows = example(SPECS["images"], 4)
+    rows = example(SPECS["slots"], 4)
     rows = rows.replace(**{name: np.arange(4).astype(getattr(rows, name).dtype)})
-    words = np.asarray(pack(rows).words)[:, column_of(SPECS["images"], name)]
+    words = np.asarray(pack(rows))[:, column_of(SPECS["slots"], name)]
     np.testing.assert_array_equal(words.view(getattr(rows, name).dtype), np.arange(4))

@@ -121,10 +121,10 @@ def test_the_offline_rows_are_written_once_and_the_online_rows_never(parts, trai
     for updates in (1, 2):
         checkpoint.save(tmp_path, trained.replace(updates=jax.numpy.int32(updates)), parts.agent, {})
     (path,) = tmp_path.glob("offline-*.npz")
-    assert path.stat().st_size > trained.offline.packed.words.nbytes
-    rows = trained.online.packed.words.nbytes
+    assert path.stat().st_size > trained.offline.words.nbytes
+    rows = trained.online.words.nbytes
     state, _ = resume(tmp_path, parts)
-    assert state.online.packed.words.nbytes == rows and not np.asarray(state.online.packed.words).any()
+    assert state.online.words.nbytes == rows and not np.asarray(state.online.words).any()
 
 
 @pytest.mark.parametrize("stored", [False, True])

@@ -8,20 +8,22 @@ from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import Source, take
 from warmloop.learner.experience import experience
 from warmloop.learner.ingest import Ingest
+from warmloop.learner.state import create
 
 LENGTHS = (20, 30, 7, 12)  # more than the pool's 64 rows
 
 
 def filled(parts, make_rows, reward):
     """A pool after whole episodes, one that breaks off after the third, and one that has only begun; and the whole ones."""
-    ingest, pool = Ingest(parts.agent.spec, parts.replay, reward), replay.create(parts.agent.spec, parts.replay)
+    state = create(parts, 0, None)
+    ingest = Ingest(parts, reward, state)
     whole = [make_rows(length, Source.ONLINE, seed) for seed, length in enumerate(LENGTHS)]
     for number, rows in enumerate(whole):
         learnt = rows.replace(reward=reward(rows.reward, rows.reward > 0))
-        pool = ingest.insert(pool, "actor-0", learnt)
+        state = ingest.insert(state, "actor-0", learnt)
         if number == 2:
-            pool = ingest.insert(pool, "actor-0", take(learnt, slice(0, 3)))
-    return ingest.insert(pool, "actor-0", take(whole[0], slice(0, 2))), whole
+            state = ingest.insert(state, "actor-0", take(learnt, slice(0, 3)))
+    return ingest.insert(state, "actor-0", take(whole[0], slice(0, 2))).online, whole
 
 
 @pytest.mark.parametrize("reward", [RewardConfig(signal="environment", scale=10.0, bias=-5.0), RewardConfig()])

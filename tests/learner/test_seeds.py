@@ -56,7 +56,7 @@ def test_a_step_that_is_due_now_and_then_stays_a_branch(make_rows):
 
 def test_seeds_differ_and_share_their_rows(parts, make_rows):
     states, _ = run_seeds(start_seeds(parts, SEEDS, make_rows(40)), parts, 4)
-    assert states.offline.packed.words.shape[0] == 40
+    assert states.offline.words.shape[0] == 40
     leaves = zip(*(jax.tree.leaves(one_seed(states, index).agent.critic) for index in (0, 1)), strict=True)
     assert any(not np.array_equal(one, other) for one, other in leaves)
 

@@ -135,67 +135,68 @@ def rows_of(task, count, make_rows, seed=0):
     return rows.replace(observation=observation, next_observation=observation)
 
 
-def online(config, spec, capacity=None):
-    capacity = capacity or config.capacity
-    balance = Balance(TASKS, config, capacity)
-    return Ingest(spec, config, REWARD, balance=balance), replay.create(spec, config, capacity)
+def online(config, parts):
+    parts = LearnerParts(parts.agent, config, parts.mixing)
+    state = create(parts, 0, None)
+    return Ingest(parts, REWARD, state, Balance(TASKS, config, config.capacity)), state
 
 
 def test_batches_of_the_online_pool_hold_both_tasks_alike_while_their_shares_change(parts, make_rows):
     config = ReplayConfig(capacity=2000)
-    ingest, pool = online(config, parts.agent.spec)
+    ingest, state = online(config, parts)
     for turn in range(60):  # ten to one; then one to ten, round the ring
         lengths = (100, 10) if turn < 30 else (10, 100)
         for task, count in enumerate(lengths):
-            pool = ingest.insert(pool, "a", rows_of(task, count, make_rows, turn))
+            state = ingest.insert(state, "a", rows_of(task, count, make_rows, turn))
         if turn in (0, 5, 25, 33, 40, 59):
-            counts = draws(pool, config)
+            counts = draws(state.online, config)
             assert abs(counts[0] / counts.sum() - 0.5) < 0.5 * TOLERANCE + 0.02, turn
-    assert int(pool.inserted) == 6600
-    stored = np.bincount(TASKS.numbers(np.asarray(pool.rows.observation)))
+    assert int(state.online.inserted) == 6600
+    stored = np.bincount(TASKS.numbers(np.asarray(state.online.rows.observation)))
     assert stored[1] > 8 * stored[0]
 
 
 def test_a_task_that_comes_late_and_one_that_is_gone_again_do_not_take_the_batches_over(parts, make_rows):
     config = ReplayConfig(capacity=512)
-    ingest, pool = online(config, parts.agent.spec)
-    pool = ingest.insert(pool, "a", rows_of(0, 250, make_rows))
-    assert draws(pool, config).tolist() == [10_000, 0]
-    pool = ingest.insert(pool, "a", rows_of(1, 3, make_rows))
-    assert scipy.stats.chisquare(draws(pool, config)).pvalue > 1e-3
+    ingest, state = online(config, parts)
+    state = ingest.insert(state, "a", rows_of(0, 250, make_rows))
+    assert draws(state.online, config).tolist() == [10_000, 0]
+    state = ingest.insert(state, "a", rows_of(1, 3, make_rows))
+    assert scipy.stats.chisquare(draws(state.online, config)).pvalue > 1e-3
     for turn in range(4):
-        pool = ingest.insert(pool, "a", rows_of(1, 200, make_rows, turn))
-    assert draws(pool, config).tolist() == [0, 10_000]
-    np.testing.assert_allclose(pool.quality, 1.0)
+        state = ingest.insert(state, "a", rows_of(1, 200, make_rows, turn))
+    assert draws(state.online, config).tolist() == [0, 10_000]
+    np.testing.assert_allclose(state.online.quality, 1.0)
 
 
 def test_what_the_draws_and_the_loss_see_of_a_rows_quality_is_the_same_and_its_urgency_stays(parts, make_rows):
     config = ReplayConfig(capacity=512)
-    ingest, pool = online(config, parts.agent.spec)
-    pool = ingest.insert(pool, "a", rows_of(0, 200, make_rows))
+    ingest, state = online(config, parts)
+    state = ingest.insert(state, "a", rows_of(0, 200, make_rows))
     error = np.linspace(0.1, 4, 200).astype(np.float32)
-    pool = replay.update_priorities(pool, np.arange(200), error, config)
-    pool = ingest.insert(pool, "b", rows_of(1, 20, make_rows))
+    state = state.replace(online=replay.update_priorities(state.online, np.arange(200), error, config))
+    pool = ingest.insert(state, "b", rows_of(1, 20, make_rows)).online
     np.testing.assert_array_equal(np.asarray(pool.rows.quality)[:220], np.asarray(pool.quality)[:220])
     np.testing.assert_allclose(np.asarray(pool.urgency)[:200], (error + config.epsilon) ** config.alpha, rtol=1e-5)
     np.testing.assert_allclose(pool.quality_sum, 220, rtol=1e-5)
     in_loss = dataclasses.replace(config, quality_in="loss")
-    ingest, pool = online(in_loss, parts.agent.spec)
+    ingest, state = online(in_loss, parts)
     for task, count in ((0, 200), (1, 20)):
-        pool = ingest.insert(pool, "a", rows_of(task, count, make_rows))
+        state = ingest.insert(state, "a", rows_of(task, count, make_rows))
+    pool = state.online
     np.testing.assert_array_equal(np.asarray(pool.quality)[:220], 1.0)
     np.testing.assert_allclose(np.asarray(pool.rows.quality)[[0, 219]], [0.55, 5.5], rtol=1e-6)
 
 
 def test_lost_rows_count_for_no_task(parts, make_rows):
     config = ReplayConfig(capacity=512)
-    ingest, pool = online(config, parts.agent.spec)
-    pool = ingest.insert(pool, "a", rows_of(0, 100, make_rows))
-    pool = ingest.insert(pool, LOST, rows_of(1, 50, make_rows))
-    assert draws(pool, config).tolist() == [10_000, 0]
-    pool = ingest.insert(pool, "a", rows_of(1, 10, make_rows))
-    assert scipy.stats.chisquare(draws(pool, config)).pvalue > 1e-3
-    assert np.asarray(pool.quality)[100:150].max() == 0
+    ingest, state = online(config, parts)
+    state = ingest.insert(state, "a", rows_of(0, 100, make_rows))
+    state = ingest.insert(state, LOST, rows_of(1, 50, make_rows))
+    assert draws(state.online, config).tolist() == [10_000, 0]
+    state = ingest.insert(state, "a", rows_of(1, 10, make_rows))
+    assert scipy.stats.chisquare(draws(state.online, config)).pvalue > 1e-3
+    assert np.asarray(state.online.quality)[100:150].max() == 0
 
 
 @pytest.mark.parametrize("quality_in", ["sampling", "loss"])
@@ -213,7 +214,7 @@ def test_a_resumed_pool_is_bit_for_bit_the_one_that_was_saved_and_goes_on_as_it_
             rows = rows_of(turn % 2, (40, 7)[turn % 2], make_rows, turn)
             progress = intake.accept(session.id, progress.received, rows)
             for chunk in intake.take(1024):
-                state = state.replace(online=ingest.insert(state.online, chunk.stream, chunk.rows))
+                state = ingest.insert(state, chunk.stream, chunk.rows)
         return state
 
     state, ingest, intake = begin(create(parts, 0, None), {})
@@ -222,7 +223,7 @@ def test_a_resumed_pool_is_bit_for_bit_the_one_that_was_saved_and_goes_on_as_it_
     meta = {"streams": intake.state(), "task_masses": ingest.balance.basis.tolist()}
     intake.journal.close()
     saved = jax.tree.map(np.array, state.online)
-    checkpointed = jax.tree.map(jnp.array, saved.replace(packed=jax.tree.map(np.zeros_like, saved.packed)))
+    checkpointed = jax.tree.map(jnp.array, saved.replace(words=np.zeros_like(saved.words)))
     resumed, again, second = begin(state.replace(online=checkpointed), meta)
     assert_identical(jax.tree.map(np.array, resumed.online), saved)
     assert second.journal is not None and again.balance is not None

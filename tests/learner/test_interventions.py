@@ -1,0 +1,196 @@
+"""Rows on which a human intervened: online rows, and demonstrations that stay; with cameras, and across a crash."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from warmloop.agents import SAC, SACConfig
+from warmloop.agents.vision import VisionConfig
+from warmloop.data import frames
+from warmloop.data.frames import SLOTS
+from warmloop.data.mixing import MixingConfig
+from warmloop.data.quality import QualityConfig
+from warmloop.data.replay import ReplayConfig
+from warmloop.data.reward import RewardConfig
+from warmloop.data.transition import Leaf, Source, Spec, example, take
+from warmloop.data.wire.schema import Schema
+from warmloop.learner import checkpoint
+from warmloop.learner.assemble import fine_tune, refill, resume
+from warmloop.learner.config import LearnerConfig
+from warmloop.learner.ingest import Ingest
+from warmloop.learner.intake import Intake
+from warmloop.learner.journal import Journal
+from warmloop.learner.loop import Learner
+from warmloop.learner.metrics import Recorder
+from warmloop.learner.state import LearnerParts
+from warmloop.learner.step import run_steps
+
+REWARD = RewardConfig(discount=0.9)
+SPECS = {
+    "states": Spec((Leaf("pose", (3,), "float32"),), 2),
+    "cameras": Spec((Leaf("front", (8, 8, 3), "uint8"), Leaf("pose", (3,), "float32")), 2),
+}
+
+
+def parts_of(kind, room=40):
+    config = SACConfig(hidden=(16, 16), ensemble=2, utd=1, batch_size=8, vision=VisionConfig(features=4, channels=(4,)))
+    return LearnerParts(SAC(config, SPECS[kind]), ReplayConfig(capacity=64, intervention_rows=room), MixingConfig(decay=0.9))
+
+
+@pytest.fixture(scope="module", params=list(SPECS))
+def parts(request):
+    return parts_of(request.param)
+
+
+def episode_of(spec, count, seed, intervened=()):
+    """A whole episode that ends in success; a human acts on steps `intervened`. What it saw says which step it was."""
+    rng = np.random.default_rng([seed, count])
+    seen = {
+        leaf.name: rng.integers(0, 256, (count + 1, *leaf.shape), np.uint8)
+        if leaf.dtype == "uint8"
+        else rng.normal(size=(count + 1, *leaf.shape)).astype(np.float32)
+        for leaf in spec.observation
+    }
+    mask = np.append(np.ones(count - 1, np.float32), np.float32(0))
+    return example(spec, count).replace(
+        observation={name: x[:-1] for name, x in seen.items()},
+        next_observation={name: x[1:] for name, x in seen.items()},
+        action=rng.uniform(-1, 1, (count, spec.action_dim)).astype(np.float32),
+        reward=1 - mask,
+        mask=mask,
+        source=np.where(np.isin(np.arange(count), intervened), Source.INTERVENTION, Source.ONLINE).astype(np.int32),
+        intervened=np.isin(np.arange(count), intervened),
+        step=np.arange(count, dtype=np.int32),
+        episode=np.full(count, seed, np.int32),
+    )
+
+
+def begun(parts, demonstrations=20):
+    state = fine_tune(parts, 0, episode_of(parts.agent.spec, demonstrations, 1000), None)
+    return state, Ingest(parts, REWARD, state, quality=QualityConfig(interventions=3.0))
+
+
+def seen_in(state, pool, serials):
+    """The rows of a pool as they came, with their images."""
+    rows = take(getattr(state, pool).rows, np.asarray(serials))
+    if not state.frames.cameras:
+        return rows
+
+    def with_images(stored):
+        return {name: x for name, x in stored.items() if name != SLOTS} | frames.look_up(state.frames, jnp.asarray(stored[SLOTS]))
+
+    return rows.replace(observation=with_images(rows.observation), next_observation=with_images(rows.next_observation))
+
+
+def assert_same_steps(found, wanted):
+    for name in ("observation", "action", "reward", "mask", "next_observation", "step", "episode", "intervened"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(found, name), getattr(wanted, name))
+
+
+def test_intervened_rows_are_demonstrations_too_flagged_and_weighed_with_the_returns_of_their_episode(parts):
+    state, ingest = begun(parts)
+    rows = episode_of(parts.agent.spec, 12, 0, intervened=(3, 4, 5, 9))
+    state = ingest.insert(state, "arm", take(rows, slice(0, 5)))
+    state = ingest.insert(state, "arm", take(rows, slice(5, 12)))
+    assert int(state.offline.inserted) == 24 and int(state.online.inserted) == 12 and ingest.demonstrated == 4
+    shown = seen_in(state, "offline", range(20, 24))
+    assert_same_steps(shown, take(rows, np.array([3, 4, 5, 9])))
+    assert set(np.asarray(shown.source)) == {Source.INTERVENTION} and set(np.asarray(shown.quality)) == {3.0}
+    np.testing.assert_allclose(shown.mc_return, 0.9 ** np.array([8, 7, 6, 2]), rtol=1e-6)
+    assert_same_steps(seen_in(state, "online", range(12)), rows)
+    assert_same_steps(seen_in(state, "offline", range(20)), episode_of(parts.agent.spec, 20, 1000))
+
+
+def test_they_stay_while_the_online_pool_turns_over_and_no_demonstration_makes_room_for_them(parts, caplog):
+    state, ingest = begun(parts)
+    episodes = [episode_of(parts.agent.spec, 15, number, intervened=range(number, number + 4)) for number in range(12)]
+    for rows in episodes:
+        state = ingest.insert(state, "arm", rows)
+    assert ingest.demonstrated == 40, "ten episodes' four rows fill the room"
+    wanted = [take(rows, np.arange(number, number + 4)) for number, rows in enumerate(episodes[:10])]
+    for number, rows in enumerate(wanted):
+        assert_same_steps(seen_in(state, "offline", range(20 + 4 * number, 24 + 4 * number)), rows)
+    assert_same_steps(seen_in(state, "offline", range(20)), episode_of(parts.agent.spec, 20, 1000))
+    newest = np.arange(int(state.online.inserted) - 15, int(state.online.inserted)) % 64
+    assert_same_steps(seen_in(state, "online", newest), episodes[-1])
+    assert caplog.text.count("no room for more interventions") == 1 and "intervention_rows above 40" in caplog.text
+
+
+def test_without_room_they_are_online_rows_only():
+    parts = parts_of("states", room=0)
+    state, ingest = begun(parts)
+    state = ingest.insert(state, "arm", episode_of(parts.agent.spec, 6, 0, intervened=(1, 2)))
+    assert int(state.offline.inserted) == state.offline.capacity == 20 and int(state.online.inserted) == 6
+
+
+class Run:
+    """A learner in a folder, with one actor that hands it episodes."""
+
+    def __init__(self, folder, parts, stream):
+        place, resuming = folder / "checkpoints", bool(checkpoint.steps(folder / "checkpoints"))
+        self.parts, self.journal = parts, Journal(folder / "journal", background=False)
+        self.intake = Intake(Schema.of(parts.agent.spec, "Test-v0"), journal=self.journal)
+        state, meta = resume(place, parts) if resuming else (begun(parts)[0], {"warm_updates": 0})
+        state, ingest = refill(state, parts, REWARD, self.intake, meta, quality=QualityConfig(interventions=3.0))
+        config = LearnerConfig(online_steps=1000, max_utd=0.2, checkpoint_every=0)
+        self.learner = Learner(state, parts, config, ingest, self.intake, Recorder(folder), place, {}, meta["warm_updates"])
+        self.session, progress = self.intake.open("arm", stream, 0)
+        self.sent = progress.received
+
+    def send(self, rows):
+        self.sent = self.intake.accept(self.session.id, self.sent, rows).received
+        while self.learner.advance():
+            pass
+
+
+def test_a_learner_that_crashed_has_them_again_with_their_pictures_and_none_twice(tmp_path, parts):
+    spec, run = parts.agent.spec, Run(tmp_path, parts, "first")
+    before = [episode_of(spec, 10, number, intervened=(2, 3, 7)) for number in range(3)]
+    after = [episode_of(spec, 10, number, intervened=(5, 6)) for number in range(3, 5)]
+    for rows in before:
+        run.send(rows)
+    run.learner.save()
+    for rows in after:  # in the journal alone
+        run.send(rows)
+    gone = run.learner.state
+    run.journal.close()
+    again = Run(tmp_path, parts, "second")
+    while again.learner.advance():
+        pass
+    state = again.learner.state
+    assert again.learner.ingest.demonstrated == 13 and int(state.offline.inserted) == int(gone.offline.inserted) == 33
+    wanted = [take(rows, np.flatnonzero(rows.intervened)) for rows in (*before, *after)]
+    begins = 20 + np.cumsum([0, *(len(rows.step) for rows in wanted)])
+    for begin, rows in zip(begins, wanted, strict=False):
+        serials = range(begin, begin + len(rows.step))
+        assert_same_steps(seen_in(state, "offline", serials), rows)
+        np.testing.assert_allclose(seen_in(state, "offline", serials).mc_return, 0.9 ** (9.0 - rows.step), rtol=1e-6)
+    for number, rows in enumerate((*before, *after)):
+        assert_same_steps(seen_in(state, "online", range(10 * number, 10 * number + 10)), rows)
+    again.learner.save()
+    assert len(list((tmp_path / "checkpoints").glob("interventions-*.npz"))) == 2, "one for each checkpoint that is kept"
+    again.learner.state, _ = run_steps(again.learner.state, parts)
+    again.journal.close()
+
+
+def test_frames_that_the_ring_overwrote_take_their_rows_out_of_the_batches():
+    """Pictures that never follow each other take two frames a row, more than the ring has for all of the pool's rows."""
+    spec = SPECS["cameras"]
+    parts = dataclasses.replace(parts_of("cameras"), replay=ReplayConfig(capacity=2000, intervention_rows=0))
+    state = fine_tune(parts, 0, episode_of(spec, 20, 1000), None)
+    ingest = Ingest(parts, REWARD, state)
+    apart = [episode_of(spec, 2, seed) for seed in range(1500)]  # of which only each first row comes
+    for first in range(0, 1500, 250):
+        rows = jax.tree.map(lambda *x: np.concatenate(x), *(take(rows, slice(0, 1)) for rows in apart[first : first + 250]))
+        state = ingest.insert(state, "arm", rows.replace(step=np.zeros(250, np.int32)))
+    drawable = np.flatnonzero(np.asarray(state.online.quality) > 0)
+    room = state.frames.count - 21
+    assert len(drawable) == room // 2 < 1500
+    np.testing.assert_array_equal(drawable, np.arange(1500 - room // 2, 1500))
+    found = seen_in(state, "online", drawable[:3])
+    for row, number in enumerate(drawable[:3]):
+        np.testing.assert_array_equal(found.observation["front"][row], apart[number].observation["front"][0])
+        np.testing.assert_array_equal(found.next_observation["front"][row], apart[number].next_observation["front"][0])
