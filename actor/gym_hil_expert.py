@@ -18,6 +18,7 @@ from .gym_hil import ARRANGE_BOXES, BOXES, PICK_CUBE
 STEP = 0.025  # metres that an action of 1 moves the tool's goal by
 LAG = 0.9  # steps' way by which the tool is behind its goal
 CLEAR = 0.05  # metres above a box at which the open fingers pass over it
+UP = np.array([0.0, 0.0, CLEAR])
 CARRY = 0.08  # height of the tool at which a box in it passes over others
 LIFTED = 0.2  # height to which the cube is picked up
 HALF = 0.02  # of a box's edge
@@ -52,7 +53,8 @@ class GymHilExpert:
     def __init__(self, environment: Environment):
         config = environment.config
         self._environment = environment
-        self._seen = {"agent_pos", "environment_state"} <= {leaf.name for leaf in environment.raw_spec.observation}
+        self._seen = "environment_state" in {leaf.name for leaf in environment.raw_spec.observation}
+        self._seen &= all(text.startswith("gripper_penalty") for text in config.wrappers)
         self._task = EXPERTS[config.id]
 
     def begin(self, seed: int) -> None:
@@ -102,7 +104,7 @@ def arrange_boxes() -> Choose:
         if busy < 0 or away[busy] < NEAR_PLACE:
             waiting = [box for box in range(len(away)) if away[box] >= NEAR_PLACE]
             if not waiting:
-                return sight.tool + [0.0, 0.0, CLEAR], OPEN
+                return sight.tool + UP, OPEN
             busy = min(waiting, key=lambda box: float(np.linalg.norm(sight.boxes[box] - sight.tool)))
         return grasp(sight, busy)
 
@@ -123,8 +125,8 @@ def grasp(sight: Sight, number: int) -> Plan:
     if beside > 0.03 and above < 0.03:  # up first: the fingers are beside a box
         return np.array([*sight.tool[:2], box[2] + CLEAR]), OPEN
     if sight.closed > 0.5:
-        return box + [0.0, 0.0, CLEAR], OPEN
-    return box + [0.0, 0.0, np.clip(4.0 * (beside - 0.012), 0.0, CLEAR)], OPEN
+        return box + UP, OPEN
+    return box + UP * np.clip(80.0 * (beside - 0.012), 0.0, 1.0), OPEN
 
 
 def place(sight: Sight, number: int) -> Plan:

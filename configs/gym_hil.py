@@ -30,7 +30,7 @@ def task(name: str) -> RunConfig:
     environment, horizon, discount, steps = TASKS[name]
     agent = AgentChoice("sac", SPARSE)
     return RunConfig(
-        environment=EnvironmentConfig(environment, PICTURES if name.endswith(PIXELS) else (), horizon),
+        environment=EnvironmentConfig(environment, PICTURES if name.endswith(PIXELS) else (), horizon, wrappers=("gripper_penalty:-0.05",)),
         reward=RewardConfig(discount=discount),
         agent=agent,
         warmup_agent=agent,
