@@ -42,7 +42,7 @@ def scripted_policy(environment: Environment) -> Policy:
         return GymHilExpert(environment)
     if not is_metaworld(template):
         raise WarmloopError(
-            f'There is no scripted expert for "{template}"; only Meta-World\'s tasks (Meta-World/NAME-v3) and gym-hil\'s '
+            f"There is no scripted expert for \"{template}\"; only Meta-World's tasks (Meta-World/NAME-v3) and gym-hil's "
             f"({' and '.join(EXPERTS)}) have one. Use --policy=random or --policy=checkpoint:DIR."
         )
     several = "{task}" in template
