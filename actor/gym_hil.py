@@ -19,6 +19,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import importlib
 import types
 import warnings
 from collections.abc import Iterator
@@ -109,15 +110,15 @@ class GymHilTask(gym.Wrapper):
         return self._complete(observation), info
 
     def step(self, action: np.ndarray) -> tuple[dict, Any, bool, bool, dict]:
-        observation, *rest = self.env.step(action)
-        return self._complete(observation), *rest
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return self._complete(observation), reward, terminated, truncated, info
 
     def render(self) -> np.ndarray:  # type: ignore[override]  # gymnasium's says a list is possible
         """The front camera's frame, `[384, 384, 3]` uint8."""
         if self._camera is None:
             raise WarmloopError("This environment was made without frames; make it with render=True.")
         self._camera.update_scene(self._data, "front")
-        return self._camera.render()
+        return np.asarray(self._camera.render())
 
     def privileged_state(self) -> dict[str, np.ndarray]:
         """`agent_pos` and `environment_state` as the simulator has them, also where the observation has pictures instead."""
@@ -157,8 +158,7 @@ class LazyRenderer:
             self._made = None
 
     def _make(self) -> Any:
-        import mujoco
-
+        mujoco: Any = importlib.import_module("mujoco")  # whose types miss some of it
         model, height, width = self._arguments
         offscreen = model.vis.global_
         offscreen.offheight, offscreen.offwidth = max(offscreen.offheight, height), max(offscreen.offwidth, width)

@@ -22,9 +22,10 @@ class OperationalSpace:
 
     def __init__(self, task: Any):
         import mujoco
-        from scipy.linalg import lapack
+        from scipy import linalg
 
-        self._solve: Any = lapack.dposv  # a tenth of numpy.linalg.solve's time at this size
+        lapack: Any = linalg.lapack  # whose types miss its functions
+        self._solve = lapack.dposv  # a tenth of numpy.linalg.solve's time at this size
         self._mujoco, self._task, self._model, self._data = mujoco, task, task.model, task.data
         first, last = int(task._panda_dof_ids[0]), int(task._panda_dof_ids[-1])
         self._arm = slice(first, last + 1)

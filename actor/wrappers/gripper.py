@@ -46,7 +46,7 @@ class GripperPenalty(gym.Wrapper):
         turned = command < -DECIDED if self._closed else command > DECIDED
         self._closed ^= turned
         penalty = self._penalty if turned else 0.0
-        return observation, reward + penalty * self._in_reward, terminated, truncated, {**info, "grasp_penalty": penalty}
+        return observation, float(reward) + penalty * self._in_reward, terminated, truncated, {**info, "grasp_penalty": penalty}
 
 
 def _executed(action: np.ndarray, info: dict[str, Any]) -> np.ndarray:

@@ -36,8 +36,8 @@ class FrameStack(gym.Wrapper):
         return self._stacked(observation), info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        observation, *rest = self.env.step(action)
-        return self._stacked(observation), *rest
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return self._stacked(observation), reward, terminated, truncated, info
 
     def _stacked(self, observation: Any) -> Any:
         for name, last in self._last.items():
@@ -74,7 +74,7 @@ class Crop(gym.ObservationWrapper):
         self._names = images(env.observation_space, camera, "crop")
         self._window = slice(top, top + height), slice(left, left + width)
         for name in self._names:
-            shape = leaves(env.observation_space)[name].shape or ()
+            shape: Any = leaves(env.observation_space)[name].shape
             if min(top, left) < 0 or min(height, width) < 1 or top + height > shape[0] or left + width > shape[1]:
                 window = f"rows {top} to {top + height} and columns {left} to {left + width}"
                 raise WarmloopError(f'The wrapper crop cannot cut {window} out of camera "{name}", whose images are {shape}.')

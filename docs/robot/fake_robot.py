@@ -21,6 +21,7 @@ import random
 import socketserver
 import threading
 import time
+from typing import Any
 
 HOME, LIMIT, FASTEST = [0.0, 0.0], 1.5, 1.0  # radians, radians, radians per second
 SETTLING = 0.05  # seconds in which a joint follows a command
@@ -73,19 +74,18 @@ class Arm:
 class Session(socketserver.StreamRequestHandler):
     """One client, from its first word to its last."""
 
-    server: Robot
-
     def handle(self) -> None:
+        robot: Any = self.server
         try:
             for line in self.rfile:
-                answer = self.server.answer(json.loads(line))
+                answer = robot.answer(json.loads(line))
                 if answer is None:
                     return
                 self.wfile.write(json.dumps(answer).encode() + b"\n")
         except (ValueError, OSError) as error:
-            self.server.tell("broken", str(error))
+            robot.tell("broken", str(error))
         finally:
-            self.server.arm.move([0.0, 0.0])
+            robot.arm.move([0.0, 0.0])
 
 
 class Robot(socketserver.TCPServer):

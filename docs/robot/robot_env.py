@@ -29,7 +29,7 @@ class Line:
         try:
             self._socket = socket.create_connection(address, timeout)
         except OSError as error:
-            raise WarmloopError(f"There is no robot at {self._name} ({error}); start its server, or set environment.kwargs.port.") from error
+            raise WarmloopError(f"There is no robot at {self._name} ({error}); start its server, or give kwargs.port.") from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a small request is sent at once
         self._answers = self._socket.makefile("rb")
 

@@ -92,8 +92,7 @@ def test_the_gripper_closes_by_one_and_opens_by_minus_one_which_are_2_and_0_of_g
     fingers = pick.env.unwrapped.data.joint("right_driver_joint")
     pick.reset(0)
     for command, closed in ((1.0, True), (0.0, True), (-1.0, False), (0.0, False)):
-        for _ in range(4):
-            result = pick.step(np.array([0.0, 0.0, 0.0, command]))
+        result = [pick.step(np.array([0.0, 0.0, 0.0, command])) for _ in range(4)][-1]
         assert fingers.qpos[0] > 0.7 if closed else fingers.qpos[0] < 0.05
         assert result.next_observation["agent_pos"][14] == (255.0 if closed else 0.0)
 
@@ -221,11 +220,10 @@ def test_the_expert_takes_over_at_any_moment(pick, disturb):
     for seed in range(12):
         rng, observation = np.random.default_rng(seed), pick.reset(seed)
         expert.begin(seed)
-        start, over, step = int(rng.integers(5, 14)), False, 0
-        while not over:
+        start, result, step = int(rng.integers(5, 14)), None, 0
+        while result is None or not (result.terminated or result.truncated):
             result = pick.step(expert(observation, step) if step >= start else disturb(observation, step, rng))
             observation, step = result.next_observation, step + 1
-            over = result.terminated or result.truncated
         if step > start:  # else the cube was pushed out of bounds, or picked, before
             taken += 1
             assert result.success, (seed, start, step)

@@ -168,8 +168,7 @@ def test_stacked_frames_have_the_newest_last_and_the_first_repeated():
         observation = env.reset()[0]
         seen = [observation["images"]["front"]] + [env.step(np.zeros(7))[0]["images"]["front"] for _ in range(4)]
         assert [frames[:, 0, 0, 0].tolist() for frames in seen] == [[0, 0, 0], [0, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 4]]
-        assert env.observation_space.contains(observation)
-    assert observation["state"]["tcp_pose"].shape == (7,)
+        assert env.observation_space.contains(observation) and observation["state"]["tcp_pose"].shape == (7,)
 
 
 def pictured(image: np.ndarray) -> gym.Env:
