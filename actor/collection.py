@@ -23,7 +23,7 @@ from ..data.sources import mark
 from ..data.tasks import TaskConfig
 from ..data.transition import Source
 from .environment import Environment, EnvironmentConfig, make_environment
-from .outside import told
+from .imports import told
 from .parts import Parts, store
 from .policy import NoisyPolicy, Policy
 from .rollout import run_episode
@@ -78,6 +78,7 @@ class Plan:
         return own | {
             "environment": self.environment.id,
             "environment_kwargs": [[name, repr(value)] for name, value in dict(self.environment.kwargs).items()],
+            "environment_wrappers": list(self.environment.wrappers),
             "tasks": list(self.tasks.names),
             "horizon": self.environment.horizon,
             "success": self.environment.success,

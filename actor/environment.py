@@ -17,6 +17,7 @@ from ..data.transition import PyTree, Spec
 from .multitask import MultiTask
 from .simulators import build
 from .success import success_rule
+from .wrappers import wrap, wrapper
 
 ROUNDING = 1e-6  # of a bound that an action space stores as float32
 
@@ -32,6 +33,7 @@ class EnvironmentConfig:
         horizon: steps until truncation; 0 for the environment's own limit.
         action_low, action_high: what the policy's actions -1 and 1 are, one value per dimension, within the action space; () for its
             own bounds.
+        wrappers: what the environment is wrapped in, the innermost first, as `actor/wrappers` names them.
         success: the success signal, a rule of `actor/success.py`: auto, info:KEY, terminated, reward>=X or return>=X.
     """
 
@@ -41,6 +43,7 @@ class EnvironmentConfig:
     success: str = "auto"
     action_low: tuple[float, ...] = ()
     action_high: tuple[float, ...] = ()
+    wrappers: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not self.id:
@@ -49,6 +52,8 @@ class EnvironmentConfig:
             raise WarmloopError(f"environment.horizon is {self.horizon}; it must be 0 (the environment's own limit) or more.")
         success_rule(self.success)
         object.__setattr__(self, "kwargs", tuple(sorted(dict(self.kwargs).items())))
+        for text in self.wrappers:
+            wrapper(text)
         try:
             _ = self.limits
         except WarmloopError as error:
@@ -233,7 +238,7 @@ def build_tasks(config: EnvironmentConfig, tasks: TaskConfig = SINGLE, render: b
     """The Gymnasium environment of a config, of all its tasks. Raises as `make_environment`, but for what only an Environment needs."""
 
     def make(task: str) -> gym.Env:
-        return build(config.id.replace("{task}", task), config.horizon, render, dict(config.kwargs))
+        return wrap(build(config.id.replace("{task}", task), config.horizon, render, dict(config.kwargs)), config.wrappers)
 
     if "{task}" not in config.id:
         return make("")

@@ -10,6 +10,7 @@ from ..data.errors import WarmloopError
 from ..data.tasks import SINGLE, TaskConfig
 from ..data.transition import PyTree
 from .environment import Environment
+from .gym_hil_expert import EXPERTS, GymHilExpert
 from .metaworld import expert_for, is_metaworld
 from .policy import Policy
 from .seeds import task_of_seed
@@ -37,10 +38,12 @@ def scripted_policy(environment: Environment) -> Policy:
         WarmloopError: it has none.
     """
     template, tasks = environment.config.id, environment.tasks
+    if template in EXPERTS:
+        return GymHilExpert(environment)
     if not is_metaworld(template):
         raise WarmloopError(
-            f'There is no scripted expert for "{template}"; only Meta-World\'s tasks (Meta-World/NAME-v3) have one. '
-            "Use --policy=random or --policy=checkpoint:DIR."
+            f"There is no scripted expert for \"{template}\"; only Meta-World's tasks (Meta-World/NAME-v3) and gym-hil's "
+            f"({' and '.join(EXPERTS)}) have one. Use --policy=random or --policy=checkpoint:DIR."
         )
     several = "{task}" in template
     return MetaWorldExpert([template.replace("{task}", name) for name in tasks.names] if several else [template], tasks)

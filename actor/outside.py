@@ -13,15 +13,9 @@ start, and what else a policy remembers is for its `begin` to forget.
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
 import inspect
-import os
 import random
 import sys
-import traceback
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +23,7 @@ import numpy as np
 from ..data.errors import WarmloopError
 from ..data.transition import PyTree
 from .environment import Environment
-from .matches import near_matches
+from .imports import imported, told
 from .policy import Policy
 
 TOLERANCE = 1e-3  # by which rounding may carry an action over ±1
@@ -78,7 +72,7 @@ def outside_policy(name: str, environment: Environment) -> Policy:
     Raises:
         WarmloopError: there is no such module or name, importing or making it failed, or it is no policy.
     """
-    found = _imported(name)
+    found = imported(name, f"--policy={name}")
     if _is_factory(found):
         try:
             found = found(environment)
@@ -93,46 +87,12 @@ def outside_policy(name: str, environment: Environment) -> Policy:
     return OutsidePolicy(name, found, environment)
 
 
-def source_hash(name: str) -> str:
-    """The sha256 of the file that `MODULE:CALLABLE` is imported from; "" where it has none. Raises WarmloopError for no such module."""
-    module = name.partition(":")[0]
-    _search_working_directory()
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None:
-        raise WarmloopError(f'--policy={name}: there is no module "{module}" here or among the installed packages.')
-    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest() if spec.has_location and spec.origin else ""
-
-
 def seed_generators(seed: int) -> None:
     """Seeds the global generators of `random`, NumPy and, where it is in use, PyTorch."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     if torch := sys.modules.get("torch"):
         torch.manual_seed(seed)
-
-
-def told(error: BaseException) -> str:
-    """An exception in one phrase: its kind, what it says, and the line that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
-
-
-def _imported(name: str) -> Any:
-    source_hash(name)
-    module_name, _, path = name.partition(":")
-    try:
-        found: Any = importlib.import_module(module_name)
-    except Exception as error:
-        raise WarmloopError(f"--policy={name}: importing {module_name} failed: {told(error)}.") from error
-    for part in path.split("."):
-        if not hasattr(found, part):
-            raise WarmloopError(f'--policy={name}: there is no "{part}" in {module_name}{near_matches(part, vars(found))}')
-        found = getattr(found, part)
-    return found
 
 
 def _is_factory(found: Any) -> bool:
@@ -146,8 +106,3 @@ def _parameters(function: Any) -> list[str]:
         return list(inspect.signature(function).parameters)
     except ValueError:  # some built-in functions have none
         return []
-
-
-def _search_working_directory() -> None:
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.append(os.getcwd())  # last, so that its folders hide no package

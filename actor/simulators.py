@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium as gym
 
 from ..data.errors import WarmloopError
+from .gym_hil import is_gym_hil, make_gym_hil
 from .matches import near_matches
 from .metaworld import is_metaworld, make_metaworld
 
@@ -39,6 +40,8 @@ def build(environment_id: str, horizon: int, render: bool, kwargs: dict[str, Any
     try:
         if is_metaworld(environment_id):
             return make_metaworld(environment_id, horizon, render, **kwargs)
+        if is_gym_hil(environment_id):
+            return make_gym_hil(environment_id, horizon, render, **kwargs)
         return _make_registered(environment_id, horizon, render, kwargs)
     except TypeError as error:
         raise WarmloopError(f'Environment "{environment_id}" cannot be made from the arguments {kwargs}: {error}.') from error

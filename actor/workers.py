@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, TypeVar
 
 from ..data.errors import WarmloopError
-from .outside import told
+from .imports import told
 
 LEAVE_SECONDS = 10.0
 Result = TypeVar("Result", covariant=True)

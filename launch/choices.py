@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..actor.imports import is_importable_name, source_hash
 from ..data.errors import WarmloopError
 from .limits import recorded_limits
 
@@ -94,17 +95,15 @@ def choose_policy(text: str, deterministic: bool = False) -> PolicyChoice:
     Raises:
         WarmloopError: it names none, it is not there, or it has nothing to be deterministic about.
     """
-    kind, colon, path = text.partition(":")
+    kind, _, path = text.partition(":")
     if text in ("random", "scripted"):
         choice = PolicyChoice(text, text)
     elif kind == "checkpoint" and path:
         choice = _checkpoint(text, path, deterministic)
     elif (kind == "sb3" and path) or text.endswith(".zip"):
         choice = _sb3(text, path if kind == "sb3" else text, deterministic)
-    elif colon and path and all(part.isidentifier() for part in (*kind.split("."), *path.split("."))):
-        from ..actor.outside import source_hash
-
-        choice = PolicyChoice(text, "outside", text, identity=source_hash(text))
+    elif is_importable_name(text):
+        choice = PolicyChoice(text, "outside", text, identity=source_hash(text, f"--policy={text}"))
     else:
         raise WarmloopError(f'--policy is "{text}"; it must be {POLICIES}.')
     if deterministic and choice.kind not in ("checkpoint", "sb3"):

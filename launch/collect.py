@@ -5,8 +5,8 @@
 Episodes are recorded as the environment gave them: its own rewards and endings, and the success signal of every step. The
 ending of --out chooses the format: .npz, .pkl, or none for a Minari data set's folder.
 
-Who acts: random; scripted (Meta-World's experts); checkpoint:DIR; sb3:PATH.zip, a policy that Stable-Baselines3 saved (nothing in
-it is unpickled; one trained under VecNormalize lacks that wrapper's statistics); or MODULE:CALLABLE, found from the working
+Who acts: random; scripted (Meta-World's and gym-hil's experts); checkpoint:DIR; sb3:PATH.zip, a policy that Stable-Baselines3 saved
+(nothing in it is unpickled; one trained under VecNormalize lacks that wrapper's statistics); or MODULE:CALLABLE, found from the working
 directory too. That is a class, or a function whose first parameter is called environment, which is called once with the
 environment and returns an object with begin(seed) and __call__(observation, step); or such an object itself; or any other
 callable, which gets each observation. Actions are [A] in [-1, 1], the environment's bounds.

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from warmloop.actor.environment import Environment, EnvironmentConfig, make_environment
-from warmloop.actor.outside import OutsidePolicy, outside_policy, source_hash
+from warmloop.actor.imports import source_hash
+from warmloop.actor.outside import OutsidePolicy, outside_policy
 from warmloop.actor.rollout import run_episode
 from warmloop.data.errors import WarmloopError
 
@@ -133,6 +134,6 @@ def test_rounding_beyond_the_bounds_is_clipped(environment: Environment):
 
 
 def test_the_source_hash_changes_with_the_file_and_imports_nothing(tmp_path: Path):
-    before = source_hash("outside_broken:act")
+    before = source_hash("outside_broken:act", "")
     (tmp_path / "outside_broken.py").write_text("import nowhere_at_all  # still")
-    assert len(before) == 64 and source_hash("outside_broken:act") != before
+    assert len(before) == 64 and source_hash("outside_broken:act", "") != before

@@ -24,6 +24,7 @@ SPEC = Spec((Leaf("", (5,), "float32"),), 3)
 TASKS = [
     *(f"configs/adroit.py:{task}" for task in ("door", "hammer", "pen", "relocate")),
     *(f"configs/metaworld.py:{task}" for task in ("peg-insert-side", "door-open", "drawer-open-v3", "mt3", "mt10")),
+    *(f"configs/gym_hil.py:{task}" for task in ("pick-cube", "pick-cube-pixels", "arrange-boxes", "arrange-boxes-pixels")),
     "configs/classic.py:pendulum",
     *(f"configs/mujoco.py:{task}" for task in ("hopper", "halfcheetah", "walker2d", "ant")),
 ]

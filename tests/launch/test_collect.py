@@ -107,3 +107,13 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path: Path, flags: tuple[
     assert done.returncode == 2
     assert message in done.stderr and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["taken.npz"]
+
+
+def test_imperfect_demonstrations_of_gym_hil_are_recorded_with_the_presets_environment(tmp_path: Path):
+    pytest.importorskip("gym_hil", reason="gym-hil is not installed; it is of the extra `robotics`")
+    out = tmp_path / "demos.npz"
+    done = collect("--config=configs/gym_hil.py:pick-cube", "--episodes=3", "--noise=0.3:0.6", "--random_share=0.1", f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    episodes = load_episodes(out)
+    assert sum(episode.succeeded for episode in episodes) >= 2
+    assert {name: leaf.shape[1:] for name, leaf in episodes[0].steps.observation.items()} == {"agent_pos": (18,), "environment_state": (3,)}

@@ -1,0 +1,110 @@
+"""Wrappers by name: `environment.wrappers` applies them to the environment in its order, the first one innermost.
+
+    environment.wrappers = ("relative_frame", "quaternion_to_euler", "gripper_penalty:-0.05", "resize:128", "frame_stack:3")
+
+After the name and a colon come arguments, separated by commas, by position or as NAME=VALUE: `resize:96,128,camera=wrist`. A wrapper of
+one's own is `module:callable`, which is called with the environment and returns one; the working directory is searched too.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import gymnasium as gym
+
+from ...data.errors import WarmloopError
+from ..imports import imported, is_importable_name, told
+from ..matches import near_matches
+from .gripper import GripperPenalty
+from .pictures import Crop, FrameStack, Resize
+from .poses import QuaternionTo6D, QuaternionToEuler, RelativeFrame
+
+Wrap = Callable[[gym.Env], gym.Env]
+
+WRAPPERS: dict[str, type[gym.Wrapper]] = {
+    "relative_frame": RelativeFrame,
+    "quaternion_to_euler": QuaternionToEuler,
+    "quaternion_to_6d": QuaternionTo6D,
+    "gripper_penalty": GripperPenalty,
+    "frame_stack": FrameStack,
+    "resize": Resize,
+    "crop": Crop,
+}
+WORDS = {"true": True, "false": False}
+
+
+def wrap(env: gym.Env, wrappers: Sequence[str]) -> gym.Env:
+    """The environment in all its wrappers.
+
+    Raises:
+        WarmloopError: an unknown wrapper, an argument that it does not take, or one that does not fit the environment.
+    """
+    for text in wrappers:
+        env = wrapper(text)(env)
+    return env
+
+
+def wrapper(text: str) -> Wrap:
+    """The wrapper that `text` names, with its arguments; only `module:callable` is looked up when it is called.
+
+    Raises:
+        WarmloopError: it names none, or takes no such arguments.
+    """
+    name, _, given = text.partition(":")
+    if name in WRAPPERS:
+        arguments = _arguments(text, WRAPPERS[name], [part.strip() for part in given.split(",")] if given else [])
+        return partial(WRAPPERS[name], **arguments)
+    if is_importable_name(text):
+        return partial(_own, text)
+    raise WarmloopError(f'There is no wrapper "{name}" (environment.wrappers){_known(name)}')
+
+
+def _own(text: str, env: gym.Env) -> gym.Env:
+    name = text.partition(":")[0]
+    try:
+        made = imported(text, f'environment.wrappers has "{text}"')
+    except WarmloopError as error:
+        raise WarmloopError(f"{str(error).rstrip('.')}{_known(name)}") from error
+    try:
+        wrapped = made(env)
+    except WarmloopError:
+        raise
+    except Exception as error:
+        raise WarmloopError(f"The wrapper {text}, called with the environment, failed: {told(error)}.") from error
+    if not isinstance(wrapped, gym.Env):
+        raise WarmloopError(f"The wrapper {text} returned {wrapped!r:.60}, which is no Gymnasium environment.")
+    return wrapped
+
+
+def _known(name: str) -> str:
+    close = near_matches(name, WRAPPERS)
+    return close if close != "." else f"; there are {', '.join(WRAPPERS)}, and MODULE:CALLABLE for your own."
+
+
+def _arguments(text: str, cls: type[gym.Wrapper], parts: Sequence[str]) -> dict[str, object]:
+    """The keyword arguments of a wrapper, in its parameters' types."""
+    kinds = typing.get_type_hints(cls.__init__)
+    parameters = list(inspect.signature(cls).parameters.values())[1:]  # after the environment
+    names, needed = [parameter.name for parameter in parameters], [p.name for p in parameters if p.default is p.empty]
+    arguments: dict[str, object] = {}
+    for index, part in enumerate(parts):
+        name, equals, value = part.partition("=")
+        if not equals:
+            name, value = names[index] if index < len(names) else "", part
+        if name not in names or name in arguments:
+            raise WarmloopError(f'The wrapper "{text}" is given "{part}"; it takes {", ".join(names)}{near_matches(name, names)}')
+        arguments[name] = _value(text, name, value.strip(), kinds[name])
+    if missing := [name for name in needed if name not in arguments]:
+        raise WarmloopError(f'The wrapper "{text}" needs {" and ".join(missing)}; it takes {", ".join(names)}.')
+    return arguments
+
+
+def _value(text: str, name: str, value: str, kind: type) -> object:
+    try:
+        return WORDS[value.lower()] if kind is bool else kind(value)
+    except (KeyError, ValueError):
+        kinds = {bool: "true or false", int: "a whole number", float: "a number"}
+        raise WarmloopError(f'The wrapper "{text}" has {name}={value}; it must be {kinds[kind]}.') from None

@@ -1,0 +1,147 @@
+"""Wrappers of poses: relative to where the tool started, and rotations in other terms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from ...data.errors import WarmloopError
+from .leaves import Part, leaves
+from .rotations import ORDERS, euler_of, matrix_of, quaternion_of, reordered, six_numbers_of
+
+TELEOPERATED = ("intervene_action", "teleop_action")  # where HIL-SERL and gym-hil put what a person did
+
+
+class RelativeFrame(gym.Wrapper):
+    """Poses and actions in the frame that the tool had at the reset, so that a policy does not depend on where that was.
+
+    With the tool at p₀, R₀ at the reset, a position p is given as R₀ᵀ (p − p₀), a rotation R as R₀ᵀ R, a velocity v as Rₐᵀ v, and an
+    action u in the wrapper's terms moves the tool by Rₐ u. Rₐ is R₀, or with `actions=current` the tool's present rotation, as in
+    HIL-SERL's wrapper of this name. An action's numbers 0 to 2 are a translation and, where it has six or more, 3 to 5 a rotation
+    vector; one that leaves the action space by being turned is shortened. What a person did (`info["intervene_action"]`,
+    `info["teleop_action"]`) is turned the other way, so that it is recorded in the policy's terms.
+
+    Args:
+        env: the environment.
+        pose: the part of its observations that is the tool's pose: a position [3], or that and a quaternion [7].
+        velocity: the part that is its velocity [3] or [6]; "" for tcp_vel where there is one of this name.
+        actions: reset or current.
+        order: of the quaternion's numbers, xyzw or wxyz.
+    """
+
+    def __init__(self, env: gym.Env, pose: str = "tcp_pose", velocity: str = "", actions: str = "reset", order: str = "xyzw"):
+        super().__init__(env)
+        _check("relative_frame", "actions", actions, ("reset", "current"))
+        self._pose, self._order, self._current = _pose("relative_frame", pose, env, order, (3, 7)), order, actions == "current"
+        there = any(name.rpartition(".")[2] == "tcp_vel" for name in leaves(env.observation_space))
+        self._velocity = Part(velocity or "tcp_vel", env.observation_space) if velocity or there else None
+        if self._velocity is not None and self._velocity.width not in (3, 6):
+            width = self._velocity.width
+            raise WarmloopError(f'The wrapper relative_frame takes a velocity of 3 or 6 numbers, and "{velocity}" has {width}.')
+        box: Any = env.action_space
+        if not isinstance(box, gym.spaces.Box) or box.shape[0] < 3 or (box.low > 0).any() or (box.high < 0).any():
+            raise WarmloopError(f"The wrapper relative_frame takes actions of 3 numbers or more around 0, not {box}.")
+        self._turned = 6 if box.shape[0] >= 6 else 3
+        unbounded = np.full(self._pose.width, np.inf)
+        self.observation_space = self._pose.in_space(env.observation_space, -unbounded, unbounded)
+        self._start, self._rotation = np.zeros(3), np.eye(3)
+        self._acting = np.eye(3)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._start, self._rotation = self._read(observation)
+        self._acting = self._rotation
+        return self._relative(observation), info
+
+    def step(self, action: np.ndarray) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        acting = self._acting
+        observation, reward, terminated, truncated, info = self.env.step(self._turn(action, acting))
+        done = {name: self._turn(info[name], acting.T) for name in TELEOPERATED if info.get(name) is not None}
+        if self._current:
+            self._acting = self._read(observation)[1]
+        return self._relative(observation), reward, terminated, truncated, {**info, **done}
+
+    def action(self, action: np.ndarray) -> np.ndarray:
+        """An action in the wrapper's terms, as the environment takes it now."""
+        return self._turn(action, self._acting)
+
+    def inverse_action(self, action: np.ndarray) -> np.ndarray:
+        """An action of the environment, such as a person's, in the wrapper's terms now."""
+        return self._turn(action, self._acting.T)
+
+    def _read(self, observation: Any) -> tuple[np.ndarray, np.ndarray]:
+        pose = self._pose.of(observation)
+        return pose[:3], matrix_of(reordered(pose[3:], self._order)) if len(pose) == 7 else np.eye(3)
+
+    def _relative(self, observation: Any) -> Any:
+        position, rotation = self._read(observation)
+        position = self._rotation.T @ (position - self._start)
+        if self._velocity is not None:
+            turned = self._velocity.of(observation).reshape(-1, 3) @ self._acting
+            observation = self._velocity.replaced(observation, turned.ravel())
+        if self._pose.width == 3:
+            return self._pose.replaced(observation, position)
+        quaternion = quaternion_of(self._rotation.T @ rotation)
+        quaternion = quaternion if self._order == "xyzw" else np.roll(quaternion, 1)
+        return self._pose.replaced(observation, np.concatenate([position, quaternion]))
+
+    def _turn(self, action: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+        box: Any = self.env.action_space
+        turned = np.array(action, np.float64)
+        for start in range(0, self._turned, 3):
+            part = slice(start, start + 3)
+            turned[part] = _shortened(rotation @ turned[part], box.low[part], box.high[part])
+        return turned.astype(box.dtype)
+
+
+class QuaternionToEuler(gym.ObservationWrapper):
+    """Turns the quaternion of a pose [7] into angles about the fixed axes x, y and z in radians: a pose [6], as in HIL-SERL."""
+
+    name, width, limit = "quaternion_to_euler", 3, np.pi
+
+    def __init__(self, env: gym.Env, pose: str = "tcp_pose", order: str = "xyzw"):
+        super().__init__(env)
+        self._pose, self._order = _pose(self.name, pose, env, order, (7,)), order
+        reach = np.append(np.full(3, np.inf), np.full(self.width, self.limit))
+        self.observation_space = self._pose.in_space(env.observation_space, -reach, reach)
+
+    def observation(self, observation: Any) -> Any:
+        pose = self._pose.of(observation)
+        rotation = self._told(matrix_of(reordered(pose[3:], self._order)))
+        return self._pose.replaced(observation, np.concatenate([pose[:3], rotation]))
+
+    def _told(self, matrix: np.ndarray) -> np.ndarray:
+        return euler_of(matrix)
+
+
+class QuaternionTo6D(QuaternionToEuler):
+    """Turns the quaternion of a pose [7] into the first two columns of its rotation matrix: a pose [9] without jumps."""
+
+    name, width, limit = "quaternion_to_6d", 6, 1.0
+
+    def _told(self, matrix: np.ndarray) -> np.ndarray:
+        return six_numbers_of(matrix)
+
+
+def _pose(wrapper: str, pose: str, env: gym.Env, order: str, widths: tuple[int, ...]) -> Part:
+    _check(wrapper, "order", order, ORDERS)
+    part = Part(pose, env.observation_space)
+    if part.width not in widths:
+        allowed = " or ".join(map(str, widths))
+        raise WarmloopError(f'The wrapper {wrapper} takes a pose of {allowed} numbers, and "{pose}" has {part.width}.')
+    return part
+
+
+def _check(wrapper: str, argument: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise WarmloopError(f'The wrapper {wrapper} takes {argument}={" or ".join(allowed)}, not "{value}".')
+
+
+def _shortened(vector: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """`vector` within the bounds, in its own direction."""
+    bound = np.where(vector > 0, high, -low)
+    size = np.abs(vector)
+    beyond = size > bound * (1.0 + 1e-9)
+    return vector * np.min(bound[beyond] / size[beyond], initial=1.0)

@@ -1,0 +1,45 @@
+"""gym-hil's tasks with the sparse success signal: `configs/gym_hil.py:pick-cube`, arrange-boxes, and each from pictures as `…-pixels`.
+
+The settings are HIL-SERL's (Luo et al. 2024) where it has them: two critics, 2 updates a step, α₀ 0.01, no entropy in the target, and for
+picking γ 0.97. Five boxes take a scripted expert 180 steps, so there an episode has 300, three times gym-hil's own, and γ is 0.99.
+"""
+
+from ml_collections import ConfigDict
+
+from warmloop.actor.environment import EnvironmentConfig
+from warmloop.actor.gym_hil import ARRANGE_BOXES, PICK_CUBE
+from warmloop.configs import compose
+from warmloop.configs.algorithms import SPARSE
+from warmloop.configs.schema import AgentChoice, RunConfig, to_config_dict
+from warmloop.data.replay import ReplayConfig
+from warmloop.data.retention import RetentionConfig
+from warmloop.data.reward import RewardConfig
+from warmloop.learner.config import LearnerConfig
+
+PIXELS = "-pixels"
+PICTURES = {"image_obs": True, "shadows": False}  # a CPU draws shadows for most of its time
+TASKS = {
+    name + ending: settings
+    for name, settings in {"pick-cube": (PICK_CUBE, 100, 0.97, 20_000), "arrange-boxes": (ARRANGE_BOXES, 300, 0.99, 100_000)}.items()
+    for ending in ("", PIXELS)
+}
+
+
+def task(name: str) -> RunConfig:
+    """The settings of one task."""
+    environment, horizon, discount, steps = TASKS[name]
+    agent = AgentChoice("sac", SPARSE)
+    return RunConfig(
+        environment=EnvironmentConfig(environment, PICTURES if name.endswith(PIXELS) else (), horizon, wrappers=("gripper_penalty:-0.05",)),
+        reward=RewardConfig(discount=discount),
+        agent=agent,
+        warmup_agent=agent,
+        replay=ReplayConfig(capacity=100_000),
+        retention=RetentionConfig(ratio=1.0),
+        learner=LearnerConfig(warmup_steps=2_000, online_steps=steps, min_utd=0.9),
+    )
+
+
+def get_config(argument: str = "pick-cube") -> ConfigDict:
+    """The preset of `TASK[,ALGORITHM…]`."""
+    return to_config_dict(compose(argument, task, TASKS))

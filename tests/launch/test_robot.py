@@ -1,0 +1,129 @@
+"""The documentation's example of one's own robot, as a user runs it: a robot's server, the environment, and one config file."""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import SIZES, Commands, sentence
+
+from warmloop.data.formats import load_episodes
+from warmloop.learner.metrics import read
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "robot"
+
+
+class FakeRobot:
+    """The process, and what it told of itself."""
+
+    def __init__(self, *options: str):
+        line = [sys.executable, "-u", str(FOLDER / "fake_robot.py"), "--port=0", "--speed=10", *options]
+        self.process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline().removeprefix("listening: "))
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        kwargs = "--config.environment.kwargs"
+        return f"--config={FOLDER / 'robot_config.py'}", f"{kwargs}.port={self.port}", f"{kwargs}.hz=100.0", f"{kwargs}.timeout=5.0"
+
+    def told(self) -> list[str]:
+        """Ends it; every line but the first."""
+        self.process.terminate()
+        return self.process.communicate(timeout=20)[0].splitlines()
+
+
+@contextlib.contextmanager
+def fake_robot(*options: str) -> Iterator[FakeRobot]:
+    robot = FakeRobot(*options)
+    try:
+        yield robot
+    finally:
+        robot.process.kill()
+        robot.process.wait()
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory) -> Path:
+    """Episodes of the scripted demonstrator, recorded by the command."""
+    out = tmp_path_factory.mktemp("robot") / "demos.npz"
+    with fake_robot() as robot:
+        command = [sys.executable, "-m", "warmloop.launch.collect", f"--config={own_config(out.parent, robot)}"]
+        flags = ["--policy=robot_env:reach", "--episodes=3", f"--out={out}"]
+        done = subprocess.run([*command, *flags], capture_output=True, text=True, timeout=100, cwd=FOLDER)
+        assert done.returncode == 0, done.stderr
+        assert robot.told()[-1].startswith("stop")
+    return out
+
+
+def own_config(folder: Path, robot: FakeRobot) -> Path:
+    """The config file with another port and rate, for `collect`, which takes no overrides."""
+    text = (FOLDER / "robot_config.py").read_text().replace("__file__", repr(str(FOLDER / "robot_config.py")))
+    assert '"port": 5100, "hz": 10.0' in text
+    path = folder / "robot_config.py"
+    path.write_text(text.replace('"port": 5100, "hz": 10.0', f'"port": {robot.port}, "hz": 100.0'))
+    return path
+
+
+def test_demonstrations_are_recorded_over_the_socket(demos):
+    episodes = load_episodes(demos)
+    assert len(episodes) == 3 and all(episode.succeeded for episode in episodes)
+    targets = [episode.steps.observation["target"][0] for episode in episodes]
+    assert len({tuple(target) for target in targets}) == 3
+    for episode in episodes:
+        steps = episode.steps
+        np.testing.assert_array_equal(steps.observation["position"][1:], steps.next_observation["position"][:-1])
+        gap = np.abs(steps.next_observation["position"] - steps.next_observation["target"]).max(axis=1)
+        assert gap[-1] < 0.1 and (gap[:-1] >= 0.1).all() and gap[0] > gap[-1]
+
+
+def test_a_policy_is_trained_on_the_robot_which_stands_still_at_the_end(demos, tmp_path):
+    with fake_robot() as robot:
+        commands = Commands(tmp_path, (*robot.flags, *SIZES))
+        done = commands.run("train_rlpd", "--exp_name=robot", f"--demo_path={demos}", "--online_steps=120")
+        assert done.returncode == 0, done.stderr
+        told = robot.told()
+    records = list(read(tmp_path / "robot"))
+    assert any(record.get("replay/online_size", 0) >= 100 for record in records)
+    resets = [line for line in told if line.startswith("reset")]
+    assert len(resets) >= 2 and told[-1].startswith("stop: after 12")
+
+
+def test_a_robot_that_falls_silent_is_told_to_stop_and_the_run_says_so_in_a_sentence(demos, tmp_path):
+    with fake_robot("--silent_after=30") as robot:
+        commands = Commands(tmp_path, (*robot.flags, *SIZES))
+        done = commands.run("train_rlpd", "--exp_name=robot", f"--demo_path={demos}", "--online_steps=500")
+        told = robot.told()
+    assert f'The robot at 127.0.0.1:{robot.port} answered "move" by hanging up' in sentence(done)
+    assert told[-1] == "stop: after 30 moves", told
+
+
+def test_a_robot_that_is_not_there_is_told_in_a_sentence(tmp_path):
+    with fake_robot() as robot:
+        commands = Commands(tmp_path, (*robot.flags, *SIZES))
+    done = commands.run("train_rlpd", "--exp_name=robot", "--online_steps=20")
+    assert "There is no robot at 127.0.0.1:" in sentence(done) and "start its server" in sentence(done)
+
+
+def test_the_camera_shows_the_arm_and_its_target():
+    code = """
+import numpy as np, sys
+from robot_env import RobotEnv
+env = RobotEnv(port=int(sys.argv[1]), hz=50.0, camera=True)
+first = env.reset(seed=0)[0]
+assert env.observation_space.contains(first)
+for _ in range(10):
+    last = env.step(np.array([1.0, 0.0]))[0]
+def centre(picture, colour):
+    return np.argwhere((picture == colour).all(axis=-1)).mean(axis=0)
+assert (centre(first["camera"], [255, 0, 0]) == centre(last["camera"], [255, 0, 0])).all()
+way = centre(last["camera"], 255) - centre(first["camera"], 255)
+assert way[0] == 0 and way[1] > 3, way
+env.close()
+"""
+    with fake_robot() as robot:
+        done = subprocess.run([sys.executable, "-c", code, str(robot.port)], capture_output=True, text=True, timeout=100, cwd=FOLDER)
+        assert done.returncode == 0, done.stderr
