@@ -121,7 +121,9 @@ class ActorLoop:
                 self._rows.drop()
                 self.episode += signal is Signal.DISCARD
                 return
-            log.warning("The episode stays, as a truncated one: its rows are with the learner. Set --config.actor.hold_episodes to discard.")
+            log.warning(
+                "The episode stays, as a truncated one: its rows are with the learner. Set --config.actor.hold_episodes to discard."
+            )
         self._rows.release()
         self.episode += 1
         self._report(succeeded, total, steps)

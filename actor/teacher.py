@@ -6,6 +6,7 @@ The rule is decided by the episode alone: whoever acts by the same weights from 
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -21,10 +22,10 @@ class TakeoverRule:
     """When a teacher takes over and for how long.
 
     Attributes:
-        patience: steps in a row without progress (or, where nothing measures it, of disagreement) until it takes over.
-        hold: steps for which it acts at least; 0 for the rest of the episode.
-        gain: by how much the measure of progress must exceed its best for the policy to have got on, and for the teacher to hand back.
-        threshold: root-mean-square difference of two actions from which they disagree; actions are in [-1, 1].
+        patience: steps over which it is judged whether the episode is stuck.
+        hold: steps for which the teacher acts at least; 0 for the rest of the episode.
+        gain: by how much a measure of progress must exceed its best to count.
+        threshold: where nothing measures progress, the root-mean-square difference of two actions, in [-1, 1], that is too much.
     """
 
     patience: int = 10
@@ -45,9 +46,9 @@ class TakeoverRule:
 class Teacher:
     """An intervener that acts by a policy of its own, the expert.
 
-    The learning policy gets on where the measure of progress exceeds its best or, without one, where the expert would have done much
-    the same. After `patience` steps in a row on which it does not, the expert acts: for `hold` steps at least, and until one of them has
-    got on.
+    The episode is stuck where its measure of progress has not gained for `patience` steps or, without a measure, where the policy's
+    actions have differed from the expert's by more than `threshold` in the mean of `patience` steps. Then the expert acts, for `hold`
+    steps and for as long as the episode is stuck. The policy has the same patience after it.
 
     Args:
         expert: acts while the teacher does.
@@ -59,42 +60,42 @@ class Teacher:
     def __init__(self, expert: Policy, rule: TakeoverRule | None = None, progress: Callable[[PyTree], float] | None = None):
         self._expert, self._rule = expert, rule or TakeoverRule()
         self._progress = progress or getattr(expert, "progress", None)
-        self._seed = 0
+        self._differences: deque[float] = deque(maxlen=self._rule.patience)
 
     def begin(self, seed: int) -> None:
-        self._seed, self._best, self._stuck, self._held, self._got_on = seed, -np.inf, 0, 0, False
+        self._seed, self._best, self._held = seed, -np.inf, 0
+        self._be_patient()
         self._expert.begin(seed)
 
     def __call__(self, observation: PyTree, action: np.ndarray, step: int) -> Command:
-        rule = self._rule
+        hold = self._rule.hold
         wanted = None if self._progress else self._expert(observation, step)
-        gets_on = self._gains(observation) if wanted is None else self._agree(action, wanted)
-        if self._held:
-            self._got_on |= gets_on
-            if rule.hold and self._held >= rule.hold and self._got_on:
-                self._stuck = self._held = 0
-                return Command()
-        else:
-            self._stuck = 0 if gets_on else self._stuck + 1
-            if self._stuck < rule.patience:
-                return Command()
-            self._got_on = False
-            if wanted is None:
-                self._expert.begin(self._seed)
+        stuck = self._stalls(observation) if wanted is None else self._differs(action, wanted)
+        if not (stuck or (self._held and (self._held < hold or hold == 0))):
+            if self._held:
+                self._held = 0
+                self._be_patient()
+            return Command()
+        if wanted is None and not self._held:
+            self._expert.begin(self._seed)
         self._held += 1
         return Command(self._expert(observation, step) if wanted is None else wanted)
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _gains(self, observation: PyTree) -> bool:
-        """Whether the episode is further than it was at its best, which then is here."""
+    def _be_patient(self) -> None:
+        self._without_gain = 0
+        self._differences.clear()
+
+    def _stalls(self, observation: PyTree) -> bool:
         assert self._progress is not None
         value = float(self._progress(observation))
-        if not value > self._best + self._rule.gain:
-            return False
-        self._best = value
-        return True
+        gains = value > self._best + self._rule.gain
+        self._best = value if gains else self._best
+        self._without_gain = 0 if gains else self._without_gain + 1
+        return self._without_gain >= self._rule.patience
 
-    def _agree(self, action: np.ndarray, wanted: np.ndarray) -> bool:
-        return float(np.sqrt(np.mean(np.square(np.asarray(action) - wanted)))) <= self._rule.threshold
+    def _differs(self, action: np.ndarray, wanted: np.ndarray) -> bool:
+        self._differences.append(float(np.sqrt(np.mean(np.square(np.asarray(action) - wanted)))))
+        return len(self._differences) == self._rule.patience and float(np.mean(self._differences)) > self._rule.threshold
