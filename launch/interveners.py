@@ -1,0 +1,123 @@
+"""Who may take over from the policy: the flag --intervention, and what it names."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import typing
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from ..data.errors import WarmloopError
+
+if TYPE_CHECKING:
+    from ..actor.environment import Environment
+    from ..actor.intervention import Intervener
+
+DEVICES = ("keyboard", "gamepad", "spacemouse")
+KINDS = ("none", "teacher", *DEVICES)
+INTERVENTION = flags.DEFINE_string(
+    "intervention",
+    "none",
+    "Who may take over from the policy: none, keyboard, gamepad, spacemouse or two of them as spacemouse+keyboard, or teacher. Options "
+    "follow as in keyboard:speed=0.5,gripper=sticky or teacher:policy=scripted,patience=10,hold=15; see docs/interventions.md.",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class InterventionChoice:
+    """Who may take over, by name; called with the environment, in any process, it makes the intervener.
+
+    Attributes:
+        text: as the user names it.
+        kinds: of `KINDS`; several are devices of one person.
+        options: by name, of their types.
+        policy: a teacher's, as --policy takes it.
+    """
+
+    text: str
+    kinds: tuple[str, ...]
+    options: tuple[tuple[str, Any], ...] = ()
+    policy: str = ""
+
+    @property
+    def personal(self) -> bool:
+        """Whether a person does it, who can only be in one place."""
+        return self.kinds[0] in DEVICES
+
+    def __call__(self, environment: Environment) -> Intervener | None:
+        """Opens the devices. Raises WarmloopError where they or their packages are missing."""
+        from ..actor.teacher import TakeoverRule, Teacher
+        from ..actor.teleop import OperatorConfig, open_devices
+        from .choices import choose_policy
+
+        if self.kinds == ("none",):
+            return None
+        if self.kinds == ("teacher",):
+            return Teacher(choose_policy(self.policy)(environment), TakeoverRule(**dict(self.options)))
+        return open_devices(self.kinds, environment.spec.action_dim, OperatorConfig(**dict(self.options)))
+
+
+def choose_intervention(text: str) -> InterventionChoice:
+    """The choice that `text`, KIND[+KIND][:NAME=VALUE,...], names.
+
+    Raises:
+        WarmloopError: an unknown kind or option (with the near match), or a value that the option does not take.
+    """
+    from ..actor.matches import near_matches
+    from ..actor.teacher import TakeoverRule
+    from ..actor.teleop import OperatorConfig
+
+    named, _, rest = text.partition(":")
+    kinds = tuple(named.split("+"))
+    for kind in kinds:
+        if kind not in KINDS:
+            raise WarmloopError(f'--intervention={text}: there is no "{kind}"{near_matches(kind, KINDS)} There are {", ".join(KINDS)}.')
+    if len(kinds) > 1 and not (set(kinds) <= set(DEVICES) and len(set(kinds)) == len(kinds)):
+        raise WarmloopError(f"--intervention={text}: only devices go together, each once, as in spacemouse+keyboard.")
+    if kinds == ("none",):
+        if rest:
+            raise WarmloopError(f"--intervention={text}: none has no options.")
+        return InterventionChoice(text, kinds)
+    teaches = kinds == ("teacher",)
+    options = _options(text, rest, TakeoverRule if teaches else OperatorConfig, ("policy",) if teaches else ())
+    policy = options.pop("policy", "scripted" if teaches else "")
+    return InterventionChoice(text, kinds, tuple(options.items()), policy)
+
+
+@contextlib.contextmanager
+def intervening(environment: Environment) -> Iterator[Intervener | None]:
+    """The intervener of the flag, its devices open within the block; says what a person's keys do."""
+    choice = choose_intervention(INTERVENTION.value)
+    intervener = choice(environment)
+    if choice.personal:
+        from ..actor.teleop import manual
+
+        print(manual(choice.kinds), flush=True)
+    try:
+        yield intervener
+    finally:
+        if intervener is not None:
+            intervener.close()
+
+
+def _options(text: str, given: str, config: type, more: tuple[str, ...]) -> dict[str, Any]:
+    """`NAME=VALUE,...` by the fields of `config` and their types, checked by it; those of `more` are strings."""
+    from ..actor.matches import near_matches
+
+    types, options = typing.get_type_hints(config), dict[str, Any]()
+    for part in filter(None, given.split(",")):
+        name, equals, value = part.partition("=")
+        if not equals or name not in (*types, *more):
+            known = (*types, *more)
+            raise WarmloopError(
+                f'--intervention={text}: there is no option "{name}"{near_matches(name, known)} There are {", ".join(known)}.'
+            )
+        try:
+            options[name] = types.get(name, str)(value)
+        except ValueError:
+            raise WarmloopError(f"--intervention={text}: {name}={value} is no number.") from None
+    config(**{name: value for name, value in options.items() if name not in more})
+    return options
