@@ -15,6 +15,7 @@ from ..data.errors import WarmloopError
 if TYPE_CHECKING:
     from ..actor.environment import Environment
     from ..actor.intervention import Intervener
+    from .choices import PolicyChoice
 
 DEVICES = ("keyboard", "gamepad", "spacemouse")
 KINDS = ("none", "teacher", *DEVICES)
@@ -34,13 +35,18 @@ class InterventionChoice:
         text: as the user names it.
         kinds: of `KINDS`; several are devices of one person.
         options: by name, of their types.
-        policy: a teacher's, as --policy takes it.
+        policy: a teacher's.
     """
 
     text: str
     kinds: tuple[str, ...]
     options: tuple[tuple[str, Any], ...] = ()
-    policy: str = ""
+    policy: PolicyChoice | None = None
+
+    @property
+    def identity(self) -> str:
+        """The text, and what a teacher's policy stands for at this moment."""
+        return f"{self.text} ({self.policy.identity})" if self.policy and self.policy.identity else self.text
 
     @property
     def personal(self) -> bool:
@@ -48,16 +54,17 @@ class InterventionChoice:
         return self.kinds[0] in DEVICES
 
     def __call__(self, environment: Environment) -> Intervener | None:
-        """Opens the devices. Raises WarmloopError where they or their packages are missing."""
+        """Opens the devices and says what their keys do. Raises WarmloopError where they or their packages are missing."""
         from ..actor.teacher import TakeoverRule, Teacher
-        from ..actor.teleop import OperatorConfig, open_devices
-        from .choices import choose_policy
+        from ..actor.teleop import OperatorConfig, manual, open_devices
 
-        if self.kinds == ("none",):
+        if self.policy is not None:
+            return Teacher(self.policy(environment), TakeoverRule(**dict(self.options)))
+        if not self.personal:
             return None
-        if self.kinds == ("teacher",):
-            return Teacher(choose_policy(self.policy)(environment), TakeoverRule(**dict(self.options)))
-        return open_devices(self.kinds, environment.spec.action_dim, OperatorConfig(**dict(self.options)))
+        operator = open_devices(self.kinds, environment.spec.action_dim, OperatorConfig(**dict(self.options)))
+        print(manual(self.kinds), flush=True)
+        return operator
 
 
 def choose_intervention(text: str) -> InterventionChoice:
@@ -69,6 +76,7 @@ def choose_intervention(text: str) -> InterventionChoice:
     from ..actor.matches import near_matches
     from ..actor.teacher import TakeoverRule
     from ..actor.teleop import OperatorConfig
+    from .choices import choose_policy
 
     named, _, rest = text.partition(":")
     kinds = tuple(named.split("+"))
@@ -83,19 +91,14 @@ def choose_intervention(text: str) -> InterventionChoice:
         return InterventionChoice(text, kinds)
     teaches = kinds == ("teacher",)
     options = _options(text, rest, TakeoverRule if teaches else OperatorConfig, ("policy",) if teaches else ())
-    policy = options.pop("policy", "scripted" if teaches else "")
+    policy = choose_policy(options.pop("policy", "scripted")) if teaches else None
     return InterventionChoice(text, kinds, tuple(options.items()), policy)
 
 
 @contextlib.contextmanager
 def intervening(environment: Environment) -> Iterator[Intervener | None]:
-    """The intervener of the flag, its devices open within the block; says what a person's keys do."""
-    choice = choose_intervention(INTERVENTION.value)
-    intervener = choice(environment)
-    if choice.personal:
-        from ..actor.teleop import manual
-
-        print(manual(choice.kinds), flush=True)
+    """The intervener of the flag, whose devices are open within the block."""
+    intervener = choose_intervention(INTERVENTION.value)(environment)
     try:
         yield intervener
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -56,17 +57,21 @@ class OperatorConfig:
         axes: as `Axes.parse` takes it; "" for the usual ones.
         gripper: "momentary": a gripper moves while its key is held, and 0 is sent otherwise; "sticky": the last command goes on, at the
             takeover the policy's, for grippers that let go at 0.
+        rate: steps per second that the environment is held to, for simulators that would outrun a person; 0 for its own pace.
     """
 
     speed: float = 1.0
     axes: str = ""
     gripper: str = "momentary"
+    rate: float = 0.0
 
     def __post_init__(self):
         if not 0 < self.speed <= 1:
             raise WarmloopError(f"The speed of a device is {self.speed}; it must be above 0, and at most 1.")
         if self.gripper not in GRIPPERS:
             raise WarmloopError(f'The gripper of a device is "{self.gripper}"; it must be {" or ".join(GRIPPERS)}.')
+        if not (np.isfinite(self.rate) and self.rate >= 0):
+            raise WarmloopError(f"The rate of a device is {self.rate} steps per second; it must be 0 (the environment's own) or more.")
 
 
 class Operator:
@@ -84,11 +89,12 @@ class Operator:
         self._scale[GRIPPER] = 1.0
 
     def begin(self, seed: int) -> None:
-        self._arm, self._acting = 0, False
+        self._arm, self._acting, self._due = 0, False, time.monotonic()
         for device in self._devices:
             device.clear()
 
     def __call__(self, observation: PyTree, action: np.ndarray, step: int) -> Command:
+        self._keep_pace()
         readings = [device.read() for device in self._devices]
         signal = next((reading.signal for reading in readings if reading.signal is not None), None)
         self._arm = (self._arm + sum(reading.switches for reading in readings)) % self._axes.arms
@@ -109,3 +115,8 @@ class Operator:
     def close(self) -> None:
         for device in self._devices:
             device.close()
+
+    def _keep_pace(self) -> None:
+        if self._config.rate:
+            time.sleep(max(0.0, self._due - time.monotonic()))
+            self._due = max(self._due, time.monotonic()) + 1.0 / self._config.rate
