@@ -110,7 +110,7 @@ class Attempts:
         self._intervener = make_intervener(self._environment)
 
     def __call__(self, number: int) -> bool | None:
-        signal = Signal.RERECORD
+        episode, signal = self._record(number)
         while signal is Signal.RERECORD:
             episode, signal = self._record(number)
         if signal is Signal.DISCARD:

@@ -111,13 +111,15 @@ def _options(text: str, given: str, config: type, more: tuple[str, ...]) -> dict
     from ..actor.matches import near_matches
 
     types, options = typing.get_type_hints(config), dict[str, Any]()
+    known = (*types, *more)
     for part in filter(None, given.split(",")):
         name, equals, value = part.partition("=")
-        if not equals or name not in (*types, *more):
-            known = (*types, *more)
+        if name not in known:
             raise WarmloopError(
                 f'--intervention={text}: there is no option "{name}"{near_matches(name, known)} There are {", ".join(known)}.'
             )
+        if not equals:
+            raise WarmloopError(f"--intervention={text}: {name} needs a value, as in {name}=VALUE.")
         try:
             options[name] = types.get(name, str)(value)
         except ValueError:

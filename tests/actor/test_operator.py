@@ -1,5 +1,7 @@
 """From a hand's motions to the environment's actions."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -113,14 +115,14 @@ def test_a_key_goes_over_to_the_other_arm_and_an_episode_begins_with_the_first()
     made, hand = operator(8)
     still, moving = Reading(np.zeros(7), True), np.array([1, 0, 0, 0, 0, 0, 0.0])
     hand.reading = still._replace(motions=moving, switches=1)
-    assert act(made, dims=8).action.tolist() == [0, 0, 0, 0, 1, 0, 0, 0]
+    assert np.asarray(act(made, dims=8).action).tolist() == [0, 0, 0, 0, 1, 0, 0, 0]
     hand.reading = still._replace(motions=moving)
-    assert act(made, dims=8).action.tolist() == [0, 0, 0, 0, 1, 0, 0, 0]
+    assert np.asarray(act(made, dims=8).action).tolist() == [0, 0, 0, 0, 1, 0, 0, 0]
     made.begin(1)
-    assert act(made, dims=8).action.tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
+    assert np.asarray(act(made, dims=8).action).tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
     alone, hand = operator(4)
     hand.reading = still._replace(motions=moving, switches=1)
-    assert act(alone).action.tolist() == [1, 0, 0, 0]
+    assert np.asarray(act(alone).action).tolist() == [1, 0, 0, 0]
 
 
 def test_a_sticky_gripper_keeps_the_policys_command_until_it_gets_another():
@@ -138,3 +140,11 @@ def test_a_sticky_gripper_keeps_the_policys_command_until_it_gets_another():
     assert act(made, policy).action is None
     hand.reading = Reading(nothing, True)
     np.testing.assert_allclose(act(made, policy).action, [0, 0, 0, 0.8])
+
+
+def test_a_simulator_is_held_to_a_persons_pace():
+    made, _ = operator(4, rate=100.0)
+    began = time.monotonic()
+    for _ in range(20):
+        act(made)
+    assert 0.18 < time.monotonic() - began < 2.0

@@ -1,5 +1,6 @@
 """A line to walk on, hands that do as they are told, and an actor's loop with its learner's end in the same process."""
 
+import itertools
 from collections.abc import Mapping
 
 import gymnasium as gym
@@ -104,4 +105,4 @@ class LockStep:
             return []
         rows = concatenate(parts)
         starts = [*np.flatnonzero(rows.step == 0), len(rows.reward)]
-        return [jax.tree.map(lambda leaf, a=a, b=b: leaf[a:b], rows) for a, b in zip(starts, starts[1:], strict=False)]
+        return [jax.tree.map(lambda leaf, a=a, b=b: leaf[a:b], rows) for a, b in itertools.pairwise(starts)]
