@@ -192,4 +192,4 @@ def _heard(result: StepResult, reward: RewardConfig) -> tuple[StepResult, Signal
 
 
 def _true(info: Mapping[str, Any], key: str) -> bool:
-    return bool(np.any(info.get(key, False)))
+    return key in info and bool(np.any(info[key]))
