@@ -62,6 +62,7 @@ SIMULATORS = ["gymnasium-robotics>=1.4", "metaworld>=3.1; python_version < '3.14
 EXTRAS = {
     "simulators": SIMULATORS,
     "robotics": [*SIMULATORS, "gym-hil>=0.1.14"],  # gym-hil builds evdev, so it needs a C compiler and the kernel's headers
+    "teleop": ["hidapi>=0.14", "pygame>=2.6", "pynput>=1.8"],
     "lerobot": ["pyarrow>=18"],
     "sb3": ["stable-baselines3>=2.4"],
     "rlds": ["google-crc32c>=1.6"],

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ from ..data.tasks import TaskConfig
 from ..data.transition import Source
 from .environment import Environment, EnvironmentConfig, make_environment
 from .imports import told
+from .intervention import Intervener, Signal
 from .parts import Parts, store
 from .policy import NoisyPolicy, Policy
-from .rollout import run_episode
+from .rollout import Recording, record_episode
 from .schedule import Schedule
 from .seeds import COLLECTION_STREAM, episode_seed
 
@@ -48,6 +49,8 @@ class Plan:
         random_share: share of the steps in bursts of one random action, by attempt.
         success_only: only successful attempts count; there are at most `ATTEMPTS_PER_SUCCESS` for each.
         stop_at_success: an episode is cut after its first successful step.
+        intervention: who may take over, as the user says it and what that stands for at this moment.
+        discards: that is a person, who may discard attempts: others come in their place, within the same limit.
     """
 
     environment: EnvironmentConfig
@@ -62,11 +65,13 @@ class Plan:
     random_share: Schedule
     success_only: bool
     stop_at_success: bool
+    intervention: str = "none"
+    discards: bool = False
 
     @property
     def limit(self) -> int:
         """The most attempts there can be."""
-        return self.episodes * (ATTEMPTS_PER_SUCCESS if self.success_only else 1)
+        return self.episodes * (ATTEMPTS_PER_SUCCESS if self.success_only or self.discards else 1)
 
     def levels(self, attempt: int) -> tuple[float, float]:
         """The noise and the random share of an attempt."""
@@ -90,29 +95,49 @@ class Plan:
 
 
 class Attempts:
-    """A worker's job: runs attempts in an environment of its own, and puts each on disk; an attempt's result is whether it succeeded."""
+    """A worker's job: runs attempts in an environment of its own, and puts each on disk; an attempt's result is whether it succeeded,
+    None where a person discarded it."""
 
-    def __init__(self, plan: Plan, make_policy: Callable[[Environment], Policy], folder: Path):
+    def __init__(
+        self,
+        plan: Plan,
+        make_policy: Callable[[Environment], Policy],
+        folder: Path,
+        make_intervener: Callable[[Environment], Intervener | None] = lambda environment: None,
+    ):
         self._plan, self._folder = plan, folder
         self._environment = make_environment(plan.environment, tasks=plan.tasks)
         self._policy = make_policy(self._environment)
+        self._intervener = make_intervener(self._environment)
 
-    def __call__(self, number: int) -> bool:
+    def __call__(self, number: int) -> bool | None:
+        episode, signal = self._record(number)
+        while signal is Signal.RERECORD:
+            episode, signal = self._record(number)
+        if signal is Signal.DISCARD:
+            store(self._folder, number, None)
+            return None
+        succeeded = episode.succeeded
+        store(self._folder, number, succeeded, episode if succeeded or not self._plan.success_only else None)
+        return succeeded
+
+    def close(self) -> None:
+        if self._intervener is not None:
+            self._intervener.close()
+        self._environment.close()
+
+    def _record(self, number: int) -> Recording:
         plan = self._plan
         noise, random_share = plan.levels(number)
         policy = NoisyPolicy(self._policy, noise, random_share) if noise or random_share else self._policy
         seed = episode_seed(plan.seed, COLLECTION_STREAM, number, len(plan.tasks))
+        settings = {"source": plan.source, "episode": number, "stop_at_success": plan.stop_at_success}
         try:
-            episode = run_episode(self._environment, policy, seed, source=plan.source, episode=number, stop_at_success=plan.stop_at_success)
+            return record_episode(self._environment, policy, seed, intervener=self._intervener, **settings)
         except WarmloopError:
             raise
         except Exception as error:
             raise WarmloopError(f"Attempt {number} (seed {seed}) failed in the policy or the environment: {told(error)}.") from error
-        store(self._folder, number, episode, kept=episode.succeeded or not plan.success_only)
-        return episode.succeeded
-
-    def close(self) -> None:
-        self._environment.close()
 
 
 class Tally:
@@ -120,17 +145,17 @@ class Tally:
 
     Attributes:
         plan: of the set.
-        over: by attempt, whether it succeeded.
+        over: by attempt, whether it succeeded; None where it was discarded.
         found: how many of the set's episodes there are.
     """
 
-    def __init__(self, plan: Plan, over: dict[int, bool]):
+    def __init__(self, plan: Plan, over: Mapping[int, bool | None]):
         self.plan, self.over = plan, dict(over)
-        self.found = min(plan.episodes, sum(map(self._takes, over)))
+        self.found = min(plan.episodes, sum(map(self._takes, self.over)))
         self._settled, self._taken = 0, 0  # attempts before which all are over, and how many of these the set takes
         self._settle()
 
-    def add(self, attempt: int, succeeded: bool) -> int:
+    def add(self, attempt: int, succeeded: bool | None) -> int:
         """One more attempt is over; returns by how much `found` grows."""
         self.over[attempt] = succeeded
         self._settle()
@@ -160,11 +185,12 @@ class Tally:
         return [attempt for attempt in self.considered() if self._takes(attempt)][: self.plan.episodes]
 
     def succeeded(self) -> list[bool]:
-        """Whether each of the considered attempts succeeded."""
-        return [self.over[attempt] for attempt in self.considered()]
+        """Whether each of the considered attempts succeeded, but for the discarded ones."""
+        return [succeeded for succeeded in map(self.over.get, self.considered()) if succeeded is not None]
 
     def _takes(self, attempt: int) -> bool:
-        return self.over[attempt] or not self.plan.success_only
+        succeeded = self.over[attempt]
+        return succeeded is not None and (succeeded or not self.plan.success_only)
 
     def _settle(self) -> None:
         while not self.complete and self._settled in self.over:
@@ -185,7 +211,7 @@ def write_set(out: Path, tally: Tally, parts: Parts) -> list[Episode]:
     The metadata are the settings, and what each episode was made with.
     """
     plan, kept = tally.plan, tally.kept()
-    episodes = [_numbered(parts.load(attempt, tally.over[attempt]), number, plan) for number, attempt in enumerate(kept)]
+    episodes = [_numbered(parts.load(attempt, bool(tally.over[attempt])), number, plan) for number, attempt in enumerate(kept)]
     noise, random_share = zip(*map(plan.levels, kept), strict=True) if kept else ((), ())
     if episodes:
         with _set_aside(out):

@@ -22,6 +22,8 @@ class ActorConfig:
         max_weights_age: seconds that may pass without new weights from a learner that answers; 0 for no limit.
         spool_rows, spool_mebibytes: rows kept, in memory and on disk, until the learner has them on its disk; the smaller of the two
             holds. A simulator then waits; a robot finishes its episode first.
+        hold_episodes: keep the running episode's rows back until it has ended, so that a person can discard it. Otherwise each one goes
+            to the learner, and to the spool's disk, at once.
     """
 
     evaluate_every: int = 0
@@ -33,6 +35,7 @@ class ActorConfig:
     max_weights_age: float = 0.0
     spool_rows: int = 200_000
     spool_mebibytes: int = 1024
+    hold_episodes: bool = False
 
     def __post_init__(self):
         if self.swap not in ("episode", "step"):

@@ -34,7 +34,7 @@ class EnvironmentConfig:
         action_low, action_high: what the policy's actions -1 and 1 are, one value per dimension, within the action space; () for its
             own bounds.
         wrappers: what the environment is wrapped in, the innermost first, as `actor/wrappers` names them.
-        success: the success signal, a rule of `actor/success.py`: auto, info:KEY, terminated, reward>=X or return>=X.
+        success: the success signal, a rule of `actor/success.py`: auto, info:KEY, terminated, operator, reward>=X or return>=X.
     """
 
     id: str = ""
@@ -217,7 +217,8 @@ class Environment:
         return WarmloopError(
             f'Environment "{self.config.id}" gave no success signal by the rule "{self.config.success}" and the reward needs one. '
             f"Its info has {', '.join(map(str, info)) or 'no keys'}: set --config.environment.success to info:KEY, terminated, "
-            "reward>=X or return>=X, or set --config.reward.signal=environment --config.reward.terminate_on_success=False."
+            "reward>=X, return>=X or, where a person says it, operator; or set --config.reward.signal=environment "
+            "--config.reward.terminate_on_success=False."
         )
 
 

@@ -69,6 +69,10 @@ class GymHilExpert:
         action = np.append(np.clip((goal - heading) / STEP, -1.0, 1.0), 1.0 + gripper)
         return np.clip(self._environment.limits.scale(action), -1.0, 1.0).astype(np.float32)
 
+    def progress(self, observation: PyTree) -> float:
+        """How far the task is, in [0, 1]: half of it is the way to a box, the other half what is done with it (see `PROGRESS`)."""
+        return PROGRESS[self._environment.config.id](self._look(observation))
+
     def _look(self, observation: PyTree) -> Sight:
         environment = self._environment
         if self._seen:
@@ -111,6 +115,25 @@ def arrange_boxes() -> Choose:
     return choose
 
 
+def picked(sight: Sight) -> float:
+    """The way to the cube; once it is held, its height."""
+    if not sight.holds(0):
+        return 0.5 * nearness(sight.tool - sight.boxes[0], REACH)
+    return 0.5 + 0.5 * min((sight.boxes[0][2] - HALF) / LIFTED, 1.0)
+
+
+def arranged(sight: Sight) -> float:
+    """The share of boxes on their places, and how near the others are to theirs."""
+    return float(np.mean([nearness(way, REACH) for way in sight.boxes - sight.places]))
+
+
+def nearness(way: np.ndarray, reach: float) -> float:
+    """1 at the end of a way `[3]`, 0 from `reach` metres on."""
+    return max(0.0, 1.0 - float(np.linalg.norm(way)) / reach)
+
+
+REACH = 0.5  # metres between anything and anything, at most
+PROGRESS = {PICK_CUBE: picked, ARRANGE_BOXES: arranged}
 NEAR_PLACE = 0.027  # distance of a placed box, within gym-hil's 0.03
 EXPERTS = {PICK_CUBE: pick_cube, ARRANGE_BOXES: arrange_boxes}
 

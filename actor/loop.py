@@ -6,13 +6,15 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 
+import jax
 import numpy as np
 
 from ..agents.base import Agent
 from ..data.transition import PyTree, Source, Transition
 from .client import Client
 from .config import ActorConfig
-from .environment import Environment, StepResult
+from .environment import Environment
+from .intervention import Control, Intervener, Signal, Taken, takeovers
 from .policy import AgentPolicy
 from .rollout import evaluate
 from .seeds import episode_seed
@@ -27,6 +29,7 @@ class ActorLoop:
     Args:
         seed, stream: together with an episode's number they decide that episode.
         progress: what `progress` gave when an earlier run of this stream stopped.
+        intervener: who may act in the policy's place, evaluation excepted.
 
     Attributes:
         episode: number of the episode that runs or comes next.
@@ -43,12 +46,14 @@ class ActorLoop:
         seed: int,
         stream: int,
         progress: Mapping[str, int] | None = None,
+        intervener: Intervener | None = None,
     ):
         self.environment, self.client, self.config, self.seed, self.stream = environment, client, config, seed, stream
         progress = progress or {}
         self.episode, self.steps_taken, self.at_boundary = progress.get("episode", 0), progress.get("steps_taken", 0), True
         self._evaluate_at = progress.get("evaluate_at", 0)
         self._watchdog = Watchdog(environment, client, config)
+        self._control, self._rows = Control(environment, intervener), EpisodeRows(client, config.hold_episodes)
         version, params = client.wait_for_weights(config.patience)
         self.policy = AgentPolicy(agent, params, version=version)
         self.judge = AgentPolicy(agent, params, deterministic=True, version=version)
@@ -68,8 +73,11 @@ class ActorLoop:
 
         However this ends, other than by the learner's wish, the environment is brought to a safe stop.
         """
-        with self._watchdog.guarding(lambda: not self.at_boundary):
-            yield from self._episodes()
+        try:
+            with self._watchdog.guarding(lambda: not self.at_boundary):
+                yield from self._episodes()
+        finally:
+            self._rows.release()  # of an episode that was broken off; nobody has said that they are not wanted
 
     def _episodes(self) -> Iterator[None]:
         while not self.client.stopped:
@@ -88,24 +96,37 @@ class ActorLoop:
     def _episode(self) -> Iterator[None]:
         seed = episode_seed(self.seed, self.stream, self.episode, len(self.environment.tasks))
         self.policy.begin(seed)
-        observation, over, step = self.environment.reset(seed), False, 0
+        observation, over, step = self._control.begin(seed), False, 0
         succeeded, total = False, 0.0
         while not over:
             self._watchdog.check(self.policy.version)
-            action = self.policy(observation, step)
-            result = self.environment.step(action)
+            taken = self._control.step(observation, self.policy(observation, step), step)
+            result = taken.result
             over, step = result.terminated or result.truncated, step + 1
             succeeded, total = succeeded or result.success, total + result.raw_reward
             self.steps_taken += 1
             self.at_boundary = over
-            self.client.record(self._row(observation, action, result, step - 1))
+            self._rows.add(self._row(observation, taken, step - 1))
             if over:
-                self.episode += 1
-                self._report(succeeded, total, step)
+                self._end(taken.signal, succeeded and taken.signal is not Signal.FAILURE, total, step)
             observation = result.next_observation
             if self.config.swap == "step" and not over:
                 self._swap()
             yield
+
+    def _end(self, signal: Signal | None, succeeded: bool, total: float, steps: int) -> None:
+        """Hands an episode's rows over and tells of it, unless it is not wanted."""
+        if signal is not None and signal.unwanted:
+            if self.config.hold_episodes:
+                self._rows.drop()
+                self.episode += signal is Signal.DISCARD
+                return
+            log.warning(
+                "The episode stays, as a truncated one: its rows are with the learner. Set --config.actor.hold_episodes to discard."
+            )
+        self._rows.release()
+        self.episode += 1
+        self._report(succeeded, total, steps)
 
     def _report(self, succeeded: bool, total: float, steps: int) -> None:
         """What the learner's metrics shall know of an episode that has ended."""
@@ -114,27 +135,28 @@ class ActorLoop:
             shown |= {f"{name}/{self.environment.task}": value for name, value in shown.items()}
         self.client.report(
             shown
+            | takeovers(self._control.intervened)
             | {
                 "actor/episode_length": float(steps),
-                "actor/intervention_rate": 0.0,
                 "actor/policy_lag": float(self.client.newest_version - self.policy.version),
                 "actor/spool_rows": float(self.client.statistics()["held"]),
             }
         )
 
-    def _row(self, observation: PyTree, action: np.ndarray, result: StepResult, step: int) -> Transition:
+    def _row(self, observation: PyTree, taken: Taken, step: int) -> Transition:
         """One step as the learner stores it, leaves without a leading axis."""
+        result = taken.result
         return Transition(
             observation=observation,
-            action=action,
+            action=taken.action,
             reward=np.float32(result.learner_reward),
             mask=np.float32(not result.terminated),
             next_observation=result.next_observation,
             truncated=np.bool_(result.truncated),
             mc_return=np.float32(-np.inf),
             quality=np.float32(1.0),
-            source=np.int32(Source.ONLINE),
-            intervened=np.bool_(False),
+            source=np.int32(Source.INTERVENTION if taken.intervened else Source.ONLINE),
+            intervened=np.bool_(taken.intervened),
             policy_version=np.int32(self.policy.version),
             episode=np.int32(self.episode),
             step=np.int32(step),
@@ -156,3 +178,27 @@ class ActorLoop:
 
         shown = evaluate(self.environment, self.judge, self.seed, self.config.evaluation_episodes, on_step=watch)
         self.client.report(shown.scalars() | {"evaluation/environment_steps": float(self.steps_taken)})
+
+
+class EpisodeRows:
+    """The running episode's rows on their way to the client: at once or, where they are held, when it has ended."""
+
+    def __init__(self, client: Client, hold: bool):
+        self._client, self._hold, self._held = client, hold, list[Transition]()
+
+    def add(self, row: Transition) -> None:
+        """One more row, without a leading axis."""
+        if self._hold:
+            self._held.append(row)
+        else:
+            self._client.record(row)
+
+    def release(self) -> None:
+        """Hands over what is held."""
+        if self._held:
+            held, self._held = self._held, []
+            self._client.record(jax.tree.map(lambda *leaves: np.stack(leaves), *held))
+
+    def drop(self) -> None:
+        """Forgets what is held."""
+        self._held = []

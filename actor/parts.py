@@ -4,6 +4,7 @@
     .NAME.part/00000012-success.npz     attempt 12, which succeeded
     .NAME.part/00000013-failure.npz     attempt 13, which did not
     .NAME.part/00000014-failure         attempt 14, of which nothing is kept
+    .NAME.part/00000015-discarded       attempt 15, which a person did not want
 
 Each file is whole, on disk and never changed: what a listing of the folder shows is what is over.
 """
@@ -23,7 +24,8 @@ from ..data.errors import WarmloopError
 from ..data.formats import load_episodes, write_episodes
 from ..data.formats.files import replacing
 
-ATTEMPT = re.compile(r"(\d{8})-(success|failure)(\.npz)?")
+OUTCOMES = {"success": True, "failure": False, "discarded": None}
+ATTEMPT = re.compile(rf"(\d{{8}})-({'|'.join(OUTCOMES)})(\.npz)?")
 SETTINGS = "settings.json"
 
 
@@ -59,14 +61,14 @@ class Parts:
             raise
         return parts
 
-    def over(self) -> dict[int, bool]:
-        """The attempts that are over, and whether each one succeeded."""
+    def over(self) -> dict[int, bool | None]:
+        """The attempts that are over, and whether each one succeeded; None where it was discarded."""
         found = (ATTEMPT.fullmatch(name) for name in os.listdir(self.folder))
-        return {int(match[1]): match[2] == "success" for match in found if match}
+        return {int(match[1]): OUTCOMES[match[2]] for match in found if match}
 
     def load(self, attempt: int, succeeded: bool) -> Episode:
         """The episode of an attempt that is kept."""
-        return load_episodes(_path(self.folder, attempt, succeeded, kept=True))[0]
+        return load_episodes(_path(self.folder, attempt, succeeded, ".npz"))[0]
 
     def remove(self) -> None:
         """Removes the folder: the set is complete."""
@@ -98,12 +100,12 @@ class Parts:
             file.write(json.dumps(settings, indent=1).encode())
 
 
-def store(folder: Path, attempt: int, episode: Episode, kept: bool) -> None:
-    """Puts a finished attempt on disk. Raises WarmloopError where the disk refuses."""
-    path = _path(folder, attempt, episode.succeeded, kept)
-    if kept:
-        write_episodes(path, [episode])
+def store(folder: Path, attempt: int, succeeded: bool | None, episode: Episode | None = None) -> None:
+    """Puts a finished attempt on disk, and its episode where it is kept. Raises WarmloopError where the disk refuses."""
+    if episode is not None:
+        write_episodes(_path(folder, attempt, succeeded, ".npz"), [episode])
         return
+    path = _path(folder, attempt, succeeded)
     try:
         path.touch()
         sync_directory(folder)
@@ -111,8 +113,9 @@ def store(folder: Path, attempt: int, episode: Episode, kept: bool) -> None:
         raise WarmloopError(f"{path} could not be written: {error.strerror}.") from error
 
 
-def _path(folder: Path, attempt: int, succeeded: bool, kept: bool) -> Path:
-    return folder / f"{attempt:08d}-{'success' if succeeded else 'failure'}{'.npz' if kept else ''}"
+def _path(folder: Path, attempt: int, succeeded: bool | None, suffix: str = "") -> Path:
+    outcome = next(name for name, value in OUTCOMES.items() if value is succeeded)
+    return folder / f"{attempt:08d}-{outcome}{suffix}"
 
 
 def _read(path: Path) -> Any:

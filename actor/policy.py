@@ -42,6 +42,19 @@ class RandomPolicy:
         return self._rng.uniform(-1.0, 1.0, self.action_dim).astype(np.float32)
 
 
+class StillPolicy:
+    """Stands still, where 0 does, as for motions it does: for a person to act alone."""
+
+    def __init__(self, action_dim: int):
+        self._action = np.zeros(action_dim, np.float32)
+
+    def begin(self, seed: int) -> None:
+        """Every episode is alike."""
+
+    def __call__(self, observation: PyTree, step: int) -> np.ndarray:
+        return self._action.copy()
+
+
 class NoisyPolicy:
     """Another policy with Gaussian noise on its actions and, now and then, a burst of one random action.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,8 +15,11 @@ from ..data.episode import Episode, make_steps
 from ..data.errors import WarmloopError
 from ..data.transition import PyTree, Source
 from .environment import Environment, StepResult
+from .intervention import Control, Intervener, Signal, Taken
 from .policy import Policy
 from .seeds import EVALUATION_STREAM, episode_seed
+
+log = logging.getLogger(__name__)
 
 OnStep = Callable[[int, StepResult, PyTree, np.ndarray], None]
 
@@ -81,7 +86,19 @@ class Evaluation:
         return shown
 
 
-def run_episode(
+class Recording(NamedTuple):
+    """An episode, and the word of the person at the device that ended it, if one did."""
+
+    episode: Episode
+    signal: Signal | None
+
+
+def run_episode(environment: Environment, policy: Policy, seed: int, **settings: Any) -> Episode:
+    """One episode, recorded as `record_episode` does."""
+    return record_episode(environment, policy, seed, **settings).episode
+
+
+def record_episode(
     environment: Environment,
     policy: Policy,
     seed: int,
@@ -90,45 +107,54 @@ def run_episode(
     episode: int = 0,
     stop_at_success: bool = False,
     on_step: OnStep | None = None,
-) -> Episode:
+    intervener: Intervener | None = None,
+) -> Recording:
     """One episode, recorded as the environment gave it: its own rewards, mask 0 only where it terminated itself, and observations
-    without the task's code, which the policy sees.
+    without the task's code, which the policy sees. A person's failure is thus a truncation.
 
     `data.reward.apply_reward` makes the learner's rewards and endings of it, under any configuration.
 
     Args:
         seed: decides the episode, together with the policy's parameters.
-        source: kind of data it is recorded as.
+        source: kind of data it is recorded as, but for the steps of an intervention.
         episode: its number.
         stop_at_success: cut it after its first successful step.
         on_step: called after every step with its number, the result, the observation before it and the action.
+        intervener: who may act in the policy's place.
     """
     policy.begin(seed)
-    observation = environment.reset(seed)
-    observations, actions, results = [observation], [], []
-    over = False
+    control = Control(environment, intervener)
+    observation, taken = control.begin(seed), list[Taken]()
+    observations, over = [observation], False
     while not over:
-        action = np.clip(policy(observation, len(actions)), -1.0, 1.0)
-        result = environment.step(action)
+        taken.append(control.step(observation, policy(observation, len(taken)), len(taken)))
+        action, result, _, _ = taken[-1]
         if on_step is not None:
-            on_step(len(actions), result, observation, action)
+            on_step(len(taken) - 1, result, observation, action)
         observation = result.next_observation
         observations.append(observation)
-        actions.append(action)
-        results.append(result)
         over = result.terminated or result.truncated or (stop_at_success and result.success)
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *map(environment.tasks.strip, observations))  # [T + 1, ...]
+    return Recording(_recorded(environment, observations, taken, source, episode), taken[-1].signal)
+
+
+def _recorded(environment: Environment, observations: list[PyTree], taken: list[Taken], source: Source, number: int) -> Episode:
+    """The episode of steps `[T]` that were taken, and the observations `[T + 1]` before, between and after them."""
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *map(environment.tasks.strip, observations))
+    intervened = np.array([step.intervened for step in taken])
     steps = make_steps(
         jax.tree.map(lambda leaf: leaf[:-1], stacked),
-        np.stack(actions),
-        np.array([result.raw_reward for result in results], np.float32),
+        np.stack([step.action for step in taken]),
+        np.array([step.result.raw_reward for step in taken], np.float32),
         jax.tree.map(lambda leaf: leaf[1:], stacked),
-        np.array([result.raw_terminated for result in results]),
+        np.array([step.result.raw_terminated for step in taken]),
         source=source,
-        episode=episode,
+        episode=number,
+        intervened=intervened,
     )
-    success = np.array([result.success for result in results]) if environment.signalled else None
-    return Episode(steps, success, environment.config.id, episode, source, environment.task)
+    steps = steps.replace(source=np.where(intervened, np.int32(Source.INTERVENTION), steps.source))
+    signalled = environment.signalled or taken[-1].signal is not None
+    success = np.array([step.result.success for step in taken]) if signalled else None
+    return Episode(steps, success, environment.config.id, number, source, environment.task)
 
 
 def evaluate(
@@ -150,6 +176,8 @@ def evaluate(
     for number in range(episodes):
         chosen = episode_seed(seed, EVALUATION_STREAM, number, len(environment.tasks))
         episode = run_episode(environment, policy, chosen, episode=number, on_step=on_step)
+        if episode.steps.intervened.any():
+            log.warning("In episode %d of an evaluation a hand acted in the environment: it does not show the policy alone.", number)
         success.append(episode.succeeded)
         final_success.append(episode.succeeded if episode.success is None else bool(episode.success[-1]))
         returns.append(episode.undiscounted_return)

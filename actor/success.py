@@ -23,6 +23,7 @@ def success_rule(rule: str) -> SuccessRule:
         terminated    the environment terminated
         reward>=X     the step's raw reward
         return>=X     the episode's raw return so far
+        operator      never by itself: only a person's success key says so
 
     Raises:
         WarmloopError: `rule` is none of these.
@@ -34,6 +35,8 @@ def success_rule(rule: str) -> SuccessRule:
         return lambda info, terminated, reward, total: _flag(info, keys)
     if rule == "terminated":
         return lambda info, terminated, reward, total: terminated
+    if rule == "operator":
+        return lambda info, terminated, reward, total: False
     quantity, _, bound = rule.partition(">=")
     try:
         least = float(bound)
@@ -43,7 +46,9 @@ def success_rule(rule: str) -> SuccessRule:
             return lambda info, terminated, reward, total: total >= least
     except ValueError:
         pass
-    raise WarmloopError(f'environment.success is "{rule}"; it must be auto, info:KEY, terminated, reward>=NUMBER or return>=NUMBER.')
+    raise WarmloopError(
+        f'environment.success is "{rule}"; it must be auto, info:KEY, terminated, operator, reward>=NUMBER or return>=NUMBER.'
+    )
 
 
 def _flag(info: Mapping[str, Any], keys: tuple[str, ...]) -> bool | None:

@@ -25,7 +25,7 @@ class PolicyChoice:
 
     Attributes:
         text: as the user names it.
-        kind: random, scripted, checkpoint, sb3 or outside.
+        kind: random, scripted, none, checkpoint, sb3 or outside.
         path: the checkpoints' folder or the zip; for outside, MODULE:CALLABLE.
         deterministic: act by the mode instead of sampling, for checkpoint and sb3.
         identity: what the name stands for at this moment; "" where the name says it all.
@@ -42,12 +42,14 @@ class PolicyChoice:
     def __call__(self, environment: Environment) -> Policy:
         from ..actor.experts import scripted_policy
         from ..actor.outside import outside_policy
-        from ..actor.policy import RandomPolicy
+        from ..actor.policy import RandomPolicy, StillPolicy
         from ..actor.sb3_policy import sb3_policy
 
         match self.kind:
             case "random":
                 return RandomPolicy(environment.spec.action_dim)
+            case "none":
+                return StillPolicy(environment.spec.action_dim)
             case "scripted":
                 return scripted_policy(environment)
             case "checkpoint":
@@ -96,7 +98,7 @@ def choose_policy(text: str, deterministic: bool = False) -> PolicyChoice:
         WarmloopError: it names none, it is not there, or it has nothing to be deterministic about.
     """
     kind, _, path = text.partition(":")
-    if text in ("random", "scripted"):
+    if text in ("random", "scripted", "none"):
         choice = PolicyChoice(text, text)
     elif kind == "checkpoint" and path:
         choice = _checkpoint(text, path, deterministic)

@@ -9,7 +9,8 @@ Who acts: random; scripted (Meta-World's and gym-hil's experts); checkpoint:DIR;
 (nothing in it is unpickled; one trained under VecNormalize lacks that wrapper's statistics); or MODULE:CALLABLE, found from the working
 directory too. That is a class, or a function whose first parameter is called environment, which is called once with the
 environment and returns an object with begin(seed) and __call__(observation, step); or such an object itself; or any other
-callable, which gets each observation. Actions are [A] in [-1, 1], the environment's bounds.
+callable, which gets each observation. Actions are [A] in [-1, 1], the environment's bounds. A person at a device may take over, or act
+alone: --policy=none --intervention=keyboard:rate=10 (docs/interventions.md).
 
 --noise and --random_share take one number, two as 0.5:0.1 for a line from the first episode to the last, or several as 0,0.3,0.6
 for one after the other, over and over.
@@ -22,24 +23,26 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
 
 from ..data.errors import WarmloopError
+from . import interveners
 from .choices import POLICIES, PolicyChoice, choose_environment, choose_policy
+from .collected import show
 from .common import log, output_path, progress, run
 from .processes import one_thread
 
 if TYPE_CHECKING:
-    from ..actor.collection import Plan, Tally
+    from ..actor.collection import Plan
     from ..actor.parts import Parts
-    from ..data.episode import Episode
+    from .interveners import InterventionChoice
 
+flags.adopt_module_key_flags(interveners)
 CONFIG = flags.DEFINE_string("config", None, "Take the environment from this configuration, such as configs/metaworld.py:door-open.")
 ENV = flags.DEFINE_string("env", None, "Or name it: a Gymnasium id, module:Id, or Meta-World/NAME-v3.")
-POLICY = flags.DEFINE_string("policy", "scripted", f"{POLICIES}; see above.")
+POLICY = flags.DEFINE_string("policy", "scripted", f"{POLICIES}, or none, which stands still; see above.")
 DETERMINISTIC = flags.DEFINE_bool("deterministic", False, "A checkpoint or sb3 policy acts by its mode instead of sampling.")
 EPISODES = flags.DEFINE_integer("episodes", 50, "Episodes to record.", lower_bound=1)
 OUT = flags.DEFINE_string("out", None, "File or folder to write.")
@@ -49,7 +52,7 @@ WORKERS = flags.DEFINE_integer("workers", 1, "Processes, each with its own envir
 NOISE = flags.DEFINE_string("noise", "0", "Standard deviation of the Gaussian noise added to actions; a number or a schedule.")
 RANDOM_SHARE = flags.DEFINE_string("random_share", "0", "Share of the steps in bursts of one random action; a number or a schedule.")
 HORIZON = flags.DEFINE_integer("horizon", None, "Steps until an episode is cut.", lower_bound=1)
-SUCCESS = flags.DEFINE_string("success", None, "Success signal: auto, info:KEY, terminated, reward>=X or return>=X.")
+SUCCESS = flags.DEFINE_string("success", None, "Success signal: auto, info:KEY, terminated, operator, reward>=X or return>=X.")
 SUCCESS_ONLY = flags.DEFINE_bool("success_only", False, "Keep successful episodes only, until there are --episodes of them.")
 STOP_AT_SUCCESS = flags.DEFINE_bool("stop_at_success", True, "Cut an episode after its first successful step.")
 
@@ -61,11 +64,11 @@ def main() -> None:
     from ..actor.parts import Parts
 
     check_writable(out)
-    choice = choose_policy(POLICY.value, DETERMINISTIC.value)
-    plan = make_plan(choice)
+    choice, hand = choose_policy(POLICY.value, DETERMINISTIC.value), interveners.choose_intervention(interveners.INTERVENTION.value)
+    plan = make_plan(choice, hand)
     parts = Parts.open(out, plan.settings(), OVERWRITE.value)
     try:
-        collect(plan, choice, parts)
+        collect(plan, choice, hand, parts)
     finally:  # on Ctrl-C, and where too few succeed, what there is is worth keeping
         tally = Tally(plan, parts.over())
         try:
@@ -73,18 +76,23 @@ def main() -> None:
         finally:
             parts.close()
     if tally.found < plan.episodes:
+        happened = "succeeded, too few for --success_only with" if plan.success_only else "were not discarded, too few for"
         raise WarmloopError(
-            f"Only {tally.found} of {len(tally.over)} episodes succeeded, too few for --success_only with --episodes={plan.episodes}; "
+            f"Only {tally.found} of {len(tally.over)} episodes {happened} --episodes={plan.episodes}; "
             f"{'they are written. U' if tally.found else 'nothing is written. U'}se another policy or less noise."
         )
 
 
-def make_plan(choice: PolicyChoice) -> Plan:
-    """What the flags say."""
+def make_plan(choice: PolicyChoice, hand: InterventionChoice) -> Plan:
+    """What the flags say. Raises WarmloopError where they do not go together."""
     from ..actor.collection import Plan
     from ..actor.schedule import Schedule
     from ..data.transition import Source
 
+    if hand.personal and WORKERS.value > 1:
+        raise WarmloopError(f"--intervention={hand.text}: a person can take over one worker, and there would be {WORKERS.value}.")
+    if choice.kind == "none" and not hand.personal:
+        raise WarmloopError("With --policy=none nobody acts; add a person, as in --intervention=keyboard.")
     environment, tasks = choose_environment(CONFIG.value, ENV.value, horizon=HORIZON.value, success=SUCCESS.value)
     return Plan(
         environment=choice.acting_in(environment),
@@ -94,15 +102,17 @@ def make_plan(choice: PolicyChoice) -> Plan:
         deterministic=choice.deterministic,
         episodes=EPISODES.value,
         seed=SEED.value,
-        source={"random": Source.RANDOM, "scripted": Source.DEMOS}.get(choice.kind, Source.SUBOPTIMAL),
+        source={"random": Source.RANDOM, "scripted": Source.DEMOS, "none": Source.DEMOS}.get(choice.kind, Source.SUBOPTIMAL),
         noise=Schedule.parse("--noise", NOISE.value),
         random_share=Schedule.parse("--random_share", RANDOM_SHARE.value, below=1.0),
         success_only=SUCCESS_ONLY.value,
         stop_at_success=STOP_AT_SUCCESS.value,
+        intervention=hand.identity,
+        discards=hand.personal,
     )
 
 
-def collect(plan: Plan, choice: PolicyChoice, parts: Parts) -> None:
+def collect(plan: Plan, choice: PolicyChoice, hand: InterventionChoice, parts: Parts) -> None:
     """Runs the attempts that are not over yet, until the set is complete."""
     from ..actor.collection import Attempts, Tally
     from ..actor.workers import workers
@@ -112,28 +122,13 @@ def collect(plan: Plan, choice: PolicyChoice, parts: Parts) -> None:
         log.info("%d finished attempts are in %s; going on from there", len(tally.over), parts.folder)
     if tally.complete:
         return
-    with workers(partial(Attempts, plan, choice, parts.folder), WORKERS.value) as job, progress("collecting", plan.episodes) as advance:
+    with (
+        workers(partial(Attempts, plan, choice, parts.folder, hand), WORKERS.value) as job,
+        progress("collecting", plan.episodes) as advance,
+    ):
         advance(tally.found)
         for attempt, succeeded in job(tally.wanted()):
-            advance(tally.add(attempt, succeeded), f"success {sum(tally.over.values())}/{len(tally.over)}")
-
-
-def show(out: Path, episodes: list[Episode], tally: Tally) -> None:
-    """A closing table on stdout, and how to go on with a set that is not complete."""
-    if not episodes:
-        return
-    attempted, returns = tally.succeeded(), [episode.undiscounted_return for episode in episodes]
-    rows = {
-        "written": str(out),
-        "episodes": f"{len(episodes)}",
-        "steps": f"{sum(map(len, episodes))}",
-        "success": f"{sum(attempted)} of {len(attempted)} attempted ({sum(attempted) / len(attempted):.0%})",
-        "mean return": f"{sum(returns) / len(returns):.1f}",
-        "mean length": f"{sum(map(len, episodes)) / len(episodes):.0f}",
-    }
-    print("\n".join(f"{name:<12} {value}" for name, value in rows.items()))
-    if not tally.complete:
-        log.warning("%s has %d of %d episodes; the same command with --overwrite goes on", out, len(episodes), tally.plan.episodes)
+            advance(tally.add(attempt, succeeded), f"success {sum(tally.succeeded())}/{len(tally.succeeded())}")
 
 
 def cli() -> None:

@@ -14,13 +14,14 @@ from absl import flags
 
 from ..data.errors import WarmloopError
 from ..data.wire.address import is_loopback
-from . import link, settings, train_rlpd
+from . import interveners, link, settings, train_rlpd
 from .common import run
 from .limits import taken_over
 from .processes import free_port, run_together
 
 flags.adopt_module_key_flags(settings)
 flags.adopt_module_key_flags(link)
+flags.adopt_module_key_flags(interveners)
 flags.adopt_module_key_flags(train_rlpd)
 ACTORS = flags.DEFINE_integer("actors", 1, "Actor processes.", lower_bound=1)
 EVERYWHERE = ("0.0.0.0", "::")
@@ -33,12 +34,14 @@ def main() -> None:
     shared, host = _without(sys.argv[1:], OWN), link.IP.value
     if host not in EVERYWHERE and not is_loopback(host):
         raise WarmloopError(f"The actors of this machine use 127.0.0.1, which --ip={host} leaves out; --ip=0.0.0.0 serves others too.")
+    if interveners.choose_intervention(interveners.INTERVENTION.value).personal and ACTORS.value > 1:
+        raise WarmloopError(f"A person can take over one actor, and there would be {ACTORS.value}; use --actors=1, or a teacher.")
     actors = _without(shared, ("ip",)) if host in EVERYWHERE else shared
     if config.environment.limits:
         actors = [*actors, *config.environment.limits.flags()]
     # Others find the learner at its usual port; on this machine any will do, so that two runs do not get in each other's way.
     port = config.learner.port if link.PORT.value is not None or host in EVERYWHERE else 0
-    run_together(shared, actors, ACTORS.value, port or free_port())
+    run_together(_without(shared, ("intervention",)), actors, ACTORS.value, port or free_port())
 
 
 def _without(arguments: list[str], names: tuple[str, ...]) -> list[str]:

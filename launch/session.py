@@ -15,6 +15,7 @@ from .common import log, progress
 
 if TYPE_CHECKING:
     from ..actor.environment import Environment
+    from ..actor.intervention import Intervener
     from ..configs.schema import RunConfig
     from ..data.sources import Target
     from ..learner.loop import Learner
@@ -62,7 +63,9 @@ def running_learner(
             close_journal(learner)
 
 
-def in_lock_step(config: RunConfig, learner: Learner, meta: Mapping[str, Any], environment: Environment, seed: int) -> None:
+def in_lock_step(
+    config: RunConfig, learner: Learner, meta: Mapping[str, Any], environment: Environment, seed: int, intervener: Intervener | None = None
+) -> None:
     """Actor and learner in turn until all environment steps are done or the learner is asked to stop, and a checkpoint at the end: after
     every environment step, all updates that it allows. `meta` describes the checkpoint that the learner goes on from."""
     from ..actor.client import Client
@@ -72,7 +75,7 @@ def in_lock_step(config: RunConfig, learner: Learner, meta: Mapping[str, Any], e
 
     agent = learner.parts.agent
     client = Client(DirectStub(Servicer(learner.intake)), learner.intake.schema, agent, "actor-0", config.actor, background=False)
-    actor = ActorLoop(environment, agent, client, config.actor, seed, 0, meta.get("actor"))
+    actor = ActorLoop(environment, agent, client, config.actor, seed, 0, meta.get("actor"), intervener)
     for _ in actor.steps():
         while learner.advance():
             pass

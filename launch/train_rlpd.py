@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from ..data.errors import WarmloopError
-from . import link, settings
+from . import interveners, link, settings
 from .common import log, run
 from .limits import taken_over
 from .session import in_lock_step, on_signals, running_learner
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 flags.adopt_module_key_flags(settings)
 flags.adopt_module_key_flags(link)
+flags.adopt_module_key_flags(interveners)
 LEARNER = flags.DEFINE_bool("learner", False, "Be the learner process.")
 ACTOR = flags.DEFINE_bool("actor", False, "Be an actor process.")
 CHECKPOINT = flags.DEFINE_string("checkpoint_path", None, "Folder with the warm-up's checkpoints; without it the policy starts afresh.")
@@ -42,6 +43,8 @@ VIDEO = flags.DEFINE_bool("save_video", False, "Record a video of that evaluatio
 def main() -> None:
     if LEARNER.value and ACTOR.value:
         raise WarmloopError("Choose one of --learner and --actor; with neither, both run in this process.")
+    if interveners.choose_intervention(interveners.INTERVENTION.value).kinds != ("none",) and LEARNER.value:
+        raise WarmloopError("--intervention is for the actor, beside whose robot the person is; leave it out for --learner.")
     config = settings.run_config(RESUME.value, port=link.PORT.value, online_steps=ONLINE_STEPS.value)
     if EVAL_STEP.value:
         evaluate_checkpoint()
@@ -90,11 +93,11 @@ def act(config: RunConfig) -> None:
         settings_of_actor = config.replace(actor={"evaluate_every": 0}).actor
     stream = uuid.uuid4().int % 2**31  # a restarted actor sends what its spool holds, but its episodes are new ones
     folder, limits = settings.run_directory() / "spool" / link.actor_name(), (config.actor.spool_rows, config.actor.spool_mebibytes << 20)
-    with Spool(folder, schema, *limits) as spool:
+    with Spool(folder, schema, *limits) as spool, interveners.intervening(environment) as intervener:
         client = Client(channel, schema, agent, link.actor_name(), config.actor, rows=spool.rows)
         on_signals(client.stop)
         try:
-            ActorLoop(environment, agent, client, settings_of_actor, settings.SEED.value, stream).run()
+            ActorLoop(environment, agent, client, settings_of_actor, settings.SEED.value, stream, intervener=intervener).run()
         finally:
             client.close()
             environment.close()
@@ -107,7 +110,8 @@ def lock_step(config: RunConfig) -> None:
     with learning(config, lock_step=True) as (learner, meta):
         on_signals(lambda: setattr(learner, "stop_requested", True))
         environment = make_environment(config.environment, config.reward, tasks=config.tasks)
-        in_lock_step(config, learner, meta, environment, settings.SEED.value)
+        with interveners.intervening(environment) as intervener:
+            in_lock_step(config, learner, meta, environment, settings.SEED.value, intervener)
         environment.close()
 
 

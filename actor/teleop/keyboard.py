@@ -1,0 +1,121 @@
+"""The keyboard, listened to by pynput: whichever window has the focus."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from ...data.errors import WarmloopError
+from ..intervention import Signal
+from .axes import MOTIONS
+from .operator import Reading
+
+START_SECONDS = 10.0
+REPEAT_SECONDS = 0.02  # a key that is held repeats itself, by releases that last for less
+
+# The keys of each motion, and of its opposite.
+MOVES = {
+    "x": ("up w", "down s"),
+    "y": ("left a", "right d"),
+    "z": ("page_up e", "page_down q"),
+    "roll": ("o", "u"),
+    "pitch": ("i", "k"),
+    "yaw": ("j", "l"),
+    "gripper": ("c", "v"),
+}
+SIGNALS = {"enter": Signal.SUCCESS, "backspace": Signal.FAILURE, "delete": Signal.DISCARD, "r": Signal.RERECORD}
+TAKE_OVER, OTHER_ARM = "space", "tab"
+HELP = """\
+forward, back     Up, Down or W, S        roll    O, U     close gripper   C
+left, right       Left, Right or A, D     pitch   I, K     open gripper    V
+up, down          Page Up, Down or E, Q   yaw     J, L     other arm       Tab
+take over without a motion, and hand back                  Space (a motion's key takes over while it is held)
+success Enter, failure Backspace, discard Delete, record again R"""
+
+DIRECTIONS = {
+    key: (MOTIONS.index(motion), sign)
+    for motion, sides in MOVES.items()
+    for sign, keys in zip((1.0, -1.0), sides, strict=True)
+    for key in keys.split()
+}
+
+
+KNOWN = {*DIRECTIONS, *SIGNALS, TAKE_OVER, OTHER_ARM}
+
+
+class Keyboard:
+    """Moves while keys are held; keys that the tables above do not have are not looked at.
+
+    Raises:
+        WarmloopError: pynput is not installed, or there is no display whose keyboard it could hear.
+    """
+
+    def __init__(self):
+        self._down: dict[str, bool] = {}
+        self._released: dict[str, float] = {}
+        self._said: deque[str] = deque()  # keys pressed that say something, not yet read
+        self._keeps = False
+        self._listener = _listener(self._press, self._release)
+        self._listener.start()
+        self._listener.wait()
+        if not self._listener.is_alive():
+            raise WarmloopError("The keyboard cannot be heard: its listener ended at once. See that this session has a display of its own.")
+
+    def clear(self) -> None:
+        self._said.clear()
+        self._keeps = False
+
+    def read(self) -> Reading:
+        if not self._listener.is_alive():
+            raise WarmloopError("The keyboard is not heard any more: the display went away.")
+        signal, switches = None, 0
+        while self._said:
+            key = self._said.popleft()
+            self._keeps ^= key == TAKE_OVER
+            switches += key == OTHER_ARM
+            signal = SIGNALS.get(key, signal)
+        motions, now, held = np.zeros(len(MOTIONS)), time.monotonic(), False
+        for key, (motion, sign) in DIRECTIONS.items():
+            if self._down.get(key) or now - self._released.get(key, -1.0) < REPEAT_SECONDS:
+                motions[motion] += sign
+                held = True
+        return Reading(np.clip(motions, -1.0, 1.0), held or self._keeps, switches, signal)
+
+    def close(self) -> None:
+        self._listener.stop()
+
+    def _press(self, key: Any) -> None:
+        name = _name(key)
+        if name not in KNOWN:
+            return
+        repeated = self._down.get(name) or time.monotonic() - self._released.get(name, -1.0) < REPEAT_SECONDS
+        self._down[name] = True
+        if not repeated and name not in DIRECTIONS:
+            self._said.append(name)
+
+    def _release(self, key: Any) -> None:
+        name = _name(key)
+        if name in KNOWN:
+            self._released[name] = time.monotonic()
+            self._down[name] = False
+
+
+def _name(key: Any) -> str:
+    """How the tables call a key of pynput's; letters by what they write, whatever the case."""
+    return (getattr(key, "name", None) or getattr(key, "char", None) or "").lower()
+
+
+def _listener(press: Any, release: Any) -> Any:
+    try:
+        from pynput import keyboard
+    except ModuleNotFoundError as error:
+        raise WarmloopError(f"The keyboard needs pynput ({error}); run `pip install warmloop[teleop]`.") from error
+    except Exception as error:  # its backend asks for the display when it is imported
+        raise WarmloopError(
+            f"The keyboard cannot be heard: pynput found no display ({' '.join(str(error).split())}). Run this in a desktop session, or "
+            "set DISPLAY."
+        ) from error
+    return keyboard.Listener(on_press=press, on_release=release)
