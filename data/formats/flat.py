@@ -169,7 +169,8 @@ def _check(place: str, columns: Columns, first: Part) -> None:
             found = len(column) if column.ndim else "no"
             raise WarmloopError(f"{place}: `{name}` has {found} rows and `actions` has {rows}; every array needs one row per transition.")
         like = first.columns.get(name, column)
-        if column.shape[1:] != like.shape[1:] or storage_dtype(column.dtype) != storage_dtype(like.dtype):
+        shape = column.shape[1:]
+        if shape != like.shape[1:] or storage_dtype(column.dtype, shape) != storage_dtype(like.dtype, shape):
             raise WarmloopError(
                 f"{place}: a row of `{name}` is {column.shape[1:]} {column.dtype}, and in {first.name} {like.shape[1:]} {like.dtype}."
             )

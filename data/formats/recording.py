@@ -120,7 +120,7 @@ def cast(name: str, column: np.ndarray) -> np.ndarray:
         return column
     if name in SCALARS and column.ndim == 2:
         column = column[:, 0]
-    dtype = SCALARS.get(name) or (np.float32 if name == "actions" else storage_dtype(column.dtype))
+    dtype = SCALARS.get(name) or (np.float32 if name == "actions" else storage_dtype(column.dtype, column.shape[1:]))
     with np.errstate(over="ignore"):  # what overflows float32 is reported as not finite, with its place
         return column.astype(dtype, copy=False)
 

@@ -79,7 +79,7 @@ def _plan(origin: str, episodes: list[Episode], fps: Any) -> Plan:
             name, shape = label.removeprefix("/"), tuple(np.shape(column)[1:])
             image = shapes is leaves and column.dtype == np.uint8 and len(shape) == 3 and shape[-1] in CHANNELS
             key = _observation_key(name, image) if shapes is leaves else f"{EXTRA}{name.replace('/', '.')}"
-            dtype = str(column.dtype) if shapes is extras else storage_dtype(column.dtype)
+            dtype = str(column.dtype) if shapes is extras else storage_dtype(column.dtype, shape)
             if key in features or key == INTERVENED or len(shape) > MOST_AXES or dtype not in NUMBERS:
                 raise WarmloopError(f"{origin}: `{name}`, {shape} {dtype}, gets no LeRobot key of its own ({key}); rename it.")
             features[key] = Feature("image" if image else dtype, shape or (1,))
