@@ -75,6 +75,12 @@ def stack_of(spec: Spec) -> int:
     return next(iter(depths.values()), 0)
 
 
+def image_shape(leaf: Leaf) -> tuple[int, int, int]:
+    """Height, width and channels of a camera's images."""
+    height, width, channels = leaf.shape[-3:] if len(leaf.shape) > 2 else (*leaf.shape, 1)
+    return height, width, channels
+
+
 @functools.lru_cache(maxsize=32)
 def stored_spec(spec: Spec) -> Spec:
     """The spec of a pool's rows: the observation without its images, and the slots of its stack."""
@@ -104,8 +110,11 @@ def create(spec: Spec, count: int, margin: int) -> Frames:
 def write(frames: Frames, slots: Array, images: dict[str, Array]) -> Frames:
     """The store with images `[m, H, W, C]` by camera in slots `[m]`; slot NOWHERE is dropped."""
 
+    shapes = {leaf.name: leaf for leaf in frames.cameras}
+
     def put(name: str, pixels: jax.Array) -> jax.Array:
-        padded = jnp.pad(images[name], ((0, 0), (0, 0), (frames.margin, frames.margin), (0, 0)), mode="edge")
+        height, width, channels = image_shape(shapes[name])
+        padded = jnp.pad(images[name].reshape(-1, height, width, channels), ((0, 0), (0, 0), (frames.margin, frames.margin), (0, 0)), mode="edge")
         return pixels.at[slots].set(padded.reshape(padded.shape[0], -1), mode="drop")
 
     return frames.replace(pixels={name: put(name, pixels) for name, pixels in frames.pixels.items()})
@@ -128,7 +137,7 @@ def look_up(frames: Frames, slots: jax.Array, shifts: jax.Array | None = None) -
     """
     found = {}
     for place, leaf in enumerate(frames.cameras):
-        height, width, channels = leaf.shape[-3:]
+        height, width, channels = image_shape(leaf)
         shift = jnp.full((slots.shape[0], 2), frames.margin, jnp.int32) if shifts is None else shifts[:, place]
         line = jnp.clip(jnp.arange(height)[None] + shift[:, :1] - frames.margin, 0, height - 1)  # [n, H]
         start = line * ((width + 2 * frames.margin) * channels) + shift[:, 1:] * channels
@@ -173,5 +182,5 @@ def _seen(frames: Frames, stored: PyTree, key: jax.Array) -> PyTree:
 
 
 def _stored_shape(leaf: Leaf, margin: int) -> tuple[int, int, int]:
-    height, width, channels = leaf.shape[-3:]
+    height, width, channels = image_shape(leaf)
     return height, width + 2 * margin, channels
