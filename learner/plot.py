@@ -9,7 +9,7 @@ from pathlib import Path
 from .checkpoint import SELECTION
 from .metrics import read
 
-INK, QUIET = "#1f4e79", "#c7772e"
+INK, QUIET, HAND = "#1f4e79", "#c7772e", "#a33b52"
 ENOUGH_FOR_A_LINE = 4  # evaluations
 EVALUATED, TRAINED = "evaluation/success_rate/", "actor/success_rate/"
 
@@ -28,6 +28,8 @@ def plot_run(directory: str | Path, title: str | None = None, evaluations: Seque
     _evaluations(axis, [record for record in [*evaluations, *records] if "evaluation/success_rate" in record])
     _tasks(axis, records)
     _line(axis, records, "actor/success_rate", "training episodes (mean of 20)", INK, alpha=0.35)
+    if any(record.get("actor/intervention_rate") for record in records):
+        _line(axis, records, "actor/intervention_rate", "steps by a hand (mean of 20 episodes)", HAND)
     axis.set(xlabel="environment steps", ylabel="success rate", ylim=(-0.02, 1.02), title=title or directory.name)
     share = axis.twinx()
     _line(share, records, "learner/effective_offline_ratio", "offline share", QUIET, linestyle="--")
