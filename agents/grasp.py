@@ -11,8 +11,8 @@ grippers cost later. The penalty is for commands that turn a gripper: closing an
 large margin (Hester et al. 2018), clones commands as SAC's cloning term clones motions, on the same rows. Both critics' losses train
 the encoder of camera images.
 
-Recorded grippers that move continuously count as the nearest command. Source: HIL-SERL (Luo et al. 2024, app. on grippers: for two
-arms, 9 joint commands); there without ε, margin and bound.
+Recorded grippers that move continuously count as the nearest command. Source: HIL-SERL (Luo et al. 2024), which has the two critics, the
+9 joint commands of two arms and the penalty, added to the reward that the grasp critic alone sees; ε, margin and bound are this file's.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class GraspSACConfig(SACConfig):
         super().__post_init__()
         check(self, ("grasp_epsilon",), 1e-3, below=1)  # at 0 commands that it would not choose had no likelihood
         check(self, ("grasp_margin", "grasp_penalty"), 0)
-        if len(self.gripper_states) != (len(self.grippers) if self.grasp_penalty else len(self.gripper_states) and len(self.grippers)):
+        if (self.grasp_penalty or self.gripper_states) and len(self.gripper_states) != len(self.grippers):
             raise WarmloopError(
                 f"agent.gripper_states names {len(self.gripper_states)} of the observation's numbers for {len(self.grippers)} grippers; "
                 "agent.grasp_penalty needs one for each, which tells whether it is closed."
