@@ -165,6 +165,15 @@ class Environment:
         cut = bool(truncated) and not terminated
         return StepResult(next_observation, reward, success, terminated, cut, learner_reward, bool(raw_terminated), info)
 
+    @property
+    def over(self) -> bool:
+        """Whether the episode is over, as far as the environment goes."""
+        return self._over
+
+    def go_on(self) -> None:
+        """Lets an episode that the environment terminated be stepped on, which simulators allow; what steps then give is the environment's."""
+        self._over = False
+
     def render(self) -> np.ndarray:
         """The current frame, `[H, W, 3]` uint8; the environment must be made with `render=True`."""
         return np.asarray(self.env.render(), np.uint8)
