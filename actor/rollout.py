@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from ..data.episode import Episode, make_steps
 from ..data.errors import WarmloopError
+from ..data.statistics import wilson
 from ..data.transition import PyTree, Source
 from .environment import Environment, StepResult
 from .intervention import Control, Intervener, Signal, Taken
@@ -219,11 +219,3 @@ def evaluate(
         if progress is not None:
             progress(episode)
     return Evaluation(*map(np.array, (success, final_success, returns, lengths, tasks)))
-
-
-def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's score interval of a proportion (Wilson 1927); `z` 1.96 gives 95 %."""
-    share, shrink = successes / trials, 1.0 + z * z / trials
-    centre = (share + z * z / (2 * trials)) / shrink
-    reach = z / shrink * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return max(0.0, centre - reach), min(1.0, centre + reach)
