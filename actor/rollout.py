@@ -140,7 +140,7 @@ def record_episode(
 
 
 class Ending:
-    """When a recorded episode is over: where the environment ends it or a person's word does, or at its first success where it is cut there.
+    """When a recorded episode is over: where the environment or a person's word ends it, or at its first success where it is cut there.
 
     With `after_success` it goes on for that many steps, so that there are frames enough that show success. In them a person's failure
     and success keys say what the steps from there on show, and a simulator that terminated because of the success is stepped on.

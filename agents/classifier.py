@@ -164,7 +164,7 @@ class Classifier:
         return MemberState(params, moments), metrics
 
     def logits(self, params: ClassifierParams, observation: PyTree) -> jax.Array:
-        """All members' logits `[M, B]` of the same observations `[B, ...]`; unrolled, as XLA's CPU loops make convolutions many times slower."""
+        """All members' logits `[M, B]` of the same observations `[B, ...]`; unrolled, as convolutions are slow in XLA's loops on a CPU."""
         members = [jax.tree.map(lambda leaf, i=i: leaf[i], params.members) for i in range(self.config.members)]
         return jnp.stack([self.logit(member, params.normaliser, observation) for member in members])
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -46,16 +47,16 @@ class TrainedClassifier:
     sha256: str = ""
 
     @cached_property
-    def _probability(self):
-        """The compiled function of one observation, on the CPU: beside a robot a single frame is judged faster there than sent away."""
+    def _on_host(self) -> tuple[jax.Device, ClassifierParams]:
+        """The CPU: beside a robot a single frame is judged faster there than sent away."""
         host = jax.local_devices(backend="cpu")[0]
-        params = jax.device_put(self.params, host)
-        judge = jax.jit(lambda p, x: self.classifier.probability(self.classifier.logits(p, x), self.temperature)[0])
-        return lambda observation: judge(params, jax.device_put(jax.tree.map(lambda leaf: np.asarray(leaf)[None], observation), host))
+        return host, jax.device_put(self.params, host)
 
     def __call__(self, observation: PyTree) -> float:
         """p in [0, 1] of one observation, without a leading axis."""
-        return float(self._probability(self.classifier.look(observation)))
+        host, params = self._on_host
+        batch = jax.tree.map(lambda leaf: np.asarray(leaf)[None], self.classifier.look(observation))
+        return float(_probability(self.classifier, params, jax.device_put(batch, host), self.temperature))
 
     def check(self, spec: Spec, name: str) -> None:
         """Raises WarmloopError where observations of `spec`, which `name` gives, lack what it sees."""
@@ -67,6 +68,11 @@ class TrainedClassifier:
                     f"The classifier {self.origin} sees {leaf.name or 'an array'} {leaf.shape} {leaf.dtype}, and {name} gives {has}; train "
                     "one on frames of this environment, with the same wrappers."
                 )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _probability(classifier: Classifier, params: ClassifierParams, batch: PyTree, temperature: float) -> jax.Array:
+    return classifier.probability(classifier.logits(params, batch), temperature)[0]
 
 
 def write(folder: Path, trained: TrainedClassifier, about: Mapping[str, Any]) -> str:
@@ -94,10 +100,7 @@ def write(folder: Path, trained: TrainedClassifier, about: Mapping[str, Any]) ->
 def read(folder: str | Path) -> TrainedClassifier:
     """The classifier of a folder. Raises WarmloopError where there is none, or its files are damaged or do not belong together."""
     folder = Path(folder).expanduser()
-    try:
-        weights, text = (folder / PARAMS).read_bytes(), (folder / DESCRIPTION).read_bytes()
-    except OSError as error:
-        raise WarmloopError(f"There is no classifier in {folder} ({error.strerror}); warmloop-classifier --out={folder} trains one.") from error
+    weights, text = _contents(folder)
     try:
         said = json.loads(text)
         if said.get("format") != FORMAT:
@@ -108,6 +111,18 @@ def read(folder: str | Path) -> TrainedClassifier:
     except (ValueError, TypeError, KeyError, AttributeError, safetensors.SafetensorError) as error:
         raise WarmloopError(f"The classifier {folder} cannot be read ({type(error).__name__}: {error}); train it again.") from error
     return TrainedClassifier(classifier, params, temperature, threshold, str(folder), _sha256(weights, text))
+
+
+def sha256(folder: Path) -> str:
+    """Which classifier is in a folder, without reading it further. Raises WarmloopError where there is none."""
+    return _sha256(*_contents(folder))
+
+
+def _contents(folder: Path) -> tuple[bytes, bytes]:
+    try:
+        return (folder / PARAMS).read_bytes(), (folder / DESCRIPTION).read_bytes()
+    except OSError as error:
+        raise WarmloopError(f"There is no classifier in {folder} ({error.strerror}); warmloop-classifier --out={folder} trains one.") from error
 
 
 def _params(classifier: Classifier, given: Mapping[str, np.ndarray], folder: Path) -> ClassifierParams:

@@ -117,7 +117,7 @@ def train(
 
 @functools.partial(jax.jit, static_argnames="classifier", donate_argnames="state")
 def _step(classifier: Classifier, state: MemberState, normaliser: Normaliser, pool: Pool, key: jax.Array) -> tuple[MemberState, Metrics]:
-    """One update on a batch of its own; a program per update, as XLA's CPU loops make convolutions many times slower."""
+    """One update on a batch of its own; one program per update, as convolutions are slow in XLA's loops on a CPU."""
     return classifier.update(state, normaliser, *draw(pool, key, classifier.config))
 
 
