@@ -80,7 +80,7 @@ def test_what_is_saved_says_which_classifier_it_was_and_another_is_refused(folde
     [
         ("classifier:", "name the classifier's folder"),
         ("classifier:a+", "name the classifier's folder"),
-        ("classifier:a,consecutve=2", 'did you mean "consecutive"'),
+        ("classifier:a,consecutve=2", "did you mean consecutive"),
         ("classifier:a,consecutive=two", "must be a number"),
         ("classifier:a,consecutive=0", "at least 1"),
     ],

@@ -123,7 +123,8 @@ def test_the_threshold_lets_no_more_failures_pass_than_were_chosen(rate: float, 
     success = np.arange(200) >= 100
     p = np.clip(np.where(success, 0.8, 0.6) + 0.2 * rng.normal(size=200), 0.01, 0.99)
     found = threshold(p, success, rate)
-    assert (p[~success] >= found).sum() == allowed if found > 0.5 else (p[~success] >= found).sum() <= allowed
+    best = np.sort(p[~success])[::-1][allowed]
+    assert (p[~success] >= found).sum() <= allowed and (p[success] >= found).sum() == (p[success] > max(best, 0.5)).sum()
 
 
 def test_where_all_is_clear_the_threshold_is_half_way_in_log_odds_and_never_below_a_half():
