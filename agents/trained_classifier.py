@@ -122,7 +122,7 @@ def _contents(folder: Path) -> tuple[bytes, bytes]:
     try:
         return (folder / PARAMS).read_bytes(), (folder / DESCRIPTION).read_bytes()
     except OSError as error:
-        raise WarmloopError(f"There is no classifier in {folder} ({error.strerror}); warmloop-classifier --out={folder} trains one.") from error
+        raise WarmloopError(f"There is no classifier in {folder} ({error.strerror}); warmloop-classifier --out trains one.") from error
 
 
 def _params(classifier: Classifier, given: Mapping[str, np.ndarray], folder: Path) -> ClassifierParams:
