@@ -73,7 +73,7 @@ class Stages:
         self._classifiers = list(map(trained_classifier.read, self.folders))
         pins = self.config.sha256.split("+") if self.config.sha256 else [""] * len(self.folders)
         if len(pins) != len(self.folders):
-            raise WarmloopError(f"environment.success has {len(pins)} sha256 for {len(self.folders)} classifiers; give each one's, or none.")
+            raise WarmloopError(f"environment.success has {len(pins)} sha256 of {len(self.folders)} classifiers; give all, or none.")
         for classifier, pin in zip(self._classifiers, pins, strict=True):
             if not classifier.sha256.startswith(pin):
                 raise WarmloopError(

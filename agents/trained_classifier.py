@@ -47,7 +47,7 @@ class TrainedClassifier:
     sha256: str = ""
 
     @cached_property
-    def _on_host(self) -> tuple[jax.Device, ClassifierParams]:
+    def _on_host(self) -> tuple[Any, ClassifierParams]:
         """The CPU: beside a robot a single frame is judged faster there than sent away."""
         host = jax.local_devices(backend="cpu")[0]
         return host, jax.device_put(self.params, host)

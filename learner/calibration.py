@@ -73,8 +73,8 @@ def probability(classifier: Classifier, logits: np.ndarray, temperature: float) 
 
 
 def decisions(classifier: Classifier, scores: Scores, max_false_positive_rate: float) -> tuple[np.ndarray, bool]:
-    """Whether each frame `[N]` is taken for a success by what the other held-out episodes say of temperature and threshold, and whether there
-    were enough of them for that; else by what all say together."""
+    """Whether each frame `[N]` is taken for a success by what the other held-out episodes say of temperature and threshold, and whether
+    there were enough of them for that; else by what all say together."""
     taken, fair = np.zeros(len(scores.success), bool), True
     for episode in np.unique(scores.episode):
         own = scores.episode == episode
@@ -138,7 +138,8 @@ def reliability(p: np.ndarray, success: np.ndarray) -> tuple[np.ndarray, np.ndar
     bins = np.minimum((p * BINS).astype(int), BINS - 1)
     total = np.bincount(bins, weight, BINS)
     kept = total > 0
-    return tuple(np.bincount(bins, weight * values, BINS)[kept] / total[kept] for values in (p, success)) + (total[kept],)
+    predicted, found = (np.bincount(bins, weight * values, BINS)[kept] / total[kept] for values in (p, success))
+    return predicted, found, total[kept]
 
 
 def calibration_error(p: np.ndarray, success: np.ndarray) -> float:

@@ -7,7 +7,6 @@ from warmloop.agents.classifier import Classifier, ClassifierConfig
 from warmloop.agents.trained_classifier import TrainedClassifier, write
 from warmloop.agents.vision import VisionConfig
 from warmloop.data.episode import Episode, make_steps
-from warmloop.data.transition import Spec
 from warmloop.learner.calibration import Scores, calibrate, measured
 from warmloop.learner.classifier import hold_out, labelled, logits, train
 
@@ -26,7 +25,9 @@ def lamp_episode(number: int, length: int = 8, lit_from: int = 5, half: slice = 
     rng = np.random.default_rng(number)
     success = np.arange(length) >= lit_from
     other = slice(8, 16) if half == slice(8) else slice(8)
-    pixels = np.stack([picture(lit or wrong, rng, half if lit else other) for lit, wrong in zip([False, *success], rng.random(length + 1) < 0.5, strict=True)])
+    decoys = rng.random(length + 1) < 0.5
+    shown = zip([False, *success], decoys, strict=True)
+    pixels = np.stack([picture(lit or decoy, rng, half if lit else other) for lit, decoy in shown])
     observed = {"front": pixels, "pose": rng.normal(size=(length + 1, 2)).astype(np.float32)}
     here, after = ({name: leaf[part] for name, leaf in observed.items()} for part in (slice(-1), slice(1, None)))
     steps = make_steps(here, np.zeros((length, 2), np.float32), np.zeros(length), after, np.zeros(length, bool), episode=number)
@@ -74,4 +75,3 @@ class Lamps(gym.Env):
 
 
 gym.register("WarmloopTest/Lamps-v0", lambda **kwargs: Lamps(**kwargs), max_episode_steps=9)
-SPEC = Spec.from_spaces(Lamps.observation_space, Lamps.action_space)
