@@ -8,15 +8,22 @@ endif
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+# The lock holds for Python 3.11 to 3.13.
+LOCK = $$($(RUN) -c 'import sys; print("--constraint=requirements.lock" if sys.version_info < (3, 14) else "")')
+INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check $(LOCK)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench slow fault fuzz soak clean
+.PHONY: help demo demo-hil test check bench slow fault fuzz soak clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## warm up on demonstrations, then finish the training online, small enough for a laptop
 	$(RUN) -m warmloop.launch.demo
+
+demo-hil: $(READY)  ## the same on a simulated arm, with a teacher that takes over as a person would
+	@$(RUN) -c 'import gym_hil' 2>/dev/null || { echo "Adding gym-hil to $(VENV)."; $(INSTALL) --editable '.[robotics]'; }
+	$(RUN) -m warmloop.launch.demo_hil
 
 test: $(READY)  ## run the tests that take minutes at most
 	$(RUN) -m pytest -n 2 --dist loadfile
@@ -44,13 +51,12 @@ clean:  ## remove the virtual environment and every cache; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The lock holds for Python 3.11 to 3.13. The link is for pyright, which cannot follow an editable install's import hook.
+# The link is for pyright, which cannot follow an editable install's import hook.
 $(READY): setup.py requirements.lock
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("warmloop needs Python 3.11 or newer, and $(PYTHON) is %d.%d: try make PYTHON=python3.12" % sys.version_info[:2])'
 	@echo "Setting up $(VENV): a few minutes, once."
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	@lock=$$($(RUN) -c 'import sys; print("--constraint=requirements.lock" if sys.version_info < (3, 14) else "")'); \
-	$(RUN) -m pip install --quiet --disable-pip-version-check $$lock --editable '.[simulators,dev]'
+	@$(INSTALL) --editable '.[simulators,dev]'
 	@mkdir -p $(VENV)/source && ln -sfn ../.. $(VENV)/source/warmloop
 	@touch $@
 	@echo "$(VENV) is ready."

@@ -91,6 +91,7 @@ COMMANDS = {
     "warmloop-collect": "collect",
     "warmloop-credentials": "credentials",
     "warmloop-demo": "demo",
+    "warmloop-demo-hil": "demo_hil",
     "warmloop-evaluate": "evaluate",
     "warmloop-export": "export",
     "warmloop-local": "local",

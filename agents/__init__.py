@@ -5,6 +5,7 @@ from .base import Agent, AgentConfig, HasCritics, HasLikelihood
 from .bc import BC, BCConfig
 from .bcq import BCQ, BCQConfig
 from .cql import CQL, CQLConfig
+from .grasp import GraspSAC, GraspSACConfig
 from .iql import IQL, IQLConfig
 from .sac import SAC, SACConfig
 from .td3bc import TD3BC, TD3BCConfig
@@ -17,6 +18,7 @@ AGENTS: dict[str, tuple[type, type]] = {
     "iql": (IQL, IQLConfig),
     "awac": (AWAC, AWACConfig),
     "bcq": (BCQ, BCQConfig),
+    "sac_grasp": (GraspSAC, GraspSACConfig),
 }
 
 __all__ = [
@@ -34,6 +36,8 @@ __all__ = [
     "BCConfig",
     "BCQConfig",
     "CQLConfig",
+    "GraspSAC",
+    "GraspSACConfig",
     "HasCritics",
     "HasLikelihood",
     "IQLConfig",

@@ -21,6 +21,7 @@ HIDDEN_INIT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform", in_axi
 ENSEMBLE_INIT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform", in_axis=-2, out_axis=-1, batch_axis=(0,))
 # Values start near zero, so that an untrained critic thinks little of what it has not seen.
 VALUE_INIT = nn.initializers.variance_scaling(1e-4, "fan_avg", "uniform", in_axis=-2, out_axis=-1, batch_axis=(0,))
+VALUES_INIT = nn.initializers.variance_scaling(1e-4, "fan_avg", "uniform")  # the same without an ensemble
 HEAD_INIT = nn.initializers.variance_scaling(1e-2, "fan_avg", "uniform")
 # Recorded actions are held within it: at ±1 no u has tanh(u) = a, and close to it a few clipped actions outweigh all others.
 EDGE = 1.0 - 1e-3
@@ -119,10 +120,11 @@ class MLP(nn.Module):
     layer_norm: bool = False
     activation: str = "relu"
     dropout: float = 0.0
+    output_init: Callable[..., Any] = HIDDEN_INIT
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        return nn.Dense(self.outputs, kernel_init=HIDDEN_INIT, name="output")(hidden_layers(self, x))
+        return nn.Dense(self.outputs, kernel_init=self.output_init, name="output")(hidden_layers(self, x))
 
 
 def hidden_layers(policy: Any, x: jax.Array) -> jax.Array:

@@ -23,8 +23,9 @@ import optax
 from flax import struct
 
 from ..data.errors import WarmloopError
-from ..data.transition import Batch, PyTree, Source, Spec, Transition, example
+from ..data.transition import Batch, PyTree, Spec, Transition, example
 from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
+from .cloning import cloning_weight, mean_over, worth_cloning
 from .gradients import descend
 from .networks import Critic, Policy, apply, log_density, sample_action
 from .normaliser import Normaliser
@@ -200,21 +201,16 @@ class SAC:
         metrics = {"actor/loss": loss, "actor/entropy": entropy, "actor/q_mean": value.mean()}
         if self.config.bc_weight > 0:
             cloning = self.cloning_loss(action, batch, jax.lax.stop_gradient(value))
-            weight = self.config.bc_weight * jnp.power(self.config.bc_decay, state.updates.astype(jnp.float32))
+            weight = cloning_weight(self.config, state.updates)
             loss = loss / jnp.maximum(jax.lax.stop_gradient(jnp.abs(value).mean()), 1e-2) + weight * cloning
             metrics |= {"actor/cloning_loss": cloning, "actor/cloning_weight": weight}
         return loss, metrics
 
     def cloning_loss(self, action: jax.Array, batch: Batch, value: jax.Array) -> jax.Array:
-        """Squared distance to recorded actions over the rows worth it: offline ones that are not random, and interventions;
-        with `self_imitation` also those that did better than the policy's value `[B]`."""
-        demonstrated = (batch.offline & (batch.source != Source.RANDOM)) | batch.intervened
-        if self.config.self_imitation:
-            demonstrated |= batch.mc_return > value
+        """Squared distance to recorded actions over the rows worth it, by the policy's value `[B]` (`cloning.py`)."""
         distance = jnp.square(action - batch.action)
         distance = distance.mean(axis=-1) if self.config.bc_reduction == "mean" else distance.sum(axis=-1)
-        weight = batch.actor_weight * demonstrated
-        return jnp.sum(weight * distance) / jnp.maximum(demonstrated.sum(), 1.0)
+        return mean_over(worth_cloning(self.config, batch, value), distance, batch)
 
     # Updates.
 

@@ -25,7 +25,7 @@ from flax import traverse_util
 from safetensors.numpy import load_file
 
 from ..data.errors import WarmloopError
-from ..data.frames import stack_of
+from ..data.frames import image_shape, stack_of
 from ..data.transition import Leaf, PyTree, Spec
 from .base import Params
 from .normaliser import Normaliser
@@ -76,7 +76,7 @@ class Encoder(nn.Module):
         trunk = ResNet10(name=RESNET) if residual else None
         views = []
         for place, camera in enumerate(self.cameras):
-            pixels = _stacked_channels(images[camera.name], len(camera.shape) == 4).astype(jnp.float32) / 255.0
+            pixels = _with_channels(images[camera.name], camera).astype(jnp.float32) / 255.0
             if trunk is None:
                 x = Convolutions(self.config.channels, name=f"camera_{place}")(pixels - 0.5)
             else:
@@ -169,8 +169,8 @@ class Vision:
             return ()
         stack_of(self.spec)
         for leaf in self.spec.cameras if self.config.encoder == "resnet10" else ():
-            if leaf.shape[-1] != 3:
-                channels = leaf.shape[-1]
+            if image_shape(leaf)[2] != 3:
+                channels = image_shape(leaf)[2]
                 raise WarmloopError(f'Camera "{leaf.name}" has {channels} channels and ResNet-10 takes 3; set agent.vision.encoder=cnn.')
         params = self.encoder.init(key, {leaf.name: jnp.zeros((1, *leaf.shape), jnp.uint8) for leaf in self.spec.cameras})
         return params if isinstance(key, jax.core.Tracer) else with_weights(params, self.config)
@@ -219,9 +219,7 @@ def with_weights(params: Params, config: VisionConfig) -> Params:
     return {"params": params["params"] | {RESNET: loaded}}
 
 
-def _stacked_channels(images: jax.Array, stacked: bool) -> jax.Array:
-    """`[B, H, W, k·C]` of `[B, k, H, W, C]`; `[B, H, W, C]` as they are."""
-    if not stacked:
-        return images
-    moved = jnp.moveaxis(images, 1, 3)  # [B, H, W, k, C]
-    return moved.reshape(*moved.shape[:3], -1)
+def _with_channels(images: jax.Array, camera: Leaf) -> jax.Array:
+    """`[B, H, W, k·C]` of stacks `[B, k, H, W, C]`; `[B, H, W, C]` of single images."""
+    moved = jnp.moveaxis(images, 1, 3) if len(camera.shape) == 4 else images  # [B, H, W, k, C]
+    return moved.reshape(moved.shape[0], *image_shape(camera)[:2], -1)

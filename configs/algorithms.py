@@ -9,13 +9,20 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..agents import AgentConfig, AWACConfig, BCConfig, BCQConfig, CQLConfig, IQLConfig, SACConfig, TD3BCConfig
+from ..agents import AgentConfig, AWACConfig, BCConfig, BCQConfig, CQLConfig, GraspSACConfig, IQLConfig, SACConfig, TD3BCConfig
+from ..data.errors import WarmloopError
 from .schema import AgentChoice, RunConfig
 
 KINDS = {
     "dexterous": ("AdroitHand", "FrankaKitchen"),
     "manipulation": ("Meta-World/", "Fetch", "gym_hil/"),
     "maze": ("AntMaze", "PointMaze"),
+}
+# Arms whose last number is a gripper that +1 closes, and where their observations tell its state: gym-hil's has its command, 0 to 255.
+GRIPPERS: dict[str, dict[str, Any]] = {
+    "gym_hil/": {"grasp_penalty": 0.02, "gripper_states": (14,), "gripper_closed": 255.0},
+    "Meta-World/": {},
+    "Fetch": {},
 }
 # Sparse success from few demonstrations: what keeps a narrow, warm policy alive while it improves (docs/results.md).
 SPARSE = SACConfig(
@@ -127,6 +134,29 @@ def then_sac(config: RunConfig) -> RunConfig:
     return config.replace(agent=AgentChoice("sac", settings))
 
 
+def grasp(config: RunConfig) -> RunConfig:
+    """The gripper as three commands with a critic of their own, in what is sac so far (HIL-SERL, Luo et al. 2024): `pick-cube,grasp`.
+
+    Raises:
+        WarmloopError: the task's gripper is not known, or the agent is not sac.
+    """
+    environment = config.environment.id
+    settings = next((settings for name, settings in GRIPPERS.items() if environment.startswith(name)), None)
+    if settings is None:
+        raise WarmloopError(
+            f'The preset grasp knows the grippers of {", ".join(GRIPPERS)}, and not of "{environment}": '
+            'have a config file of your own choose the agent "sac_grasp" with its grippers.'
+        )
+    if config.agent.name != "sac":
+        raise WarmloopError(f'The preset grasp changes the agent "sac", and the agent is "{config.agent.name}".')
+    changed = {
+        section: AgentChoice("sac_grasp", GraspSACConfig(**vars(choice.settings) | settings))
+        for section in ("agent", "warmup_agent")
+        if (choice := getattr(config, section)).name == "sac"
+    }
+    return config.replace(**changed)
+
+
 def small(config: RunConfig) -> RunConfig:
     """What comes before it, in few updates of small networks, for a laptop: `door,cql,small`."""
     return _sized(config, SMALL, 5_000)
@@ -149,6 +179,7 @@ ALGORITHMS: dict[str, Callable[[RunConfig], RunConfig]] = {
     "awac": awac,
     "bcq": bcq,
     "then_sac": then_sac,
+    "grasp": grasp,
     "small": small,
     "full": full,
 }

@@ -2,6 +2,7 @@
 
 The settings are HIL-SERL's (Luo et al. 2024) where it has them: two critics, 2 updates a step, α₀ 0.01, no entropy in the target, and for
 picking γ 0.97. Five boxes take a scripted expert 180 steps, so there an episode has 300, three times gym-hil's own, and γ is 0.99.
+Of pictures 20,000 transitions are kept, 2.1 GB.
 """
 
 from ml_collections import ConfigDict
@@ -28,13 +29,13 @@ TASKS = {
 def task(name: str) -> RunConfig:
     """The settings of one task."""
     environment, horizon, discount, steps = TASKS[name]
-    agent = AgentChoice("sac", SPARSE)
+    agent, pixels = AgentChoice("sac", SPARSE), name.endswith(PIXELS)
     return RunConfig(
-        environment=EnvironmentConfig(environment, PICTURES if name.endswith(PIXELS) else (), horizon, wrappers=("gripper_penalty:-0.05",)),
+        environment=EnvironmentConfig(environment, PICTURES if pixels else (), horizon, wrappers=("gripper_penalty:-0.05",)),
         reward=RewardConfig(discount=discount),
         agent=agent,
         warmup_agent=agent,
-        replay=ReplayConfig(capacity=100_000),
+        replay=ReplayConfig(capacity=20_000 if pixels else 100_000, intervention_rows=2_000 if pixels else 5_000),
         retention=RetentionConfig(ratio=1.0),
         learner=LearnerConfig(warmup_steps=2_000, online_steps=steps, min_utd=0.9),
     )

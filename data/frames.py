@@ -11,8 +11,8 @@ for each of its rows, and drawing with the random shift of DrQ (Kostrikov et al.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -55,11 +55,13 @@ class Frames(struct.PyTreeNode):
         pixels: by camera, `[F, H·(W + 2·margin)·C]` uint8.
         cameras: the cameras' leaves, by name.
         margin: pixels by which a crop may be shifted.
+        on_host: it is more than the device's budget, and lies in the host's memory.
     """
 
     pixels: dict[str, Array]
     cameras: tuple[Leaf, ...] = struct.field(pytree_node=False)
     margin: int = struct.field(pytree_node=False)
+    on_host: bool = struct.field(pytree_node=False, default=False)
 
     @property
     def count(self) -> int:
@@ -75,7 +77,13 @@ def stack_of(spec: Spec) -> int:
     return next(iter(depths.values()), 0)
 
 
-@functools.lru_cache(maxsize=32)
+def image_shape(leaf: Leaf) -> tuple[int, int, int]:
+    """Height, width and channels of a camera's images."""
+    height, width, channels = leaf.shape[-3:] if len(leaf.shape) > 2 else (*leaf.shape, 1)
+    return height, width, channels
+
+
+@lru_cache(maxsize=32)
 def stored_spec(spec: Spec) -> Spec:
     """The spec of a pool's rows: the observation without its images, and the slots of its stack."""
     if not spec.cameras:
@@ -96,16 +104,26 @@ def online_frames(spec: Spec, rows: int, config: FramesConfig, at_once: int) -> 
 
 def create(spec: Spec, count: int, margin: int) -> Frames:
     """A store of `count` black frames; empty without cameras."""
-    pixels = {leaf.name: jnp.zeros((count, int(np.prod(_stored_shape(leaf, margin)))), jnp.uint8) for leaf in spec.cameras}
+    pixels = {leaf.name: np.zeros((count, int(np.prod(_stored_shape(leaf, margin)))), np.uint8) for leaf in spec.cameras}
     return Frames(pixels, spec.cameras, margin)
 
 
-@functools.partial(jax.jit, donate_argnums=0)
+def settle(frames: Frames, config: FramesConfig) -> Frames:
+    """The store in the memory where it belongs: the device's within the budget, else the host's."""
+    on_host = sum(pixels.nbytes for pixels in frames.pixels.values()) > config.budget_mebibytes << 20
+    place = partial(jax.device_put, device=jax.devices("cpu")[0]) if on_host else jnp.asarray
+    return frames.replace(pixels={name: place(pixels) for name, pixels in frames.pixels.items()}, on_host=on_host)
+
+
+@partial(jax.jit, donate_argnums=0)
 def write(frames: Frames, slots: Array, images: dict[str, Array]) -> Frames:
     """The store with images `[m, H, W, C]` by camera in slots `[m]`; slot NOWHERE is dropped."""
 
+    shapes = {leaf.name: leaf for leaf in frames.cameras}
+
     def put(name: str, pixels: jax.Array) -> jax.Array:
-        padded = jnp.pad(images[name], ((0, 0), (0, 0), (frames.margin, frames.margin), (0, 0)), mode="edge")
+        whole = images[name].reshape(-1, *image_shape(shapes[name]))
+        padded = jnp.pad(whole, ((0, 0), (0, 0), (frames.margin, frames.margin), (0, 0)), mode="edge")
         return pixels.at[slots].set(padded.reshape(padded.shape[0], -1), mode="drop")
 
     return frames.replace(pixels={name: put(name, pixels) for name, pixels in frames.pixels.items()})
@@ -128,7 +146,7 @@ def look_up(frames: Frames, slots: jax.Array, shifts: jax.Array | None = None) -
     """
     found = {}
     for place, leaf in enumerate(frames.cameras):
-        height, width, channels = leaf.shape[-3:]
+        height, width, channels = image_shape(leaf)
         shift = jnp.full((slots.shape[0], 2), frames.margin, jnp.int32) if shifts is None else shifts[:, place]
         line = jnp.clip(jnp.arange(height)[None] + shift[:, :1] - frames.margin, 0, height - 1)  # [n, H]
         start = line * ((width + 2 * frames.margin) * channels) + shift[:, 1:] * channels
@@ -158,20 +176,27 @@ def with_images(frames: Frames, batch: Transition, key: jax.Array) -> Transition
     """
     if not frames.cameras:
         return batch
+    here, after = pair_of_images(frames, batch.observation[SLOTS], batch.next_observation[SLOTS], key)
+    return batch.replace(observation=joined(batch.observation, here), next_observation=joined(batch.next_observation, after))
+
+
+def pair_of_images(frames: Frames, here: jax.Array, after: jax.Array, key: jax.Array) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+    """Images by camera of observations and of next observations, from slots `[K, B, k]` each, shifted by draws of their own."""
+
+    def images(slots: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
+        rows = slots.reshape(-1, slots.shape[-1])
+        found = look_up(frames, rows, random_shifts(frames, key, rows.shape[:1]))
+        return {name: x.reshape(*slots.shape[:-1], *x.shape[1:]) for name, x in found.items()}
+
     here_key, after_key = jax.random.split(key)
-    return batch.replace(
-        observation=_seen(frames, batch.observation, here_key), next_observation=_seen(frames, batch.next_observation, after_key)
-    )
+    return images(here, here_key), images(after, after_key)
 
 
-def _seen(frames: Frames, stored: PyTree, key: jax.Array) -> PyTree:
-    slots = stored[SLOTS]  # [K, B, k]
-    lead, rows = slots.shape[:-1], slots.reshape(-1, slots.shape[-1])
-    images = look_up(frames, rows, random_shifts(frames, key, rows.shape[:1]))
-    images = {name: x.reshape(*lead, *x.shape[1:]) for name, x in images.items()}
+def joined(stored: PyTree, images: dict[str, jax.Array]) -> PyTree:
+    """A stored observation with images in place of its slots."""
     return images[""] if "" in images else {name: leaf for name, leaf in stored.items() if name != SLOTS} | images
 
 
 def _stored_shape(leaf: Leaf, margin: int) -> tuple[int, int, int]:
-    height, width, channels = leaf.shape[-3:]
+    height, width, channels = image_shape(leaf)
     return height, width + 2 * margin, channels

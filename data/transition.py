@@ -128,7 +128,7 @@ class Spec:
 
     @property
     def cameras(self) -> tuple[Leaf, ...]:
-        """The leaves that are images, `[H, W, C]` or stacks of them, `[k, H, W, C]`."""
+        """The leaves that are images, `[H, W, C]`, `[H, W]` or stacks of them, `[k, H, W, C]`."""
         return tuple(leaf for leaf in self.observation if leaf.dtype == "uint8")
 
     @property
@@ -148,7 +148,7 @@ class Spec:
 
 def storage_dtype(dtype: Any, shape: Sequence[int] | None) -> str:
     """The dtype under which an observation leaf is stored: images stay uint8, everything else is float32."""
-    return "uint8" if np.dtype(dtype) == np.uint8 and len(shape or ()) >= 3 else "float32"
+    return "uint8" if np.dtype(dtype) == np.uint8 and len(shape or ()) >= 2 else "float32"
 
 
 def example(spec: Spec, count: int = 1) -> Transition:

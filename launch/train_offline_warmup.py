@@ -64,7 +64,9 @@ def main() -> None:
     settings.save_config(directory, config)
     with Recorder(directory / "warmup_metrics") as recorder:
         keep_demonstrations(config, data, td_errors(*train(config, data, recorder, target)), target)
-        if len(checkpoint.steps(target)) > 1:
+        if data.spec.cameras:
+            log.info("FQE judges by states alone, so the checkpoints are not compared: the newest is the one to go on from")
+        elif len(checkpoint.steps(target)) > 1:
             log.info("\n%s", table(select(target, config, data, settings.SEED.value)))
         if EVAL_TRAJS.value:
             evaluate(target, recorder)

@@ -14,7 +14,7 @@ import numpy as np
 from ..agents.base import go_on
 from ..data import replay
 from ..data.errors import WarmloopError
-from ..data.frames import stored_spec
+from ..data.frames import settle, stored_spec
 from ..data.quality import QualityConfig
 from ..data.reward import RewardConfig
 from ..data.tasks import SINGLE, TaskConfig
@@ -68,7 +68,8 @@ def resume(directory: str | Path, parts: LearnerParts) -> tuple[LearnerState, di
     saved = checkpoint.newest(directory)
     offline, online = saved.meta["offline_rows"], saved.meta["online_rows"]
     template = jax.eval_shape(lambda: create(parts, 0, None, offline_capacity=offline, online_capacity=online))
-    return checkpoint.restore_learner(saved, template), saved.meta
+    state = checkpoint.restore_learner(saved, template)
+    return state.replace(frames=settle(state.frames, parts.frames)), saved.meta
 
 
 def refill(

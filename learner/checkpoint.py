@@ -268,7 +268,7 @@ def restore_learner(saved: Saved, template: LearnerState) -> LearnerState:
     return state.replace(
         offline=state.offline.replace(words=jnp.asarray(words)),
         online=state.online.replace(words=jnp.zeros(template.online.words.shape, jnp.int32)),
-        frames=template.frames.replace(pixels=jax.tree.map(jnp.asarray, pixels)),
+        frames=template.frames.replace(pixels=pixels),
     )
 
 

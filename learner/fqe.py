@@ -102,7 +102,15 @@ def estimates(
         episodes: at least one, with unscaled rewards, returns to go, and observations as the policies see them.
         stochastic: judge the policies with sampled actions instead of their deterministic ones.
         on_steps: called with the number of steps (of all policies in all) since the last call.
+
+    Raises:
+        WarmloopError: a policy looks at camera images, which FQE's critics do not.
     """
+    if cameras := [leaf.name or "the whole observation" for agent, _ in agents for leaf in agent.spec.cameras]:
+        raise WarmloopError(
+            f"FQE judges by states alone, and these policies look at images ({', '.join(dict.fromkeys(cameras))}): compare them in the "
+            "environment, by `warmloop-evaluate --checkpoint=DIR --eval_checkpoint_step=N`."
+        )
     rows = concatenate([episode.steps for episode in episodes])
     lengths = [len(episode) for episode in episodes]
     data = prepare(rows, lengths, config.members, seed)

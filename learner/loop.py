@@ -25,7 +25,7 @@ from .ingest import Ingest
 from .intake import Intake
 from .metrics import Recorder
 from .state import LearnerParts, LearnerState
-from .step import run_steps
+from .step import Stepper
 from .stored_rows import StoredRows
 
 RECENT_EPISODES = 20
@@ -64,7 +64,7 @@ class Learner:
     ):
         self.state, self.parts, self.config, self.intake, self.recorder = state, parts, config, intake, recorder
         self.directory, self.description, self.warm_updates, self.on_record = directory, dict(description), warm_updates, on_record
-        self.updates = int(state.updates)
+        self.updates, self._step = int(state.updates), Stepper(parts)
         self.ingest = ingest
         self._offline: StoredRows | None = None  # written by the first checkpoint
         self._shown: dict[str, Any] = {}  # the interventions that were written last, and what had changed of them until then
@@ -99,7 +99,7 @@ class Learner:
         self._pace()
         if self.owed <= 0:
             return took
-        self.state, self._metrics = run_steps(self.state, self.parts)
+        self.state, self._metrics = self._step(self.state)
         self.updates += 1
         if self.updates % self.config.publish_every == 0:
             self.publish()

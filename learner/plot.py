@@ -9,7 +9,7 @@ from pathlib import Path
 from .checkpoint import SELECTION
 from .metrics import read
 
-INK, QUIET = "#1f4e79", "#c7772e"
+INK, QUIET, HAND = "#1f4e79", "#c7772e", "#a33b52"
 ENOUGH_FOR_A_LINE = 4  # evaluations
 EVALUATED, TRAINED = "evaluation/success_rate/", "actor/success_rate/"
 
@@ -28,13 +28,17 @@ def plot_run(directory: str | Path, title: str | None = None, evaluations: Seque
     _evaluations(axis, [record for record in [*evaluations, *records] if "evaluation/success_rate" in record])
     _tasks(axis, records)
     _line(axis, records, "actor/success_rate", "training episodes (mean of 20)", INK, alpha=0.35)
+    handed = any(record.get("actor/intervention_rate") for record in records)
+    if handed:
+        _line(axis, records, "actor/intervention_rate", "steps by a hand (mean of 20 episodes)", HAND)
     axis.set(xlabel="environment steps", ylabel="success rate", ylim=(-0.02, 1.02), title=title or directory.name)
     share = axis.twinx()
     _line(share, records, "learner/effective_offline_ratio", "offline share", QUIET, linestyle="--")
     share.set(ylabel="offline share of a batch", ylim=(-0.02, 1.02))
     handles = [handle for ax in (axis, share) for handle in ax.get_legend_handles_labels()[0]]
     if handles:
-        axis.legend(handles=handles, loc="lower right", frameon=False, fontsize="small", ncols=1 + len(handles) // 8)
+        place = "center right" if handed else "lower right"
+        axis.legend(handles=handles, loc=place, frameon=False, fontsize="small", ncols=1 + len(handles) // 8)
     axis.grid(alpha=0.25)
     path = directory / "curves.png"
     figure.savefig(path, dpi=130)

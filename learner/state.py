@@ -69,7 +69,9 @@ def create(
     capacity, online_capacity = offline_capacity or max(count, 1), online_capacity or parts.replay.capacity
     stored, slots, images = _with_slots(spec, rows)
     spare = spare_frames(parts, capacity - count, online_capacity)
-    frames = camera_frames.create(spec, len(slots) + sum(spare) if spec.cameras else 0, parts.frames.random_shift)
+    only_shapes = isinstance(key, jax.core.Tracer)  # a checkpoint's frames come with it
+    frames = camera_frames.create(spec, 0 if only_shapes else len(slots) + sum(spare), parts.frames.random_shift)
+    frames = camera_frames.settle(frames, parts.frames)
     for low in range(0, len(slots), IMAGES_AT_ONCE):
         part = slice(low, low + IMAGES_AT_ONCE)
         frames = camera_frames.put(frames, slots[part], {name: np.stack(found[part]) for name, found in images.items()})

@@ -1,4 +1,9 @@
-"""The learner's step: draw, K critic steps, actor and temperature, priorities back; one donated XLA program."""
+"""The learner's step: draw, K critic steps, actor and temperature, priorities back; one donated XLA program.
+
+Where camera frames are more than the device's budget, they lie in the host's memory, and a step is three programs: the draw, the
+look-up of its images on the host, and the updates. The next batch is drawn and looked up while the device is busy with this one; its
+priorities are then one update old.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +11,55 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from ..agents.base import Metrics
-from ..data.frames import with_images
-from ..data.mixing import draw_mixed, offline_rows, write_priorities
+from ..data.frames import SLOTS, Frames, joined, pair_of_images, with_images
+from ..data.mixing import Drawn, draw_mixed, offline_rows, write_priorities
 from ..data.replay import beta_at
+from ..data.transition import Batch
 from .state import LearnerParts, LearnerState
+
+
+class Block(struct.PyTreeNode):
+    """The rows of one update `[K, B]`, and how they were drawn."""
+
+    batch: Batch
+    drawn: Drawn
+    shift_key: jax.Array
+    ratio: jax.Array
+    beta: jax.Array
 
 
 def step(state: LearnerState, parts: LearnerParts) -> tuple[LearnerState, Metrics]:
     """One update. The metrics are device scalars; reading them is the caller's choice."""
+    state, block = draw(state, parts)
+    return learn(state, block.replace(batch=with_images(state.frames, block.batch, block.shift_key)), parts)
+
+
+def draw(state: LearnerState, parts: LearnerParts) -> tuple[LearnerState, Block]:
+    """The rows of an update, images still as slots, and the state with its key used."""
     key, draw_key = jax.random.split(state.key)
     draw_key, shift_key = jax.random.split(draw_key) if state.frames.cameras else (draw_key, draw_key)
     config = parts.agent.config
-    ratio = parts.mixing.ratio(state.updates)
-    beta = beta_at(parts.replay, state.updates)
+    ratio, beta = parts.mixing.ratio(state.updates), beta_at(parts.replay, state.updates)
     batch, drawn = draw_mixed(state.offline, state.online, draw_key, (config.utd, config.batch_size), ratio, beta, parts.replay)
-    agent, metrics, td_error = parts.agent.update(state.agent, with_images(state.frames, batch, shift_key))
-    offline, online = write_priorities(state.offline, state.online, drawn, td_error, parts.replay)
-    count = offline_rows(ratio, config.batch_size, state.offline.size, state.online.size)
+    return state.replace(key=key), Block(batch, drawn, shift_key, ratio, beta)
+
+
+def learn(state: LearnerState, block: Block, parts: LearnerParts) -> tuple[LearnerState, Metrics]:
+    """The updates on drawn rows, and their priorities."""
+    config = parts.agent.config
+    agent, metrics, td_error = parts.agent.update(state.agent, block.batch)
+    offline, online = write_priorities(state.offline, state.online, block.drawn, td_error, parts.replay)
+    count = offline_rows(block.ratio, config.batch_size, state.offline.size, state.online.size)
     metrics |= {
-        "learner/offline_ratio": ratio,
+        "learner/offline_ratio": block.ratio,
         "learner/effective_offline_ratio": count / config.batch_size,
-        "replay/beta": beta,
+        "replay/beta": block.beta,
         "replay/online_size": state.online.size,
     }
-    new = state.replace(agent=agent, offline=offline, online=online, key=key, updates=state.updates + 1)
-    return new, metrics
+    return state.replace(agent=agent, offline=offline, online=online, updates=state.updates + 1), metrics
 
 
 @partial(jax.jit, static_argnames=("parts", "count"), donate_argnames="state")
@@ -42,3 +69,44 @@ def run_steps(state: LearnerState, parts: LearnerParts, count: int = 1) -> tuple
         return step(state, parts)
     state, metrics = jax.lax.scan(lambda state, _: step(state, parts), state, None, length=count)
     return state, jax.tree.map(lambda x: jnp.mean(x, axis=0), metrics)
+
+
+class Stepper:
+    """Runs a learner's updates, wherever its camera frames are. It may hold one batch that was drawn ahead."""
+
+    def __init__(self, parts: LearnerParts):
+        self.parts = parts
+        self._ahead: Block | None = None
+
+    def __call__(self, state: LearnerState, count: int = 1) -> tuple[LearnerState, Metrics]:
+        """`count` updates; `state` is given away. The metrics are their means, or of frames on the host the last one's."""
+        if not state.frames.on_host:
+            return run_steps(state, self.parts, count)
+        metrics: Metrics = {}
+        for _ in range(count):
+            frames, state = state.frames, state.replace(frames=state.frames.replace(pixels={}))
+            state, block = (state, self._ahead) if self._ahead is not None else self._fetch(state, frames)
+            state, self._ahead = self._fetch(state, frames)
+            state, metrics = _learn(state, block, self.parts)
+            state = state.replace(frames=frames)
+        return state, metrics
+
+    def _fetch(self, state: LearnerState, frames: Frames) -> tuple[LearnerState, Block]:
+        """A batch with its images, on the device; nothing here waits for it."""
+        key, block = _draw(state, self.parts)
+        batch = block.batch
+        wanted = (batch.observation[SLOTS], batch.next_observation[SLOTS], block.shift_key)
+        images = _images(frames, *jax.device_put(wanted, jax.devices("cpu")[0]))
+        here, after = jax.device_put(images, jax.devices()[0])
+        batch = batch.replace(observation=joined(batch.observation, here), next_observation=joined(batch.next_observation, after))
+        return state.replace(key=key), block.replace(batch=batch)
+
+
+@partial(jax.jit, static_argnames="parts")
+def _draw(state: LearnerState, parts: LearnerParts) -> tuple[jax.Array, Block]:
+    state, block = draw(state, parts)
+    return state.key, block
+
+
+_images = jax.jit(pair_of_images)
+_learn = jax.jit(learn, static_argnames="parts", donate_argnums=0)

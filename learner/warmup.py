@@ -15,7 +15,7 @@ from .config import LearnerConfig
 from .heldout import EarlyStop, measures
 from .metrics import Recorder
 from .state import LearnerParts, LearnerState
-from .step import run_steps
+from .step import Stepper
 
 OnProgress = Callable[[int, Mapping[str, float]], None]
 OnCheckpoint = Callable[[LearnerState], Any]
@@ -50,10 +50,10 @@ def warm_up(
     done, last = int(state.updates), config.warmup_steps if until is None else until
     logged, since = done, time.perf_counter()
     spacing, stop = max(last / config.warmup_checkpoints, 1), EarlyStop(config.early_stop_on, config.early_stop_after)
-    saved = done // spacing
+    saved, run = done // spacing, Stepper(parts)
     while done < last:
         count = config.updates_per_call if last - done >= config.updates_per_call else 1
-        state, metrics = run_steps(state, parts, count)
+        state, metrics = run(state, count)
         done += count
         last = done if interrupted() else last
         if done - logged >= config.log_every or done == last:

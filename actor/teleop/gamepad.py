@@ -131,8 +131,8 @@ def _opened() -> Iterator[_Pad]:
     for name in ("SDL_JOYSTICK_ALLOW_BACKGROUND_EVENTS", "SDL_NO_SIGNAL_HANDLERS", "PYGAME_HIDE_SUPPORT_PROMPT"):
         os.environ.setdefault(name, "1")
     try:
-        import pygame
-        from pygame._sdl2 import controller
+        import pygame  # pyright: ignore[reportMissingImports]
+        from pygame._sdl2 import controller  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise WarmloopError(f"A gamepad needs pygame ({error}); run `pip install warmloop[teleop]`.") from error
     controller.init()

@@ -110,7 +110,7 @@ def _name(key: Any) -> str:
 
 def _listener(press: Any, release: Any) -> Any:
     try:
-        from pynput import keyboard
+        from pynput import keyboard  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         raise WarmloopError(f"The keyboard needs pynput ({error}); run `pip install warmloop[teleop]`.") from error
     except Exception as error:  # its backend asks for the display when it is imported

@@ -126,7 +126,7 @@ class State(NamedTuple):
 
 def _opened() -> tuple[Callable[[], bytes], Callable[[], None]]:
     try:
-        import hid
+        import hid  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise WarmloopError(f"A 3-D mouse needs hidapi ({error}); run `pip install warmloop[teleop]`.") from error
     found = [entry["path"] for entry in hid.enumerate() if is_mouse(entry)]

@@ -105,7 +105,7 @@ def test_only_a_command_that_turns_the_gripper_is_penalised(pick):
 
 @pytest.mark.parametrize("task", ["PandaPickCubeGymEnv", "PandaArrangeBoxesGymEnv"])
 def test_the_controller_moves_the_arm_as_gym_hils_does(task: str):
-    from gym_hil import envs
+    from gym_hil import envs  # pyright: ignore[reportMissingImports]
 
     theirs, ours = getattr(envs, task)(), getattr(envs, task)()
     rng, move = np.random.default_rng(0), OperationalSpace(ours)

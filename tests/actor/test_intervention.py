@@ -254,8 +254,8 @@ def test_gym_hils_own_wrapper_is_understood(end, says):
     """Its keyboard's state is set directly; the events that set it are its own business."""
     pytest.importorskip("gym_hil", reason="gym-hil is not installed here")
     try:
-        from gym_hil.wrappers.hil_wrappers import InputsControlWrapper
-        from gym_hil.wrappers.intervention_utils import InputController
+        from gym_hil.wrappers.hil_wrappers import InputsControlWrapper  # pyright: ignore[reportMissingImports]
+        from gym_hil.wrappers.intervention_utils import InputController  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         pytest.skip(f"gym-hil's wrappers do not import here: {error}")
 

@@ -20,7 +20,7 @@ from warmloop.learner.step import run_steps
 SPEC = Spec((Leaf("pose", (3,), "float32"), Leaf("velocity", (2,), "float32")), 3)
 SMALL = {"hidden": (16, 16), "batch_size": 8, "utd": 2}
 KEY = jax.random.key(5)
-UNSHARED = ("bcq",)  # algorithms whose policy no other has
+UNSHARED = ("bcq", "sac_grasp")  # algorithms whose policy no other has
 
 
 def rows_of(count, seed=0):

@@ -13,12 +13,13 @@ from warmloop.agents import BC, CQL, SAC, BCConfig, CQLConfig, IQLConfig, SACCon
 from warmloop.agents.vision import RESNET, Vision, VisionConfig
 from warmloop.configs.schema import AgentChoice, build_agent
 from warmloop.data.errors import WarmloopError
+from warmloop.data.frames import FramesConfig
 from warmloop.data.mixing import MixingConfig
 from warmloop.data.replay import ReplayConfig
 from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import Batch, Leaf, Spec, example
 from warmloop.learner.state import LearnerParts, create
-from warmloop.learner.step import run_steps
+from warmloop.learner.step import Stepper, run_steps
 
 SMALL = VisionConfig(features=8, channels=(8, 8))
 RESNET10 = VisionConfig("resnet10", features=8, embeddings=2)
@@ -166,6 +167,22 @@ def test_a_learner_updates_on_frames_that_are_stored_once(name):
     state, metrics = run_steps(state, parts)
     assert all(np.isfinite(float(value)) for value in metrics.values())
     assert largest_change(begun[1].pixels, state.frames.pixels) == 0
+
+
+def test_frames_beyond_the_devices_budget_lie_on_the_host_and_teach_the_same():
+    agent = AGENTS["sac"]
+    on_device = LearnerParts(agent, ReplayConfig(capacity=64), MixingConfig())
+    on_host = dataclasses.replace(on_device, frames=FramesConfig(budget_mebibytes=0))
+    rows = rows_of(SPEC, 40)
+    fused, _ = run_steps(create(on_device, 0, rows, online_capacity=1), on_device)
+    run, state = Stepper(on_host), create(on_host, 0, rows, online_capacity=1)
+    assert state.frames.on_host and not fused.frames.on_host
+    state, _ = run(state)
+    assert largest_change(fused.agent.critic, state.agent.critic) < 1e-6 and largest_change(fused.agent.encoder, state.agent.encoder) < 1e-6
+    before = jax.tree.map(jnp.copy, state.agent.encoder)
+    state, metrics = run(state, 3)
+    assert int(state.updates) == 4 and all(np.isfinite(float(value)) for value in metrics.values())
+    assert largest_change(before, state.agent.encoder) > 1e-6
 
 
 def test_agents_without_eyes_and_wrong_settings_are_refused_by_name():

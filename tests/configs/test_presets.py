@@ -20,7 +20,7 @@ from warmloop.data.sources import DataConfig, SourceConfig
 from warmloop.data.transition import Leaf, Spec, example
 from warmloop.launch.assemble import fine_agent, warm_parts
 
-SPEC = Spec((Leaf("", (5,), "float32"),), 3)
+SPEC = Spec((Leaf("", (18,), "float32"),), 3)
 TASKS = [
     *(f"configs/adroit.py:{task}" for task in ("door", "hammer", "pen", "relocate")),
     *(f"configs/metaworld.py:{task}" for task in ("peg-insert-side", "door-open", "drawer-open-v3", "mt3", "mt10")),
@@ -30,16 +30,38 @@ TASKS = [
 ]
 
 
-@pytest.mark.parametrize("algorithm", [None, *ALGORITHMS])
+@pytest.mark.parametrize("algorithm", [None, *(name for name in ALGORITHMS if name != "grasp")])
 @pytest.mark.parametrize("task", TASKS)
 def test_every_preset_builds_both_agents_and_survives_flags_and_files(task, algorithm):
-    config = load(task if algorithm is None else f"{task},{algorithm}")
+    check_preset(load(task if algorithm is None else f"{task},{algorithm}"))
+
+
+def check_preset(config):
     assert from_config_dict(to_config_dict(config)) == config
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
     for choice in (config.agent, config.warmup_agent):
         agent = build_agent(choice, config.reward, SPEC)
         assert agent.name in AGENTS and getattr(agent.config, "discount", config.reward.discount) == config.reward.discount
         assert hash(agent) == hash(build_agent(choice, config.reward, SPEC))
+
+
+@pytest.mark.parametrize("task", ["configs/gym_hil.py:pick-cube-pixels", "configs/metaworld.py:door-open,hilserl"])
+def test_a_gripper_that_is_known_turns_the_tasks_sac_into_one_with_a_grasp_critic(task):
+    plain, config = load(task), load(f"{task},grasp")
+    check_preset(config)
+    assert config.agent.name == config.warmup_agent.name == "sac_grasp"
+    known = {name: getattr(config.agent.settings, name) for name in vars(plain.agent.settings)}
+    assert known == vars(plain.agent.settings)
+    assert (config.agent.settings.gripper_states == (14,)) == task.startswith("configs/gym_hil")
+
+
+@pytest.mark.parametrize(
+    ("preset", "says"),
+    [("configs/adroit.py:door,grasp", 'not of "AdroitHandDoor-v1"'), ("configs/gym_hil.py:pick-cube,cql,grasp", 'the agent is "cql"')],
+)
+def test_a_gripper_that_is_not_known_or_not_sacs_is_refused(preset, says):
+    with pytest.raises(WarmloopError, match=says):
+        load(preset)
 
 
 def test_the_published_presets_are_what_their_papers_say():

@@ -40,7 +40,9 @@ def leaf(draw, shape, dtype, rows):
 @st.composite
 def episode_lists(draw):
     """One to three episodes of a random observation space, with random values in every field that an episode has."""
-    space = {name: (draw(SHAPES), draw(st.sampled_from([np.float32, np.uint8]))) for name in draw(st.sets(NAMES, min_size=1, max_size=3))}
+    shapes = {name: draw(SHAPES) for name in draw(st.sets(NAMES, min_size=1, max_size=3))}
+    dtypes = {name: draw(st.sampled_from([np.float32, np.uint8] if len(shape) > 1 else [np.float32])) for name, shape in shapes.items()}
+    space = {name: (shape, dtypes[name]) for name, shape in shapes.items()}
     bare = len(space) == 1 and draw(st.booleans())
     extras = draw(st.dictionaries(st.sampled_from(["grasp_penalty", "force"]), st.sampled_from([(), (1,), (3,)])))
     actions = draw(st.integers(1, 3))

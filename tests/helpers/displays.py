@@ -44,7 +44,7 @@ class Keys:
     """Fingers on the keyboard of a display: XTest's events are those of a real one to whoever listens."""
 
     def __init__(self, display):
-        from Xlib.display import Display
+        from Xlib.display import Display  # pyright: ignore[reportMissingImports]
 
         self._display = Display(display)
 
@@ -62,8 +62,8 @@ class Keys:
         self._display.close()
 
     def _send(self, kind, name):
-        from Xlib import XK
-        from Xlib.ext import xtest
+        from Xlib import XK  # pyright: ignore[reportMissingImports]
+        from Xlib.ext import xtest  # pyright: ignore[reportMissingImports]
 
         code = self._display.keysym_to_keycode(XK.string_to_keysym(name))
         assert code, name

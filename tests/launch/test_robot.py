@@ -6,12 +6,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from runs import SIZES, Commands, sentence
 
+from warmloop.configs.schema import from_dict
 from warmloop.data.formats import load_episodes
+from warmloop.learner.assemble import resume
+from warmloop.learner.checkpoint import newest, rebuild_agent
 from warmloop.learner.metrics import read
+from warmloop.learner.state import LearnerParts
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "robot"
 
@@ -90,6 +95,30 @@ def test_a_policy_is_trained_on_the_robot_which_stands_still_at_the_end(demos, t
     assert any(record.get("replay/online_size", 0) >= 100 for record in records)
     resets = [line for line in told if line.startswith("reset")]
     assert len(resets) >= 2 and told[-1].startswith("stop: after 12")
+
+
+SEES = ("--config.agent.vision.channels=(4, 4)", "--config.agent.vision.features=4")
+
+
+def test_a_policy_is_trained_on_the_robots_camera_and_a_resumed_run_has_its_pictures_again(tmp_path):
+    with fake_robot() as robot:
+        camera = (*robot.flags, "--config.environment.kwargs.camera=True", *SIZES, *SEES)
+        commands = Commands(tmp_path, (*camera, "--config.replay.capacity=100"))
+        for steps, more in (("60", ()), ("110", ("--resume",))):
+            done = commands.run("train_rlpd", "--exp_name=robot", f"--online_steps={steps}", *more)
+            assert done.returncode == 0, done.stderr
+    assert int(read(tmp_path / "robot")[-1]["environment_steps"]) == 110
+    state, meta = resume(tmp_path / "robot" / "checkpoints", parts_of(tmp_path / "robot" / "checkpoints"))
+    assert meta["rows"] == 110 and set(state.frames.pixels) == {"camera"} and state.frames.count == meta["frames"]
+    moved = [np.abs(np.asarray(leaf)).max() for leaf in jax.tree.leaves(state.agent.encoder_optimizer[0].mu)]
+    assert min(moved) > 0, "the critics' loss trains every layer of the encoder"
+
+
+def parts_of(checkpoints: Path) -> LearnerParts:
+    """The parts of the run whose checkpoints these are."""
+    saved = newest(checkpoints)
+    config = from_dict(saved.meta["config"])
+    return LearnerParts(rebuild_agent(saved.meta["agent"]), config.replay, config.mixing, config.frames)
 
 
 def test_a_robot_that_falls_silent_is_told_to_stop_and_the_run_says_so_in_a_sentence(demos, tmp_path):
