@@ -87,6 +87,7 @@ COMMANDS = {
     "merge_data": "merge_data",
     "train_offline_warmup": "train_offline_warmup",
     "train_rlpd": "train_rlpd",
+    "warmloop-classifier": "train_classifier",
     "warmloop-collect": "collect",
     "warmloop-credentials": "credentials",
     "warmloop-demo": "demo",

@@ -16,7 +16,7 @@ from ..data.tasks import SINGLE, TaskConfig
 from ..data.transition import PyTree, Spec
 from .multitask import MultiTask
 from .simulators import build
-from .success import success_rule
+from .success import Outcome, success_rule
 from .wrappers import wrap, wrapper
 
 ROUNDING = 1e-6  # of a bound that an action space stores as float32
@@ -34,7 +34,8 @@ class EnvironmentConfig:
         action_low, action_high: what the policy's actions -1 and 1 are, one value per dimension, within the action space; () for its
             own bounds.
         wrappers: what the environment is wrapped in, the innermost first, as `actor/wrappers` names them.
-        success: the success signal, a rule of `actor/success.py`: auto, info:KEY, terminated, operator, reward>=X or return>=X.
+        success: the success signal, a rule of `actor/success.py`: auto, info:KEY, terminated, operator, reward>=X,
+            return>=X or classifier:DIR.
     """
 
     id: str = ""
@@ -115,6 +116,7 @@ class Environment:
         self.own_limits, self.limits = _limits(env.action_space, config)
         self.task, self._task = "", 0
         self._success = success_rule(config.success)
+        self._success.prepare(self.raw_spec, config.id)
         self._needs_success = reward.signal == "success" or reward.terminate_on_success
         self._dtypes = {leaf.name: leaf.dtype for leaf in self.raw_spec.observation}
         self.step_count, self.signalled, self._return, self._over = 0, False, 0.0, True
@@ -126,12 +128,13 @@ class Environment:
             WarmloopError: the observation is not finite, or not of the declared shape, or the episode's task is not known.
         """
         self.step_count, self.signalled, self._return, self._over = 0, False, 0.0, False
+        self._success.begin()
         given, info = self.env.reset(seed=seed)
         if self.tasks.names:
             remedy = 'let the info of its reset say it under "task", or put {task} into environment.id'
             self._task = self.tasks.number(str(info.get("task", "")), f'Environment "{self.config.id}"', remedy)
             self.task = self.tasks.names[self._task]
-        observation = self._observation(given)
+        observation = self.tasks.condition(self._observation(given), self._task)
         for leaf in self.spec.observation:
             shape = np.shape(observation[leaf.name] if leaf.name else observation)
             if shape != leaf.shape:
@@ -152,9 +155,10 @@ class Environment:
             raise WarmloopError(f'Environment "{self.config.id}": the episode is over; call reset(seed) before the next step.')
         observation, reward, raw_terminated, truncated, info = self.env.step(self._scaled(action))
         self.step_count += 1
-        next_observation, reward = self._observation(observation), self._finite(reward)
+        seen, reward = self._observation(observation), self._finite(reward)
         self._return += reward
-        signal = self._success(info, bool(raw_terminated), reward, self._return)
+        signal, paid = self._success(Outcome(seen, info, bool(raw_terminated), reward, self._return))
+        next_observation, reward = self.tasks.condition(seen, self._task), reward + paid
         self.signalled |= signal is not None
         success = bool(signal)
         terminated = bool(raw_terminated) or (success and self.reward.terminate_on_success)
@@ -164,6 +168,15 @@ class Environment:
         learner_reward = float(self.reward(reward, success))
         cut = bool(truncated) and not terminated
         return StepResult(next_observation, reward, success, terminated, cut, learner_reward, bool(raw_terminated), info)
+
+    @property
+    def over(self) -> bool:
+        """Whether the episode is over, as far as the environment goes."""
+        return self._over
+
+    def go_on(self) -> None:
+        """Lets an episode that the environment terminated be stepped on, which simulators allow."""
+        self._over = False
 
     def render(self) -> np.ndarray:
         """The current frame, `[H, W, 3]` uint8; the environment must be made with `render=True`."""
@@ -193,13 +206,13 @@ class Environment:
         return self.limits.unscale(np.clip(action, -1.0, 1.0)).astype(self.env.action_space.dtype)
 
     def _observation(self, observation: Any) -> PyTree:
-        """A copy in the stored dtypes (an environment may reuse its buffers), with the task's code."""
+        """A copy in the stored dtypes (an environment may reuse its buffers), without the task's code."""
         parts = _flat(observation) if isinstance(observation, Mapping) else {"": observation}
         arrays = {name: np.array(parts[name], dtype) for name, dtype in self._dtypes.items()}
         for name, array in arrays.items():
             if array.dtype != np.uint8 and not np.isfinite(array).all():
                 raise self._not_finite(f'observation "{name}"' if name else "observation")
-        return self.tasks.condition(arrays.get("", arrays), self._task)
+        return arrays.get("", arrays)
 
     def _finite(self, reward: Any) -> float:
         reward = float(np.asarray(reward).item())

@@ -10,10 +10,12 @@ import jax
 import numpy as np
 
 from ..agents.base import Agent
+from ..data.episode import Episode
 from ..data.transition import PyTree, Source, Transition
 from .client import Client
+from .clips import Clips
 from .config import ActorConfig
-from .environment import Environment
+from .environment import Environment, StepResult
 from .intervention import Control, Intervener, Signal, Taken, takeovers
 from .policy import AgentPolicy
 from .rollout import evaluate
@@ -30,6 +32,7 @@ class ActorLoop:
         seed, stream: together with an episode's number they decide that episode.
         progress: what `progress` gave when an earlier run of this stream stopped.
         intervener: who may act in the policy's place, evaluation excepted.
+        clips: what records the episodes for a person to look at.
 
     Attributes:
         episode: number of the episode that runs or comes next.
@@ -47,12 +50,14 @@ class ActorLoop:
         stream: int,
         progress: Mapping[str, int] | None = None,
         intervener: Intervener | None = None,
+        clips: Clips | None = None,
     ):
         self.environment, self.client, self.config, self.seed, self.stream = environment, client, config, seed, stream
         progress = progress or {}
         self.episode, self.steps_taken, self.at_boundary = progress.get("episode", 0), progress.get("steps_taken", 0), True
         self._evaluate_at = progress.get("evaluate_at", 0)
         self._watchdog = Watchdog(environment, client, config)
+        self._clips = clips or Clips(environment)
         self._control, self._rows = Control(environment, intervener), EpisodeRows(client, config.hold_episodes)
         version, params = client.wait_for_weights(config.patience)
         self.policy = AgentPolicy(agent, params, version=version)
@@ -97,6 +102,7 @@ class ActorLoop:
         seed = episode_seed(self.seed, self.stream, self.episode, len(self.environment.tasks))
         self.policy.begin(seed)
         observation, over, step = self._control.begin(seed), False, 0
+        self._clips.begin()
         succeeded, total = False, 0.0
         while not over:
             self._watchdog.check(self.policy.version)
@@ -107,6 +113,7 @@ class ActorLoop:
             self.steps_taken += 1
             self.at_boundary = over
             self._rows.add(self._row(observation, taken, step - 1))
+            self._clips.add(result.next_observation, taken.intervened)
             if over:
                 self._end(taken.signal, succeeded and taken.signal is not Signal.FAILURE, total, step)
             observation = result.next_observation
@@ -125,6 +132,7 @@ class ActorLoop:
                 "The episode stays, as a truncated one: its rows are with the learner. Set --config.actor.hold_episodes to discard."
             )
         self._rows.release()
+        self._clips.end_training(self.episode, succeeded)
         self.episode += 1
         self._report(succeeded, total, steps)
 
@@ -173,10 +181,15 @@ class ActorLoop:
         if newest is not None:
             self.judge.load(newest[1], newest[0])
 
-        def watch(*_: object) -> None:
+        def watch(step: int, result: StepResult, observation: PyTree, action: np.ndarray) -> None:
             self._watchdog.check(self.judge.version)
+            self._clips.add(result.next_observation)
 
-        shown = evaluate(self.environment, self.judge, self.seed, self.config.evaluation_episodes, on_step=watch)
+        def over(episode: Episode) -> None:
+            self._clips.end_evaluation(self.steps_taken, episode.number, episode.succeeded)
+
+        self._clips.begin()
+        shown = evaluate(self.environment, self.judge, self.seed, self.config.evaluation_episodes, over, watch)
         self.client.report(shown.scalars() | {"evaluation/environment_steps": float(self.steps_taken)})
 
 

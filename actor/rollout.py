@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from ..data.episode import Episode, make_steps
 from ..data.errors import WarmloopError
+from ..data.statistics import wilson
 from ..data.transition import PyTree, Source
 from .environment import Environment, StepResult
 from .intervention import Control, Intervener, Signal, Taken
@@ -106,6 +106,7 @@ def record_episode(
     source: Source = Source.ONLINE,
     episode: int = 0,
     stop_at_success: bool = False,
+    after_success: int = 0,
     on_step: OnStep | None = None,
     intervener: Intervener | None = None,
 ) -> Recording:
@@ -119,22 +120,54 @@ def record_episode(
         source: kind of data it is recorded as, but for the steps of an intervention.
         episode: its number.
         stop_at_success: cut it after its first successful step.
+        after_success: cut it that many steps later; see `Ending`.
         on_step: called after every step with its number, the result, the observation before it and the action.
         intervener: who may act in the policy's place.
     """
     policy.begin(seed)
-    control = Control(environment, intervener)
+    control, ending = Control(environment, intervener), Ending(environment, stop_at_success, after_success)
     observation, taken = control.begin(seed), list[Taken]()
     observations, over = [observation], False
     while not over:
-        taken.append(control.step(observation, policy(observation, len(taken)), len(taken)))
-        action, result, _, _ = taken[-1]
+        step, over = ending(control.step(observation, policy(observation, len(taken)), len(taken)))
+        taken.append(step)
+        action, result, _, _ = step
         if on_step is not None:
             on_step(len(taken) - 1, result, observation, action)
         observation = result.next_observation
         observations.append(observation)
-        over = result.terminated or result.truncated or (stop_at_success and result.success)
     return Recording(_recorded(environment, observations, taken, source, episode), taken[-1].signal)
+
+
+class Ending:
+    """When a recorded episode is over: where the environment or a person's word ends it, or at its first success where it is cut there.
+
+    With `after_success` it goes on for that many steps, so that there are frames enough that show success. In them a person's failure
+    and success keys say what the steps from there on show, and a simulator that terminated because of the success is stepped on.
+    """
+
+    def __init__(self, environment: Environment, stop_at_success: bool = False, after_success: int = 0):
+        self._environment, self._cut, self._after = environment, stop_at_success, after_success
+        self._left: int | None = None  # steps to come, once there was a success
+        self._said: bool | None = None  # by a person, of the steps from there on
+
+    def __call__(self, taken: Taken) -> tuple[Taken, bool]:
+        """The step as it is recorded, and whether it is the last."""
+        result, signal = taken.result, taken.signal
+        first_word = self._left is None and signal is Signal.FAILURE
+        if not self._after or first_word or (signal is not None and signal.unwanted):
+            return taken, result.terminated or result.truncated or (self._cut and result.success)
+        self._said = self._said if signal is None else signal is Signal.SUCCESS
+        success = result.success if self._said is None else self._said
+        if self._left is not None:
+            self._left -= 1
+        elif success:
+            self._left = self._after
+        over = self._left == 0 or (self._environment.over and not (success and result.raw_terminated))
+        if not over and self._environment.over:
+            self._environment.go_on()
+            result = result._replace(raw_terminated=False)
+        return taken._replace(result=result._replace(success=success)), over
 
 
 def _recorded(environment: Environment, observations: list[PyTree], taken: list[Taken], source: Source, number: int) -> Episode:
@@ -152,7 +185,7 @@ def _recorded(environment: Environment, observations: list[PyTree], taken: list[
         intervened=intervened,
     )
     steps = steps.replace(source=np.where(intervened, np.int32(Source.INTERVENTION), steps.source))
-    signalled = environment.signalled or taken[-1].signal is not None
+    signalled = environment.signalled or any(step.signal is not None for step in taken)
     success = np.array([step.result.success for step in taken]) if signalled else None
     return Episode(steps, success, environment.config.id, number, source, environment.task)
 
@@ -186,11 +219,3 @@ def evaluate(
         if progress is not None:
             progress(episode)
     return Evaluation(*map(np.array, (success, final_success, returns, lengths, tasks)))
-
-
-def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's score interval of a proportion (Wilson 1927); `z` 1.96 gives 95 %."""
-    share, shrink = successes / trials, 1.0 + z * z / trials
-    centre = (share + z * z / (2 * trials)) / shrink
-    reach = z / shrink * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return max(0.0, centre - reach), min(1.0, centre + reach)

@@ -3,51 +3,120 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from ..data.errors import WarmloopError
+from ..data.transition import PyTree, Spec
+from .classified import KIND, Stages
 
 KEYS = ("success", "is_success", "goal_achieved", "succeed")
-SuccessRule = Callable[[Mapping[str, Any], bool, float, float], bool | None]
+
+
+class Outcome(NamedTuple):
+    """What a rule can tell a step's success from.
+
+    Attributes:
+        observation: after the step, as the environment gave it, in the stored dtypes.
+        info: the step's.
+        terminated: the environment terminated.
+        reward: the step's raw reward.
+        total: the episode's raw return so far.
+    """
+
+    observation: PyTree
+    info: Mapping[str, Any]
+    terminated: bool
+    reward: float
+    total: float
+
+
+class SuccessRule(Protocol):
+    """Tells a step's success."""
+
+    def prepare(self, spec: Spec, name: str) -> None:
+        """Makes it ready for the environment `name` with observations of `spec`. Raises WarmloopError where it cannot be."""
+        ...
+
+    def begin(self) -> None:
+        """An episode begins."""
+        ...
+
+    def __call__(self, outcome: Outcome) -> tuple[bool | None, float]:
+        """Whether the step succeeded, None where it carries no signal, and what the rule adds to its raw reward."""
+        ...
+
+
+class Told:
+    """A rule by which the step itself tells, whatever came before."""
+
+    def __init__(self, tell: Callable[[Outcome], bool | None]):
+        self._tell = tell
+
+    def prepare(self, spec: Spec, name: str) -> None:
+        """Nothing is needed."""
+
+    def begin(self) -> None:
+        """Every episode is alike."""
+
+    def __call__(self, outcome: Outcome) -> tuple[bool | None, float]:
+        return self._tell(outcome), 0.0
+
+
+class Classified:
+    """A rule by which classifiers tell from the observation."""
+
+    def __init__(self, text: str):
+        self._stages = Stages.parse(text)
+
+    def prepare(self, spec: Spec, name: str) -> None:
+        self._stages.prepare(spec, name)
+
+    def begin(self) -> None:
+        self._stages.begin()
+
+    def __call__(self, outcome: Outcome) -> tuple[bool | None, float]:
+        return self._stages(outcome.observation)
 
 
 def success_rule(rule: str) -> SuccessRule:
-    """The function `(info, terminated, reward, return so far) -> success`, None where the step carries no signal.
+    """The rule that a text names; nothing is read from disk until it is prepared. `rule` is one of
 
-    `rule` is one of
-
-        auto          the first of success, is_success, goal_achieved, succeed in the step's info
-        info:KEY      the value of KEY in the step's info
-        terminated    the environment terminated
-        reward>=X     the step's raw reward
-        return>=X     the episode's raw return so far
-        operator      never by itself: only a person's success key says so
+        auto             the first of success, is_success, goal_achieved, succeed in the step's info
+        info:KEY         the value of KEY in the step's info
+        terminated       the environment terminated
+        reward>=X        the step's raw reward
+        return>=X        the episode's raw return so far
+        operator         never by itself: only a person's success key says so
+        classifier:DIR   what warmloop-classifier trained says so, of the observation; `actor/classified.py` has the options
 
     Raises:
         WarmloopError: `rule` is none of these.
     """
     if rule == "auto":
-        return lambda info, terminated, reward, total: _flag(info, KEYS)
+        return Told(lambda outcome: _flag(outcome.info, KEYS))
     if rule.startswith("info:") and len(rule) > len("info:"):
         keys = (rule.removeprefix("info:"),)
-        return lambda info, terminated, reward, total: _flag(info, keys)
+        return Told(lambda outcome: _flag(outcome.info, keys))
     if rule == "terminated":
-        return lambda info, terminated, reward, total: terminated
+        return Told(lambda outcome: outcome.terminated)
     if rule == "operator":
-        return lambda info, terminated, reward, total: False
+        return Told(lambda outcome: False)
+    if rule.startswith(KIND):
+        return Classified(rule)
     quantity, _, bound = rule.partition(">=")
     try:
         least = float(bound)
         if quantity == "reward":
-            return lambda info, terminated, reward, total: reward >= least
+            return Told(lambda outcome: outcome.reward >= least)
         if quantity == "return":
-            return lambda info, terminated, reward, total: total >= least
+            return Told(lambda outcome: outcome.total >= least)
     except ValueError:
         pass
     raise WarmloopError(
-        f'environment.success is "{rule}"; it must be auto, info:KEY, terminated, operator, reward>=NUMBER or return>=NUMBER.'
+        f'environment.success is "{rule}"; it must be auto, info:KEY, terminated, operator, reward>=NUMBER, return>=NUMBER or '
+        "classifier:DIR."
     )
 
 

@@ -34,12 +34,12 @@ def record_video(
     def film_step(step: int, result: StepResult, observation: PyTree, action: np.ndarray) -> None:
         over = result.terminated or result.truncated or result.success
         if over or step % every == 0:
-            film.append_data(_frame(environment))
+            film.append_data(frame_of(environment))
 
     open_film: Any = imageio.get_writer  # its types know of no films
     try:
         environment.reset(episode_seed(seed, VIDEO_STREAM, 0))
-        _frame(environment)  # fails before a file is begun
+        frame_of(environment)  # fails before a file is begun
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         rate = environment.frames_per_second / every
         with warnings.catch_warnings(), open_film(str(path), format="FFMPEG", fps=rate, macro_block_size=2) as film:
@@ -53,7 +53,8 @@ def record_video(
         environment.close()
 
 
-def _frame(environment: Environment) -> np.ndarray:
+def frame_of(environment: Environment) -> np.ndarray:
+    """The current frame. Raises WarmloopError where none can be made."""
     try:
         return environment.render()
     except Exception as error:  # whatever the renderer and its graphics library raise

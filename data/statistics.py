@@ -1,6 +1,8 @@
-"""Small statistics of evaluations: an interval for a mean, and how well one ranking predicts another."""
+"""Small statistics of evaluations: intervals for a mean and a share, and how well one ranking predicts another."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -11,6 +13,14 @@ def bootstrap_interval(values: np.ndarray, level: float = 0.95, resamples: int =
     drawn = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
     low, high = np.quantile(values[drawn].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's score interval of a proportion (Wilson 1927); `z` 1.96 gives 95 %."""
+    share, shrink = successes / trials, 1.0 + z * z / trials
+    centre = (share + z * z / (2 * trials)) / shrink
+    reach = z / shrink * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    return max(0.0, centre - reach), min(1.0, centre + reach)
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float:

@@ -76,6 +76,7 @@ class PolicyChoice:
 def choose_environment(config: str | None, id: str | None, **changes: Any) -> tuple[EnvironmentConfig, TaskConfig]:
     """The environment of a configuration, with its tasks, or of an id, with those `changes` to it that are not None. Raises
     WarmloopError."""
+    from ..actor.classified import pinned
     from ..actor.environment import EnvironmentConfig
     from ..data.tasks import SINGLE
 
@@ -88,7 +89,8 @@ def choose_environment(config: str | None, id: str | None, **changes: Any) -> tu
 
         preset = load(config or "")
         chosen, tasks = preset.environment, preset.tasks
-    return dataclasses.replace(chosen, **{name: value for name, value in changes.items() if value is not None}), tasks
+    changed = dataclasses.replace(chosen, **{name: value for name, value in changes.items() if value is not None})
+    return dataclasses.replace(changed, success=pinned(changed.success)), tasks
 
 
 def choose_policy(text: str, deterministic: bool = False) -> PolicyChoice:

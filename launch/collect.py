@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ..actor.parts import Parts
     from .interveners import InterventionChoice
 
+LABEL_STEPS = 10
 flags.adopt_module_key_flags(interveners)
 CONFIG = flags.DEFINE_string("config", None, "Take the environment from this configuration, such as configs/metaworld.py:door-open.")
 ENV = flags.DEFINE_string("env", None, "Or name it: a Gymnasium id, module:Id, or Meta-World/NAME-v3.")
@@ -52,9 +53,11 @@ WORKERS = flags.DEFINE_integer("workers", 1, "Processes, each with its own envir
 NOISE = flags.DEFINE_string("noise", "0", "Standard deviation of the Gaussian noise added to actions; a number or a schedule.")
 RANDOM_SHARE = flags.DEFINE_string("random_share", "0", "Share of the steps in bursts of one random action; a number or a schedule.")
 HORIZON = flags.DEFINE_integer("horizon", None, "Steps until an episode is cut.", lower_bound=1)
-SUCCESS = flags.DEFINE_string("success", None, "Success signal: auto, info:KEY, terminated, operator, reward>=X or return>=X.")
+SUCCESS = flags.DEFINE_string("success", None, "Success: auto, info:KEY, terminated, operator, reward>=X, return>=X, classifier:DIR.")
 SUCCESS_ONLY = flags.DEFINE_bool("success_only", False, "Keep successful episodes only, until there are --episodes of them.")
 STOP_AT_SUCCESS = flags.DEFINE_bool("stop_at_success", True, "Cut an episode after its first successful step.")
+AFTER = flags.DEFINE_integer("after_success", None, "Go on for that many steps before it is cut (0; 10 with --label).", lower_bound=0)
+LABEL = flags.DEFINE_bool("label", False, "Record frames of success and failure for warmloop-classifier; see docs/classifier.md.")
 
 
 def main() -> None:
@@ -72,7 +75,7 @@ def main() -> None:
     finally:  # on Ctrl-C, and where too few succeed, what there is is worth keeping
         tally = Tally(plan, parts.over())
         try:
-            show(out, write_set(out, tally, parts), tally)
+            show(out, write_set(out, tally, parts), tally, LABEL.value)
         finally:
             parts.close()
     if tally.found < plan.episodes:
@@ -93,6 +96,9 @@ def make_plan(choice: PolicyChoice, hand: InterventionChoice) -> Plan:
         raise WarmloopError(f"--intervention={hand.text}: a person can take over one worker, and there would be {WORKERS.value}.")
     if choice.kind == "none" and not hand.personal:
         raise WarmloopError("With --policy=none nobody acts; add a person, as in --intervention=keyboard.")
+    after = AFTER.value if AFTER.value is not None else LABEL_STEPS if LABEL.value else 0
+    if after and not STOP_AT_SUCCESS.value:
+        raise WarmloopError("--after_success says when an episode is cut, and --nostop_at_success that it is not; leave one out.")
     environment, tasks = choose_environment(CONFIG.value, ENV.value, horizon=HORIZON.value, success=SUCCESS.value)
     return Plan(
         environment=choice.acting_in(environment),
@@ -107,6 +113,7 @@ def make_plan(choice: PolicyChoice, hand: InterventionChoice) -> Plan:
         random_share=Schedule.parse("--random_share", RANDOM_SHARE.value, below=1.0),
         success_only=SUCCESS_ONLY.value,
         stop_at_success=STOP_AT_SUCCESS.value,
+        after_success=after,
         intervention=hand.identity,
         discards=hand.personal,
     )

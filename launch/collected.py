@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from ..data.episode import Episode
 
 
-def show(out: Path, episodes: list[Episode], tally: Tally) -> None:
-    """A closing table on stdout, and how to go on with a set that is not complete."""
+def show(out: Path, episodes: list[Episode], tally: Tally, frames: bool = False) -> None:
+    """A closing table on stdout, with the `frames` of success and failure where they are asked for, and how to go on with a set that is not
+    complete."""
     from ..actor.intervention import takeovers
 
     if not episodes:
@@ -27,6 +28,9 @@ def show(out: Path, episodes: list[Episode], tally: Tally) -> None:
         "mean return": f"{sum(returns) / len(returns):.1f}",
         "mean length": f"{sum(map(len, episodes)) / len(episodes):.0f}",
     }
+    if frames:
+        shown = sum(0 if episode.success is None else int(episode.success.sum()) for episode in episodes)
+        rows["frames"] = f"{shown} of success, {sum(map(len, episodes)) - shown} of failure"
     hands = [takeovers(episode.steps.intervened) for episode in episodes]
     count = sum(hand["actor/interventions"] for hand in hands)
     if count:

@@ -15,7 +15,6 @@ from .common import log, progress
 
 if TYPE_CHECKING:
     from ..actor.environment import Environment
-    from ..actor.intervention import Intervener
     from ..configs.schema import RunConfig
     from ..data.sources import Target
     from ..learner.loop import Learner
@@ -63,11 +62,10 @@ def running_learner(
             close_journal(learner)
 
 
-def in_lock_step(
-    config: RunConfig, learner: Learner, meta: Mapping[str, Any], environment: Environment, seed: int, intervener: Intervener | None = None
-) -> None:
+def in_lock_step(config: RunConfig, learner: Learner, meta: Mapping[str, Any], environment: Environment, seed: int, **beside: Any) -> None:
     """Actor and learner in turn until all environment steps are done or the learner is asked to stop, and a checkpoint at the end: after
-    every environment step, all updates that it allows. `meta` describes the checkpoint that the learner goes on from."""
+    every environment step, all updates that it allows. `meta` describes the checkpoint that the learner goes on from, and `beside` has the
+    intervener and the clips of the actor's loop."""
     from ..actor.client import Client
     from ..actor.loop import ActorLoop
     from ..data.wire.direct import DirectStub
@@ -75,7 +73,7 @@ def in_lock_step(
 
     agent = learner.parts.agent
     client = Client(DirectStub(Servicer(learner.intake)), learner.intake.schema, agent, "actor-0", config.actor, background=False)
-    actor = ActorLoop(environment, agent, client, config.actor, seed, 0, meta.get("actor"), intervener)
+    actor = ActorLoop(environment, agent, client, config.actor, seed, 0, meta.get("actor"), **beside)
     for _ in actor.steps():
         while learner.advance():
             pass

@@ -43,8 +43,10 @@ def run_config(resuming: bool = False, **learner: int | float | str | None) -> R
     When `resuming` without `--config`, it is the one that the run was started with.
 
     Raises:
-        WarmloopError: no `--config`, or a setting that is unknown or out of range.
+        WarmloopError: no `--config`, a setting that is unknown or out of range, or a classifier of success that is not there.
     """
+    from ..actor.classified import pinned
+
     if DEBUG.value:
         import jax
 
@@ -56,6 +58,7 @@ def run_config(resuming: bool = False, **learner: int | float | str | None) -> R
         config = from_dict(json.loads(saved.read_text()))
     else:
         raise WarmloopError("Name a configuration, such as --config=configs/adroit.py:door.")
+    config = config.replace(environment={"success": pinned(config.environment.success)})
     return config.replace(learner={name: value for name, value in learner.items() if value is not None})
 
 

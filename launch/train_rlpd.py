@@ -17,6 +17,7 @@ from absl import flags
 
 from ..data.errors import WarmloopError
 from . import interveners, link, settings
+from .acting import acting
 from .common import log, run
 from .limits import taken_over
 from .session import in_lock_step, on_signals, running_learner
@@ -37,7 +38,7 @@ ONLINE_STEPS = flags.DEFINE_integer("online_steps", None, "Environment steps (th
 RESUME = flags.DEFINE_bool("resume", False, "Go on from this run's own newest checkpoint, by its configuration unless --config is given.")
 EVAL_STEP = flags.DEFINE_integer("eval_checkpoint_step", 0, "Only evaluate this run's checkpoint of that many updates.", lower_bound=0)
 EVAL_TRAJS = flags.DEFINE_integer("eval_n_trajs", 20, "Episodes of that evaluation.", lower_bound=1)
-VIDEO = flags.DEFINE_bool("save_video", False, "Record a video of that evaluation.")
+VIDEO = flags.DEFINE_bool("save_video", False, "Record clips of evaluations and interventions, and a contact sheet.")
 
 
 def main() -> None:
@@ -78,41 +79,33 @@ def act(config: RunConfig) -> None:
 
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # one small network at a time: waiting for it at once is twice as fast
     from ..actor.client import Client
-    from ..actor.environment import make_environment
     from ..actor.loop import ActorLoop
     from ..actor.spool import Spool
     from ..data.wire.schema import Schema
     from .assemble import fine_agent
 
     channel = link.actor_channel(config.learner.port)
-    environment = make_environment(config.environment, config.reward, tasks=config.tasks)
-    agent = fine_agent(config, environment.spec)
-    schema = Schema.of(environment.spec, config.tasks.label(config.environment.id), action_limits=config.environment.limits)
-    settings_of_actor = config.actor
-    if link.ACTOR_ID.value:
-        settings_of_actor = config.replace(actor={"evaluate_every": 0}).actor
+    chosen = config.replace(actor={"evaluate_every": 0}).actor if link.ACTOR_ID.value else config.actor
     stream = uuid.uuid4().int % 2**31  # a restarted actor sends what its spool holds, but its episodes are new ones
     folder, limits = settings.run_directory() / "spool" / link.actor_name(), (config.actor.spool_rows, config.actor.spool_mebibytes << 20)
-    with Spool(folder, schema, *limits) as spool, interveners.intervening(environment) as intervener:
-        client = Client(channel, schema, agent, link.actor_name(), config.actor, rows=spool.rows)
-        on_signals(client.stop)
-        try:
-            ActorLoop(environment, agent, client, settings_of_actor, settings.SEED.value, stream, intervener=intervener).run()
-        finally:
-            client.close()
-            environment.close()
+    with acting(config, VIDEO.value, link.actor_name() if link.ACTOR_ID.value else "") as (environment, intervener, clips):
+        agent = fine_agent(config, environment.spec)
+        schema = Schema.of(environment.spec, config.tasks.label(config.environment.id), action_limits=config.environment.limits)
+        with Spool(folder, schema, *limits) as spool:
+            client = Client(channel, schema, agent, link.actor_name(), config.actor, rows=spool.rows)
+            on_signals(client.stop)
+            try:
+                ActorLoop(environment, agent, client, chosen, settings.SEED.value, stream, intervener=intervener, clips=clips).run()
+            finally:
+                client.close()
 
 
 def lock_step(config: RunConfig) -> None:
     """Actor and learner in this process, in turn."""
-    from ..actor.environment import make_environment
-
     with learning(config, lock_step=True) as (learner, meta):
         on_signals(lambda: setattr(learner, "stop_requested", True))
-        environment = make_environment(config.environment, config.reward, tasks=config.tasks)
-        with interveners.intervening(environment) as intervener:
-            in_lock_step(config, learner, meta, environment, settings.SEED.value, intervener)
-        environment.close()
+        with acting(config, VIDEO.value) as (environment, intervener, clips):
+            in_lock_step(config, learner, meta, environment, settings.SEED.value, intervener=intervener, clips=clips)
 
 
 @contextlib.contextmanager

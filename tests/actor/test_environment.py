@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from warmloop.actor.environment import Environment, EnvironmentConfig, make_environment
 from warmloop.actor.seeds import COLLECTION_STREAM, EVALUATION_STREAM, VIDEO_STREAM, episode_seed
-from warmloop.actor.success import success_rule
+from warmloop.actor.success import Outcome, success_rule
 from warmloop.data.errors import WarmloopError
 from warmloop.data.reward import RewardConfig
 
@@ -183,7 +183,8 @@ def test_success_ends_the_episode_for_the_learner_only_where_the_reward_says_so(
     ],
 )
 def test_success_rules(rule: str, info: dict, terminated: bool, reward: float, total: float, success: bool | None):
-    assert success_rule(rule)(info, terminated, reward, total) is success
+    found, paid = success_rule(rule)(Outcome(None, info, terminated, reward, total))
+    assert found is success and paid == 0
 
 
 def run_to_the_end(environment: Environment) -> None:

@@ -7,10 +7,11 @@ import pytest
 from warmloop.actor.environment import EnvironmentConfig, make_environment
 from warmloop.actor.experts import scripted_policy
 from warmloop.actor.policy import NoisyPolicy, RandomPolicy
-from warmloop.actor.rollout import evaluate, run_episode, wilson
+from warmloop.actor.rollout import evaluate, run_episode
 from warmloop.actor.video import record_video
 from warmloop.data.errors import WarmloopError
 from warmloop.data.reward import RewardConfig, apply_reward
+from warmloop.data.statistics import wilson
 from warmloop.data.transition import Source, Spec, example, length
 
 REACH = EnvironmentConfig("Meta-World/reach-v3", horizon=120)

@@ -46,6 +46,18 @@ def test_a_configuration_names_the_environment(tmp_path: Path):
     assert [len(episode) for episode in load_episodes(out)] == [7]
 
 
+def test_a_labelled_set_goes_on_after_success_and_counts_its_frames(tmp_path: Path):
+    out = tmp_path / "frames.npz"
+    done = collect("--env=Meta-World/reach-v3", "--episodes=2", "--label", "--after_success=3", f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    episodes = load_episodes(out)
+    assert [len(episode) - int(np.argmax(episode.success)) for episode in episodes] == [4, 4]
+    shown = sum(int(episode.success.sum()) for episode in episodes)
+    assert f"frames       {shown} of success, {sum(map(len, episodes)) - shown} of failure" in done.stdout
+    refused = collect("--env=Meta-World/reach-v3", "--label", "--nostop_at_success", f"--out={tmp_path}/other.npz")
+    assert refused.returncode == 2 and "leave one out" in refused.stderr
+
+
 def test_too_few_successes_are_an_error_that_counts_them(tmp_path: Path):
     out = tmp_path / "none.npz"
     done = collect(

@@ -1,0 +1,121 @@
+"""Trains a reward classifier on recorded frames: what tells success where the environment cannot.
+
+    warmloop-collect --config=my_robot.py --policy=none --intervention=keyboard --success=operator --label --episodes=20 --out=frames.npz
+    warmloop-classifier --data=frames.npz --out=classifiers/cube
+    train_rlpd ... --config.environment.success=classifier:classifiers/cube
+
+Any data set with a success signal will do, in any format that is read. Whole episodes are held out; they give the threshold for the chosen
+false-positive rate, and the figures. Writes params.safetensors, classifier.json, the plot classifier.png and the worst mistakes as
+mistakes.png; see docs/classifier.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from ..data.errors import WarmloopError
+from .common import output_path, progress, run
+
+if TYPE_CHECKING:
+    from ..agents.classifier import ClassifierConfig
+
+DATA = flags.DEFINE_multi_string("data", [], "Recorded episodes with a success signal; repeatable.")
+OUT = flags.DEFINE_string("out", None, "Folder to write.")
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the classifier in --out.")
+SEED = flags.DEFINE_integer("seed", 0, "Decides which episodes are held out, and the training.", lower_bound=0)
+HELD_OUT = flags.DEFINE_float("held_out", 0.3, "Share of the episodes that is held out.", lower_bound=0.05, upper_bound=0.9)
+RATE = flags.DEFINE_float("max_false_positive_rate", 0.01, "Share of the failures that may be taken for success.", lower_bound=0.0)
+MEMBERS = flags.DEFINE_integer("members", 3, "Of the ensemble.")
+COMBINE = flags.DEFINE_enum("combine", "mean", ["mean", "min"], "Of the members' probabilities; with min all must agree.")
+ENCODER = flags.DEFINE_enum("encoder", "cnn", ["cnn", "resnet10"], "Of images.")
+WEIGHTS = flags.DEFINE_string("weights", "", "A safetensors file with ResNet-10's trunk.")
+FROZEN = flags.DEFINE_bool("frozen", False, "Leave that trunk as it is.")
+FEATURES = flags.DEFINE_integer("features", 64, "Numbers that each camera's image becomes.")
+PROPRIOCEPTION = flags.DEFINE_bool("proprioception", False, "See the rest of the observation too. Without cameras it is all there is.")
+UPDATES = flags.DEFINE_integer("updates", 500, "Gradient steps of each member.")
+BATCH = flags.DEFINE_integer("batch_size", 64, "Frames of a step, half of them of success.")
+SHIFT = flags.DEFINE_integer("random_shift", 4, "Pixels by which images are shifted in training, at most.")
+BRIGHTNESS = flags.DEFINE_float("brightness", 0.2, "Share by which they are made brighter or darker, at most.")
+
+
+def main() -> None:
+    from ..agents.classifier import Classifier
+    from ..agents.trained_classifier import TrainedClassifier, write
+    from ..learner import calibration, classifier_report
+    from ..learner import classifier as training
+
+    if not DATA.value:
+        raise WarmloopError("Name recorded frames, as in --data=frames.npz; warmloop-collect --label records them.")
+    out = output_path(OUT.value, OVERWRITE.value)
+    data, spec = training.labelled(episodes())
+    held = training.hold_out(data, HELD_OUT.value, SEED.value)
+    classifier, learnt, kept = Classifier(chosen_config(), spec), data.of(~held), data.of(held)
+    with progress("training", classifier.config.updates * classifier.config.members) as advance:
+        done = 0
+
+        def show(updates: int, metrics: Any) -> None:
+            nonlocal done
+            advance(updates - done, f"loss {metrics['classifier/loss']:.3f}, accuracy {metrics['classifier/accuracy']:.3f}")
+            done = updates
+
+        params = training.train(classifier, learnt, SEED.value, show)
+    scores = calibration.Scores(training.logits(classifier, params, kept.observation), kept.success, kept.episode)
+    found = calibration.calibrate(classifier, scores, RATE.value)
+    about = {
+        "data": sources(),
+        "seed": SEED.value,
+        "max_false_positive_rate": RATE.value,
+        "episodes": len(held),
+        "held_out": int(held.sum()),
+        "frames": [int(learnt.success.sum()), int((~learnt.success).sum())],
+        "measured": calibration.measured(classifier, scores, RATE.value),
+    }
+    digest = write(out, TrainedClassifier(classifier, params, *found), about)
+    classifier_report.plot(out / "classifier.png", classifier, scores, found, RATE.value)
+    classifier_report.mistakes(out / "mistakes.png", classifier, kept, scores, found)
+    print(classifier_report.table(about, found))
+    print(f"{'written':<30} {out} (sha256 {digest[:12]})")
+
+
+def chosen_config() -> ClassifierConfig:
+    """What the flags say of the classifier. Raises WarmloopError where they do not go together."""
+    from ..agents.classifier import ClassifierConfig
+    from ..agents.vision import VisionConfig
+
+    return ClassifierConfig(
+        vision=VisionConfig(ENCODER.value, FEATURES.value, weights=WEIGHTS.value, frozen=FROZEN.value),
+        members=MEMBERS.value,
+        combine=COMBINE.value,
+        proprioception=PROPRIOCEPTION.value,
+        updates=UPDATES.value,
+        batch_size=BATCH.value,
+        random_shift=SHIFT.value,
+        brightness=BRIGHTNESS.value,
+    )
+
+
+def episodes() -> list[Any]:
+    """The episodes of all --data."""
+    from ..data.formats import load_episodes
+
+    return [episode for path in DATA.value for episode in load_episodes(path)]
+
+
+def sources() -> list[dict[str, str]]:
+    """What was trained on, by path and content."""
+    from ..data.digest import of_path
+
+    paths = [Path(path).expanduser() for path in DATA.value]
+    return [{"path": str(path), "sha256": of_path(path) if path.exists() else ""} for path in paths]
+
+
+def cli() -> None:
+    """The console script `warmloop-classifier`."""
+    run(main)
+
+
+if __name__ == "__main__":
+    cli()
