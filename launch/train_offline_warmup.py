@@ -77,7 +77,7 @@ def main() -> None:
 def train(config: RunConfig, data: OfflineData, recorder: Any, target: Path) -> tuple[LearnerState, LearnerParts]:
     """The offline phase, from the beginning or from where it stopped, with its checkpoints."""
     from ..configs.schema import to_dict
-    from ..learner import checkpoint
+    from ..learner import checkpoint, stored_rows
     from ..learner.assemble import resume, warm_start
     from ..learner.heldout import measured
     from ..learner.warmup import warm_up
@@ -88,7 +88,7 @@ def train(config: RunConfig, data: OfflineData, recorder: Any, target: Path) -> 
     learnt, given = state.offline.capacity, sum(len(episode) for episode, out in zip(data.episodes, data.held, strict=True) if not out)
     if learnt != given:
         raise WarmloopError(f"The warm-up in {target} learns from {learnt} steps, and the data now have {given}; give it the same data.")
-    stored, done = checkpoint.store_offline(target, state), int(state.updates)
+    stored, done = stored_rows.store_offline(target, state), int(state.updates)
     held = [digest for digest, out in zip(data.digests, data.held, strict=True) if out]
     about = {"config": to_dict(config), "phase": "warmup", "held_out": held}
     with progress("warming up", max(config.learner.warmup_steps - done, 0)) as advance:

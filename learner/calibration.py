@@ -100,7 +100,7 @@ def measured(classifier: Classifier, scores: Scores, max_false_positive_rate: fl
         if success[own].any():
             missed.append(not (taken & success)[own].any())
     return {
-        "frames": int(len(success)),
+        "frames": len(success),
         "accuracy": _share(taken == success),
         "false_positive_rate": _share(taken[~success]),
         "false_negative_rate": _share(~taken[success]),

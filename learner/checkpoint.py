@@ -33,10 +33,9 @@ from absl import logging
 from ..agents import AGENTS, Agent
 from ..data.disk import sync_directory
 from ..data.errors import WarmloopError
-from ..data.frames import Frames
 from ..data.transition import Leaf, PyTree, Spec, example
 from .state import LearnerState
-from .stored_rows import INTERVENTIONS, OFFLINE, StoredRows, drop_unnamed, load, store
+from .stored_rows import INTERVENTIONS, OFFLINE, StoredRows, drop_unnamed, restored, store_offline
 
 MANIFEST = "manifest.json"
 SELECTION = "selection.json"
@@ -104,27 +103,6 @@ def save(
     metas = (json.loads((path / "meta.json").read_text()) for path in steps(directory))
     drop_unnamed(directory, {meta[INTERVENTIONS]["file"] for meta in metas if INTERVENTIONS in meta})
     return final
-
-
-def store_offline(directory: str | Path, state: LearnerState, rows: int | None = None, frames: int | None = None) -> StoredRows:
-    """Writes the offline pool's recorded rows, the first `rows` (all), and the first `frames` of the camera frames, for all of a run's
-    checkpoints. Raises WarmloopError."""
-    return _store(directory, OFFLINE, state, slice(rows), slice(frames))
-
-
-def store_interventions(directory: str | Path, state: LearnerState, rows: slice, frames: slice) -> dict[str, Any]:
-    """Writes the interventions in the offline pool, and gives what `save` takes as `extra`. Raises WarmloopError."""
-    stored = _store(directory, INTERVENTIONS, state, rows, frames)
-    counts = {"rows": rows.stop - rows.start, "frames": frames.stop - frames.start, "first_frame": frames.start}
-    return {INTERVENTIONS: dataclasses.asdict(stored) | counts}
-
-
-def _store(directory: str | Path, kind: str, state: LearnerState, rows: slice, frames: slice) -> StoredRows:
-    pixels = {name: np.asarray(kept[frames]) for name, kept in state.frames.pixels.items()}
-    try:
-        return store(Path(directory).absolute(), kind, np.asarray(state.offline.words[rows]), pixels)
-    except OSError as error:
-        raise WarmloopError(f"The offline rows could not be written to {directory} ({error.strerror}); free space there.") from error
 
 
 def covered_rows(directory: str | Path) -> int:
@@ -256,15 +234,7 @@ def restore_learner(saved: Saved, template: LearnerState) -> LearnerState:
     """
     agent = _restore(saved.path / "agent", template.agent)
     state = _restore(saved.path / "learner", _without_rows(template)).replace(agent=agent)
-    words, pixels = np.zeros(template.offline.words.shape, np.int32), _black(template.frames, saved.meta.get("frames", 0))
-    parts, shown = [(0, 0, load(saved.path.parent, StoredRows(**saved.meta[OFFLINE])))], saved.meta.get(INTERVENTIONS)
-    if shown is not None:
-        first_row = int(state.offline.inserted) - shown["rows"]
-        parts.append((first_row, shown["first_frame"], load(saved.path.parent, StoredRows(shown["file"], shown["sha256"]))))
-    for row, frame, (some, images) in parts:
-        words[row : row + len(some)] = some
-        for kept, image in zip(pixels.values(), images, strict=True):
-            kept[frame : frame + len(image)] = image
+    words, pixels = restored(saved.path.parent, saved.meta, template.offline.words.shape, template.frames, int(state.offline.inserted))
     return state.replace(
         offline=state.offline.replace(words=jnp.asarray(words)),
         online=state.online.replace(words=jnp.zeros(template.online.words.shape, jnp.int32)),
@@ -301,10 +271,6 @@ def _without_rows(state: LearnerState) -> LearnerState:
     """The state without its agent, which is saved apart, and without the pools' rows."""
     pools = {name: getattr(state, name).replace(words=()) for name in ("offline", "online")}
     return state.replace(agent=(), frames=state.frames.replace(pixels=()), **pools)
-
-
-def _black(frames: Frames, count: int) -> dict[str, np.ndarray]:
-    return {name: np.zeros((count, kept.shape[1]), np.uint8) for name, kept in sorted(frames.pixels.items())}
 
 
 def _without_keys(tree: PyTree) -> PyTree:

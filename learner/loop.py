@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from ..data.errors import WarmloopError
-from . import checkpoint
+from . import checkpoint, stored_rows
 from .config import LearnerConfig
 from .ingest import Ingest
 from .intake import Intake
@@ -161,9 +161,9 @@ class Learner:
                 f"There is no checkpoint at {self.updates} updates, since the journal is behind: {journal.failing or 'slow disk'}."
             )
         if self._offline is None:
-            self._offline = checkpoint.store_offline(self.directory, self.state, *self.ingest.recorded)
+            self._offline = stored_rows.store_offline(self.directory, self.state, *self.ingest.recorded)
         if self._shown_at != self.ingest.shown_changes:
-            self._shown = checkpoint.store_interventions(self.directory, self.state, *self.ingest.shown)
+            self._shown = stored_rows.store_interventions(self.directory, self.state, *self.ingest.shown)
             self._shown_at = self.ingest.shown_changes
         meta = self.description | self._shown | {"warm_updates": self.warm_updates, "streams": streams, "journal_end": journal.end}
         if self.ingest.balance is not None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..data.errors import WarmloopError
+from ..data.frames import Frames
+from .state import LearnerState
 
 OFFLINE, INTERVENTIONS = "offline", "interventions"
 
@@ -56,6 +60,44 @@ def load(directory: Path, stored: StoredRows) -> tuple[np.ndarray, list[np.ndarr
                 return arrays["words"], [arrays[f"frames_{place}"] for place in range(len(arrays.files) - 1)]
     except OSError as error:
         raise WarmloopError(f"{path} holds the offline rows and cannot be read ({error.strerror}); restore it from a copy.") from error
+
+
+def store_offline(directory: str | Path, state: LearnerState, rows: int | None = None, frames: int | None = None) -> StoredRows:
+    """Writes the offline pool's recorded rows, the first `rows` (all), and the first `frames` of the camera frames, for all of a run's
+    checkpoints. Raises WarmloopError."""
+    return _store(directory, OFFLINE, state, slice(rows), slice(frames))
+
+
+def store_interventions(directory: str | Path, state: LearnerState, rows: slice, frames: slice) -> dict[str, Any]:
+    """Writes the interventions in the offline pool, and gives what `save` takes as `extra`. Raises WarmloopError."""
+    stored = _store(directory, INTERVENTIONS, state, rows, frames)
+    counts = {"rows": rows.stop - rows.start, "frames": frames.stop - frames.start, "first_frame": frames.start}
+    return {INTERVENTIONS: dataclasses.asdict(stored) | counts}
+
+
+def _store(directory: str | Path, kind: str, state: LearnerState, rows: slice, frames: slice) -> StoredRows:
+    pixels = {name: np.asarray(kept[frames]) for name, kept in state.frames.pixels.items()}
+    try:
+        return store(Path(directory).absolute(), kind, np.asarray(state.offline.words[rows]), pixels)
+    except OSError as error:
+        raise WarmloopError(f"The offline rows could not be written to {directory} ({error.strerror}); free space there.") from error
+
+
+def restored(
+    directory: Path, meta: Mapping[str, Any], shape: tuple[int, ...], frames: Frames, inserted: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The offline pool's packed rows, of this shape, and all camera frames, by camera, from the files that a checkpoint's `meta` names;
+    what they do not hold is zeros. `inserted` rows were in the pool. Raises WarmloopError."""
+    words, shown = np.zeros(shape, np.int32), meta.get(INTERVENTIONS)
+    pixels = {name: np.zeros((meta.get("frames", 0), kept.shape[1]), np.uint8) for name, kept in sorted(frames.pixels.items())}
+    parts = [(0, 0, load(directory, StoredRows(**meta[OFFLINE])))]
+    if shown is not None:
+        parts.append((inserted - shown["rows"], shown["first_frame"], load(directory, StoredRows(shown["file"], shown["sha256"]))))
+    for row, frame, (some, images) in parts:
+        words[row : row + len(some)] = some
+        for kept, image in zip(pixels.values(), images, strict=True):
+            kept[frame : frame + len(image)] = image
+    return words, pixels
 
 
 def drop_unnamed(directory: Path, named: set[str]) -> None:

@@ -15,7 +15,7 @@ from journals import no_file_may_grow_beyond
 
 from warmloop.agents import CQL, SAC, CQLConfig, SACConfig
 from warmloop.data.errors import WarmloopError
-from warmloop.learner import checkpoint
+from warmloop.learner import checkpoint, stored_rows
 from warmloop.learner.assemble import fine_tune, resume
 from warmloop.learner.state import LearnerParts, create
 from warmloop.learner.step import run_steps
@@ -131,7 +131,7 @@ def test_the_offline_rows_are_written_once_and_the_online_rows_never(parts, trai
 def test_a_full_disk_is_said_and_leaves_the_checkpoint_before_whole(parts, trained, tmp_path, stored):
     checkpoint.save(tmp_path, trained, parts.agent, {})
     later = trained.replace(updates=jax.numpy.int32(9))
-    offline = checkpoint.store_offline(tmp_path, trained) if stored else None
+    offline = stored_rows.store_offline(tmp_path, trained) if stored else None
     with no_file_may_grow_beyond(300), pytest.raises(WarmloopError, match=r"could not be written .*free space"):
         checkpoint.save(tmp_path, later, parts.agent, {}, offline=offline)
     assert checkpoint.newest(tmp_path).updates == 1 and not list(tmp_path.glob("*.partial"))
