@@ -42,3 +42,11 @@ def lock_directory(directory: Path, name: str, advice: str) -> int:
     os.truncate(lock, 0)
     os.write(lock, b"%d\n" % os.getpid())
     return lock
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Writes a file that is on the disk when this returns. Raises OSError."""
+    with open(path, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

@@ -31,7 +31,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from ..agents import AGENTS, Agent
-from ..data.disk import sync_directory
+from ..data.disk import sync_directory, write_durably
 from ..data.errors import WarmloopError
 from ..data.transition import Leaf, PyTree, Spec, example
 from .state import LearnerState
@@ -125,9 +125,9 @@ def _write(partial: Path, state: LearnerState, meta: dict[str, Any]) -> None:
         "online_rows": state.online.capacity,
         **meta,
     }
-    _write_durably(partial / "meta.json", json.dumps(described, indent=1))
+    write_durably(partial / "meta.json", json.dumps(described, indent=1))
     files = sorted(path for path in partial.rglob("*") if path.is_file())
-    _write_durably(partial / MANIFEST, json.dumps({path.relative_to(partial).as_posix(): _sha256(path) for path in files}, indent=1))
+    write_durably(partial / MANIFEST, json.dumps({path.relative_to(partial).as_posix(): _sha256(path) for path in files}, indent=1))
     for folder in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
         sync_directory(folder)
 
@@ -286,13 +286,6 @@ def _sha256(path: Path) -> str:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
     return digest
-
-
-def _write_durably(path: Path, text: str) -> None:
-    with open(path, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _replace(partial: Path, final: Path) -> None:

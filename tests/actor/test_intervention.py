@@ -268,7 +268,7 @@ def test_gym_hils_own_wrapper_is_understood(end, says):
             gym.Wrapper.__init__(self, env)
             self.controller, self.use_gripper, self.auto_reset = Keys(), True, False
 
-    environment = make_environment(EnvironmentConfig("gym_hil/PandaPickCube-v0", {"reset_delay_seconds": 0.0}), MINUS_ONE_ZERO)
+    environment = make_environment(EnvironmentConfig("gym_hil/PandaPickCube-v0"), MINUS_ONE_ZERO)
     environment.env = Held(environment.env)
     acting = Control(environment)
     observation = acting.begin(0)
