@@ -71,7 +71,7 @@ def make_gym_hil(
         WarmloopError: gym-hil is not installed.
     """
     try:
-        from gym_hil import envs, mujoco_gym_env  # pyright: ignore[reportMissingImports]
+        from gym_hil import envs, mujoco_gym_env  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
         from gym_hil.wrappers.hil_wrappers import DEFAULT_EE_STEP_SIZE, EEActionWrapper, GripperPenaltyWrapper  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise WarmloopError(f'Environment "{environment_id}" needs gym_hil ({error}); run `pip install warmloop[robotics]`.') from error

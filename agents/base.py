@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 from ..data.transition import Batch, PyTree, Spec, Transition
@@ -129,10 +130,12 @@ class HasCritics(Protocol):
 def run_block(step: Callable[..., tuple[PyTree, PyTree]], state: PyTree, batch: Batch, keys: jax.Array) -> tuple[PyTree, PyTree]:
     """`step(state, (minibatch, key))` for each of the K minibatches of `batch [K, B]`; outputs stacked along K.
 
-    A single minibatch needs no loop, whose carried state XLA would copy.
+    A single minibatch needs no loop, whose carried state XLA would copy. With images the loop is unrolled: within one, XLA computes
+    convolutions on a CPU many times slower.
     """
     if batch.reward.shape[0] > 1:
-        return jax.lax.scan(step, state, (batch, keys))
+        images = any(leaf.dtype == jnp.uint8 for leaf in jax.tree.leaves(batch.observation))
+        return jax.lax.scan(step, state, (batch, keys), unroll=batch.reward.shape[0] if images else 1)
     state, outputs = step(state, jax.tree.map(lambda x: x[0], (batch, keys)))
     return state, jax.tree.map(lambda x: x[None], outputs)
 

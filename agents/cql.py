@@ -206,5 +206,6 @@ class CQL:
         return self.config.lagrange_gap if self.config.lagrange else 0.0
 
     def _parts(self, rows: int) -> int:
-        """Parts of a minibatch: its proposals' activations exceed a CPU's cache many times over; an accelerator takes them whole."""
-        return math.gcd(rows, CPU_PARTS) if jax.default_backend() == "cpu" else 1
+        """Parts of a minibatch: its proposals' activations exceed a CPU's cache many times over; an accelerator takes them whole, and so
+        do images, whose convolutions are slow within a loop (see `run_block`)."""
+        return math.gcd(rows, CPU_PARTS) if jax.default_backend() == "cpu" and not self.spec.cameras else 1

@@ -22,6 +22,7 @@ import optax
 import safetensors
 from flax import linen as nn
 from flax import traverse_util
+from jax.core import Tracer
 from safetensors.numpy import load_file
 
 from ..data.errors import WarmloopError
@@ -173,7 +174,7 @@ class Vision:
                 channels = image_shape(leaf)[2]
                 raise WarmloopError(f'Camera "{leaf.name}" has {channels} channels and ResNet-10 takes 3; set agent.vision.encoder=cnn.')
         params = self.encoder.init(key, {leaf.name: jnp.zeros((1, *leaf.shape), jnp.uint8) for leaf in self.spec.cameras})
-        return params if isinstance(key, jax.core.Tracer) else with_weights(params, self.config)
+        return params if isinstance(key, Tracer) else with_weights(params, self.config)
 
     def step(self, params: Params, moments: optax.OptState, gradient: Params, learning_rate: float) -> tuple[Params, optax.OptState]:
         """The encoder, and Adam's state, after one step; as they are without cameras."""
@@ -208,7 +209,7 @@ def with_weights(params: Params, config: VisionConfig) -> Params:
         given = load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise WarmloopError(f"agent.vision.weights: {path} cannot be read as safetensors ({error}).") from error
-    trunk = traverse_util.flatten_dict(params["params"][RESNET], sep="/")
+    trunk: dict[str, Any] = traverse_util.flatten_dict(params["params"][RESNET], sep="/")
     if missing := sorted(trunk.keys() - given.keys()):
         known = ", ".join(sorted(given)[:3])
         raise WarmloopError(f'agent.vision.weights: {path} has no array "{missing[0]}"; it has {known}, ….')

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.core import Tracer
 
 from ..agents.base import Agent
 from ..data import frames as camera_frames
@@ -69,7 +70,7 @@ def create(
     capacity, online_capacity = offline_capacity or max(count, 1), online_capacity or parts.replay.capacity
     stored, slots, images = _with_slots(spec, rows)
     spare = spare_frames(parts, capacity - count, online_capacity)
-    only_shapes = isinstance(key, jax.core.Tracer)  # a checkpoint's frames come with it
+    only_shapes = isinstance(key, Tracer)  # a checkpoint's frames come with it
     frames = camera_frames.create(spec, 0 if only_shapes else len(slots) + sum(spare), parts.frames.random_shift)
     frames = camera_frames.settle(frames, parts.frames)
     for low in range(0, len(slots), IMAGES_AT_ONCE):

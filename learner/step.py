@@ -79,11 +79,14 @@ class Stepper:
         self._ahead: Block | None = None
 
     def __call__(self, state: LearnerState, count: int = 1) -> tuple[LearnerState, Metrics]:
-        """`count` updates; `state` is given away. The metrics are their means, or of frames on the host the last one's."""
-        if not state.frames.on_host:
+        """`count` updates; `state` is given away. The metrics are their means, with cameras the last one's."""
+        if not state.frames.cameras:
             return run_steps(state, self.parts, count)
         metrics: Metrics = {}
-        for _ in range(count):
+        for _ in range(count):  # not within a program, where a CPU's convolutions would be many times slower
+            if not state.frames.on_host:
+                state, metrics = run_steps(state, self.parts)
+                continue
             frames, state = state.frames, state.replace(frames=state.frames.replace(pixels={}))
             state, block = (state, self._ahead) if self._ahead is not None else self._fetch(state, frames)
             state, self._ahead = self._fetch(state, frames)

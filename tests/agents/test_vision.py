@@ -142,7 +142,7 @@ def test_cloning_learns_what_only_the_pictures_show(stacked):
     agent = AGENTS["bc"] if not stacked else dataclasses.replace(AGENTS["bc"], spec=STACKED)
     rows = rows_of(agent.spec, 64)
     parts = LearnerParts(agent, ReplayConfig(capacity=64), MixingConfig())
-    state, _ = run_steps(create(parts, 0, rows, online_capacity=1), parts, 300)
+    state, _ = Stepper(parts)(create(parts, 0, rows, online_capacity=1), 300)
     fresh = rows_of(agent.spec, 32, seed=1)
     acted, _ = agent.act(agent.actor_params(state.agent), fresh.observation, jax.random.key(0), (), True)
     assert float(jnp.abs(acted - fresh.action).mean()) < 0.15

@@ -20,7 +20,7 @@ class VirtualPad:
         found = glob.glob(os.path.join(os.path.dirname(pygame.__file__), "..", "pygame.libs", "libSDL2-2*"))
         if not found:
             pytest.skip("this pygame does not bring an SDL of its own")
-        from pygame._sdl2 import controller
+        from pygame._sdl2 import controller  # pyright: ignore[reportMissingImports]
 
         self._pygame, self._sdl = pygame, ctypes.CDLL(found[0])
         controller.init()

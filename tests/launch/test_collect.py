@@ -51,8 +51,9 @@ def test_a_labelled_set_goes_on_after_success_and_counts_its_frames(tmp_path: Pa
     done = collect("--env=Meta-World/reach-v3", "--episodes=2", "--label", "--after_success=3", f"--out={out}")
     assert done.returncode == 0, done.stderr
     episodes = load_episodes(out)
-    assert [len(episode) - int(np.argmax(episode.success)) for episode in episodes] == [4, 4]
-    shown = sum(int(episode.success.sum()) for episode in episodes)
+    success = [np.asarray(episode.success) for episode in episodes]
+    assert [len(flags) - int(np.argmax(flags)) for flags in success] == [4, 4]
+    shown = sum(int(flags.sum()) for flags in success)
     assert f"frames       {shown} of success, {sum(map(len, episodes)) - shown} of failure" in done.stdout
     refused = collect("--env=Meta-World/reach-v3", "--label", "--nostop_at_success", f"--out={tmp_path}/other.npz")
     assert refused.returncode == 2 and "leave one out" in refused.stderr
