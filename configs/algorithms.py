@@ -101,6 +101,11 @@ def bc(config: RunConfig) -> RunConfig:
     return _offline(config, "bc", BCConfig(hidden=_hidden(config)))
 
 
+def hgdagger(config: RunConfig) -> RunConfig:
+    """HG-DAgger (Kelly et al. 2019): cloning of the demonstrations and, online, of every intervention too, which are all that is drawn."""
+    return bc(config).replace(mixing={"initial_ratio": 1.0, "decay": 1.0, "min_ratio": 1.0})
+
+
 def td3bc(config: RunConfig) -> RunConfig:
     """TD3+BC (Fujimoto and Gu 2021) offline and online."""
     return _offline(config, "td3bc", TD3BCConfig(hidden=_hidden(config)))
@@ -174,6 +179,7 @@ ALGORITHMS: dict[str, Callable[[RunConfig], RunConfig]] = {
     "cql": cql,
     "calql": calql,
     "bc": bc,
+    "hgdagger": hgdagger,
     "td3bc": td3bc,
     "iql": iql,
     "awac": awac,

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from warmloop.agents import SAC, SACConfig
+from warmloop.agents import BC, SAC, SACConfig
 from warmloop.agents.vision import VisionConfig
+from warmloop.configs import load
 from warmloop.data import frames
 from warmloop.data.frames import SLOTS
 from warmloop.data.mixing import MixingConfig
@@ -117,6 +118,32 @@ def test_they_stay_while_the_online_pool_turns_over_and_no_demonstration_makes_r
     newest = np.arange(int(state.online.inserted) - 15, int(state.online.inserted)) % 64
     assert_same_steps(seen_in(state, "online", newest), episodes[-1])
     assert caplog.text.count("no room for more interventions") == 1 and "intervention_rows above 40" in caplog.text
+
+
+def test_hg_dagger_learns_what_the_hand_did_and_nothing_of_what_the_policy_did():
+    """Three places: the demonstrations' at −1, the hand's at 0, the policy's own at 1; each has an action of its own."""
+    preset = load("configs/classic.py:pendulum,hgdagger")
+    settings = dataclasses.replace(preset.agent.settings, hidden=(32, 32), batch_size=32, actor_lr=3e-3, normalise_observations=False)
+    agent = BC(settings, Spec((Leaf("", (1,), "float32"),), 1))
+    parts = LearnerParts(agent, ReplayConfig(capacity=64, alpha=preset.replay.alpha), preset.mixing)
+
+    def episode(place, action, intervened):
+        seen = np.full((20, 1), place, np.float32)
+        rows = example(agent.spec, 20).replace(observation=seen, next_observation=seen, action=np.full((20, 1), action, np.float32))
+        return rows.replace(intervened=np.full(20, intervened), step=np.arange(20, dtype=np.int32))
+
+    state = fine_tune(parts, 0, episode(-1, -0.5, False), None)
+    ingest = Ingest(parts, REWARD, state)
+    state = ingest.insert(state, "arm", episode(0, 0.5, True))
+    state = ingest.insert(state, "arm", episode(1, -0.9, False))
+    state, metrics = run_steps(state, parts, 400)
+    assert float(metrics["learner/effective_offline_ratio"]) == 1.0
+
+    def acts(place):
+        return float(agent.act(agent.actor_params(state.agent), jnp.full(1, place), jax.random.key(0), (), True)[0][0])
+
+    np.testing.assert_allclose([acts(-1.0), acts(0.0)], [-0.5, 0.5], atol=0.05)
+    assert acts(1.0) > 0, "there it goes on as the hand did"
 
 
 def test_without_room_they_are_online_rows_only():
