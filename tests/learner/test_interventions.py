@@ -123,7 +123,7 @@ def test_they_stay_while_the_online_pool_turns_over_and_no_demonstration_makes_r
 def test_hg_dagger_learns_what_the_hand_did_and_nothing_of_what_the_policy_did():
     """Three places: the demonstrations' at −1, the hand's at 0, the policy's own at 1; each has an action of its own."""
     preset = load("configs/classic.py:pendulum,hgdagger")
-    settings = dataclasses.replace(preset.agent.settings, hidden=(32, 32), batch_size=32, actor_lr=3e-3, normalise_observations=False)
+    settings = dataclasses.replace(preset.agent.settings, hidden=(32, 32), batch_size=32, actor_lr=3e-3, deterministic=True)
     agent = BC(settings, Spec((Leaf("", (1,), "float32"),), 1))
     parts = LearnerParts(agent, ReplayConfig(capacity=64, alpha=preset.replay.alpha), preset.mixing)
 
@@ -136,7 +136,7 @@ def test_hg_dagger_learns_what_the_hand_did_and_nothing_of_what_the_policy_did()
     ingest = Ingest(parts, REWARD, state)
     state = ingest.insert(state, "arm", episode(0, 0.5, True))
     state = ingest.insert(state, "arm", episode(1, -0.9, False))
-    state, metrics = run_steps(state, parts, 400)
+    state, metrics = run_steps(state, parts, 600)
     assert float(metrics["learner/effective_offline_ratio"]) == 1.0
 
     def acts(place):
