@@ -180,6 +180,17 @@ def with_images(frames: Frames, batch: Transition, key: jax.Array) -> Transition
     return batch.replace(observation=joined(batch.observation, here), next_observation=joined(batch.next_observation, after))
 
 
+def as_seen(frames: Frames, rows: Transition) -> Transition:
+    """Stored rows `[n]` as they came: with their images, not shifted, on the host."""
+    if not frames.cameras:
+        return rows
+
+    def seen(stored: PyTree) -> PyTree:
+        return joined(stored, {name: np.asarray(x) for name, x in look_up(frames, jnp.asarray(stored[SLOTS])).items()})
+
+    return rows.replace(observation=seen(rows.observation), next_observation=seen(rows.next_observation))
+
+
 def pair_of_images(frames: Frames, here: jax.Array, after: jax.Array, key: jax.Array) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
     """Images by camera of observations and of next observations, from slots `[K, B, k]` each, shifted by draws of their own."""
 

@@ -198,7 +198,7 @@ class OfflineRLTrainer:
     def experience(self) -> list[Episode]:
         """The episodes that the fine-tuning has seen and still holds, oldest first: `ExpertDataCollector.save_dataset` takes them."""
         state, _ = self._learnt()
-        return experience(state.online, self.config.reward, name_of(self._env or self.config.environment.id))
+        return experience(state, self.config.reward, name_of(self._env or self.config.environment.id))
 
     def policy_in(self, environment: Environment, deterministic: bool = True) -> AgentPolicy:
         """What was learnt, as a policy that acts in an environment. Raises WarmloopError where it does not fit, or nothing was learnt."""

@@ -7,20 +7,22 @@ from itertools import pairwise
 import numpy as np
 
 from ..data.episode import Episode
-from ..data.replay import ReplayState
+from ..data.frames import as_seen
 from ..data.reward import RewardConfig
 from ..data.transition import Source, take
+from .state import LearnerState
 
 
-def experience(pool: ReplayState, reward: RewardConfig, origin: str) -> list[Episode]:
-    """The whole episodes in an online pool that one actor filled, oldest first.
+def experience(state: LearnerState, reward: RewardConfig, origin: str) -> list[Episode]:
+    """The whole episodes in the online pool of a learner that one actor filled, oldest first.
 
     Rewards are those that the learner was given, without their scale and bias: the environment's own, or 1 at a success. An episode
     that was broken off, or whose first rows are overwritten, is left out.
     """
+    pool = state.online
     inserted = int(pool.inserted)
     order = np.arange(max(0, inserted - pool.capacity), inserted) % pool.capacity
-    rows = take(pool.rows, order)
+    rows = as_seen(state.frames, take(pool.rows, order))
     rows = rows.replace(reward=(rows.reward - np.float32(reward.bias)) / np.float32(reward.scale))
     bounds = [*np.flatnonzero(rows.step == 0), len(order)]
     parts = [take(rows, slice(low, high)) for low, high in pairwise(bounds)]

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from warmloop.data import replay
 from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import Source, take
 from warmloop.learner.experience import experience
@@ -23,13 +22,13 @@ def filled(parts, make_rows, reward):
         state = ingest.insert(state, "actor-0", learnt)
         if number == 2:
             state = ingest.insert(state, "actor-0", take(learnt, slice(0, 3)))
-    return ingest.insert(state, "actor-0", take(whole[0], slice(0, 2))).online, whole
+    return ingest.insert(state, "actor-0", take(whole[0], slice(0, 2))), whole
 
 
 @pytest.mark.parametrize("reward", [RewardConfig(signal="environment", scale=10.0, bias=-5.0), RewardConfig()])
 def test_the_pools_whole_episodes_come_back_oldest_first_with_their_own_rewards(parts, make_rows, reward):
-    pool, whole = filled(parts, make_rows, reward)
-    found = experience(pool, reward, "here")
+    state, whole = filled(parts, make_rows, reward)
+    found = experience(state, reward, "here")
     assert [len(episode) for episode in found] == [30, 7, 12]  # the first one's beginning is overwritten
     assert [episode.number for episode in found] == [0, 1, 2] and {episode.origin for episode in found} == {"here"}
     for episode, rows in zip(found, whole[1:], strict=True):
@@ -40,4 +39,4 @@ def test_the_pools_whole_episodes_come_back_oldest_first_with_their_own_rewards(
 
 
 def test_an_empty_pool_has_none(parts):
-    assert experience(replay.create(parts.agent.spec, parts.replay), RewardConfig(), "here") == []
+    assert experience(create(parts, 0, None), RewardConfig(), "here") == []

@@ -11,7 +11,6 @@ from warmloop.agents import BC, SAC, SACConfig
 from warmloop.agents.vision import VisionConfig
 from warmloop.configs import load
 from warmloop.data import frames
-from warmloop.data.frames import SLOTS
 from warmloop.data.mixing import MixingConfig
 from warmloop.data.quality import QualityConfig
 from warmloop.data.replay import ReplayConfig
@@ -76,14 +75,7 @@ def begun(parts, demonstrations=20):
 
 def seen_in(state, pool, serials):
     """The rows of a pool as they came, with their images."""
-    rows = take(getattr(state, pool).rows, np.asarray(serials))
-    if not state.frames.cameras:
-        return rows
-
-    def with_images(stored):
-        return {name: x for name, x in stored.items() if name != SLOTS} | frames.look_up(state.frames, jnp.asarray(stored[SLOTS]))
-
-    return rows.replace(observation=with_images(rows.observation), next_observation=with_images(rows.next_observation))
+    return frames.as_seen(state.frames, take(getattr(state, pool).rows, np.asarray(serials)))
 
 
 def assert_same_steps(found, wanted):
