@@ -77,9 +77,9 @@ def test_one_observation_is_acted_on_as_it_is_in_a_batch(name):
 def test_the_critics_loss_trains_the_encoder_and_the_policys_does_not():
     agent, batch = AGENTS["sac"], batch_of(SPEC)
     state = agent.init(jax.random.key(0), rows_of(SPEC, 40))
-    after_critic, _ = agent.critic_step(state, (batch, jax.random.key(1)))
+    after_critic, _ = jax.jit(agent.critic_step)(state, (batch, jax.random.key(1)))
     assert largest_change(state.encoder, after_critic.encoder) > 1e-5
-    after_actor, _ = agent.actor_step(state, batch, jax.random.key(1))
+    after_actor, _ = jax.jit(agent.actor_step)(state, batch, jax.random.key(1))
     assert largest_change(state.actor, after_actor.actor) > 1e-5
     assert largest_change(state.encoder, after_actor.encoder) == 0
     assert largest_change(state.encoder_optimizer, after_actor.encoder_optimizer) == 0
@@ -88,19 +88,19 @@ def test_the_critics_loss_trains_the_encoder_and_the_policys_does_not():
 def test_the_target_passes_no_gradient_to_the_encoder():
     agent, batch = AGENTS["sac"], batch_of(SPEC)
     state = agent.init(jax.random.key(0), rows_of(SPEC, 40))
-    target = agent.td_target(state, batch, jax.random.key(1))
+    target = jax.jit(agent.td_target)(state, batch, jax.random.key(1))
 
     def loss(encoder):
         seen = agent.vision(encoder, state.normaliser, batch.observation)
         return agent.critic_loss(state.critic, seen, batch, target)[0]
 
-    wanted = jax.grad(loss)(state.encoder)
-    after, _ = agent.critic_step(state, (batch, jax.random.key(1)))
+    wanted = jax.jit(jax.grad(loss))(state.encoder)
+    after, _ = jax.jit(agent.critic_step)(state, (batch, jax.random.key(1)))
     first_moment = jax.tree.map(lambda moment: moment / 0.1, after.encoder_optimizer[0].mu)  # Adam's, of which a tenth is new
     assert largest_change(first_moment, wanted) < 1e-5
 
 
-@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("frozen", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_frozen_trunk_stays_while_what_stands_on_it_learns(frozen):
     agent = SAC(SACConfig(**SHARED, **CRITICS, vision=dataclasses.replace(RESNET10, frozen=frozen)), SPEC)
     state = agent.init(jax.random.key(0), rows_of(SPEC, 4))

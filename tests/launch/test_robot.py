@@ -100,6 +100,7 @@ def test_a_policy_is_trained_on_the_robot_which_stands_still_at_the_end(demos, t
 SEES = ("--config.agent.vision.channels=(4, 4)", "--config.agent.vision.features=4")
 
 
+@pytest.mark.slow
 def test_a_policy_is_trained_on_the_robots_camera_and_a_resumed_run_has_its_pictures_again(tmp_path):
     with fake_robot() as robot:
         camera = (*robot.flags, "--config.environment.kwargs.camera=True", *SIZES, *SEES)

@@ -204,6 +204,7 @@ def test_what_does_not_fit_is_refused_before_any_training(folder, arguments, say
 def test_a_fine_tuning_without_a_warm_up_learns_from_the_configuration_s_sources(folder):
     done = Guided(folder).run("train_rlpd", "--exp_name=scratch", "--online_steps=205")
     assert done.returncode == 0, done.stderr
-    assert checkpoint.newest(folder / "scratch" / "checkpoints").meta["offline_rows"] == 600
+    meta = checkpoint.newest(folder / "scratch" / "checkpoints").meta
+    assert meta["offline_rows"] == 600 + meta["config"]["replay"]["intervention_rows"]
     said = sentence(Guided(folder).run("train_rlpd", "--exp_name=bare", "--config.data.action_scaling=data"))
     assert "takes the limits in a warm-up" in said and "'--config.environment.action_low=(-1.5,)'" in said

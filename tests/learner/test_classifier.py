@@ -99,6 +99,7 @@ def test_states_are_seen_where_they_are_asked_for_or_all_there_is(cameras: bool)
     assert auc(p, data.success) == 1.0
 
 
+@pytest.mark.slow
 def test_a_frozen_trunk_stays_as_it_is_though_weights_decay():
     spec = Spec((Leaf("front", (32, 32, 3), "uint8"),), 2)
     classifier = Classifier(ClassifierConfig(VisionConfig("resnet10", 8, embeddings=2, frozen=True), weight_decay=0.5), spec)
