@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import lru_cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -203,7 +204,7 @@ def pair_of_images(frames: Frames, here: jax.Array, after: jax.Array, key: jax.A
     return images(here, here_key), images(after, after_key)
 
 
-def joined(stored: PyTree, images: dict[str, jax.Array]) -> PyTree:
+def joined(stored: PyTree, images: dict[str, Any]) -> PyTree:
     """A stored observation with images in place of its slots."""
     return images[""] if "" in images else {name: leaf for name, leaf in stored.items() if name != SLOTS} | images
 

@@ -37,8 +37,8 @@ def plot_run(directory: str | Path, title: str | None = None, evaluations: Seque
     share.set(ylabel="offline share of a batch", ylim=(-0.02, 1.02))
     handles = [handle for ax in (axis, share) for handle in ax.get_legend_handles_labels()[0]]
     if handles:
-        place = {"loc": "upper right", "bbox_to_anchor": (1.0, 0.95)} if handed else {"loc": "lower right"}
-        axis.legend(handles=handles, **place, frameon=False, fontsize="small", ncols=1 + len(handles) // 8)
+        loc, anchor = ("upper right", (1.0, 0.95)) if handed else ("lower right", (1.0, 0.0))
+        axis.legend(handles=handles, loc=loc, bbox_to_anchor=anchor, frameon=False, fontsize="small", ncols=1 + len(handles) // 8)
     axis.grid(alpha=0.25)
     path = directory / "curves.png"
     figure.savefig(path, dpi=130)
