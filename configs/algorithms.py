@@ -132,7 +132,7 @@ def bcq(config: RunConfig) -> RunConfig:
 def then_sac(config: RunConfig) -> RunConfig:
     """Fine-tunes by SAC, with networks of the same shapes, what the algorithm named before it warms up: `door,td3bc,then_sac`."""
     warm, sparse = config.warmup_agent.settings, config.reward.signal == "success"
-    shapes = ("hidden", "activation", "ensemble", "critic_layer_norm", "actor_layer_norm", "normalise_observations")
+    shapes = ("hidden", "activation", "ensemble", "critic_layer_norm", "actor_layer_norm", "normalise_observations", "vision")
     same = {name: getattr(warm, name) for name in shapes if hasattr(warm, name)}
     reduction = "sum" if _adroit(config) else "mean"
     settings = dataclasses.replace(SPARSE, clip_target=sparse, monte_carlo_target=sparse, bc_reduction=reduction, **same)
