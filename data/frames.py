@@ -119,7 +119,6 @@ def settle(frames: Frames, config: FramesConfig) -> Frames:
 @partial(jax.jit, donate_argnums=0)
 def write(frames: Frames, slots: Array, images: dict[str, Array]) -> Frames:
     """The store with images `[m, H, W, C]` by camera in slots `[m]`; slot NOWHERE is dropped."""
-
     shapes = {leaf.name: leaf for leaf in frames.cameras}
 
     def put(name: str, pixels: jax.Array) -> jax.Array:

@@ -52,7 +52,7 @@ class Balance:
         return rows.replace(quality=rows.quality * self.factors[task])
 
     def forget(self, serials: np.ndarray) -> None:
-        """The rows of these serials, the pool's newest, are not drawn."""
+        """The rows of these serials, all of them in the pool, are not drawn any more."""
         slots = np.unique(serials % len(self._task))
         self._mass -= self._sums(slots)
         self._quality[slots] = 0.0

@@ -89,6 +89,8 @@ class Ingest:
             part = take(rows, slice(start, start + SIZES[-1]))
             weighed = part if self.balance is None else self.balance.weigh(part, self.inserted)
             state, retired = self._stored(state, stream, weighed, self._frames, "online", self.inserted)
+            if len(retired) and self.balance is not None:
+                self.balance.forget(retired)
             state = state.replace(online=blank(state.online, retired))
             state, copies = self._demonstrate(state, stream, part) if demonstrate else (state, {})
             state = self._returns(state, stream, part, copies)
