@@ -24,7 +24,7 @@ from ..data.transition import Batch, PyTree, Spec, Transition
 from .base import Actor, Metrics, Params, WarmStart, run_block
 from .gaussian import GaussianPolicy, log_density, sample, warm_start
 from .gradients import descend
-from .networks import Critic, apply
+from .networks import Critic, apply, initialise
 from .normaliser import Normaliser, as_learnt, reward_scale
 from .offline import ActorCriticConfig, check, optimizer
 from .td import td_loss
@@ -107,8 +107,8 @@ class AWAC:
     def init(self, key: jax.Array, example: Transition) -> AWACState:
         actor_key, critic_key, key = jax.random.split(key, 3)
         observation = jnp.zeros((1, self.spec.observation_dim))
-        actor = self.policy.init(actor_key, observation)
-        critic = self.critic.init(critic_key, observation, jnp.zeros((1, self.spec.action_dim)))
+        actor = initialise(self.policy, actor_key, observation)
+        critic = initialise(self.critic, critic_key, observation, jnp.zeros((1, self.spec.action_dim)))
         return AWACState(
             actor=actor,
             critic=critic,

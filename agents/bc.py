@@ -22,7 +22,7 @@ from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition
 from .base import Actor, Metrics, Params, WarmStart, run_block
 from .gradients import descend
-from .networks import DeterministicPolicy, Policy, apply, log_density, sample_action
+from .networks import DeterministicPolicy, Policy, apply, initialise, log_density, sample_action
 from .normaliser import Normaliser, as_learnt
 from .offline import OfflineConfig, check, explore, gaussian_policy, optimizer
 from .vision import Vision, VisionConfig
@@ -85,7 +85,8 @@ class BC:
         if self.spec.cameras and self.config.observation_noise > 0:
             raise WarmloopError("agent.observation_noise is for states; images are shifted by frames.random_shift. Set it to 0.")
         actor_key, key = jax.random.split(key)
-        actor, encoder = self.policy.init(actor_key, jnp.zeros((1, self.vision.dim))), self.vision.init(jax.random.fold_in(actor_key, 1))
+        actor = initialise(self.policy, actor_key, jnp.zeros((1, self.vision.dim)))
+        encoder = self.vision.init(jax.random.fold_in(actor_key, 1))
         return BCState(
             actor=actor,
             encoder=encoder,

@@ -25,7 +25,7 @@ from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition
 from .base import Metrics, Params, run_block
 from .gradients import descend
-from .networks import MLP, Critic, apply
+from .networks import MLP, Critic, apply, initialise
 from .normaliser import Normaliser, as_learnt, reward_scale
 from .offline import ActorCriticConfig, check, optimizer
 from .td import td_loss
@@ -136,9 +136,9 @@ class BCQ:
         encoder_key, decoder_key, perturbation_key, critic_key, key = jax.random.split(key, 5)
         observation, action = jnp.zeros((1, self.spec.observation_dim)), jnp.zeros((1, self.spec.action_dim))
         both, latent = _join(observation, action), _join(observation, jnp.zeros((1, self.latent_dim)))
-        vae = {"encoder": self.encoder.init(encoder_key, both), "decoder": self.decoder.init(decoder_key, latent)}
-        perturbation = self.perturbation.init(perturbation_key, both)
-        critic = self.critic(config.ensemble).init(critic_key, observation, action)
+        vae = {"encoder": initialise(self.encoder, encoder_key, both), "decoder": initialise(self.decoder, decoder_key, latent)}
+        perturbation = initialise(self.perturbation, perturbation_key, both)
+        critic = initialise(self.critic(config.ensemble), critic_key, observation, action)
         return BCQState(
             vae=vae,
             perturbation=perturbation,

@@ -24,6 +24,7 @@ from ..data.errors import WarmloopError
 from ..data.transition import PyTree, Spec, example
 from .base import Metrics, Params
 from .gradients import descend
+from .networks import initialise
 from .normaliser import Normaliser
 from .vision import RESNET, Vision, VisionConfig
 
@@ -117,7 +118,7 @@ class Classifier:
     def init(self, key: jax.Array) -> MemberState:
         """A fresh member. Raises WarmloopError as `Vision.init`."""
         encoder_key, head_key = jax.random.split(key)
-        head = Head(self.config.hidden).init(head_key, jnp.zeros((1, self.vision.dim)))
+        head = initialise(Head(self.config.hidden), head_key, jnp.zeros((1, self.vision.dim)))
         params = {"encoder": self.vision.init(encoder_key), "head": head}
         return MemberState(params, self.optimizer.init(params))
 

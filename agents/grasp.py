@@ -31,7 +31,7 @@ from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition, flatten_observation
 from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
 from .cloning import cloning_weight, mean_over, worth_cloning
-from .networks import MLP, VALUES_INIT, apply
+from .networks import MLP, VALUES_INIT, apply, initialise
 from .offline import check
 from .sac import SAC, SACConfig, SACState
 
@@ -264,7 +264,7 @@ class GraspSAC:
 
     def _with_grasp(self, sac: SACState) -> GraspState:
         key, grasp_key = jax.random.split(sac.key)
-        grasp = self.grasp_critic.init(grasp_key, jnp.zeros((1, self.sac.vision.dim)))
+        grasp = initialise(self.grasp_critic, grasp_key, jnp.zeros((1, self.sac.vision.dim)))
         moments = optax.adam(self.config.critic_lr).init(grasp)
         return GraspState(sac.replace(key=key), grasp, jax.tree.map(jnp.copy, grasp), moments)
 

@@ -24,7 +24,7 @@ from ..data.transition import Batch, PyTree, Spec, Transition
 from .base import Actor, Metrics, Params, WarmStart, run_block
 from .gaussian import GaussianPolicy, log_density, sample, warm_start
 from .gradients import descend
-from .networks import Critic, apply
+from .networks import Critic, apply, initialise
 from .normaliser import Normaliser, as_learnt, reward_scale
 from .offline import ActorCriticConfig, check, optimizer
 from .td import td_loss
@@ -114,9 +114,9 @@ class IQL:
         config = self.config
         actor_key, critic_key, value_key, key = jax.random.split(key, 4)
         observation = jnp.zeros((1, self.spec.observation_dim))
-        actor = self.policy.init(actor_key, observation)
-        critic = self.critic(config.ensemble).init(critic_key, observation, jnp.zeros((1, self.spec.action_dim)))
-        value = self.critic(1).init(value_key, observation, _no_action(observation))
+        actor = initialise(self.policy, actor_key, observation)
+        critic = initialise(self.critic(config.ensemble), critic_key, observation, jnp.zeros((1, self.spec.action_dim)))
+        value = initialise(self.critic(1), value_key, observation, _no_action(observation))
         return IQLState(
             actor=actor,
             critic=critic,

@@ -7,6 +7,7 @@ layer and XLA keeps both cores (or the tensor units) busy.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -135,6 +136,12 @@ def hidden_layers(policy: Any, x: jax.Array) -> jax.Array:
         x = act(nn.LayerNorm(name=f"norm_{i}")(x) if policy.layer_norm else x)
         x = nn.Dropout(policy.dropout, deterministic=not policy.has_rng("dropout"))(x)
     return x
+
+
+@partial(jax.jit, static_argnums=0)
+def initialise(module: nn.Module, key: jax.Array, *inputs: Any) -> Any:
+    """`module.init` as one program: as a call for each layer's shapes, start-up took seconds."""
+    return module.init(key, *inputs)
 
 
 def apply(module: nn.Module, params: Any, *inputs: jax.Array, dropout: jax.Array | None = None) -> Any:

@@ -27,7 +27,7 @@ from ..data.transition import Batch, PyTree, Spec, Transition, example
 from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
 from .cloning import cloning_weight, mean_over, worth_cloning
 from .gradients import descend
-from .networks import Critic, Policy, apply, log_density, sample_action
+from .networks import Critic, Policy, apply, initialise, log_density, sample_action
 from .normaliser import Normaliser
 from .offline import check
 from .vision import Vision, VisionConfig
@@ -141,8 +141,8 @@ class SAC:
         actor_key, critic_key, key = jax.random.split(key, 3)
         encoder = self.vision.init(jax.random.fold_in(critic_key, 1))
         observation = jnp.zeros((1, self.vision.dim))
-        actor = self.policy.init(actor_key, observation)
-        critic = self.critic(config.ensemble).init(critic_key, observation, jnp.zeros((1, self.spec.action_dim)))
+        actor = initialise(self.policy, actor_key, observation)
+        critic = initialise(self.critic(config.ensemble), critic_key, observation, jnp.zeros((1, self.spec.action_dim)))
         log_temperature = jnp.log(jnp.asarray(config.initial_temperature, jnp.float32))
         return SACState(
             actor=actor,

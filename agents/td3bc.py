@@ -22,7 +22,7 @@ from flax import struct
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition
 from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
-from .networks import Critic, DeterministicPolicy, apply
+from .networks import Critic, DeterministicPolicy, apply, initialise
 from .normaliser import Normaliser, as_learnt, reward_scale
 from .offline import ActorCriticConfig, adam_moments, check, explore, gaussian_policy, optimizer
 
@@ -92,8 +92,8 @@ class TD3BC:
         config = self.config
         actor_key, critic_key, key = jax.random.split(key, 3)
         observation = jnp.zeros((1, self.spec.observation_dim))
-        actor = self.policy.init(actor_key, observation)
-        critic = self.critic(config.ensemble).init(critic_key, observation, jnp.zeros((1, self.spec.action_dim)))
+        actor = initialise(self.policy, actor_key, observation)
+        critic = initialise(self.critic(config.ensemble), critic_key, observation, jnp.zeros((1, self.spec.action_dim)))
         return TD3BCState(
             actor=actor,
             target_actor=jax.tree.map(jnp.copy, actor),  # buffers of their own: the state is donated

@@ -29,6 +29,7 @@ from ..data.errors import WarmloopError
 from ..data.frames import image_shape, stack_of
 from ..data.transition import Leaf, PyTree, Spec
 from .base import Params
+from .networks import initialise
 from .normaliser import Normaliser
 
 IMAGENET_MEAN, IMAGENET_DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -173,7 +174,7 @@ class Vision:
             if image_shape(leaf)[2] != 3:
                 channels = image_shape(leaf)[2]
                 raise WarmloopError(f'Camera "{leaf.name}" has {channels} channels and ResNet-10 takes 3; set agent.vision.encoder=cnn.')
-        params = self.encoder.init(key, {leaf.name: jnp.zeros((1, *leaf.shape), jnp.uint8) for leaf in self.spec.cameras})
+        params = initialise(self.encoder, key, {leaf.name: jnp.zeros((1, *leaf.shape), jnp.uint8) for leaf in self.spec.cameras})
         return params if isinstance(key, Tracer) else with_weights(params, self.config)
 
     def step(self, params: Params, moments: optax.OptState, gradient: Params, learning_rate: float) -> tuple[Params, optax.OptState]:

@@ -25,7 +25,7 @@ import optax
 from flax import struct
 
 from ..agents.base import Agent
-from ..agents.networks import Critic, apply
+from ..agents.networks import Critic, apply, initialise
 from ..agents.normaliser import Normaliser
 from ..data.episode import Episode
 from ..data.errors import WarmloopError
@@ -182,7 +182,7 @@ def fit(
     initial ones."""
     init_key, step_key = jax.random.split(key)
     steps, per_call = total_steps(config), min(STEPS_PER_CALL, config.steps)
-    params = _critic(config).init(init_key, data.observation[:1], data.action[:1])
+    params = initialise(_critic(config), init_key, data.observation[:1], data.action[:1])
     start = (params, params, _optimizer(config).init(params))
     carry = jax.tree.map(lambda x: jnp.broadcast_to(x, (after.shape[0], *x.shape)), start)
     for begin in range(0, steps, per_call):

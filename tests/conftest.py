@@ -16,7 +16,7 @@ if sys.platform == "linux":
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several processes share one GPU in the end-to-end tests
 # By machine, because a program that XLA compiled for one CPU may not run on another that shares the home folder.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(USER_CACHE / "warmloop" / "jax" / (platform.node() or "unnamed")))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # most tests compile for longer than they run; `make slow` turns it off
 
 import jax  # noqa: E402
