@@ -18,6 +18,7 @@ import gymnasium as gym
 from ...data.errors import WarmloopError
 from ..imports import imported, is_importable_name, told
 from ..matches import near_matches
+from .endings import PastSuccess
 from .gripper import GripperPenalty
 from .pictures import Crop, FrameStack, Resize
 from .poses import QuaternionTo6D, QuaternionToEuler, RelativeFrame
@@ -29,6 +30,7 @@ WRAPPERS: dict[str, type[gym.Wrapper]] = {
     "quaternion_to_euler": QuaternionToEuler,
     "quaternion_to_6d": QuaternionTo6D,
     "gripper_penalty": GripperPenalty,
+    "past_success": PastSuccess,
     "frame_stack": FrameStack,
     "resize": Resize,
     "crop": Crop,

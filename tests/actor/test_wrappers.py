@@ -127,6 +127,42 @@ def test_a_pose_tells_its_rotation_otherwise_and_its_space_says_so(wrapper, widt
             np.testing.assert_allclose(Rotation.from_euler("xyz", pose[3:]).as_matrix(), expected, atol=1e-3)
 
 
+class Ending(gym.Wrapper):
+    """Ends the episode at each step, and says of it what it is made with."""
+
+    def __init__(self, **said):
+        super().__init__(ToolEnv())
+        self.said = said
+
+    def step(self, action):
+        observation, reward, _, truncated, info = self.env.step(action)
+        return observation, reward, True, truncated, info | self.said
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "said", "ends"),
+    [
+        ("past_success", {"succeed": True}, False),
+        ("past_success", {"is_success": np.float32(1.0)}, False),
+        ("past_success", {"is_success": False}, True),  # it fell
+        ("past_success:lifted", {"lifted": True, "succeed": False}, False),
+    ],
+)
+def test_an_episode_goes_on_past_its_success_and_past_no_other_end(wrapper, said, ends):
+    env = wrap(Ending(**said), [wrapper])
+    env.reset()
+    for _ in range(2):
+        _, _, terminated, truncated, info = env.step(np.zeros(7, np.float32))
+        assert (terminated, truncated) == (ends, False) and said.items() <= info.items()
+
+
+def test_an_end_that_says_nothing_of_success_is_an_error_that_names_the_key():
+    env = wrap(Ending(time=1.0), ["past_success:lifted"])
+    env.reset()
+    with pytest.raises(WarmloopError, match=r"finds no lifted .* \(it has: done, time\); name the key"):
+        env.step(np.zeros(7, np.float32))
+
+
 def commands(env, commands, key="grasp_penalty"):
     env.reset()
     return [env.step(np.append(np.zeros(6), command).astype(np.float32))[4][key] for command in commands]

@@ -71,7 +71,10 @@ def test_the_published_presets_are_what_their_papers_say():
     assert wsrl.warmup_agent.name == "cql" and wsrl.warmup_agent.settings.calibrated
     assert wsrl.agent.name == "sac" and wsrl.agent.settings.utd == 4 and wsrl.agent.settings.actor_q == "min"
     assert wsrl.retention.ratio == 0.0 and wsrl.mixing.min_ratio == 0.0 and wsrl.learner.frozen_steps == 5_000
-    assert (wsrl.reward.scale, wsrl.reward.bias) == (10.0, -5.0)
+    for sparse in (wsrl, load("configs/adroit.py:door,calql")):
+        assert (sparse.reward.scale, sparse.reward.bias) == (10.0, -5.0)
+    dense = load("configs/mujoco.py:hopper,calql")
+    assert (dense.reward.scale, dense.reward.bias) == (1.0, 0.0) and dense.agent.settings.calibrated
     assert hilserl.reward.discount == 0.97 and hilserl.agent.settings.ensemble == 2
     assert hilserl.agent.settings.initial_temperature == 1e-2 and not hilserl.agent.settings.backup_entropy
     assert load("configs/adroit.py:pen").environment.horizon == 100
