@@ -4,6 +4,7 @@ import os
 import platform
 import signal
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several proce
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(USER_CACHE / "warmloop" / "jax" / (platform.node() or "unnamed")))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # most tests compile for longer than they run; `make slow` turns it off
+# Without the emitters too a program compiles in a third of the time. Of a flag that it does not know XLA ends the process.
+if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1" and metadata.version("jaxlib").startswith("0.10."):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
 
 import jax  # noqa: E402
 
