@@ -9,6 +9,8 @@ import pytest
 import scipy.stats
 from recorded import assert_identical, episode
 
+from warmloop.agents import SAC, SACConfig
+from warmloop.agents.vision import VisionConfig
 from warmloop.data import replay
 from warmloop.data.errors import WarmloopError
 from warmloop.data.mixing import MixingConfig, draw_mixed
@@ -17,7 +19,7 @@ from warmloop.data.replay import ReplayConfig
 from warmloop.data.retention import RetentionConfig, retain
 from warmloop.data.reward import RewardConfig, apply_reward
 from warmloop.data.tasks import TaskConfig
-from warmloop.data.transition import Source, concatenate
+from warmloop.data.transition import Leaf, Source, Spec, concatenate, example
 from warmloop.data.wire.schema import Schema
 from warmloop.learner.assemble import refill
 from warmloop.learner.balance import TOLERANCE, Balance
@@ -197,6 +199,33 @@ def test_lost_rows_count_for_no_task(parts, make_rows):
     state = ingest.insert(state, "a", rows_of(1, 10, make_rows))
     assert scipy.stats.chisquare(draws(state.online, config)).pvalue > 1e-3
     assert np.asarray(state.online.quality)[100:150].max() == 0
+
+
+def test_rows_whose_frames_were_overwritten_count_for_no_task():
+    spec = Spec((Leaf("front", (8, 8, 1), "uint8"), Leaf("task", (2,), "float32")), 2)
+    agent = SAC(SACConfig(hidden=(8,), vision=VisionConfig(features=4, channels=(4,))), spec)
+    # A pool of 900 rows keeps 1024 frames, and episodes of one step have two each: the last 512 rows have theirs.
+    ingest, state = online(ReplayConfig(capacity=900), LearnerParts(agent, ReplayConfig(), MixingConfig()))
+
+    def one_step_episodes(task, count, first):
+        number = np.arange(first, first + 2 * count, dtype=np.uint16).view(np.uint8).reshape(-1, 2)
+        image = np.zeros((2 * count, 8, 8, 1), np.uint8)
+        image[:, 0, :2, 0] = number  # no two alike
+        code = np.tile(np.eye(2, dtype=np.float32)[task], (count, 1))
+        rows = example(spec, count)
+        return rows.replace(
+            observation={"front": image[0::2], "task": code},
+            next_observation={"front": image[1::2], "task": code},
+            mask=np.zeros(count, np.float32),
+            quality=np.ones(count, np.float32),
+        )
+
+    state = ingest.insert(state, "a", one_step_episodes(0, 200, 0))
+    state = ingest.insert(state, "a", one_step_episodes(1, 500, 1000))
+    drawn = np.asarray(state.online.quality)[:700] > 0
+    assert not drawn[:188].any() and drawn[188:].all(), "the oldest 188 of the first task have lost their frames"
+    share = np.bincount([0] * 12 + [1] * 500, weights=np.asarray(state.online.quality)[188:700])
+    np.testing.assert_allclose(share[0] / share.sum(), 0.5, atol=0.5 * TOLERANCE)
 
 
 @pytest.mark.parametrize("quality_in", ["sampling", "loss"])
