@@ -1,6 +1,6 @@
 """The 3-D mouse, by the bytes of its reports; there is no such device here."""
 
-import os
+import socket
 import struct
 import sys
 import time
@@ -52,17 +52,17 @@ def test_other_reports_say_nothing(given):
 
 @pytest.fixture
 def piped():
-    """A 3-D mouse that reads a pipe in the place of a device, and the pipe's other end."""
-    out, into = os.pipe()
-    mouse = SpaceMouse(lambda: os.read(out, 64), lambda: os.close(out))
-    yield mouse, into
-    os.write(into, b"\x00")
+    """A 3-D mouse that reads a socket in the place of a device, and what writes one report to it."""
+    out, into = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)  # which, unlike a pipe, keeps reports apart
+    mouse = SpaceMouse(lambda: out.recv(64), out.close)
+    yield mouse, into.send
     mouse._stop.set()
-    os.write(into, b"\x00")
+    into.send(b"\x00")
     mouse.close()
+    into.close()
 
 
-def until(condition, seconds=5.0):
+def until(condition, seconds=30.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -70,16 +70,16 @@ def until(condition, seconds=5.0):
 
 
 def test_its_thread_keeps_what_was_said_last_and_every_button_that_was_pressed(piped):
-    mouse, into = piped
+    mouse, say = piped
     assert not mouse.read().active
-    os.write(into, report(1, 0, -350, 0))
+    say(report(1, 0, -350, 0))
     until(lambda: mouse.read().active)
     assert mouse.read().motions[0] == 1
-    os.write(into, b"\x03" + (1 << 12).to_bytes(4, "little"))
+    say(b"\x03" + (1 << 12).to_bytes(4, "little"))
     until(lambda: mouse._said)
-    os.write(into, bytes([3, 0, 0, 0, 0]))
+    say(bytes([3, 0, 0, 0, 0]))
     assert mouse.read().signal is Signal.SUCCESS and mouse.read().signal is None
-    os.write(into, report(1, 0, 0, 0))
+    say(report(1, 0, 0, 0))
     until(lambda: not mouse.read().active)
 
 
