@@ -73,7 +73,8 @@ def train_and_judge(
             if ranking:
                 selection.write(folder, ranking, ranking[0].candidate.updates, "data", {"episodes": len(recorded)})
             shown = _judged(config, parts, agents if judging.all_of_them else {n: agents[n] for n in wanted}, seed, judging.episodes)
-            yield {"seed": seed} | times | shown[kept[-1][0]] | (_selected(ranking, shown) if ranking else {})
+            measure = "success_rate" if config.reward.signal == "success" else "mean_return"
+            yield {"seed": seed} | times | shown[kept[-1][0]] | (_selected(ranking, shown, measure) if ranking else {})
 
 
 def _run_until(states: LearnerState, parts: LearnerParts, until: int, per_call: int) -> LearnerState:
@@ -126,8 +127,8 @@ def _judged(config: RunConfig, parts: LearnerParts, agents: dict[int, Any], seed
     return found
 
 
-def _selected(ranking: list[selection.Ranked], shown: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    """What FQE chose, and where all checkpoints were judged, how its ranking agrees with their returns."""
+def _selected(ranking: list[selection.Ranked], shown: dict[int, dict[str, Any]], measure: str) -> dict[str, Any]:
+    """What FQE chose, and where all checkpoints were judged, how its ranking agrees with theirs by `measure`; None where all are alike."""
     chosen = ranking[0].candidate
     selected = {"selected": {"updates": chosen.updates, "fqe": float(chosen.fqe.mean())} | shown[chosen.updates]}
     estimates = {ranked.candidate.updates: float(ranked.candidate.fqe.mean()) for ranked in ranking}
@@ -135,8 +136,8 @@ def _selected(ranking: list[selection.Ranked], shown: dict[int, dict[str, Any]])
         return selected
     order = sorted(estimates)
     checkpoints = [{"updates": updates, "fqe": estimates[updates]} | shown[updates] for updates in order]
-    agreement = spearman(*(np.array(values) for values in zip(*((one["fqe"], one["mean_return"]) for one in checkpoints), strict=True)))
-    return selected | {"checkpoints": checkpoints, "rank_correlation": agreement}
+    agreement = spearman(*(np.array([one[name] for one in checkpoints]) for name in ("fqe", measure)))
+    return selected | {"checkpoints": checkpoints, "rank_correlation": None if np.isnan(agreement) else agreement}
 
 
 def _folder(name: str) -> str:

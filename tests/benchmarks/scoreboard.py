@@ -160,6 +160,7 @@ def draw(board: dict[str, dict[str, list[dict[str, Any]]]], path: Path) -> None:
             axis.plot(interquartile_mean(last), place, "|", color="#1f4e79", markersize=11, markeredgewidth=2.5)
             axis.plot(interquartile_mean(np.array(chosen)), place, "o", color="#c7772e", markersize=4)
         axis.set_yticks(range(len(ALGORITHMS)), ALGORITHMS[::-1], fontsize=8)
+        axis.set_ylim(-0.6, len(ALGORITHMS) - 0.4)
         axis.set_title(name, fontsize=9)
         axis.grid(axis="x", alpha=0.25)
     for axis in list(axes.flat)[len(board) :]:

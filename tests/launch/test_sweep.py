@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from runs import sentence
 
+from warmloop.launch.sweep_runs import _selected
 from warmloop.launch.sweeping import runs_of
 from warmloop.learner import checkpoint, selection
 
@@ -44,6 +46,15 @@ def test_a_sweep_writes_a_line_a_table_a_picture_and_a_checkpoint_for_each_seed(
     assert (out / "scores.png").read_bytes().startswith(b"\x89PNG")
     folders = sorted(path for path in out.glob("*/seed-*"))
     assert [checkpoint.newest(folder).updates for folder in folders] == [12] * 4
+
+
+@pytest.mark.parametrize(("measure", "agreement"), [("success_rate", 1.0), ("mean_return", -1.0), ("normalised", None)])
+def test_fqes_ranking_is_compared_by_what_the_policies_are_trained_for(measure, agreement):
+    ranking = [selection.Ranked(selection.Candidate(number, np.array([0.1 * number])), reason="", as_good=True) for number in (3, 2, 1)]
+    shown = {number: {"success_rate": number / 4, "mean_return": -number, "normalised": 0.0} for number in (1, 2, 3)}
+    selected = _selected(ranking, shown, measure)
+    assert selected["rank_correlation"] == (agreement if agreement is None else pytest.approx(agreement))
+    assert selected["selected"]["updates"] == 3 and [one["updates"] for one in selected["checkpoints"]] == [1, 2, 3]
 
 
 def test_of_several_checkpoints_the_one_that_fqe_chose_is_marked_and_judged(swept):
