@@ -79,6 +79,7 @@ def test_in_lock_step_a_teacher_takes_over_and_the_rate_is_shown(tmp_path):
     assert max(record.get("actor/intervention_length", 0) for record in records) >= 6
 
 
+@pytest.mark.slow
 def test_actors_of_their_own_have_a_teacher_each_and_the_learner_none(tmp_path):
     done = Commands(tmp_path, DRAWER).run("local", "--exp_name=both", "--online_steps=150", "--actors=1", TEACHER, timeout=400)
     assert done.returncode == 0, done.stderr

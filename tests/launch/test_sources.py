@@ -174,6 +174,7 @@ def test_what_a_policy_with_limits_records_and_shows_is_within_them(folder, limi
     assert subject.load()[0].limits == ActionLimits([TORQUES[0]], [TORQUES[1]])
 
 
+@pytest.mark.slow
 def test_local_hands_the_limits_to_its_actors(folder, limited):
     done = Guided(folder).run("local", "--actors=1", "--exp_name=local", f"--checkpoint_path={limited[0]}", "--online_steps=250")
     assert done.returncode == 0, done.stderr
