@@ -85,8 +85,10 @@ def hilserl(config: RunConfig) -> RunConfig:
 
 
 def cql(config: RunConfig) -> RunConfig:
-    """CQL(H) (Kumar et al. 2020) offline and online."""
-    agent = AgentChoice("cql", CQLConfig(hidden=_hidden(config), ensemble=2, cql_weight=_conservatism(config)))
+    """CQL(H) (Kumar et al. 2020) offline and online; on Adroit's hands with a cloning term, without which few updates lead off the data
+    (docs/results.md)."""
+    cloning = {"bc_weight": 1.0, "bc_reduction": "sum"} if _adroit(config) else {}
+    agent = AgentChoice("cql", CQLConfig(hidden=_hidden(config), ensemble=2, cql_weight=_conservatism(config), **cloning))
     return config.replace(agent=agent, warmup_agent=agent)
 
 
