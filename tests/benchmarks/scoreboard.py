@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1", "OMP_NUM_THREADS": "1"}
 ALGORITHMS = ("bc", "td3bc", "iql", "awac", "bcq", "sac", "cql", "calql")
-COSTLY = ("cql", "calql")  # which look at many actions for each row, and get half of the others' updates
+COSTLY = ("bcq", "cql", "calql")  # which look at many actions for each row, and get half of the others' updates
 UPDATES = {"small": (5_000, 2_500), "full": (1_000_000, 1_000_000)}
 LONGER = {("pendulum", "cql"): 10_000, ("pendulum", "calql"): 10_000}  # of the small board, where half is too little
 # Preset, the return that ends the learning of the behaviour policy, the most environment steps that it may take, steps between two
