@@ -22,13 +22,13 @@ import optax
 from flax import struct
 
 from ..data.errors import WarmloopError
-from ..data.transition import Batch, PyTree, Spec, Transition
-from .base import Metrics, Params, run_block
+from ..data.transition import Batch, PyTree, Transition
+from .actor_critic import ActorCritic
+from .base import Metrics, Params
 from .gradients import descend
-from .networks import MLP, Critic, apply, initialise
-from .normaliser import Normaliser, as_learnt, reward_scale
-from .offline import ActorCriticConfig, check, optimizer
-from .td import td_loss
+from .networks import MLP, apply, initialise
+from .normaliser import Normaliser, reward_scale
+from .offline import ActorCriticConfig, check
 
 LOG_STD_MIN, LOG_STD_MAX = -4.0, 15.0  # of the encoder
 
@@ -92,15 +92,9 @@ class BCQActor(struct.PyTreeNode):
     normaliser: Normaliser
 
 
-@dataclasses.dataclass(frozen=True)
-class BCQ:
-    """The algorithm: settings and shapes. See `agents.base.Agent` for the methods' contracts.
+class BCQ(ActorCritic[BCQConfig]):
+    """The algorithm. See `agents.base.Agent` for the methods' contracts."""
 
-    The losses take batches as they are learnt from: flat, normalised observations and scaled rewards (`as_learnt`).
-    """
-
-    config: BCQConfig
-    spec: Spec
     name: ClassVar[str] = "bcq"
 
     @property
@@ -122,14 +116,6 @@ class BCQ:
         """`[s, a]` to a change of the action before its tanh."""
         config = self.config
         return MLP(self.spec.action_dim, config.hidden, config.actor_layer_norm, config.activation, config.actor_dropout)
-
-    def critic(self, members: int) -> Critic:
-        """The module of `members` critics."""
-        config = self.config
-        return Critic(members, config.hidden, config.critic_layer_norm, config.activation, config.critic_dropout)
-
-    def optimizer(self, learning_rate: float) -> optax.GradientTransformation:
-        return optimizer(learning_rate, self.config.weight_decay)
 
     def init(self, key: jax.Array, example: Transition) -> BCQState:
         config = self.config
@@ -165,7 +151,7 @@ class BCQ:
         change = jnp.tanh(apply(self.perturbation, perturbation, _join(observation, action), dropout=dropout))
         return jnp.clip(action + self.config.perturbation * change, -1.0, 1.0)
 
-    # Losses: scalar and what the caller logs; the critics' is `td.td_loss`.
+    # Losses: scalar and what the caller logs.
 
     def vae_loss(self, vae: dict[str, Params], batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Reconstruction error and divergence from the standard normal, both means over their dimensions."""
@@ -198,12 +184,6 @@ class BCQ:
 
     # Updates.
 
-    def update(self, state: BCQState, batch: Batch) -> tuple[BCQState, Metrics, jax.Array]:
-        key, noise_key, *keys = jax.random.split(state.key, 2 + batch.reward.shape[0])
-        batch = as_learnt(batch, state.normaliser, state.reward_scale, self.config.observation_noise, noise_key)
-        state, (metrics, td_error) = run_block(self.step, state.replace(key=key), batch, jnp.stack(keys))
-        return state, jax.tree.map(jnp.mean, metrics), td_error
-
     def step(self, state: BCQState, inputs: tuple[Batch, jax.Array]) -> tuple[BCQState, tuple[Metrics, jax.Array]]:
         """One gradient step each of the model, the critics and the perturbation on one minibatch, and the targets after them."""
         batch, key = inputs
@@ -224,15 +204,6 @@ class BCQ:
         )
         return state.replace(vae=vae, vae_optimizer=moments), metrics
 
-    def critic_step(self, state: BCQState, batch: Batch, target: jax.Array, key: jax.Array) -> tuple[BCQState, Metrics, jax.Array]:
-        critic, moments, (metrics, td_error) = descend(
-            lambda critic: td_loss(critic, self.critic(self.config.ensemble), batch, target, key),
-            state.critic,
-            self.optimizer(self.config.critic_lr),
-            state.critic_optimizer,
-        )
-        return state.replace(critic=critic, critic_optimizer=moments), metrics, td_error
-
     def perturbation_step(self, state: BCQState, batch: Batch, key: jax.Array) -> tuple[BCQState, Metrics]:
         perturbation, moments, metrics = descend(
             lambda perturbation: self.perturbation_loss(perturbation, state, batch, key),
@@ -242,7 +213,7 @@ class BCQ:
         )
         return state.replace(perturbation=perturbation, perturbation_optimizer=moments), metrics
 
-    # Acting, measuring, and passing the state on.
+    # Acting, and passing the state on.
 
     def actor_params(self, state: BCQState) -> BCQActor:
         return BCQActor(state.vae["decoder"], state.perturbation, _first(state.critic), state.normaliser)
@@ -256,15 +227,6 @@ class BCQ:
         action = self.perturb(actor.perturbation, normal, proposed)  # [1, N, A]
         q = apply(self.critic(1), actor.critic, normal, action)[0, 0]  # [N]
         return action[0, jnp.argmax(q)], carry
-
-    def q_values(self, state: BCQState, observation: PyTree, action: jax.Array) -> jax.Array:
-        """In the rewards' own units, as the returns are."""
-        return apply(self.critic(self.config.ensemble), state.critic, state.normaliser(observation), action) / state.reward_scale
-
-    def td_error(self, state: BCQState, batch: Batch, key: jax.Array) -> jax.Array:
-        learnt = as_learnt(batch, state.normaliser, state.reward_scale, 0.0, key)
-        target = self.td_target(state, learnt, key) / state.reward_scale
-        return jnp.abs(self.q_values(state, batch.observation, batch.action) - target[None]).mean(axis=0)
 
     def hand_over(self, state: BCQState) -> NoReturn:
         raise WarmloopError("bcq's policy is a choice among generated actions, which no other algorithm has: fine-tune with bcq as well.")

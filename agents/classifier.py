@@ -155,9 +155,7 @@ class Classifier:
         loss = optax.sigmoid_binary_cross_entropy(logit, success).mean()
         return loss, {"classifier/loss": loss, "classifier/accuracy": jnp.mean((logit > 0) == success)}
 
-    def update(
-        self, state: MemberState, normaliser: Normaliser, observation: PyTree, success: jax.Array
-    ) -> tuple[MemberState, Metrics]:
+    def update(self, state: MemberState, normaliser: Normaliser, observation: PyTree, success: jax.Array) -> tuple[MemberState, Metrics]:
         """One gradient step of one member on its rows."""
         params, moments, metrics = descend(
             lambda member: self.loss(member, normaliser, observation, success), state.params, self.optimizer, state.optimizer

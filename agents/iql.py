@@ -20,45 +20,38 @@ import optax
 from flax import struct
 
 from ..data.errors import WarmloopError
-from ..data.transition import Batch, PyTree, Spec, Transition
-from .base import Actor, Metrics, Params, WarmStart, run_block
-from .gaussian import GaussianPolicy, log_density, sample, warm_start
+from ..data.transition import Batch, PyTree, Transition
+from .base import Metrics, Params
+from .gaussian import GaussianActorCritic, GaussianConfig
 from .gradients import descend
-from .networks import Critic, apply, initialise
-from .normaliser import Normaliser, as_learnt, reward_scale
-from .offline import ActorCriticConfig, check, optimizer
-from .td import td_loss
+from .networks import apply, initialise
+from .normaliser import Normaliser, reward_scale
+from .offline import check
 
 
 @dataclasses.dataclass(frozen=True)
-class IQLConfig(ActorCriticConfig):
+class IQLConfig(GaussianConfig):
     """Settings of IQL beside those that offline algorithms share; `utd` counts whole updates, V's network is a critic's.
 
     Attributes:
         expectile: τ of the value's regression; 0.5 is the mean, towards 1 the best of the recorded actions.
         inverse_temperature: β; 0 clones, large values follow the advantage.
-        weight_limit: greatest weight of a row in the policy's regression.
         value_lr: Adam step size of V.
         cosine_decay: whether the policy's step size falls to 0 along a cosine, offline.
         actor_decay_updates: minibatches until it is 0; 0 keeps it constant (set from the warm-up's length, and 0 online).
-        log_std_min, log_std_max: bounds of the policy's log standard deviation.
     """
 
     expectile: float = 0.7
     inverse_temperature: float = 3.0
-    weight_limit: float = 100.0
     value_lr: float = 3e-4
     cosine_decay: bool = True
     actor_decay_updates: int = 0
-    log_std_min: float = -5.0
-    log_std_max: float = 2.0
 
     def __post_init__(self):
         super().__post_init__()
         if not 0 < self.expectile < 1:
             raise WarmloopError(f"agent.expectile is {self.expectile}; it must lie between 0 and 1.")
         check(self, ("inverse_temperature", "actor_decay_updates"), 0)
-        check(self, ("weight_limit",), 1)
 
 
 class IQLState(struct.PyTreeNode):
@@ -77,38 +70,10 @@ class IQLState(struct.PyTreeNode):
     updates: jax.Array
 
 
-@dataclasses.dataclass(frozen=True)
-class IQL:
-    """The algorithm: settings and shapes. See `agents.base.Agent` for the methods' contracts.
+class IQL(GaussianActorCritic[IQLConfig]):
+    """The algorithm. See `agents.base.Agent` for the methods' contracts."""
 
-    The losses take batches as they are learnt from: flat, normalised observations and scaled rewards (`as_learnt`).
-    """
-
-    config: IQLConfig
-    spec: Spec
     name: ClassVar[str] = "iql"
-
-    @property
-    def policy(self) -> GaussianPolicy:
-        """The policy's module."""
-        config = self.config
-        return GaussianPolicy(
-            self.spec.action_dim,
-            config.hidden,
-            config.actor_layer_norm,
-            config.activation,
-            config.actor_dropout,
-            config.log_std_min,
-            config.log_std_max,
-        )
-
-    def critic(self, members: int) -> Critic:
-        """The module of `members` critics."""
-        config = self.config
-        return Critic(members, config.hidden, config.critic_layer_norm, config.activation, config.critic_dropout)
-
-    def optimizer(self, learning_rate: float | jax.Array) -> optax.GradientTransformation:
-        return optimizer(learning_rate, self.config.weight_decay)
 
     def init(self, key: jax.Array, example: Transition) -> IQLState:
         config = self.config
@@ -146,18 +111,17 @@ class IQL:
 
     def actor_loss(self, actor: Params, batch: Batch, advantage: jax.Array, dropout: jax.Array) -> tuple[jax.Array, Metrics]:
         """Negative log likelihood of the recorded actions, weighted by min Q̄(s, a) − V(s) `[B]`."""
-        weight = jnp.minimum(jnp.exp(self.config.inverse_temperature * advantage), self.config.weight_limit)
-        mean, log_std = apply(self.policy, actor, batch.observation, dropout=dropout)
-        loss = -jnp.mean(batch.actor_weight * weight * log_density(batch.action, mean, log_std))
-        return loss, {"actor/loss": loss, "actor/weight": weight.mean(), "actor/deviation": jnp.exp(log_std).mean()}
+        return self.regression_loss(actor, batch, self.config.inverse_temperature * advantage, dropout)
+
+    def td_target(self, state: IQLState, batch: Batch, key: jax.Array) -> jax.Array:
+        """y `[B]`; nothing in it is random."""
+        return self.bootstrapped(batch, self.value(state.value, batch.next_observation))
+
+    def bootstrapped(self, batch: Batch, after: jax.Array) -> jax.Array:
+        """y `[B]` from V(s') `[B]`."""
+        return batch.reward + self.config.discount * batch.mask * after
 
     # Updates.
-
-    def update(self, state: IQLState, batch: Batch) -> tuple[IQLState, Metrics, jax.Array]:
-        key, noise_key, *keys = jax.random.split(state.key, 2 + batch.reward.shape[0])
-        batch = as_learnt(batch, state.normaliser, state.reward_scale, self.config.observation_noise, noise_key)
-        state, (metrics, td_error) = run_block(self.step, state.replace(key=key), batch, jnp.stack(keys))
-        return state, jax.tree.map(jnp.mean, metrics), td_error
 
     def step(self, state: IQLState, inputs: tuple[Batch, jax.Array]) -> tuple[IQLState, tuple[Metrics, jax.Array]]:
         """One gradient step each of V, π and the critics on one minibatch, and the targets after them."""
@@ -167,8 +131,7 @@ class IQL:
         state, value_metrics = self.value_step(state, batch, q, value_key)
         here, after = jnp.split(self.value(state.value, jnp.concatenate([batch.observation, batch.next_observation])), 2)  # [B] each
         state, actor_metrics = self.actor_step(state, batch, q - here, actor_key)
-        target = batch.reward + self.config.discount * batch.mask * after
-        state, metrics, td_error = self.critic_step(state, batch, target, critic_key)
+        state, metrics, td_error = self.critic_step(state, batch, self.bootstrapped(batch, after), critic_key)
         targets = optax.incremental_update(state.critic, state.target_critic, self.config.tau)
         state = state.replace(target_critic=targets, updates=state.updates + 1)
         return state, (metrics | value_metrics | actor_metrics, td_error)
@@ -189,48 +152,12 @@ class IQL:
         )
         return state.replace(actor=actor, actor_optimizer=moments), metrics | {"actor/learning_rate": rate}
 
-    def critic_step(self, state: IQLState, batch: Batch, target: jax.Array, key: jax.Array) -> tuple[IQLState, Metrics, jax.Array]:
-        critic, moments, (metrics, td_error) = descend(
-            lambda critic: td_loss(critic, self.critic(self.config.ensemble), batch, target, key),
-            state.critic,
-            self.optimizer(self.config.critic_lr),
-            state.critic_optimizer,
-        )
-        return state.replace(critic=critic, critic_optimizer=moments), metrics, td_error
-
     def actor_rate(self, updates: jax.Array) -> jax.Array:
         """The policy's step size after a number of minibatches."""
         if not (self.config.cosine_decay and self.config.actor_decay_updates):
             return jnp.asarray(self.config.actor_lr)
         done = jnp.minimum(updates / self.config.actor_decay_updates, 1.0)
         return 0.5 * self.config.actor_lr * (1.0 + jnp.cos(jnp.pi * done))
-
-    # Acting, measuring, and passing the state on.
-
-    def actor_params(self, state: IQLState) -> Actor:
-        return Actor(state.actor, state.normaliser)
-
-    def act(
-        self, actor: Actor, observation: PyTree, key: jax.Array, carry: PyTree, deterministic: bool = False
-    ) -> tuple[jax.Array, PyTree]:
-        mean, log_std = apply(self.policy, actor.params, actor.normaliser(observation))
-        return (mean if deterministic else sample(key, mean, log_std)), carry
-
-    def log_prob(self, actor: Actor, observation: PyTree, action: jax.Array) -> jax.Array:
-        return log_density(action, *apply(self.policy, actor.params, actor.normaliser(observation)))
-
-    def q_values(self, state: IQLState, observation: PyTree, action: jax.Array) -> jax.Array:
-        """In the rewards' own units, as the returns are."""
-        return apply(self.critic(self.config.ensemble), state.critic, state.normaliser(observation), action) / state.reward_scale
-
-    def td_error(self, state: IQLState, batch: Batch, key: jax.Array) -> jax.Array:
-        after = self.value(state.value, state.normaliser(batch.next_observation)) / state.reward_scale
-        target = batch.reward + self.config.discount * batch.mask * after
-        return jnp.abs(self.q_values(state, batch.observation, batch.action) - target[None]).mean(axis=0)
-
-    def hand_over(self, state: IQLState) -> WarmStart:
-        """Critics with their optimizer, and SAC's policy with the same mode; V stays behind."""
-        return warm_start(state, self.config)
 
     def take_over(self, state: PyTree) -> IQLState:
         raise WarmloopError(

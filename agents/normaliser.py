@@ -65,4 +65,3 @@ def as_learnt(batch: Batch, normaliser: Normaliser, scale: jax.Array, noise: flo
         here = here + noise * jax.random.normal(here_key, here.shape)
         after = after + noise * jax.random.normal(after_key, after.shape)
     return batch.replace(observation=here, next_observation=after, reward=batch.reward * scale)
-

@@ -13,18 +13,19 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-import chex
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
 
 from ..data.errors import WarmloopError
-from ..data.transition import Batch, PyTree, Spec, Transition
-from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
-from .networks import Critic, DeterministicPolicy, apply, initialise
-from .normaliser import Normaliser, as_learnt, reward_scale
-from .offline import ActorCriticConfig, adam_moments, check, explore, gaussian_policy, optimizer
+from ..data.transition import Batch, PyTree, Transition
+from .actor_critic import ActorCritic
+from .base import Actor, Metrics, Params, WarmStart
+from .gradients import descend
+from .networks import DeterministicPolicy, apply, initialise
+from .normaliser import Normaliser, reward_scale
+from .offline import ActorCriticConfig, adam_moments, check, explore, gaussian_policy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,12 +70,9 @@ class TD3BCState(struct.PyTreeNode):
     actor_metrics: Metrics
 
 
-@dataclasses.dataclass(frozen=True)
-class TD3BC:
-    """The algorithm: settings and shapes. See `agents.base.Agent` for the methods' contracts."""
+class TD3BC(ActorCritic[TD3BCConfig]):
+    """The algorithm. See `agents.base.Agent` for the methods' contracts."""
 
-    config: TD3BCConfig
-    spec: Spec
     name: ClassVar[str] = "td3bc"
 
     @property
@@ -82,11 +80,6 @@ class TD3BC:
         """The policy's module."""
         config = self.config
         return DeterministicPolicy(self.spec.action_dim, config.hidden, config.actor_layer_norm, config.activation, config.actor_dropout)
-
-    def critic(self, members: int) -> Critic:
-        """The module of `members` critics."""
-        config = self.config
-        return Critic(members, config.hidden, config.critic_layer_norm, config.activation, config.critic_dropout)
 
     def init(self, key: jax.Array, example: Transition) -> TD3BCState:
         config = self.config
@@ -99,8 +92,8 @@ class TD3BC:
             target_actor=jax.tree.map(jnp.copy, actor),  # buffers of their own: the state is donated
             critic=critic,
             target_critic=jax.tree.map(jnp.copy, critic),
-            actor_optimizer=self._optimizer(config.actor_lr).init(actor),
-            critic_optimizer=self._optimizer(config.critic_lr).init(critic),
+            actor_optimizer=self.optimizer(config.actor_lr).init(actor),
+            critic_optimizer=self.optimizer(config.critic_lr).init(critic),
             normaliser=Normaliser.of(example, config.normalise_observations),
             reward_scale=reward_scale(example, config.normalise_rewards),
             key=key,
@@ -108,7 +101,7 @@ class TD3BC:
             actor_metrics={name: jnp.zeros(()) for name in ("loss", "cloning_loss", "q_mean")},
         )
 
-    # Losses: scalar and what the caller logs. Their batches are as `as_learnt` gives them.
+    # Losses: scalar and what the caller logs.
 
     def td_target(self, state: TD3BCState, batch: Batch, key: jax.Array) -> jax.Array:
         """y `[B]`, without gradient."""
@@ -118,13 +111,6 @@ class TD3BC:
         action = jnp.clip(action + noise, -1.0, 1.0)
         q = apply(self.critic(config.ensemble), state.target_critic, batch.next_observation, action)  # [E, B]
         return batch.reward + config.discount * batch.mask * q.min(axis=0)
-
-    def critic_loss(self, critic: Params, batch: Batch, target: jax.Array, dropout_key: jax.Array) -> tuple[jax.Array, tuple]:
-        """Weighted squared TD error of every member. Returns the loss and (Q `[E, B]`, |TD error| `[B]`)."""
-        q = apply(self.critic(self.config.ensemble), critic, batch.observation, batch.action, dropout=dropout_key)
-        chex.assert_shape(q, (self.config.ensemble, *target.shape))
-        error = q - target[None]
-        return jnp.mean(batch.weight[None] * jnp.square(error)), (q, jnp.abs(error).mean(axis=0))
 
     def actor_loss(self, actor: Params, critic: Params, batch: Batch, dropout_key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Value of the policy's actions under the first critic, on a scale of α, and their squared distance to the recorded ones."""
@@ -140,31 +126,27 @@ class TD3BC:
     # Updates.
 
     def update(self, state: TD3BCState, batch: Batch) -> tuple[TD3BCState, Metrics, jax.Array]:
-        key, noise_key, *keys = jax.random.split(state.key, 2 + batch.reward.shape[0])
-        learnt = as_learnt(batch, state.normaliser, state.reward_scale, self.config.observation_noise, noise_key)
-        state, (metrics, td_error) = run_block(self.step, state.replace(key=key), learnt, jnp.stack(keys))
-        actor_metrics = {f"actor/{name}": value for name, value in state.actor_metrics.items()}
-        return state, jax.tree.map(jnp.mean, metrics) | actor_metrics, td_error
+        state, metrics, td_error = super().update(state, batch)
+        return state, metrics | {f"actor/{name}": value for name, value in state.actor_metrics.items()}, td_error
 
     def step(self, state: TD3BCState, inputs: tuple[Batch, jax.Array]) -> tuple[TD3BCState, tuple[Metrics, jax.Array]]:
         """One gradient step of the critics on one minibatch; then, when it is due, one of the policy, and the targets."""
         batch, key = inputs
         target_key, critic_key, actor_key = jax.random.split(key, 3)
-        target = self.td_target(state, batch, target_key)
-        grad = jax.value_and_grad(self.critic_loss, has_aux=True)
-        (loss, (q, td_error)), gradient = grad(state.critic, batch, target, critic_key)
-        change, moments = self._optimizer(self.config.critic_lr).update(gradient, state.critic_optimizer, state.critic)
-        critic = optax.apply_updates(state.critic, change)
-        state = state.replace(critic=critic, critic_optimizer=moments, updates=state.updates + 1)
+        state, metrics, td_error = self.critic_step(state, batch, self.td_target(state, batch, target_key), critic_key)
+        state = state.replace(updates=state.updates + 1)
         due = state.updates % self.config.actor_delay == 0
         state = jax.lax.cond(due, self.delayed_step, lambda state, *_: state, state, batch, actor_key)
-        return state, (critic_metrics(loss, q, target), td_error)
+        return state, (metrics, td_error)
 
     def delayed_step(self, state: TD3BCState, batch: Batch, key: jax.Array) -> TD3BCState:
         """One gradient step of the policy, and the Polyak step of both targets."""
-        gradient, metrics = jax.grad(self.actor_loss, has_aux=True)(state.actor, state.critic, batch, key)
-        change, moments = self._optimizer(self.config.actor_lr).update(gradient, state.actor_optimizer, state.actor)
-        actor = optax.apply_updates(state.actor, change)
+        actor, moments, metrics = descend(
+            lambda actor: self.actor_loss(actor, state.critic, batch, key),
+            state.actor,
+            self.optimizer(self.config.actor_lr),
+            state.actor_optimizer,
+        )
         return state.replace(
             actor=actor,
             actor_optimizer=moments,
@@ -184,22 +166,9 @@ class TD3BC:
         action = apply(self.policy, actor.params, actor.normaliser(observation))
         return (action if deterministic else explore(key, action, self.config.exploration_noise)), carry
 
-    def q_values(self, state: TD3BCState, observation: PyTree, action: jax.Array) -> jax.Array:
-        """In the rewards' own units, as the returns are."""
-        return apply(self.critic(self.config.ensemble), state.critic, state.normaliser(observation), action) / state.reward_scale
-
-    def td_error(self, state: TD3BCState, batch: Batch, key: jax.Array) -> jax.Array:
-        learnt = as_learnt(batch, state.normaliser, state.reward_scale, 0.0, key)
-        target = self.td_target(state, learnt, key) / state.reward_scale
-        return jnp.abs(self.q_values(state, batch.observation, batch.action) - target[None]).mean(axis=0)
-
     def hand_over(self, state: TD3BCState) -> WarmStart:
         """Critics with their optimizer, and SAC's policy with the same mode and the exploration's deviation before the tanh."""
-        if self.config.normalise_rewards:
-            raise WarmloopError(
-                "The critics of td3bc were warmed up on normalised rewards and do not fit another algorithm's: "
-                "warm up with warmup_agent.normalise_rewards=False, or go on with td3bc."
-            )
+        self.refuse_scaled_rewards()
         actor, moments = gaussian_policy(state.actor, self.config.exploration_noise), adam_moments(state.critic_optimizer)
         return WarmStart(actor, state.critic, state.target_critic, moments, state.normaliser, state.key, state.updates)
 
@@ -208,6 +177,3 @@ class TD3BC:
             "td3bc cannot go on from another algorithm's warm-up, whose policy is not deterministic: "
             "warm up with td3bc, or fine-tune with sac."
         )
-
-    def _optimizer(self, learning_rate: float) -> optax.GradientTransformation:
-        return optimizer(learning_rate, self.config.weight_decay)

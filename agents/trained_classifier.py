@@ -1,7 +1,7 @@
 """A trained classifier on disk, and in use beside a robot.
 
-    params.safetensors   the members' parameters and the statistics
-    classifier.json      its settings, what it sees, temperature and threshold, the data it was trained on and what was measured
+params.safetensors   the members' parameters and the statistics
+classifier.json      its settings, what it sees, temperature and threshold, the data it was trained on and what was measured
 """
 
 from __future__ import annotations
