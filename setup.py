@@ -54,6 +54,7 @@ REQUIRED = [
     "protobuf>=7.35.1,<8",
     "rich>=13.9",
     "safetensors>=0.5",
+    "scipy>=1.14",
     "tensorboardX>=2.6.2",
 ]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.errors import WarmloopError
+from ..data.reward import return_bounds
 from .common import log, progress
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def select(directory: str | Path, config: RunConfig, data: OfflineData, seed: in
     plain = dataclasses.replace(config.reward, scale=1.0, bias=0.0)
     unscaled = prepare(data.recorded, plain, config.quality, config.tasks).episodes
     rewards = np.concatenate([episode.steps.reward for episode in unscaled])
-    bounds = selection.Bounds.of(rewards, np.concatenate([episode.steps.mc_return for episode in data.episodes]), plain.discount)
+    returns = np.concatenate([episode.steps.mc_return for episode in data.episodes])
+    bounds = selection.Bounds.of(rewards, returns, plain.discount, return_bounds(plain))
     ranking = selection.rank(_candidates(found, config, data, unscaled, seed, stochastic), bounds)
     chosen = ranking[0]
     if chosen.reason:
@@ -79,7 +81,8 @@ def _candidates(
         actors.append((agent, agent.actor_params(state)))
         measures.append({} if batch is None else jax.device_get(heldout.measures(agent, state, batch)))
     with progress("comparing checkpoints, steps", fqe.total_steps(config.fqe) * len(found)) as advance:
-        estimates = fqe.estimates(actors, unscaled, config.fqe, config.reward.discount, seed, stochastic, advance)
+        allowed = return_bounds(dataclasses.replace(config.reward, scale=1.0, bias=0.0))
+        estimates = fqe.estimates(actors, unscaled, config.fqe, config.reward.discount, seed, stochastic, advance, allowed)
     return [
         Candidate(saved.updates, estimate, {name: float(value) for name, value in measured.items()})
         for saved, estimate, measured in zip(found, estimates, measures, strict=True)

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..configs.schema import RunConfig, to_dict
 from ..data import replay
+from ..data.reward import return_bounds
 from ..data.statistics import spearman
 from ..learner import checkpoint, fqe, selection
 from ..learner.offline import prepare
@@ -94,9 +95,10 @@ def _ranked(config: RunConfig, parts: LearnerParts, data: OfflineData, kept: Sna
     plain = dataclasses.replace(config.reward, scale=1.0, bias=0.0)
     unscaled = prepare(data.recorded, plain, config.quality, config.tasks).episodes
     rewards = np.concatenate([episode.steps.reward for episode in unscaled])
-    bounds = selection.Bounds.of(rewards, np.concatenate([episode.steps.mc_return for episode in data.episodes]), plain.discount)
+    returns, allowed = np.concatenate([episode.steps.mc_return for episode in data.episodes]), return_bounds(plain)
+    bounds = selection.Bounds.of(rewards, returns, plain.discount, allowed)
     actors = [(parts.agent, parts.agent.actor_params(one_agent(agent, index))) for index in range(seeds) for _, agent in kept]
-    found = fqe.estimates(actors, unscaled, config.fqe, plain.discount, 0).reshape(seeds, len(kept), -1)
+    found = fqe.estimates(actors, unscaled, config.fqe, plain.discount, 0, bounds=allowed).reshape(seeds, len(kept), -1)
     return [
         selection.rank([selection.Candidate(updates, one) for (updates, _), one in zip(kept, of_seed, strict=True)], bounds)
         for of_seed in found

@@ -2,10 +2,10 @@
 
     Q_i(s, a) ← r + γ m Q̄_i(s', π(s')),        estimate_i = mean over initial states of Q_i(s₀, π(s₀))
 
-on unscaled rewards; a time limit keeps m = 1. Each of M members i learns from its own bootstrap of whole episodes and judges by the
-same one, so that the members' spread is the estimate's standard error (bootstrapped FQE, Hao et al. 2021). All policies see the same
-minibatches, bootstraps and initial weights: what is compared, member by member, is paired. Estimates rank policies; their size is
-not to be trusted, the less the further a policy is from the data.
+on unscaled rewards; a time limit keeps m = 1, and no target exceeds what the rewards allow for a return. Each of M members i learns
+from its own bootstrap of whole episodes and judges by the same one, so that the members' spread is the estimate's standard error
+(bootstrapped FQE, Hao et al. 2021). All policies see the same minibatches, bootstraps and initial weights: what is compared, member by
+member, is paired. Estimates rank policies; their size is not to be trusted, the less the further a policy is from the data.
 
 The first fifth of the steps regresses on the recorded returns, so that only the policy's difference from the recorded behaviour has
 to spread through the targets. Inside, returns are divided by their root mean square.
@@ -73,6 +73,7 @@ class Data(struct.PyTreeNode):
         reward, mc_return: `[N]`, divided by `scale`.
         weight, start_weight: `[M, N]`, `[M, I]`, how often each member has the row's episode in its bootstrap; the latter sum to 1.
         scale: `[]`, the root mean square of the returns.
+        low, high: `[]`, what is possible for a return to go, divided by `scale`.
     """
 
     observation: jax.Array
@@ -85,6 +86,8 @@ class Data(struct.PyTreeNode):
     weight: jax.Array
     start_weight: jax.Array
     scale: jax.Array
+    low: jax.Array
+    high: jax.Array
 
 
 def estimates(
@@ -95,6 +98,7 @@ def estimates(
     seed: int,
     stochastic: bool = False,
     on_steps: Callable[[int], Any] = lambda steps: None,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> np.ndarray:
     """`[C, M]`: what each member thinks of each policy, an agent and its actor parameters, per episode, discounted.
 
@@ -102,6 +106,7 @@ def estimates(
         episodes: at least one, with unscaled rewards, returns to go, and observations as the policies see them.
         stochastic: judge the policies with sampled actions instead of their deterministic ones.
         on_steps: called with the number of steps (of all policies in all) since the last call.
+        bounds: the least and the greatest return to go that the rewards allow (`data.reward.return_bounds`).
 
     Raises:
         WarmloopError: a policy looks at camera images, which FQE's critics do not.
@@ -113,7 +118,7 @@ def estimates(
         )
     rows = concatenate([episode.steps for episode in episodes])
     lengths = [len(episode) for episode in episodes]
-    data = prepare(rows, lengths, config.members, seed)
+    data = prepare(rows, lengths, config.members, seed, bounds)
     action_key, fit_key = jax.random.split(jax.random.key(seed))
     starts = jax.tree.map(lambda x: x[_firsts(lengths)], rows.observation)
     samples = config.samples if stochastic else 1
@@ -134,7 +139,7 @@ def total_steps(config: FQEConfig) -> int:
     return -(-config.steps // per_call) * per_call
 
 
-def prepare(rows: Transition, lengths: Sequence[int], members: int, seed: int) -> Data:
+def prepare(rows: Transition, lengths: Sequence[int], members: int, seed: int, bounds: tuple[float, float] = (-np.inf, np.inf)) -> Data:
     """The data of episodes of these lengths, one after the other, and the members' bootstraps."""
     normaliser = Normaliser.of(rows, True)
     scale = max(float(np.sqrt(np.mean(np.square(rows.mc_return, dtype=np.float64)))), 1e-6)
@@ -152,6 +157,8 @@ def prepare(rows: Transition, lengths: Sequence[int], members: int, seed: int) -
         weight=jnp.asarray(np.repeat(drawn, lengths, axis=1), jnp.float32),
         start_weight=jnp.asarray(drawn / count, jnp.float32),
         scale=jnp.asarray(scale, jnp.float32),
+        low=jnp.asarray(bounds[0] / scale, jnp.float32),
+        high=jnp.asarray(bounds[1] / scale, jnp.float32),
     )
 
 
@@ -204,7 +211,7 @@ def _run(carry: PyTree, data: Data, after: jax.Array, numbers: jax.Array, key: j
         sample = jax.random.randint(sample_key, row.shape, 0, after.shape[1])
         following = apply(critic, target, data.next_observation[row], after[row, sample])  # [M, B]
         bellman = data.reward[row][None] + discount * data.mask[row][None] * following
-        aim = jnp.where(number < regression, data.mc_return[row][None], bellman)
+        aim = jnp.where(number < regression, data.mc_return[row][None], jnp.clip(bellman, data.low, data.high))
 
         def loss(params: PyTree) -> jax.Array:
             error = apply(critic, params, data.observation[row], data.action[row]) - aim

@@ -5,9 +5,10 @@ The rule, in this order:
  1. Out are checkpoints whose FQE estimate is not a number or lies, by more than a tenth of the range, outside what the data's
     rewards allow for a return, and those whose critics overestimate held-out returns by more than the whole spread of the
     recorded returns: both have diverged.
- 2. Of the others, the one of the highest FQE estimate (the members' mean) is the best, and every one that is worse by no more
-    than one standard error is as good: the members' paired differences from the best have a mean no larger than their standard
-    deviation, which over bootstraps is the standard error (the one-standard-error rule of Breiman et al. 1984).
+ 2. Of the others, the one of the highest FQE estimate (the members' mean) is the best, and every one that is not clearly worse is as
+    good: the members' paired differences from the best have a mean within their 95 % interval around 0, by Student's t; over
+    bootstraps their standard deviation is the standard error. With four members that is 3.2 of them. One standard error, as Breiman
+    et al. (1984) have it, took what was noise for a difference (docs/selection.md).
  3. Of those that are as good, the newest is chosen: it has learnt most, and held-out likelihood is a poor guide to success
     (Mandlekar et al. 2021), so it is shown and not ranked by.
 
@@ -25,10 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from ..data.errors import WarmloopError
 from .checkpoint import SELECTION
 
+CONFIDENCE = 0.95  # that a checkpoint is worse
 SLACK = 0.1  # of the possible range, for a regression's error
 
 
@@ -61,14 +64,15 @@ class Bounds:
     spread: float
 
     @classmethod
-    def of(cls, rewards: np.ndarray, mc_returns: np.ndarray, discount: float) -> Bounds:
-        """From unscaled rewards `[N]`, and returns to go `[N]` as the learner sees them."""
+    def of(cls, rewards: np.ndarray, mc_returns: np.ndarray, discount: float, allowed: tuple[float, float] = (-np.inf, np.inf)) -> Bounds:
+        """From unscaled rewards `[N]`, returns to go `[N]` as the learner sees them, and what is known beforehand to be allowed."""
         known = mc_returns[np.isfinite(mc_returns)]
         spread = float(np.ptp(known)) if len(known) else np.inf
         if discount == 1:
-            return cls(-np.inf, np.inf, spread)
+            return cls(*allowed, spread)
         worst, best = float(rewards.min()), float(rewards.max())
-        return cls(min(worst, worst / (1 - discount)), max(best, best / (1 - discount)), spread)
+        low, high = min(worst, worst / (1 - discount)), max(best, best / (1 - discount))
+        return cls(max(low, allowed[0]), min(high, allowed[1]), spread)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +82,7 @@ class Ranked:
     Attributes:
         candidate: what is ranked.
         reason: why it is out; "" where it is not.
-        as_good: whether it is the best or not worse by more than one standard error.
+        as_good: whether it is the best, or not clearly worse.
     """
 
     candidate: Candidate
@@ -144,7 +148,7 @@ def _reason(candidate: Candidate, bounds: Bounds) -> str:
 
 def _as_good(candidate: Candidate, best: Candidate) -> bool:
     worse = best.fqe - candidate.fqe
-    return bool(worse.mean() <= worse.std(ddof=1))
+    return bool(worse.mean() <= stdtrit(len(worse) - 1, 0.5 + CONFIDENCE / 2) * worse.std(ddof=1))
 
 
 def finite(value: Any) -> Any:

@@ -91,7 +91,6 @@ def sweep(name: str, config: str, data: list[str], updates: int, algorithms: lis
     presets = [given.size if algorithm == "sac" else f"{algorithm}+{given.size}" for algorithm in algorithms]
     flags = [f"--config={config}", f"--algorithms={','.join(presets)}", f"--seeds={given.seeds}", f"--eval_n_trajs={given.episodes}"]
     flags += [f"--warmup_steps={updates}", "--checkpoints=4", f"--out={folder(given.out, name) / f'{updates}-updates'}"]
-    flags += ["--set=fqe.steps=1000"] if given.size == "small" else []
     flags += ["--judge_all"] if name in given.judge_all else []
     began = time.perf_counter()
     call("-m", "warmloop.launch.sweep", *flags, *(f"--offline_data_path={each}" for each in data))

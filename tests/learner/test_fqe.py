@@ -87,6 +87,14 @@ def test_a_time_limit_taken_for_an_end_would_be_seen(judged, short):
     assert np.abs(wrong / short - 1).max() > 0.05
 
 
+def test_targets_are_held_within_what_the_rewards_allow(judged, short):
+    _, _, (data, after, first) = judged
+    low, high, slack = 2.0, 6.0, 0.5
+    bounded = fit(data.replace(low=low / data.scale, high=high / data.scale), after, first, SHORT, DISCOUNT, jax.random.key(0))
+    assert short.min() < low - slack and short.max() > high + slack, "or nothing would be held"
+    assert bounded.min() > low - slack and bounded.max() < high + slack
+
+
 def test_equal_policies_get_equal_estimates_since_all_see_the_same_draws(judged, short):
     _, _, (data, after, first) = judged
     order = jnp.array([1, 0, 0])

@@ -29,9 +29,16 @@ def test_the_highest_estimate_is_chosen_where_the_paired_difference_is_clear():
     assert order(candidate(100, 0.3), candidate(200, 0.6, noise=0.02), candidate(300, 0.5)) == [200, 300, 100]
 
 
-def test_of_those_within_one_standard_error_of_the_best_the_newest_is_chosen():
-    found = rank([candidate(100, 0.5), candidate(200, 0.6, noise=0.2), candidate(300, 0.55), candidate(400, 0.1)], BOUNDS)
+def test_of_those_that_are_not_clearly_worse_than_the_best_the_newest_is_chosen():
+    found = rank([candidate(100, 0.5), candidate(200, 0.6, noise=0.1), candidate(300, 0.55), candidate(400, 0.1)], BOUNDS)
     assert [(ranked.candidate.updates, ranked.as_good) for ranked in found] == [(300, True), (200, True), (100, True), (400, False)]
+
+
+@pytest.mark.parametrize(("difference", "chosen"), [(0.3, 200), (0.4, 100)])
+def test_clearly_is_at_95_per_cent_by_students_t_with_a_degree_of_freedom_less_than_members(difference, chosen):
+    error = 0.1 * np.array([1.0, -1.0, 1.0, -1.0]).std(ddof=1)
+    assert 0.3 < 3.182 * error < 0.4
+    assert order(candidate(100, 0.3 + difference, noise=0.1), candidate(200, 0.3))[0] == chosen
 
 
 def test_what_the_members_have_in_common_makes_no_two_checkpoints_alike():
@@ -61,6 +68,8 @@ def test_the_bounds_are_those_of_the_data_s_rewards():
     found = Bounds.of(np.array([-2.0, 1.0]), np.array([-np.inf, -5.0, 3.0]), 0.9)
     assert (found.low, found.high, found.spread) == (pytest.approx(-20.0), pytest.approx(10.0), 8.0)
     assert Bounds.of(np.array([-2.0, 1.0]), np.array([0.0]), 1.0).high == np.inf
+    known = Bounds.of(np.array([0.0, 1.0]), np.array([0.5]), 0.99, allowed=(0.0, 1.0))
+    assert (known.low, known.high) == (0.0, 1.0), "a success that ends the episode pays once"
 
 
 @pytest.fixture
