@@ -112,6 +112,21 @@ def test_conservatism_lowers_unseen_actions_below_the_data(agent, state, make_ba
     assert float(gap.mean()) > 0.1
 
 
+def test_a_cloning_term_draws_the_policy_to_the_recorded_actions(agent, state, make_batch):
+    block = make_batch(2, 8, weight=np.ones((2, 8), np.float32), offline=np.ones((2, 8), bool))
+    distances = {}
+    for weight in (0.0, 100.0):
+        cloning = dataclasses.replace(agent, config=dataclasses.replace(CONFIG, bc_weight=weight, actor_lr=1e-2))
+        update, learnt = jax.jit(cloning.update), state
+        for _ in range(40):
+            learnt, metrics, _ = update(learnt, block)
+        assert ("actor/cloning_loss" in metrics) == (weight > 0)
+        actor = cloning.actor_params(learnt)
+        mode, _ = cloning.act(actor, block.observation[-1], jax.random.key(0), (), deterministic=True)
+        distances[weight] = float(jnp.abs(mode - block.action[-1]).mean())
+    assert distances[100.0] < 0.7 * distances[0.0]
+
+
 def test_sac_takes_over_everything_bit_by_bit(agent, state, make_batch):
     state, _, _ = jax.jit(agent.update)(state, make_batch(2, 8))
     sac = SAC(SACConfig(hidden=(16, 16), ensemble=2, target_subset=2), SPEC)
