@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TASKS = {
     "pendulum": ("configs/classic.py:pendulum", "td3bc", "data/pendulum/expert.npz", 2_000, 4_000, 12_000, 500),
     "hopper": ("configs/mujoco.py:hopper", "td3bc", "data/hopper/medium.npz", 5_000, 40_000, 120_000, 5_000),
-    "halfcheetah": ("configs/mujoco.py:halfcheetah", "iql", "data/halfcheetah/medium.npz", 5_000, 20_000, 40_000, 2_500),
+    "halfcheetah": ("configs/mujoco.py:halfcheetah", "cql", "data/halfcheetah/medium.npz", 2_500, 20_000, 40_000, 2_500),
 }
 HALVES = ("scratch", "warm")
 
