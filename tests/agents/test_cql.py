@@ -117,7 +117,8 @@ def test_a_cloning_term_draws_the_policy_to_the_recorded_actions(agent, state, m
     distances = {}
     for weight in (0.0, 100.0):
         cloning = dataclasses.replace(agent, config=dataclasses.replace(CONFIG, bc_weight=weight, actor_lr=1e-2))
-        update, learnt = jax.jit(cloning.update), state
+        update = jax.jit(cloning.update)
+        learnt, metrics, _ = update(state, block)
         for _ in range(40):
             learnt, metrics, _ = update(learnt, block)
         assert ("actor/cloning_loss" in metrics) == (weight > 0)
