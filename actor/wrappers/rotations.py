@@ -35,8 +35,9 @@ def quaternion_of(matrix: np.ndarray) -> np.ndarray:
 
 def euler_of(matrix: np.ndarray) -> np.ndarray:
     """The angles `[3]` in radians about the fixed axes x, then y, then z, as HIL-SERL has them; where y is ±π/2, z is 0."""
-    y = np.arcsin(np.clip(-matrix[2, 0], -1.0, 1.0))
-    if abs(matrix[2, 0]) > 1.0 - 1e-9:
+    cosine = np.hypot(matrix[0, 0], matrix[1, 0])
+    y = np.arctan2(-matrix[2, 0], cosine)
+    if cosine < 1e-9:
         return np.array([np.arctan2(-matrix[1, 2], matrix[1, 1]), y, 0.0])
     return np.array([np.arctan2(matrix[2, 1], matrix[2, 2]), y, np.arctan2(matrix[1, 0], matrix[0, 0])])
 
