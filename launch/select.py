@@ -53,8 +53,9 @@ def select(directory: str | Path, config: RunConfig, data: OfflineData, seed: in
     unscaled = prepare(data.recorded, plain, config.quality, config.tasks).episodes
     rewards = np.concatenate([episode.steps.reward for episode in unscaled])
     returns = np.concatenate([episode.steps.mc_return for episode in data.episodes])
-    bounds = selection.Bounds.of(rewards, returns, plain.discount, return_bounds(plain))
-    ranking = selection.rank(_candidates(found, config, data, unscaled, seed, stochastic), bounds)
+    allowed = return_bounds(plain)
+    bounds = selection.Bounds.of(rewards, returns, plain.discount, allowed)
+    ranking = selection.rank(_candidates(found, config, data, unscaled, allowed, seed, stochastic), bounds)
     chosen = ranking[0]
     if chosen.reason:
         log.warning("no checkpoint can be judged by these data (%s): the newest is taken", chosen.reason)
@@ -64,7 +65,13 @@ def select(directory: str | Path, config: RunConfig, data: OfflineData, seed: in
 
 
 def _candidates(
-    found: Sequence[Saved], config: RunConfig, data: OfflineData, unscaled: Sequence[Any], seed: int, stochastic: bool
+    found: Sequence[Saved],
+    config: RunConfig,
+    data: OfflineData,
+    unscaled: Sequence[Any],
+    allowed: tuple[float, float],
+    seed: int,
+    stochastic: bool,
 ) -> list[Candidate]:
     """The checkpoints' held-out measures and FQE estimates."""
     import jax
@@ -81,7 +88,6 @@ def _candidates(
         actors.append((agent, agent.actor_params(state)))
         measures.append({} if batch is None else jax.device_get(heldout.measures(agent, state, batch)))
     with progress("comparing checkpoints, steps", fqe.total_steps(config.fqe) * len(found)) as advance:
-        allowed = return_bounds(dataclasses.replace(config.reward, scale=1.0, bias=0.0))
         estimates = fqe.estimates(actors, unscaled, config.fqe, config.reward.discount, seed, stochastic, advance, allowed)
     return [
         Candidate(saved.updates, estimate, {name: float(value) for name, value in measured.items()})
