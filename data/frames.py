@@ -24,6 +24,7 @@ from .errors import WarmloopError
 from .transition import Array, Leaf, PyTree, Spec, Transition
 
 SLOTS = "frames"  # the leaf of a stored observation that holds the slots of its stack
+PairOfImages = tuple[dict[str, jax.Array], dict[str, jax.Array]]  # of observations and of next observations, by camera
 NOWHERE = 1 << 30  # a slot past the end of every store, so that a scatter drops the write
 
 
@@ -191,7 +192,7 @@ def as_seen(frames: Frames, rows: Transition) -> Transition:
     return rows.replace(observation=seen(rows.observation), next_observation=seen(rows.next_observation))
 
 
-def pair_of_images(frames: Frames, here: jax.Array, after: jax.Array, key: jax.Array) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+def pair_of_images(frames: Frames, here: jax.Array, after: jax.Array, key: jax.Array) -> PairOfImages:
     """Images by camera of observations and of next observations, from slots `[K, B, k]` each, shifted by draws of their own."""
 
     def images(slots: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
@@ -201,6 +202,12 @@ def pair_of_images(frames: Frames, here: jax.Array, after: jax.Array, key: jax.A
 
     here_key, after_key = jax.random.split(key)
     return images(here, here_key), images(after, after_key)
+
+
+@partial(jax.jit, donate_argnames="room", keep_unused=True)
+def pair_in_place_of(room: PairOfImages, frames: Frames, here: jax.Array, after: jax.Array, key: jax.Array) -> PairOfImages:
+    """As `pair_of_images`, in the memory of another pair, which is given away: on a host, fresh pages cost more than the look-up."""
+    return pair_of_images(frames, here, after, key)
 
 
 def joined(stored: PyTree, images: dict[str, Any]) -> PyTree:

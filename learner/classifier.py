@@ -175,5 +175,3 @@ def _padded(rows: np.ndarray) -> np.ndarray:
 
 def _without(leaves: Any, images: Mapping[str, Any]) -> Any:
     return {name: leaf for name, leaf in leaves.items() if name not in images} if isinstance(leaves, dict) else leaves
-
-

@@ -2,11 +2,12 @@
 
 Where camera frames are more than the device's budget, they lie in the host's memory, and a step is three programs: the draw, the
 look-up of its images on the host, and the updates. The next batch is drawn and looked up while the device is busy with this one; its
-priorities are then one update old.
+priorities are then one update old. Two batches' memory on the host serves all look-ups in turns: fresh pages cost more than the pixels.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 
 import jax
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from ..agents.base import Metrics
-from ..data.frames import SLOTS, Frames, joined, pair_of_images, with_images
+from ..data.frames import SLOTS, Frames, PairOfImages, joined, pair_in_place_of, pair_of_images, with_images
 from ..data.mixing import Drawn, draw_mixed, offline_rows, write_priorities
 from ..data.replay import beta_at
 from ..data.transition import Batch
@@ -77,6 +78,7 @@ class Stepper:
     def __init__(self, parts: LearnerParts):
         self.parts = parts
         self._ahead: Block | None = None
+        self._looked_up: deque[tuple[PairOfImages, PairOfImages]] = deque()  # on the host and on the device, the older first
 
     def __call__(self, state: LearnerState, count: int = 1) -> tuple[LearnerState, Metrics]:
         """`count` updates; `state` is given away. The metrics are their means, with cameras the last one's."""
@@ -99,10 +101,18 @@ class Stepper:
         key, block = _draw(state, self.parts)
         batch = block.batch
         wanted = (batch.observation[SLOTS], batch.next_observation[SLOTS], block.shift_key)
-        images = _images(frames, *jax.device_put(wanted, jax.devices("cpu")[0]))
+        slots = jax.device_put(wanted, jax.devices("cpu")[0])
+        images = _images(frames, *slots) if len(self._looked_up) < 2 else pair_in_place_of(self._room(), frames, *slots)
         here, after = jax.device_put(images, jax.devices()[0])
+        self._looked_up.append((images, (here, after)))
         batch = batch.replace(observation=joined(batch.observation, here), next_observation=joined(batch.next_observation, after))
         return state.replace(key=key), block.replace(batch=batch)
+
+    def _room(self) -> PairOfImages:
+        """The memory of the batch before last, once the device has its copy."""
+        images, copied = self._looked_up.popleft()
+        jax.block_until_ready(copied)
+        return images
 
 
 @partial(jax.jit, static_argnames="parts")

@@ -171,18 +171,23 @@ def test_a_learner_updates_on_frames_that_are_stored_once(name):
 
 def test_frames_beyond_the_devices_budget_lie_on_the_host_and_teach_the_same():
     agent = AGENTS["sac"]
-    on_device = LearnerParts(agent, ReplayConfig(capacity=64), MixingConfig())
+    on_device = LearnerParts(agent, ReplayConfig(capacity=64, alpha=0.0), MixingConfig())  # priorities there are an update old
     on_host = dataclasses.replace(on_device, frames=FramesConfig(budget_mebibytes=0))
     rows = rows_of(SPEC, 40)
-    fused, _ = run_steps(create(on_device, 0, rows, online_capacity=1), on_device)
-    run, state = Stepper(on_host), create(on_host, 0, rows, online_capacity=1)
+    fused, run, state = create(on_device, 0, rows, online_capacity=1), Stepper(on_host), create(on_host, 0, rows, online_capacity=1)
     assert state.frames.on_host and not fused.frames.on_host
-    state, _ = run(state)
-    assert largest_change(fused.agent.critic, state.agent.critic) < 1e-6 and largest_change(fused.agent.encoder, state.agent.encoder) < 1e-6
-    before = jax.tree.map(jnp.copy, state.agent.encoder)
-    state, metrics = run(state, 3)
-    assert int(state.updates) == 4 and all(np.isfinite(float(value)) for value in metrics.values())
-    assert largest_change(before, state.agent.encoder) > 1e-6
+    for count in (1, 3, 1):  # from the third on, over the memory of batches that were learnt from
+        state, metrics = run(state, count)
+        for _ in range(count):
+            fused, _ = run_steps(fused, on_device)
+        assert (
+            largest_change(fused.agent.critic, state.agent.critic) < 1e-5
+            and largest_change(fused.agent.encoder, state.agent.encoder) < 1e-5
+        )
+        assert all(np.isfinite(float(value)) for value in metrics.values())
+    assert int(state.updates) == 5
+    begun = create(on_device, 0, rows, online_capacity=1).agent
+    assert largest_change(begun.encoder, state.agent.encoder) > 1e-3
 
 
 def test_agents_without_eyes_and_wrong_settings_are_refused_by_name():

@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--judged_by", type=int, default=5, help="episodes of each look")
     parser.add_argument("--episodes", type=int, default=100, help="recorded of the policy")
     parser.add_argument("--quality", default="medium", help="what they are called")
-    parser.add_argument("--settings", type=json.loads, default={}, help='of SAC, as \'{"initial_temperature": 1.0}\'')
+    parser.add_argument("--settings", type=json.loads, default={}, help="of SAC, as '{\"initial_temperature\": 1.0}'")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     trainer, curve = learn(given.config, given.seed, given.steps, given.every, given.until, given.judged_by, given.settings)

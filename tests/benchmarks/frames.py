@@ -46,8 +46,11 @@ print(json.dumps({"rates": rates, "bytes": sum(x.nbytes for x in buffer.states.v
 """
 
 
-def ours(rows: int):
-    """A draw of one mixed batch from a filled pool, images and shifts included; and bytes a transition."""
+def ours(rows: int, fresh: bool):
+    """A draw of one mixed batch from a filled pool, images and shifts included; and bytes a transition.
+
+    As a learner draws whose frames are on the host, in the memory of an earlier batch; with `fresh`, into memory of its own.
+    """
     config = ReplayConfig(capacity=rows)
     count = frames.online_frames(SPEC, rows, frames.FramesConfig(), 256)
     store, index = frames.settle(frames.create(SPEC, count, MARGIN), frames.FramesConfig()), FrameIndex(SPEC, 0, count, rows)
@@ -63,14 +66,21 @@ def ours(rows: int):
     empty = replay.create(frames.stored_spec(SPEC), config, 1)
 
     @jax.jit
-    def draw(store, pool, key):
-        draw_key, shift_key = jax.random.split(key)
-        batch, _ = draw_mixed(empty, pool, draw_key, (1, BATCH), jnp.zeros(()), jnp.ones(()), config)
-        batch = frames.with_images(store, batch, shift_key)
-        return [part[name] for part in (batch.observation, batch.next_observation) for name in CAMERAS]
+    def draw_slots(pool, key):
+        batch, _ = draw_mixed(empty, pool, key, (1, BATCH), jnp.zeros(()), jnp.ones(()), config)
+        return batch.observation[frames.SLOTS], batch.next_observation[frames.SLOTS]
+
+    look_up, earlier = jax.jit(frames.pair_of_images), []
+
+    def draw(number):
+        draw_key, shift_key = jax.random.split(jax.random.key(number))
+        slots = draw_slots(pool, draw_key)
+        reused = earlier and not fresh
+        earlier[:] = [frames.pair_in_place_of(earlier.pop(), store, *slots, shift_key) if reused else look_up(store, *slots, shift_key)]
+        return earlier[0]
 
     stored = index.stored * frames.frame_bytes(SPEC, MARGIN) + pool.words.nbytes + sum(x.nbytes for x in pool.tree.levels)
-    return (lambda number: draw(store, pool, jax.random.key(number))), stored / rows
+    return draw, stored / rows
 
 
 def hil_serl(rows: int, packed: bool):
@@ -117,7 +127,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="the median is shown; all are in turns")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    candidates = {"warmloop": ours(given.rows), "HIL-SERL's layout": hil_serl(given.rows, False)}
+    candidates = {"warmloop": ours(given.rows, False), "warmloop, fresh memory": ours(given.rows, True)}
+    candidates["HIL-SERL's layout"] = hil_serl(given.rows, False)
     candidates["HIL-SERL's layout, packed"] = hil_serl(given.rows, True)
     rates: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(given.rounds):
