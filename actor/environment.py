@@ -13,7 +13,8 @@ from ..data.action_limits import ActionLimits
 from ..data.errors import WarmloopError
 from ..data.reward import RewardConfig
 from ..data.tasks import SINGLE, TaskConfig
-from ..data.transition import PyTree, Spec
+from ..data.transition import PyTree, Spec, without
+from .matches import near_matches
 from .multitask import MultiTask
 from .simulators import build
 from .success import Outcome, success_rule
@@ -36,6 +37,7 @@ class EnvironmentConfig:
         wrappers: what the environment is wrapped in, the innermost first, as `actor/wrappers` names them.
         success: the success signal, a rule of `actor/success.py`: auto, info:KEY, terminated, operator, reward>=X,
             return>=X or classifier:DIR.
+        unseen: parts of the observation that the success rule sees and the agent does not, such as a classifier's camera.
     """
 
     id: str = ""
@@ -45,6 +47,7 @@ class EnvironmentConfig:
     action_low: tuple[float, ...] = ()
     action_high: tuple[float, ...] = ()
     wrappers: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not self.id:
@@ -99,7 +102,7 @@ class Environment:
 
     Attributes:
         config, reward, tasks: what it was made from.
-        space: the environment's own observations, nested parts side by side.
+        space: the environment's own observations but for `unseen` ones, nested parts side by side.
         raw_spec: their shapes, and that of actions.
         spec: the same with observations conditioned on the task, as they are given out.
         limits: what the actions -1 and 1 are in the action space.
@@ -111,14 +114,16 @@ class Environment:
 
     def __init__(self, env: gym.Env, config: EnvironmentConfig, reward: RewardConfig, tasks: TaskConfig = SINGLE):
         self.env, self.config, self.reward, self.tasks = env, config, reward, tasks
-        self.space, self.raw_spec = _flat_space(env.observation_space), spec_of(env)
+        whole = spec_of(env)
+        self.space = _seen_space(_flat_space(env.observation_space), config)
+        self.raw_spec = Spec.from_spaces(self.space, env.action_space)
         self.spec = tasks.condition_spec(self.raw_spec)
         self.own_limits, self.limits = _limits(env.action_space, config)
         self.task, self._task = "", 0
         self._success = success_rule(config.success)
-        self._success.prepare(self.raw_spec, config.id)
+        self._success.prepare(whole, config.id)
         self._needs_success = reward.signal == "success" or reward.terminate_on_success
-        self._dtypes = {leaf.name: leaf.dtype for leaf in self.raw_spec.observation}
+        self._dtypes = {leaf.name: leaf.dtype for leaf in whole.observation}
         self.step_count, self.signalled, self._return, self._over = 0, False, 0.0, True
 
     def reset(self, seed: int) -> PyTree:
@@ -134,7 +139,7 @@ class Environment:
             remedy = 'let the info of its reset say it under "task", or put {task} into environment.id'
             self._task = self.tasks.number(str(info.get("task", "")), f'Environment "{self.config.id}"', remedy)
             self.task = self.tasks.names[self._task]
-        observation = self.tasks.condition(self._observation(given), self._task)
+        observation = self.tasks.condition(self._seen(self._observation(given)), self._task)
         for leaf in self.spec.observation:
             shape = np.shape(observation[leaf.name] if leaf.name else observation)
             if shape != leaf.shape:
@@ -155,10 +160,10 @@ class Environment:
             raise WarmloopError(f'Environment "{self.config.id}": the episode is over; call reset(seed) before the next step.')
         observation, reward, raw_terminated, truncated, info = self.env.step(self._scaled(action))
         self.step_count += 1
-        seen, reward = self._observation(observation), self._finite(reward)
+        whole, reward = self._observation(observation), self._finite(reward)
         self._return += reward
-        signal, paid = self._success(Outcome(seen, info, bool(raw_terminated), reward, self._return))
-        next_observation, reward = self.tasks.condition(seen, self._task), reward + paid
+        signal, paid = self._success(Outcome(whole, info, bool(raw_terminated), reward, self._return))
+        next_observation, reward = self.tasks.condition(self._seen(whole), self._task), reward + paid
         self.signalled |= signal is not None
         success = bool(signal)
         terminated = bool(raw_terminated) or (success and self.reward.terminate_on_success)
@@ -213,6 +218,10 @@ class Environment:
             if array.dtype != np.uint8 and not np.isfinite(array).all():
                 raise self._not_finite(f'observation "{name}"' if name else "observation")
         return arrays.get("", arrays)
+
+    def _seen(self, observation: PyTree) -> PyTree:
+        """What the agent gets of it."""
+        return without(observation, self.config.unseen)
 
     def _finite(self, reward: Any) -> float:
         reward = float(np.asarray(reward).item())
@@ -277,6 +286,20 @@ def _flat(parts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _flat_space(space: gym.Space) -> gym.Space:
     return gym.spaces.Dict(_flat(space.spaces)) if isinstance(space, gym.spaces.Dict) else space
+
+
+def _seen_space(space: gym.Space, config: EnvironmentConfig) -> gym.Space:
+    """The space of what the agent gets. Raises WarmloopError where `unseen` names what is not there, or everything."""
+    parts = space.spaces if isinstance(space, gym.spaces.Dict) else {}
+    for name in config.unseen:
+        if name not in parts:
+            raise WarmloopError(
+                f'environment.unseen has "{name}", and the observations of "{config.id}" have '
+                f"{', '.join(parts) or 'no named parts'}{near_matches(name, parts)}"
+            )
+    if config.unseen and len(set(config.unseen)) == len(parts):
+        raise WarmloopError(f'environment.unseen names all that "{config.id}" observes; leave a part for the agent.')
+    return gym.spaces.Dict(without(parts, config.unseen)) if config.unseen else space
 
 
 def _limits(space: Any, config: EnvironmentConfig) -> tuple[ActionLimits, ActionLimits]:

@@ -9,7 +9,8 @@ Actions are `[4]`: x, y and z in [-1, 1] of 2.5 cm a step, and the gripper's com
 
 Observations are `agent_pos` `[18]`: 7 joint positions and 7 velocities, the gripper's command (0 open to 255 closed), the tool's x, y
 and z in metres; and `environment_state`: the cube's x, y and z `[3]`, or those of the boxes 1 to 5 and then of their places `[30]`. With
-`image_obs=True` that is replaced by the pictures `pixels.front` and `pixels.wrist`, `[128, 128, 3]` uint8.
+`image_obs=True` that is replaced by the pictures `pixels.front` and `pixels.wrist`, `[128, 128, 3]` uint8; with `state_too=True` both
+are there.
 
 PickCube also terminates, without success, where the cube leaves its bounds, and ArrangeBoxes where the first box does.
 """
@@ -54,6 +55,7 @@ def make_gym_hil(
     *,
     shadows: bool = True,
     gripper_penalty: float = GRIPPER_PENALTY,
+    state_too: bool = False,
     **kwargs: Any,
 ) -> gym.Env:
     """The task of an id, `PICK_CUBE` or `ARRANGE_BOXES`.
@@ -64,6 +66,7 @@ def make_gym_hil(
         render: whether `render()` must give frames.
         shadows: draw shadows, as gym-hil does; without them a picture drawn by a CPU takes a fifth of the time.
         gripper_penalty: `info["discrete_penalty"]` of a step that closes the open gripper, or opens the closed one.
+        state_too: `environment_state` also beside pictures.
         kwargs: passed to gym-hil's class (`image_obs`, `reward_type`, `random_block_position`, `control_dt`, …); cubes lie at random
             unless `random_block_position=False`.
 
@@ -84,23 +87,23 @@ def make_gym_hil(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*precision lowered by casting")
         moved = EEActionWrapper(GripperPenaltyWrapper(task, gripper_penalty), DEFAULT_EE_STEP_SIZE, use_gripper=True)
-    return gym.wrappers.TimeLimit(GymHilTask(moved, environment_id, render, shadows), horizon or HORIZON)
+    return gym.wrappers.TimeLimit(GymHilTask(moved, environment_id, render, shadows, state_too), horizon or HORIZON)
 
 
 class GymHilTask(gym.Wrapper):
     """One task whose `reset(seed)` decides the whole episode, and whose `render()` gives one frame."""
 
-    def __init__(self, env: gym.Env, environment_id: str, render: bool, shadows: bool):
+    def __init__(self, env: gym.Env, environment_id: str, render: bool, shadows: bool, state_too: bool):
         super().__init__(env)
         task: Any = env.unwrapped
-        self._task, self._data, self._image_obs = task, task.data, task.image_obs
+        self._task, self._data, self._completed = task, task.data, state_too or not task.image_obs
         addresses = [task.model.sensor(name).adr[0] for name in SENSORS[environment_id]]
         self._sensors = np.add.outer(addresses, np.arange(3)).ravel()
         self._placement = np.random.default_rng()
         self._camera = LazyRenderer(task.model, FRAME_SIZE, FRAME_SIZE, shadows) if render else None
-        if not self._image_obs:
+        if self._completed:
             objects = gym.spaces.Box(-np.inf, np.inf, (len(self._sensors),), np.float32)
-            self.observation_space = gym.spaces.Dict({"agent_pos": task.observation_space["agent_pos"], "environment_state": objects})
+            self.observation_space = gym.spaces.Dict({**task.observation_space, "environment_state": objects})
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
         if seed is not None:
@@ -130,7 +133,7 @@ class GymHilTask(gym.Wrapper):
         super().close()
 
     def _complete(self, observation: dict) -> dict:
-        return observation if self._image_obs else {**observation, "environment_state": self._objects()}
+        return {**observation, "environment_state": self._objects()} if self._completed else observation
 
     def _objects(self) -> np.ndarray:
         return self._data.sensordata[self._sensors].astype(np.float32)

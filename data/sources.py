@@ -16,7 +16,7 @@ from .formats import KINDS, load_episodes, own_metadata, parse_source_argument
 from .formats.files import did_you_mean
 from .formats.recording import ACTION_TOLERANCE, Recording
 from .mapping import Leaves, arrange, normalise
-from .transition import Spec
+from .transition import Spec, without
 
 SCALINGS = ("none", "limits", "data")
 UNITS = ("", "scaled", "environment")
@@ -92,11 +92,19 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """The environment that data must fit: its id, its own shapes, without a task's code, and its action space's own limits."""
+    """The environment that data must fit.
+
+    Attributes:
+        name: its id.
+        spec: its own shapes, without a task's code.
+        limits: its action space's own.
+        unseen: parts of its observations that its agents do not get; data may have them, and they are left out.
+    """
 
     name: str
     spec: Spec
     limits: ActionLimits
+    unseen: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +155,7 @@ def load(config: DataConfig, limits: ActionLimits | None, target: Target | None)
     batches: list[_Batch] = []
     for source in config.sources:
         number_from = 1 + max((episode.number for batch in batches for episode in batch.episodes), default=-1)
-        batches.append(_read(config, source, number_from))
+        batches.append(_read(config, source, number_from, target.unseen if target else ()))
         _check_fits(batches[-1], target, batches[0], limits)
     own = target.limits if target else None
     if limits is None and config.action_scaling == "data" and batches:
@@ -176,7 +184,7 @@ def recorded_mark(paths: Sequence[str]) -> dict[str, Any]:
     return marks[0] if all(said == marks[0] for said in marks) else {}
 
 
-def _read(config: DataConfig, source: SourceConfig, number_from: int) -> _Batch:
+def _read(config: DataConfig, source: SourceConfig, number_from: int, unseen: tuple[str, ...]) -> _Batch:
     said = own_metadata(source.path)
     ready = said.get(READY) is True
     default = DataConfig() if ready else config
@@ -192,12 +200,16 @@ def _read(config: DataConfig, source: SourceConfig, number_from: int) -> _Batch:
         return dataclasses.replace(arrange(recording, observation, action), raw=units == "environment")  # pyright: ignore[reportArgumentType]
 
     episodes = load_episodes(source.path, KINDS.get(source.kind), number_from, shape)
-    return _Batch(source.path, [_own(episode, source) for episode in episodes], _said_limits(source.path, said), units == "environment")
+    return _Batch(
+        source.path, [_own(episode, source, unseen) for episode in episodes], _said_limits(source.path, said), units == "environment"
+    )
 
 
-def _own(episode: Episode, source: SourceConfig) -> Episode:
-    """The episode with what the source's config says of it."""
+def _own(episode: Episode, source: SourceConfig, unseen: tuple[str, ...]) -> Episode:
+    """The episode with what the source's config says of it, and without what is `unseen`."""
     steps = episode.steps.replace(quality=episode.steps.quality * np.float32(source.weight))
+    if unseen and isinstance(steps.observation, dict):
+        steps = steps.replace(observation=without(steps.observation, unseen), next_observation=without(steps.next_observation, unseen))
     return dataclasses.replace(episode, steps=steps, task=episode.task or source.task)
 
 

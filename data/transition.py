@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -186,6 +186,11 @@ def take(steps: Transition, index: Any) -> Transition:
 def concatenate(parts: Sequence[Transition]) -> Transition:
     """Host records joined along their first axis."""
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+
+
+def without(observation: PyTree, names: Collection[str]) -> PyTree:
+    """An observation without the leaves of these names."""
+    return {name: leaf for name, leaf in observation.items() if name not in names} if names else observation
 
 
 def flatten_observation(observation: PyTree) -> jax.Array:

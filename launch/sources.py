@@ -124,7 +124,7 @@ def target_of(environment: Environment) -> Target:
     """What data of this environment must fit."""
     from ..data.sources import Target
 
-    return Target(environment.config.id, environment.raw_spec, environment.own_limits)
+    return Target(environment.config.id, environment.raw_spec, environment.own_limits, environment.config.unseen)
 
 
 def find_target(config: RunConfig, needed: bool) -> Target | None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from lamps import lamp_classifier
+from lamps import lamp_classifier, lamp_episode
 
 from warmloop.actor.classified import Stages, pinned
 from warmloop.actor.environment import EnvironmentConfig, make_environment
@@ -10,7 +10,10 @@ from warmloop.actor.intervention import Command, Signal
 from warmloop.actor.policy import StillPolicy
 from warmloop.actor.rollout import record_episode
 from warmloop.data.errors import WarmloopError
+from warmloop.data.formats import write_episodes
 from warmloop.data.reward import RewardConfig
+from warmloop.data.sources import DataConfig, SourceConfig, load, mark
+from warmloop.launch.sources import target_of
 
 DARK, LEFT, RIGHT = (False, False), (True, False), (False, True)
 
@@ -23,8 +26,8 @@ def folders(tmp_path_factory):
     return folders
 
 
-def played(success: str, script, reward: RewardConfig | None = None) -> list:
-    environment = make_environment(EnvironmentConfig("WarmloopTest/Lamps-v0", {"script": script}, success=success), reward)
+def played(success: str, script, reward: RewardConfig | None = None, **settings) -> list:
+    environment = make_environment(EnvironmentConfig("WarmloopTest/Lamps-v0", {"script": script}, success=success, **settings), reward)
     environment.reset(0)
     results = []
     for _ in script:
@@ -64,6 +67,32 @@ def test_an_episode_begins_at_the_first_stage(folders):
     assert [stages(frame)[0] for frame in (left, right)] == [False, True]
     stages.begin()
     assert not stages(right)[0]
+
+
+def test_an_agent_need_not_see_what_the_classifier_looks_at(folders):
+    script, rule = [DARK, RIGHT, LEFT, DARK], f"classifier:{folders[0]}"
+    results = played(rule, script, RewardConfig(), unseen=("front",))
+    assert [result.success for result in results] == [result.success for result in played(rule, script, RewardConfig())]
+    assert [set(result.next_observation) for result in results] == [{"pose"}] * 3
+    environment = make_environment(EnvironmentConfig("WarmloopTest/Lamps-v0", success=rule, unseen=("front",)))
+    assert set(environment.reset(0)) == {leaf.name for leaf in environment.spec.observation} == set(environment.space) == {"pose"}
+
+
+def test_data_with_what_the_agent_does_not_see_are_taken_without_it(folders, tmp_path):
+    write_episodes(tmp_path / "lamps.npz", [lamp_episode(0)], mark(None))
+    unseen = make_environment(EnvironmentConfig("WarmloopTest/Lamps-v0", unseen=("front",)))
+    data = DataConfig((SourceConfig(str(tmp_path / "lamps.npz")),))
+    (episode,) = load(data, None, target_of(unseen)).episodes
+    assert set(episode.steps.observation) == set(episode.steps.next_observation) == {"pose"}
+    np.testing.assert_array_equal(episode.steps.observation["pose"], lamp_episode(0).steps.observation["pose"])
+
+
+def test_unseen_parts_must_be_there_and_leave_one(folders):
+    for unseen, problem in ((("frnt",), "did you mean front"), (("front", "pose"), "leave a part for the agent")):
+        with pytest.raises(WarmloopError, match=problem):
+            make_environment(EnvironmentConfig("WarmloopTest/Lamps-v0", unseen=unseen))
+    with pytest.raises(WarmloopError, match="have no named parts"):
+        make_environment(EnvironmentConfig("Pendulum-v1", unseen=("front",)))
 
 
 def test_what_is_saved_says_which_classifier_it_was_and_another_is_refused(folders):

@@ -1,4 +1,4 @@
-"""The same data through d3rlpy and warmloop, d3rlpy's defaults in both: returns of three seeds. The table of docs/results.md.
+"""The same data through d3rlpy and warmloop, d3rlpy's settings in both: returns of three seeds. The table of docs/results.md.
 
     BENCH_PEERS=PEERS/bin/python python tests/benchmarks/beside_d3rlpy.py --data=runs/board/data/hopper/medium-replay.npz
 
@@ -23,14 +23,14 @@ from warmloop.actor.rollout import evaluate
 from warmloop.configs import load
 
 ROOT = Path(__file__).resolve().parents[2]
-# d3rlpy's defaults where warmloop's presets differ.
-PLAIN = {"hidden": "(256,256)", "normalise_observations": "False"}
+# d3rlpy's defaults where warmloop's presets differ; {hidden} is --hidden.
+PLAIN = {"hidden": "({hidden},{hidden})", "normalise_observations": "False"}
 MATCHED = {
     "bc": {"deterministic": "True", "actor_lr": "1e-3", "batch_size": "100"},
     "td3bc": {},
     "iql": {"cosine_decay": "False"},
     "awac": {"batch_size": "1024", "temperature": "1.0"},
-    "bcq": {"batch_size": "100", "vae_hidden": "(256,256)", "target_proposals": "100"},
+    "bcq": {"batch_size": "100", "vae_hidden": "({hidden},{hidden})", "target_proposals": "100"},
     "cql": {
         "ensemble": "2",
         "critic_layer_norm": "False",
@@ -74,6 +74,8 @@ def theirs(algorithm: str, seed: int, given: argparse.Namespace) -> dict[str, fl
         given.data,
         seed,
         given.updates[algorithm],
+        given.hidden,
+        given.batch_size,
     ]
     with subprocess.Popen(
         list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ | ONE_THREAD
@@ -93,7 +95,8 @@ def theirs(algorithm: str, seed: int, given: argparse.Namespace) -> dict[str, fl
 def ours(algorithm: str, given: argparse.Namespace) -> list[dict[str, float]]:
     """All seeds of warmloop."""
     out = given.out / given.name / f"warmloop-{algorithm}"
-    settings = [f"--set=warmup_agent.{name}={value}" for name, value in (PLAIN | MATCHED[algorithm]).items()]
+    matched = PLAIN | MATCHED[algorithm] | ({"batch_size": str(given.batch_size)} if given.batch_size else {})
+    settings = [f"--set=warmup_agent.{name}={value.format(hidden=given.hidden)}" for name, value in matched.items()]
     flags = [
         f"--config={given.config}",
         f"--algorithms={algorithm}",
@@ -121,19 +124,22 @@ def main() -> None:
     parser.add_argument("--config", default="configs/mujoco.py:hopper")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--episodes", type=int, default=50)
-    parser.add_argument("--steps", type=int, default=5_000, help="updates; of AWAC three fifths, of CQL three tenths, of BCQ a fifth")
+    parser.add_argument("--only", nargs="+", choices=list(MATCHED), default=list(MATCHED), help="algorithms")
+    parser.add_argument("--steps", type=int, default=5_000, help="updates; of AWAC three fifths, of BCQ half")
+    parser.add_argument("--hidden", type=int, default=256, help="width of the two hidden layers")
+    parser.add_argument("--batch_size", type=int, default=0, help="0 is d3rlpy's default for each algorithm")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "beside_d3rlpy")
     given = parser.parse_args()
     if not os.environ.get("BENCH_PEERS"):
         sys.exit("BENCH_PEERS names no Python with d3rlpy; see peers.py.")
-    share = {"awac": 0.6, "cql": 0.3, "bcq": 0.2}
-    given.updates = {algorithm: int(given.steps * share.get(algorithm, 1)) for algorithm in MATCHED}
-    given.name = f"{given.data.parent.name}-{given.data.stem}"
+    share = {"awac": 0.6, "bcq": 0.5}
+    given.updates = {algorithm: int(given.steps * share.get(algorithm, 1)) for algorithm in given.only}
+    given.name = f"{given.data.parent.name}-{given.data.stem}-{given.hidden}-{given.batch_size or 'default'}"
     with ThreadPoolExecutor(given.jobs) as pool:
-        peers = {algorithm: [pool.submit(theirs, algorithm, seed, given) for seed in given.seeds] for algorithm in MATCHED}
-        own = {algorithm: pool.submit(ours, algorithm, given) for algorithm in MATCHED}
-        found = {a: {"warmloop": own[a].result(), "d3rlpy": [one.result() for one in peers[a]]} for a in MATCHED}
+        peers = {algorithm: [pool.submit(theirs, algorithm, seed, given) for seed in given.seeds] for algorithm in given.only}
+        own = {algorithm: pool.submit(ours, algorithm, given) for algorithm in given.only}
+        found = {a: {"warmloop": own[a].result(), "d3rlpy": [one.result() for one in peers[a]]} for a in given.only}
     (given.out / f"{given.name}.md").write_text(report(found, given))
     print(report(found, given))
 

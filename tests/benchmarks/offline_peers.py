@@ -1,8 +1,9 @@
-"""Trains an offline algorithm of d3rlpy at its defaults and then acts for whoever started it. Runs in the peers' environment (peers.py).
+"""Trains an offline algorithm of d3rlpy and then acts for whoever started it. Runs in the peers' environment (peers.py).
 
-    PEERS/bin/python tests/benchmarks/offline_peers.py ALGORITHM DATA.npz SEED UPDATES
+    PEERS/bin/python tests/benchmarks/offline_peers.py ALGORITHM DATA.npz SEED UPDATES HIDDEN BATCH
 
-Prints the seconds of training as a line; then, for each observation (float32) on stdin, writes the action (float32) to stdout.
+All is d3rlpy's default but for two hidden layers of HIDDEN, and a batch of BATCH unless that is 0. Prints the seconds of training as a
+line; then, for each observation (float32) on stdin, writes the action (float32) to stdout.
 """
 
 import os
@@ -23,7 +24,7 @@ ENCODERS = {
 
 
 def main() -> None:
-    name, path, seed, updates = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    (name, path), (seed, updates, hidden, batch) = sys.argv[1:3], map(int, sys.argv[3:])
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # d3rlpy logs to stdout, which is for the actions
     torch.set_num_threads(1)
@@ -31,11 +32,11 @@ def main() -> None:
     with np.load(path) as arrays:
         rows = {key: arrays[key] for key in ("observations", "actions", "rewards", "terminals", "timeouts")}
     dataset = d3rlpy.dataset.MDPDataset(*(rows[key] for key in ("observations", "actions", "rewards", "terminals", "timeouts")))
-    encoder = VectorEncoderFactory([256, 256])
+    encoder = VectorEncoderFactory([hidden, hidden])
     encoders = {f"{part}_factory": encoder for part in ENCODERS.get(name, ("actor_encoder", "critic_encoder"))}
     algorithm = getattr(d3rlpy.algos, f"{CONFIGS[name]}Config")(**encoders).create(device="cpu:0")
     algorithm.build_with_dataset(dataset)
-    batch = algorithm.config.batch_size
+    batch = batch or algorithm.config.batch_size
     began = time.perf_counter()
     for _ in range(updates):
         algorithm.update(dataset.sample_transition_batch(batch))
