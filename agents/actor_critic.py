@@ -9,13 +9,14 @@ from typing import Any, Generic, TypeVar
 import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
 
 from ..data.errors import WarmloopError
-from ..data.transition import Batch, PyTree, Spec
+from ..data.transition import Batch, PyTree, Spec, Transition
 from .base import Metrics, Params, critic_metrics, run_block
 from .gradients import descend
-from .networks import Critic, apply
-from .normaliser import as_learnt
+from .networks import Critic, apply, initialise
+from .normaliser import Normaliser, as_learnt, reward_scale
 from .offline import ActorCriticConfig, optimizer
 
 ConfigT = TypeVar("ConfigT", bound=ActorCriticConfig)
@@ -39,6 +40,26 @@ class ActorCritic(abc.ABC, Generic[ConfigT]):
     @abc.abstractmethod
     def step(self, state: Any, inputs: tuple[Batch, jax.Array]) -> tuple[Any, tuple[Metrics, jax.Array]]:
         """All of the algorithm's gradient steps on one minibatch: the new state, metrics, and |TD error| `[B]`."""
+
+    def beginning(
+        self, policy: nn.Module, actor_key: jax.Array, critic_key: jax.Array, key: jax.Array, example: Transition
+    ) -> dict[str, Any]:
+        """The fields that a state with one policy begins with; each has buffers of its own, since the state is donated."""
+        config = self.config
+        observation = jnp.zeros((1, self.spec.observation_dim))
+        actor = initialise(policy, actor_key, observation)
+        critic = initialise(self.critic(config.ensemble), critic_key, observation, jnp.zeros((1, self.spec.action_dim)))
+        return {
+            "actor": actor,
+            "critic": critic,
+            "target_critic": jax.tree.map(jnp.copy, critic),
+            "actor_optimizer": self.optimizer(config.actor_lr).init(actor),
+            "critic_optimizer": self.optimizer(config.critic_lr).init(critic),
+            "normaliser": Normaliser.of(example, config.normalise_observations),
+            "reward_scale": reward_scale(example, config.normalise_rewards),
+            "key": key,
+            "updates": jnp.zeros((), jnp.int32),
+        }
 
     def critic(self, members: int) -> Critic:
         """The module of `members` critics."""

@@ -24,8 +24,8 @@ from ..data.transition import Batch, PyTree, Transition
 from .base import Metrics, Params
 from .gaussian import GaussianActorCritic, GaussianConfig, sample
 from .gradients import descend
-from .networks import apply, initialise
-from .normaliser import Normaliser, reward_scale
+from .networks import apply
+from .normaliser import Normaliser
 from .offline import check
 
 
@@ -66,22 +66,8 @@ class AWAC(GaussianActorCritic[AWACConfig]):
     name: ClassVar[str] = "awac"
 
     def init(self, key: jax.Array, example: Transition) -> AWACState:
-        config = self.config
         actor_key, critic_key, key = jax.random.split(key, 3)
-        observation = jnp.zeros((1, self.spec.observation_dim))
-        actor = initialise(self.policy, actor_key, observation)
-        critic = initialise(self.critic(config.ensemble), critic_key, observation, jnp.zeros((1, self.spec.action_dim)))
-        return AWACState(
-            actor=actor,
-            critic=critic,
-            target_critic=jax.tree.map(jnp.copy, critic),  # a buffer of its own: the state is donated
-            actor_optimizer=self.optimizer(config.actor_lr).init(actor),
-            critic_optimizer=self.optimizer(config.critic_lr).init(critic),
-            normaliser=Normaliser.of(example, config.normalise_observations),
-            reward_scale=reward_scale(example, config.normalise_rewards),
-            key=key,
-            updates=jnp.zeros((), jnp.int32),
-        )
+        return AWACState(**self.beginning(self.policy, actor_key, critic_key, key, example))
 
     # Losses: scalar and what the caller logs.
 

@@ -25,7 +25,7 @@ from .base import Metrics, Params
 from .gaussian import GaussianActorCritic, GaussianConfig
 from .gradients import descend
 from .networks import apply, initialise
-from .normaliser import Normaliser, reward_scale
+from .normaliser import Normaliser
 from .offline import check
 
 
@@ -76,25 +76,11 @@ class IQL(GaussianActorCritic[IQLConfig]):
     name: ClassVar[str] = "iql"
 
     def init(self, key: jax.Array, example: Transition) -> IQLState:
-        config = self.config
         actor_key, critic_key, value_key, key = jax.random.split(key, 4)
         observation = jnp.zeros((1, self.spec.observation_dim))
-        actor = initialise(self.policy, actor_key, observation)
-        critic = initialise(self.critic(config.ensemble), critic_key, observation, jnp.zeros((1, self.spec.action_dim)))
         value = initialise(self.critic(1), value_key, observation, _no_action(observation))
-        return IQLState(
-            actor=actor,
-            critic=critic,
-            target_critic=jax.tree.map(jnp.copy, critic),  # a buffer of its own: the state is donated
-            value=value,
-            actor_optimizer=self.optimizer(config.actor_lr).init(actor),
-            critic_optimizer=self.optimizer(config.critic_lr).init(critic),
-            value_optimizer=self.optimizer(config.value_lr).init(value),
-            normaliser=Normaliser.of(example, config.normalise_observations),
-            reward_scale=reward_scale(example, config.normalise_rewards),
-            key=key,
-            updates=jnp.zeros((), jnp.int32),
-        )
+        begun = self.beginning(self.policy, actor_key, critic_key, key, example)
+        return IQLState(**begun, value=value, value_optimizer=self.optimizer(self.config.value_lr).init(value))
 
     def value(self, params: Params, observation: jax.Array, dropout: jax.Array | None = None) -> jax.Array:
         """V `[B]`: a critic of no action."""

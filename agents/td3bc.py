@@ -23,8 +23,8 @@ from ..data.transition import Batch, PyTree, Transition
 from .actor_critic import ActorCritic
 from .base import Actor, Metrics, Params, WarmStart
 from .gradients import descend
-from .networks import DeterministicPolicy, apply, initialise
-from .normaliser import Normaliser, reward_scale
+from .networks import DeterministicPolicy, apply
+from .normaliser import Normaliser
 from .offline import ActorCriticConfig, adam_moments, check, explore, gaussian_policy
 
 
@@ -82,24 +82,10 @@ class TD3BC(ActorCritic[TD3BCConfig]):
         return DeterministicPolicy(self.spec.action_dim, config.hidden, config.actor_layer_norm, config.activation, config.actor_dropout)
 
     def init(self, key: jax.Array, example: Transition) -> TD3BCState:
-        config = self.config
         actor_key, critic_key, key = jax.random.split(key, 3)
-        observation = jnp.zeros((1, self.spec.observation_dim))
-        actor = initialise(self.policy, actor_key, observation)
-        critic = initialise(self.critic(config.ensemble), critic_key, observation, jnp.zeros((1, self.spec.action_dim)))
-        return TD3BCState(
-            actor=actor,
-            target_actor=jax.tree.map(jnp.copy, actor),  # buffers of their own: the state is donated
-            critic=critic,
-            target_critic=jax.tree.map(jnp.copy, critic),
-            actor_optimizer=self.optimizer(config.actor_lr).init(actor),
-            critic_optimizer=self.optimizer(config.critic_lr).init(critic),
-            normaliser=Normaliser.of(example, config.normalise_observations),
-            reward_scale=reward_scale(example, config.normalise_rewards),
-            key=key,
-            updates=jnp.zeros((), jnp.int32),
-            actor_metrics={name: jnp.zeros(()) for name in ("loss", "cloning_loss", "q_mean")},
-        )
+        begun = self.beginning(self.policy, actor_key, critic_key, key, example)
+        unmeasured = {name: jnp.zeros(()) for name in ("loss", "cloning_loss", "q_mean")}
+        return TD3BCState(**begun, target_actor=jax.tree.map(jnp.copy, begun["actor"]), actor_metrics=unmeasured)
 
     # Losses: scalar and what the caller logs.
 

@@ -1,5 +1,6 @@
 """gym-hil's tasks: seeded, drawn only on demand, with gym-hil's own physics; and their experts."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -182,6 +183,17 @@ def test_the_expert_picks_the_cube_wherever_it_lies(pick):
     assert sum(episode.succeeded for episode in episodes) >= 49
     assert np.mean([len(episode) for episode in episodes]) < 18
     assert max(np.abs(episode.steps.action).max() for episode in episodes) <= 1.0
+
+
+def test_pictures_may_be_there_beside_the_state_and_be_for_the_success_rule_alone(pick):
+    both = EnvironmentConfig(PICK_CUBE, PICTURES | {"state_too": True})
+    environment, unseen = (make_environment(dataclasses.replace(both, unseen=names)) for names in ((), ("pixels.front", "pixels.wrist")))
+    told = pick.reset(5)
+    assert {"pixels.front", "pixels.wrist"} == set(environment.reset(5)) - set(told) and unseen.spec == pick.spec
+    np.testing.assert_array_equal(environment.reset(5)["environment_state"], told["environment_state"])
+    np.testing.assert_array_equal(unseen.reset(5)["environment_state"], told["environment_state"])
+    environment.close()
+    unseen.close()
 
 
 def test_the_expert_reads_the_simulator_where_the_cube_is_not_told(pick):
