@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from ...data.errors import WarmloopError
 from ..intervention import Signal
 from .axes import MOTIONS
-from .operator import Reading
+from .operator import Reading, Said
 
 POLL_SECONDS = 0.004
 START_SECONDS = 10.0
@@ -42,7 +41,7 @@ class Gamepad:
 
     def __init__(self):
         self._motions, self._active, self._failure = np.zeros(len(MOTIONS)), False, ""
-        self._said: deque[str] = deque()
+        self._said = Said(SIGNALS)
         self._ready, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="gamepad", daemon=True)
         self._thread.start()
@@ -57,12 +56,8 @@ class Gamepad:
     def read(self) -> Reading:
         if self._failure:
             raise WarmloopError(self._failure)
-        signal, switches = None, 0
-        while self._said:
-            button = self._said.popleft()
-            switches += button == OTHER_ARM
-            signal = SIGNALS.get(button, signal)
-        return Reading(self._motions, self._active, switches, signal)
+        buttons, signal = self._said.take()
+        return Reading(self._motions, self._active, buttons.count(OTHER_ARM), signal)
 
     def close(self) -> None:
         self._stop.set()
@@ -75,7 +70,7 @@ class Gamepad:
                 while not self._stop.is_set():
                     pad.look()
                     self._motions, self._active = pad.motions(), pad.held(TAKE_OVER)
-                    self._said.extend(pad.pressed())
+                    self._said.add(pad.pressed())
                     self._ready.set()
                     self._stop.wait(POLL_SECONDS)
         except WarmloopError as error:

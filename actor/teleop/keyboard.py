@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from ...data.errors import WarmloopError
 from ..intervention import Signal
 from .axes import MOTIONS
-from .operator import Reading
+from .operator import Reading, Said
 
 START_SECONDS = 10.0
 REPEAT_SECONDS = 0.02  # a key that is held repeats itself, by releases that last for less
@@ -56,7 +55,7 @@ class Keyboard:
     def __init__(self):
         self._down: dict[str, bool] = {}
         self._released: dict[str, float] = {}
-        self._said: deque[str] = deque()  # keys pressed that say something, not yet read
+        self._said = Said(SIGNALS)
         self._keeps = False
         self._listener = _listener(self._press, self._release)
         self._listener.start()
@@ -71,18 +70,14 @@ class Keyboard:
     def read(self) -> Reading:
         if not self._listener.is_alive():
             raise WarmloopError("The keyboard is not heard any more: the display went away.")
-        signal, switches = None, 0
-        while self._said:
-            key = self._said.popleft()
-            self._keeps ^= key == TAKE_OVER
-            switches += key == OTHER_ARM
-            signal = SIGNALS.get(key, signal)
+        keys, signal = self._said.take()
+        self._keeps ^= keys.count(TAKE_OVER) % 2 == 1
         motions, now, held = np.zeros(len(MOTIONS)), time.monotonic(), False
         for key, (motion, sign) in DIRECTIONS.items():
             if self._down.get(key) or now - self._released.get(key, -1.0) < REPEAT_SECONDS:
                 motions[motion] += sign
                 held = True
-        return Reading(np.clip(motions, -1.0, 1.0), held or self._keeps, switches, signal)
+        return Reading(np.clip(motions, -1.0, 1.0), held or self._keeps, keys.count(OTHER_ARM), signal)
 
     def close(self) -> None:
         self._listener.stop()
@@ -94,7 +89,7 @@ class Keyboard:
         repeated = self._down.get(name) or time.monotonic() - self._released.get(name, -1.0) < REPEAT_SECONDS
         self._down[name] = True
         if not repeated and name not in DIRECTIONS:
-            self._said.append(name)
+            self._said.add([name])
 
     def _release(self, key: Any) -> None:
         name = _name(key)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ..intervention import Command, Signal
 from .axes import GRIPPER, MOTIONS, Axes
 
 GRIPPERS = ("momentary", "sticky")
+Key = TypeVar("Key", str, int)  # as a device calls it
 
 
 class Reading(NamedTuple):
@@ -32,6 +34,27 @@ class Reading(NamedTuple):
     active: bool
     switches: int = 0
     signal: Signal | None = None
+
+
+class Said(Generic[Key]):
+    """The keys of one device that were pressed since it was last asked: its thread adds them, the control loop takes them."""
+
+    def __init__(self, signals: Mapping[Key, Signal]):
+        self._signals, self._pressed = signals, deque[Key]()
+
+    def __len__(self) -> int:
+        return len(self._pressed)
+
+    def add(self, keys: Iterable[Key]) -> None:
+        self._pressed.extend(keys)
+
+    def clear(self) -> None:
+        self._pressed.clear()
+
+    def take(self) -> tuple[list[Key], Signal | None]:
+        """The keys in their order, and the last word among them."""
+        keys = [self._pressed.popleft() for _ in range(len(self._pressed))]
+        return keys, next((self._signals[key] for key in reversed(keys) if key in self._signals), None)
 
 
 class Device(Protocol):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ import numpy as np
 
 from ...data.errors import WarmloopError
 from ..intervention import Signal
-from .operator import Reading
+from .operator import Reading, Said
 
 CONNEXION, LOGITECH = 0x256F, 0x046D
 LOGITECHS = range(0xC603, 0xC62C)  # 3-D mice among Logitech's products
@@ -53,7 +52,7 @@ class SpaceMouse:
         if read is None:
             read, close = _opened()
         self._read, self._close_device, self._failure = read, close, ""
-        self._state, self._said = State(), deque[int]()
+        self._state, self._said = State(), Said(SIGNALS)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="spacemouse", daemon=True)
         self._thread.start()
@@ -64,13 +63,9 @@ class SpaceMouse:
     def read(self) -> Reading:
         if self._failure:
             raise WarmloopError(self._failure)
-        signal, switches = None, 0
-        while self._said:
-            button = self._said.popleft()
-            switches += button == OTHER_ARM
-            signal = SIGNALS.get(button, signal)
+        buttons, signal = self._said.take()
         motions = self._state.motions()
-        return Reading(motions, bool(motions.any()), switches, signal)
+        return Reading(motions, bool(motions.any()), buttons.count(OTHER_ARM), signal)
 
     def close(self) -> None:
         self._stop.set()
@@ -85,7 +80,7 @@ class SpaceMouse:
                 self._failure = f"The 3-D mouse is gone ({error}); connect it and start again."
                 return
             state = self._state.after(report)
-            self._said.extend(sorted(state.buttons - self._state.buttons))
+            self._said.add(sorted(state.buttons - self._state.buttons))
             self._state = state
 
 
