@@ -55,9 +55,9 @@ def train_classifier(given: argparse.Namespace) -> Path:
     return out
 
 
-def learn(classifier: Path, given: argparse.Namespace) -> Path:
+def learn(rule: str, given: argparse.Namespace) -> Path:
     """The run's folder."""
-    config, demos, run = f"--config={CUBE}:{classifier}", given.out / "demos.npz", given.out / "run"
+    config, demos, run = f"--config={CUBE}:{rule}", given.out / "demos.npz", given.out / "run"
     names = (config, "--exp_name=run", f"--runs={given.out}", f"--seed={given.seed}")
     if not demos.exists():
         command("collect", config, "--policy=scripted", "--episodes=20", *NOISY, f"--seed={given.seed}", f"--out={demos}")
@@ -77,10 +77,10 @@ def by_the_simulator(checkpoints: Path, episodes: int) -> dict[str, Any]:
     return json.loads(command("evaluate", *flags))
 
 
-def by_both(checkpoints: Path, classifier: Path, episodes: int) -> dict[str, int]:
+def by_both(checkpoints: Path, rule: str, episodes: int) -> dict[str, int]:
     """The policy alone where the classifier ends episodes: how many it ended, and in how many of these the simulator agrees."""
     agent, params, _ = load_policy(str(checkpoints), None)
-    config, policy = load(f"{CUBE}:{classifier}"), AgentPolicy(agent, params, deterministic=True)
+    config, policy = load(f"{CUBE}:{rule}"), AgentPolicy(agent, params, deterministic=True)
     environment = make_environment(config.environment, config.reward)
     ended = agreed = never = 0
     for seed in range(900, 900 + episodes):
@@ -116,18 +116,20 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=3_000, help="environment steps of the fine-tuning")
     parser.add_argument("--episodes", type=int, default=50, help="of each evaluation")
+    parser.add_argument("--options", default="", help="of the classifier's rule, as in consecutive=2")
     parser.add_argument("--out", type=Path, default=Path("runs/by_classifier"))
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     classifier = train_classifier(given)
-    run = learn(classifier, given)
+    rule = ",".join(filter(None, (str(classifier), given.options)))
+    run = learn(rule, given)
     demonstrations = load_episodes(given.out / "demos.npz")
     found = {
         "classifier": json.loads((classifier / "classifier.json").read_text())["measured"],
         "demonstrations": {"episodes": len(demonstrations), "success": float(np.mean([each.succeeded for each in demonstrations]))},
         "after the warm-up": by_the_simulator(run / "warmup", given.episodes),
         "after the fine-tuning": by_the_simulator(run / "checkpoints", given.episodes),
-        "words": by_both(run / "checkpoints", classifier, given.episodes),
+        "words": by_both(run / "checkpoints", rule, given.episodes),
     }
     (given.out / "by_classifier.json").write_text(json.dumps(found, indent=1) + "\n")
     draw(run, given.out / "by_classifier.png")

@@ -20,6 +20,7 @@ from matplotlib import pyplot as plt
 
 from warmloop.learner.metrics import read
 
+SUCCESS, HAND = "evaluation/success_rate", "actor/intervention_rate"
 ARMS = {
     "warm-up and teacher": (2_000, "teacher", "#1f4e79"),
     "warm-up alone": (2_000, "none", "#5b9bd5"),
@@ -48,17 +49,20 @@ def run(name: str, seed: int, given: argparse.Namespace) -> Path:
 
 
 def curve(out: Path, name: str) -> tuple[list[float], list[float]]:
-    """Environment steps and a metric."""
+    """Environment steps and a metric; of success, the end too."""
     seen = [each for each in read(out) if name in each]
-    steps = [each.get("evaluation/environment_steps", each["environment_steps"]) for each in seen]
-    return steps, [each[name] for each in seen]
+    steps, values = [each.get("evaluation/environment_steps", each["environment_steps"]) for each in seen], [each[name] for each in seen]
+    if name == SUCCESS:
+        end = json.loads((out / "summary.json").read_text())
+        steps, values = [*steps, end["env_steps"]], [*values, end["success_after_finetune"]]
+    return steps, values
 
 
 def draw(found: dict[str, list[Path]], path: Path) -> None:
     """Success of the policy alone, and the share of steps that the teacher took: each seed thin, their mean thick."""
     figure, (success, hand) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     for name, outs in found.items():
-        for axis, metric in ((success, "evaluation/success_rate"), (hand, "actor/intervention_rate")):
+        for axis, metric in ((success, SUCCESS), (hand, HAND)):
             if axis is hand and ARMS[name][1] == "none":
                 continue
             curves = [curve(out, metric) for out in outs]
@@ -67,8 +71,8 @@ def draw(found: dict[str, list[Path]], path: Path) -> None:
             grid = np.linspace(0, max(steps[-1] for steps, _ in curves), 60)
             mean = np.mean([np.interp(grid, steps, values) for steps, values in curves], axis=0)
             axis.plot(grid, mean, color=ARMS[name][2], linewidth=2.2, label=name)
-    success.set(xlabel="environment steps", ylabel="success of the policy alone (20 episodes)", ylim=(-0.02, 1.02))
-    hand.set(xlabel="environment steps", ylabel="share of steps by the teacher (mean of 20 episodes)", ylim=(-0.02, None))
+    success.set(xlabel="environment steps", ylabel="success of the policy alone", ylim=(-0.02, 1.02))
+    hand.set(xlabel="environment steps", ylabel="share of steps by the teacher", ylim=(-0.02, None))
     for axis in (success, hand):
         axis.grid(alpha=0.25)
         axis.legend(frameon=False, fontsize="small")
@@ -79,7 +83,7 @@ def draw(found: dict[str, list[Path]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=5_000, help="environment steps of each run")
+    parser.add_argument("--steps", type=int, default=4_000, help="environment steps of each run")
     parser.add_argument("--every", type=int, default=1_000, help="environment steps between two evaluations")
     parser.add_argument("--out", type=Path, default=Path("runs/hand"))
     given = parser.parse_args()
