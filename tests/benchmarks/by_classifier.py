@@ -82,18 +82,21 @@ def by_both(checkpoints: Path, rule: str, episodes: int) -> dict[str, int]:
     agent, params, _ = load_policy(str(checkpoints), None)
     config, policy = load(f"{CUBE}:{rule}"), AgentPolicy(agent, params, deterministic=True)
     environment = make_environment(config.environment, config.reward)
-    ended = agreed = never = 0
+    ended = agreed = missed = 0
     for seed in range(900, 900 + episodes):
-        observation, step, reached = environment.reset(seed), 0, False
+        observation = environment.reset(seed)
         policy.begin(seed)
+        called, truly = [], []  # after each step: the classifier's word, and the simulator's
         while not environment.over:
-            result = environment.step(policy(observation, step))
-            observation, step, reached = result.next_observation, step + 1, reached or bool(result.info["succeed"])
-        ended += result.success
-        agreed += result.success and bool(result.info["succeed"])
-        never += reached and not result.success
+            result = environment.step(policy(observation, len(called)))
+            observation = result.next_observation
+            called.append(result.success)
+            truly.append(bool(result.info["succeed"]))
+        ended += called[-1]
+        agreed += called[-1] and truly[-1]
+        missed += any(truly) and not called[-1]
     environment.close()
-    return {"episodes": episodes, "ended by the classifier": ended, "rightly": agreed, "successes that it missed": never}
+    return {"episodes": episodes, "ended by the classifier": ended, "rightly": agreed, "successes that it missed": missed}
 
 
 def draw(run: Path, path: Path) -> None:
