@@ -9,7 +9,6 @@ from typing import Any, Generic, TypeVar
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition
@@ -41,13 +40,10 @@ class ActorCritic(abc.ABC, Generic[ConfigT]):
     def step(self, state: Any, inputs: tuple[Batch, jax.Array]) -> tuple[Any, tuple[Metrics, jax.Array]]:
         """All of the algorithm's gradient steps on one minibatch: the new state, metrics, and |TD error| `[B]`."""
 
-    def beginning(
-        self, policy: nn.Module, actor_key: jax.Array, critic_key: jax.Array, key: jax.Array, example: Transition
-    ) -> dict[str, Any]:
-        """The fields that a state with one policy begins with; each has buffers of its own, since the state is donated."""
+    def beginning(self, actor: Params, critic_key: jax.Array, key: jax.Array, example: Transition) -> dict[str, Any]:
+        """The fields that a state with this policy begins with; each has buffers of its own, since the state is donated."""
         config = self.config
         observation = jnp.zeros((1, self.spec.observation_dim))
-        actor = initialise(policy, actor_key, observation)
         critic = initialise(self.critic(config.ensemble), critic_key, observation, jnp.zeros((1, self.spec.action_dim)))
         return {
             "actor": actor,

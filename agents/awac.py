@@ -24,7 +24,7 @@ from ..data.transition import Batch, PyTree, Transition
 from .base import Metrics, Params
 from .gaussian import GaussianActorCritic, GaussianConfig, sample
 from .gradients import descend
-from .networks import apply
+from .networks import apply, initialise
 from .normaliser import Normaliser
 from .offline import check
 
@@ -67,7 +67,8 @@ class AWAC(GaussianActorCritic[AWACConfig]):
 
     def init(self, key: jax.Array, example: Transition) -> AWACState:
         actor_key, critic_key, key = jax.random.split(key, 3)
-        return AWACState(**self.beginning(self.policy, actor_key, critic_key, key, example))
+        actor = initialise(self.policy, actor_key, jnp.zeros((1, self.spec.observation_dim)))
+        return AWACState(**self.beginning(actor, critic_key, key, example))
 
     # Losses: scalar and what the caller logs.
 

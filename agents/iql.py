@@ -79,7 +79,7 @@ class IQL(GaussianActorCritic[IQLConfig]):
         actor_key, critic_key, value_key, key = jax.random.split(key, 4)
         observation = jnp.zeros((1, self.spec.observation_dim))
         value = initialise(self.critic(1), value_key, observation, _no_action(observation))
-        begun = self.beginning(self.policy, actor_key, critic_key, key, example)
+        begun = self.beginning(initialise(self.policy, actor_key, observation), critic_key, key, example)
         return IQLState(**begun, value=value, value_optimizer=self.optimizer(self.config.value_lr).init(value))
 
     def value(self, params: Params, observation: jax.Array, dropout: jax.Array | None = None) -> jax.Array:

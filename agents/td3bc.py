@@ -23,7 +23,7 @@ from ..data.transition import Batch, PyTree, Transition
 from .actor_critic import ActorCritic
 from .base import Actor, Metrics, Params, WarmStart
 from .gradients import descend
-from .networks import DeterministicPolicy, apply
+from .networks import DeterministicPolicy, apply, initialise
 from .normaliser import Normaliser
 from .offline import ActorCriticConfig, adam_moments, check, explore, gaussian_policy
 
@@ -83,7 +83,8 @@ class TD3BC(ActorCritic[TD3BCConfig]):
 
     def init(self, key: jax.Array, example: Transition) -> TD3BCState:
         actor_key, critic_key, key = jax.random.split(key, 3)
-        begun = self.beginning(self.policy, actor_key, critic_key, key, example)
+        actor = initialise(self.policy, actor_key, jnp.zeros((1, self.spec.observation_dim)))
+        begun = self.beginning(actor, critic_key, key, example)
         unmeasured = {name: jnp.zeros(()) for name in ("loss", "cloning_loss", "q_mean")}
         return TD3BCState(**begun, target_actor=jax.tree.map(jnp.copy, begun["actor"]), actor_metrics=unmeasured)
 
