@@ -1,7 +1,10 @@
 """Behaviour cloning, with a Gaussian or a deterministic policy.
 
-    Gaussian       L_π = −mean w_π log π(a|s),          π the tanh-squashed Gaussian of `sac`, log_std ∈ [−5, 2]
+    Gaussian       L_π = −mean w_π log π(a|s),          π = N(tanh μ(s), σ²), log σ ∈ [−5, 2], as of `iql`
     deterministic  L_π =  mean w_π mean_A (π(s) − a)²,  π with a tanh output
+
+The Gaussian is not squashed: recorded actions often lie at the edge of their range, where a squashed one's density has no bound, and what
+fits them drowns all other rows (docs/results.md).
 
 The mean is over rows that somebody else has chosen: all offline ones, and online those of a human's interventions, so that going on
 online is HG-DAgger (Kelly et al. 2019). Source: Pomerleau 1991. There is no TD error: every row's priority stays 1, and rows are
@@ -21,14 +24,15 @@ from flax import struct
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition
 from .base import Actor, Metrics, Params, WarmStart, run_block
+from .gaussian import GaussianPolicy, log_density, sample, squashed
 from .gradients import descend
-from .networks import DeterministicPolicy, Policy, apply, initialise, log_density, sample_action
+from .networks import DeterministicPolicy, apply, initialise
 from .normaliser import Normaliser, as_learnt
 from .offline import OfflineConfig, check, explore, gaussian_policy, optimizer
 from .vision import Vision, VisionConfig
 
 # Rows that fit exactly would otherwise narrow without end, and their gradients drown those of all others.
-LOG_STD_MIN = -5.0
+LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +74,11 @@ class BC:
     name: ClassVar[str] = "bc"
 
     @property
-    def policy(self) -> Policy | DeterministicPolicy:
+    def policy(self) -> GaussianPolicy | DeterministicPolicy:
         """The policy's module."""
         config = self.config
         settings = (self.spec.action_dim, config.hidden, config.actor_layer_norm, config.activation, config.actor_dropout)
-        return DeterministicPolicy(*settings) if config.deterministic else Policy(*settings, log_std_min=LOG_STD_MIN)
+        return DeterministicPolicy(*settings) if config.deterministic else GaussianPolicy(*settings, LOG_STD_MIN, LOG_STD_MAX)
 
     @property
     def vision(self) -> Vision:
@@ -142,7 +146,7 @@ class BC:
         output = apply(self.policy, actor.params, self.vision(actor.encoder, actor.normaliser, observation))
         if self.config.deterministic:
             return (output if deterministic else explore(key, output, self.config.exploration_noise)), carry
-        return (jnp.tanh(output[0]) if deterministic else sample_action(key, *output)[0]), carry
+        return (output[0] if deterministic else sample(key, *output)), carry
 
     def log_prob(self, actor: Actor, observation: PyTree, action: jax.Array) -> jax.Array:
         """A deterministic policy's density is that of its noise, unclipped."""
@@ -152,8 +156,9 @@ class BC:
         return jax.scipy.stats.norm.logpdf(action, output, self.config.exploration_noise).sum(axis=-1)
 
     def hand_over(self, state: BCState) -> WarmStart:
-        """The policy and its encoder alone: critics, and all optimizers, begin fresh."""
-        actor = gaussian_policy(state.actor, self.config.exploration_noise) if self.config.deterministic else state.actor
+        """The policy, as SAC's with the same mode, and its encoder alone: critics, and all optimizers, begin fresh."""
+        exact = self.config.deterministic
+        actor = gaussian_policy(state.actor, self.config.exploration_noise) if exact else squashed(state.actor, LOG_STD_MIN, LOG_STD_MAX)
         return WarmStart(actor, None, None, None, state.normaliser, state.key, state.updates, state.encoder)
 
     def take_over(self, state: PyTree) -> BCState:

@@ -35,7 +35,8 @@ def distances(agent, actor, batch):
     action = np.asarray(batch.action, np.float64)
     if agent.config.deterministic:
         return np.mean((oracle.deterministic(actor, batch.observation) - action) ** 2, axis=-1)
-    return -oracle.log_density(*oracle.policy(actor, batch.observation), action)
+    mean = np.tanh(oracle.layers(actor, batch.observation, "mean"))
+    return -oracle.gaussian_density(mean, np.clip(actor["params"]["log_std"], -5, 2), action)
 
 
 def act(agent, state, observation, key=KEY, deterministic=True):
@@ -86,6 +87,21 @@ def test_the_policy_fits_one_batch(agent, make_batch):
     action = jax.vmap(lambda observation: act(agent, state, observation))(block.observation[0])
     # A Gaussian may explain a row or two by a wide deviation for long.
     assert float(jnp.quantile(jnp.abs(action - block.action[0]), 0.75)) < 0.02
+
+
+def test_rows_at_the_edge_of_the_action_range_do_not_drown_the_others(agent, make_batch):
+    agent = dataclasses.replace(agent, config=dataclasses.replace(agent.config, hidden=(64, 64), actor_lr=3e-3, utd=50))
+    block = make_batch(50, 64, offline=np.ones((50, 64), bool))
+    observation = np.random.default_rng(0).normal(size=(64, 5)).astype(np.float32)
+    action = np.stack([np.sign(observation[:, 0]), np.clip(2 * observation[:, 1], -1, 1), 0.3 * np.tanh(observation[:, 2])], axis=1)
+    block = block.replace(
+        observation=jnp.broadcast_to(observation, (50, 64, 5)), action=jnp.broadcast_to(action.astype(np.float32), (50, 64, 3))
+    )
+    state, update = agent.init(jax.random.key(0), example(SPEC)), jax.jit(agent.update)
+    for _ in range(8):
+        state, _, _ = update(state, block)
+    error = np.abs(jax.vmap(lambda row: act(agent, state, row))(observation) - action)
+    assert error.mean() < 0.03
 
 
 def test_the_density_is_that_of_the_actions_it_takes(agent, state, make_batch):
