@@ -139,7 +139,7 @@ class Environment:
             remedy = 'let the info of its reset say it under "task", or put {task} into environment.id'
             self._task = self.tasks.number(str(info.get("task", "")), f'Environment "{self.config.id}"', remedy)
             self.task = self.tasks.names[self._task]
-        observation = self.tasks.condition(self._seen(self._observation(given)), self._task)
+        observation = self.tasks.condition(without(self._observation(given), self.config.unseen), self._task)
         for leaf in self.spec.observation:
             shape = np.shape(observation[leaf.name] if leaf.name else observation)
             if shape != leaf.shape:
@@ -163,7 +163,7 @@ class Environment:
         whole, reward = self._observation(observation), self._finite(reward)
         self._return += reward
         signal, paid = self._success(Outcome(whole, info, bool(raw_terminated), reward, self._return))
-        next_observation, reward = self.tasks.condition(self._seen(whole), self._task), reward + paid
+        next_observation, reward = self.tasks.condition(without(whole, self.config.unseen), self._task), reward + paid
         self.signalled |= signal is not None
         success = bool(signal)
         terminated = bool(raw_terminated) or (success and self.reward.terminate_on_success)
@@ -218,10 +218,6 @@ class Environment:
             if array.dtype != np.uint8 and not np.isfinite(array).all():
                 raise self._not_finite(f'observation "{name}"' if name else "observation")
         return arrays.get("", arrays)
-
-    def _seen(self, observation: PyTree) -> PyTree:
-        """What the agent gets of it."""
-        return without(observation, self.config.unseen)
 
     def _finite(self, reward: Any) -> float:
         reward = float(np.asarray(reward).item())
