@@ -18,7 +18,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ..data.disk import lock_directory, sync_directory
+from ..data.disk import lock_directory, sync_directory, unbroken
 from ..data.episode import Episode
 from ..data.errors import WarmloopError
 from ..data.formats import load_episodes, write_episodes
@@ -101,9 +101,11 @@ class Parts:
 
 
 def store(folder: Path, attempt: int, succeeded: bool | None, episode: Episode | None = None) -> None:
-    """Puts a finished attempt on disk, and its episode where it is kept. Raises WarmloopError where the disk refuses."""
+    """Puts a finished attempt on disk, and its episode where it is kept; a signal to leave waits. Raises WarmloopError where the disk
+    refuses."""
     if episode is not None:
-        write_episodes(_path(folder, attempt, succeeded, ".npz"), [episode])
+        with unbroken():
+            write_episodes(_path(folder, attempt, succeeded, ".npz"), [episode])
         return
     path = _path(folder, attempt, succeeded)
     try:

@@ -1,9 +1,13 @@
-"""What makes names on a disk outlive a loss of power, and keeps two processes out of one folder."""
+"""What makes names on a disk outlive a loss of power, keeps two processes out of one folder, and lets a writing end before a signal."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import WarmloopError
@@ -50,3 +54,20 @@ def write_durably(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def unbroken() -> Iterator[None]:
+    """Within the block Ctrl-C and SIGTERM wait; at its end each one that came is answered, as it would have been."""
+    if threading.current_thread() is not threading.main_thread():  # which is the only one that a signal breaks into
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for number in came:
+            signal.raise_signal(number)

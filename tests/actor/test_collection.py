@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,10 +16,11 @@ from hypothesis import strategies as st
 
 from warmloop.actor.collection import Attempts, Plan, Tally, write_set
 from warmloop.actor.environment import Environment, EnvironmentConfig
-from warmloop.actor.parts import Parts
+from warmloop.actor.parts import Parts, store
 from warmloop.actor.policy import RandomPolicy
 from warmloop.actor.schedule import Schedule
 from warmloop.actor.workers import workers
+from warmloop.data.episode import Episode
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import load_episodes
 from warmloop.data.tasks import SINGLE
@@ -129,6 +132,35 @@ def test_the_parts_of_other_settings_are_refused_and_kept_until_they_are_overwri
     assert parts.over() == {}
     parts.close()
     assert os.listdir(tmp_path) == []
+
+
+class LeavingWhileWritten(Episode):
+    """An episode in whose writing a signal to leave arrives."""
+
+    arriving: ClassVar[list[signal.Signals]] = []
+
+    def __len__(self) -> int:
+        for number in self.arriving:
+            signal.raise_signal(number)
+        return super().__len__()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_leave_is_answered_once_the_episode_is_on_disk(tmp_path: Path, number: signal.Signals):
+    run(make_plan(success_only=False), tmp_path / "set.npz")
+    episode = load_episodes(tmp_path / "set.npz")[0]
+    leaving = LeavingWhileWritten(**vars(episode))
+    before = signal.signal(number, lambda *_: sys.exit(7))
+    LeavingWhileWritten.arriving.append(number)
+    try:
+        with pytest.raises(SystemExit, match="7"):
+            store(tmp_path, 12, True, leaving)
+        with pytest.raises(SystemExit, match="7"):  # the handler is back
+            signal.raise_signal(number)
+    finally:
+        LeavingWhileWritten.arriving.clear()
+        signal.signal(number, before)
+    assert len(load_episodes(tmp_path / "00000012-success.npz")[0]) == len(episode)
 
 
 def test_two_processes_do_not_collect_one_set(tmp_path: Path):
