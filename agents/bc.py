@@ -1,10 +1,11 @@
 """Behaviour cloning, with a Gaussian or a deterministic policy.
 
-    Gaussian       L_π = −mean w_π log π(a|s),          π = N(tanh μ(s), σ²), log σ ∈ [−5, 2], as of `iql`
-    deterministic  L_π =  mean w_π mean_A (π(s) − a)²,  π with a tanh output
+    Gaussian       L_π = −mean w_π Σ_A [σ(s)]^2β log π(a|s),  π = N(tanh μ(s), σ(s)²), log σ ∈ [−5, 2], [·] without gradient
+    deterministic  L_π =  mean w_π mean_A (π(s) − a)²,        π with a tanh output
 
 The Gaussian is not squashed: recorded actions often lie at the edge of their range, where a squashed one's density has no bound, and what
-fits them drowns all other rows (docs/results.md).
+fits them drowns all other rows. By its likelihood alone (β = 0) rows of states in which the deviation has become small would drown the
+others, too; σ^2β holds that back (β-NLL, Seitzer et al. 2022). What each does is in docs/results.md.
 
 The mean is over rows that somebody else has chosen: all offline ones, and online those of a human's interventions, so that going on
 online is HG-DAgger (Kelly et al. 2019). Source: Pomerleau 1991. There is no TD error: every row's priority stays 1, and rows are
@@ -14,7 +15,7 @@ drawn by their quality alone, as their losses are weighted by nothing else.
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -24,15 +25,15 @@ from flax import struct
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition
 from .base import Actor, Metrics, Params, WarmStart, run_block
-from .gaussian import GaussianPolicy, log_density, sample, squashed
+from .gaussian import log_densities, log_density, sample
 from .gradients import descend
-from .networks import DeterministicPolicy, apply, initialise
+from .networks import DeterministicPolicy, Policy, apply, initialise
 from .normaliser import Normaliser, as_learnt
 from .offline import OfflineConfig, check, explore, gaussian_policy, optimizer
 from .vision import Vision, VisionConfig
 
 # Rows that fit exactly would otherwise narrow without end, and their gradients drown those of all others.
-LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
+LOG_STD_MIN = -5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,17 +42,21 @@ class BCConfig(OfflineConfig):
 
     Attributes:
         deterministic: squared error of a deterministic policy instead of a Gaussian's likelihood.
+        beta: 0 for the likelihood itself, 1 for the mean's gradients of a squared error.
         vision: the encoder of camera images, trained by the same loss.
         exploration_noise: standard deviation around a deterministic policy's action where it acts at random.
     """
 
     deterministic: bool = False
+    beta: float = 0.5
     exploration_noise: float = 0.1
     vision: VisionConfig = VisionConfig()
 
     def __post_init__(self):
         super().__post_init__()
         check(self, ("exploration_noise",), 1e-3)
+        if not 0 <= self.beta <= 1:
+            raise WarmloopError(f"agent.beta is {self.beta}; it must lie between 0 and 1.")
 
 
 class BCState(struct.PyTreeNode):
@@ -74,11 +79,11 @@ class BC:
     name: ClassVar[str] = "bc"
 
     @property
-    def policy(self) -> GaussianPolicy | DeterministicPolicy:
-        """The policy's module."""
+    def policy(self) -> Policy | DeterministicPolicy:
+        """The policy's module; the Gaussian's mean is before its tanh."""
         config = self.config
         settings = (self.spec.action_dim, config.hidden, config.actor_layer_norm, config.activation, config.actor_dropout)
-        return DeterministicPolicy(*settings) if config.deterministic else GaussianPolicy(*settings, LOG_STD_MIN, LOG_STD_MAX)
+        return DeterministicPolicy(*settings) if config.deterministic else Policy(*settings, log_std_min=LOG_STD_MIN)
 
     @property
     def vision(self) -> Vision:
@@ -109,11 +114,18 @@ class BC:
         actor, encoder = trained
         seen = self.vision(encoder, normaliser, batch.observation) if self.spec.cameras else batch.observation
         output = apply(self.policy, actor, seen, dropout=dropout_key)
-        squares = self.config.deterministic
-        distance = jnp.square(output - batch.action).mean(axis=-1) if squares else -log_density(batch.action, *output)  # [B]
+        distance = self.distance(output, batch.action)
         shown = jnp.logical_or(batch.offline, batch.intervened)
         loss = jnp.sum(batch.actor_weight * shown * distance) / jnp.maximum(shown.sum(), 1)
         return loss, {"actor/loss": loss}
+
+    def distance(self, output: Any, action: jax.Array) -> jax.Array:
+        """`[B]`, from what the policy's module gives to recorded actions `[B, A]`."""
+        if self.config.deterministic:
+            return jnp.square(output - action).mean(axis=-1)
+        mean, log_std = output
+        held_back = jax.lax.stop_gradient(jnp.exp(2.0 * self.config.beta * log_std))
+        return -(held_back * log_densities(action, jnp.tanh(mean), log_std)).sum(axis=-1)
 
     # Updates.
 
@@ -146,19 +158,19 @@ class BC:
         output = apply(self.policy, actor.params, self.vision(actor.encoder, actor.normaliser, observation))
         if self.config.deterministic:
             return (output if deterministic else explore(key, output, self.config.exploration_noise)), carry
-        return (output[0] if deterministic else sample(key, *output)), carry
+        mean = jnp.tanh(output[0])
+        return (mean if deterministic else sample(key, mean, output[1])), carry
 
     def log_prob(self, actor: Actor, observation: PyTree, action: jax.Array) -> jax.Array:
         """A deterministic policy's density is that of its noise, unclipped."""
         output = apply(self.policy, actor.params, self.vision(actor.encoder, actor.normaliser, observation))
         if not self.config.deterministic:
-            return log_density(action, *output)
+            return log_density(action, jnp.tanh(output[0]), output[1])
         return jax.scipy.stats.norm.logpdf(action, output, self.config.exploration_noise).sum(axis=-1)
 
     def hand_over(self, state: BCState) -> WarmStart:
         """The policy, as SAC's with the same mode, and its encoder alone: critics, and all optimizers, begin fresh."""
-        exact = self.config.deterministic
-        actor = gaussian_policy(state.actor, self.config.exploration_noise) if exact else squashed(state.actor, LOG_STD_MIN, LOG_STD_MAX)
+        actor = gaussian_policy(state.actor, self.config.exploration_noise) if self.config.deterministic else state.actor
         return WarmStart(actor, None, None, None, state.normaliser, state.key, state.updates, state.encoder)
 
     def take_over(self, state: PyTree) -> BCState:

@@ -61,8 +61,13 @@ class GaussianPolicy(nn.Module):
 
 def log_density(action: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.Array:
     """log π `[...]` of actions `[..., A]`."""
+    return log_densities(action, mean, log_std).sum(axis=-1)
+
+
+def log_densities(action: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.Array:
+    """log π of each dimension of actions, `[..., A]`."""
     standardised = (action - mean) * jnp.exp(-log_std)
-    return (-0.5 * jnp.square(standardised) - log_std - 0.5 * jnp.log(2 * jnp.pi)).sum(axis=-1)
+    return -0.5 * jnp.square(standardised) - log_std - 0.5 * jnp.log(2 * jnp.pi)
 
 
 def sample(key: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.Array:

@@ -30,13 +30,20 @@ def state(agent, shaken):
     return state.replace(actor=shaken(state.actor, 1))
 
 
+def log_densities(actor, batch):
+    """Of each dimension of the recorded actions `[B, A]`, and the deviations."""
+    mean, log_std = np.split(oracle.layers(actor, batch.observation, "gaussian"), 2, axis=-1)
+    deviation = np.exp(np.clip(log_std, -5, 2))
+    standardised = (np.asarray(batch.action, np.float64) - np.tanh(mean)) / deviation
+    return -0.5 * standardised**2 - np.log(deviation) - 0.5 * np.log(2 * np.pi), deviation
+
+
 def distances(agent, actor, batch):
     """What one row contributes, `[B]`."""
-    action = np.asarray(batch.action, np.float64)
     if agent.config.deterministic:
-        return np.mean((oracle.deterministic(actor, batch.observation) - action) ** 2, axis=-1)
-    mean = np.tanh(oracle.layers(actor, batch.observation, "mean"))
-    return -oracle.gaussian_density(mean, np.clip(actor["params"]["log_std"], -5, 2), action)
+        return np.mean((oracle.deterministic(actor, batch.observation) - np.asarray(batch.action, np.float64)) ** 2, axis=-1)
+    density, deviation = log_densities(actor, batch)
+    return -(deviation ** (2 * agent.config.beta) * density).sum(axis=-1)
 
 
 def act(agent, state, observation, key=KEY, deterministic=True):
@@ -48,6 +55,22 @@ def test_loss_is_the_weighted_mean_of_the_negative_log_density_or_the_mean_squar
     loss, _ = jax.jit(agent.actor_loss)((state.actor, ()), state.normaliser, batch, KEY)
     expected = np.mean(np.asarray(batch.actor_weight) * distances(agent, state.actor, batch))
     np.testing.assert_allclose(loss, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+def test_beta_holds_back_the_gradients_and_has_none_itself(beta):
+    agent = dataclasses.replace(AGENTS["gaussian"], config=dataclasses.replace(CONFIG, beta=beta))
+    mean, log_std, action = np.random.default_rng(0).uniform(-1, 1, (3, 8, 3)).astype(np.float32)
+    got = jax.grad(lambda output: agent.distance(output, jnp.asarray(action)).sum())((jnp.asarray(mean), jnp.asarray(log_std)))
+    deviation, missed = np.exp(log_std), np.tanh(mean) - action
+    np.testing.assert_allclose(got[0], deviation ** (2 * beta - 2) * missed * (1 - np.tanh(mean) ** 2), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(got[1], deviation ** (2 * beta) * (1 - (missed / deviation) ** 2), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("beta", [-0.1, 1.5, float("nan")])
+def test_beta_outside_its_range_is_a_sentence(beta):
+    with pytest.raises(WarmloopError, match=r"agent\.beta is .* between 0 and 1"):
+        dataclasses.replace(CONFIG, beta=beta)
 
 
 def test_the_policys_own_online_rows_are_not_cloned_and_interventions_are(agent, state, make_batch):
@@ -111,7 +134,7 @@ def test_the_density_is_that_of_the_actions_it_takes(agent, state, make_batch):
         standardised = (np.asarray(batch.action) - oracle.deterministic(state.actor, batch.observation)) / 0.1
         expected = (-0.5 * standardised**2 - np.log(0.1) - 0.5 * np.log(2 * np.pi)).sum(-1)
     else:
-        expected = -distances(agent, state.actor, batch)
+        expected = log_densities(state.actor, batch)[0].sum(axis=-1)
     np.testing.assert_allclose(got, expected, rtol=1e-3)
 
 
