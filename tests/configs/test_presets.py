@@ -80,7 +80,7 @@ def test_the_published_presets_are_what_their_papers_say():
     assert load("configs/adroit.py:pen").environment.horizon == 100
 
 
-def test_iql_awac_td3bc_and_cql_are_set_by_the_kind_of_task():
+def test_iql_awac_td3bc_bcq_and_cql_are_set_by_the_kind_of_task():
     def iql(config):
         return config.agent.settings.expectile, config.agent.settings.inverse_temperature, config.agent.settings.actor_dropout
 
@@ -90,6 +90,7 @@ def test_iql_awac_td3bc_and_cql_are_set_by_the_kind_of_task():
     assert iql(maze) == (0.9, 10.0, 0.0)
     tasks = ("adroit.py:door", "metaworld.py:mt3", "mujoco.py:hopper")
     assert [load(f"configs/{task},td3bc").agent.settings.alpha for task in tasks] == [0.02, 2.5, 2.5]
+    assert [load(f"configs/{task},bcq").agent.settings.perturbation for task in tasks] == [0.0, 0.05, 0.05]
     assert [load(f"configs/{task},awac").agent.settings.temperature for task in tasks] == [0.1, 0.1, 0.333]
     for name in ("cql", "calql"):
         settings = [load(f"configs/{task},{name}").warmup_agent.settings for task in tasks]
