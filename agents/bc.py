@@ -29,11 +29,8 @@ from .gaussian import log_densities, log_density, sample
 from .gradients import descend
 from .networks import DeterministicPolicy, Policy, apply, initialise
 from .normaliser import Normaliser, as_learnt
-from .offline import OfflineConfig, check, explore, gaussian_policy, optimizer
+from .offline import OfflineConfig, check, explore, gaussian_policy, optimizer, refuse_noise_on_images
 from .vision import Vision, VisionConfig
-
-# Rows that fit exactly would otherwise narrow without end, and their gradients drown those of all others.
-LOG_STD_MIN = -5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +41,13 @@ class BCConfig(OfflineConfig):
         deterministic: squared error of a deterministic policy instead of a Gaussian's likelihood.
         beta: 0 for the likelihood itself, 1 for the mean's gradients of a squared error.
         vision: the encoder of camera images, trained by the same loss.
+        log_std_min: least log standard deviation; without one, rows that fit exactly would narrow it without end.
         exploration_noise: standard deviation around a deterministic policy's action where it acts at random.
     """
 
     deterministic: bool = False
     beta: float = 0.5
+    log_std_min: float = -5.0
     exploration_noise: float = 0.1
     vision: VisionConfig = VisionConfig()
 
@@ -83,7 +82,7 @@ class BC:
         """The policy's module; the Gaussian's mean is before its tanh."""
         config = self.config
         settings = (self.spec.action_dim, config.hidden, config.actor_layer_norm, config.activation, config.actor_dropout)
-        return DeterministicPolicy(*settings) if config.deterministic else Policy(*settings, log_std_min=LOG_STD_MIN)
+        return DeterministicPolicy(*settings) if config.deterministic else Policy(*settings, log_std_min=config.log_std_min)
 
     @property
     def vision(self) -> Vision:
@@ -91,8 +90,7 @@ class BC:
         return Vision(self.config.vision, self.spec)
 
     def init(self, key: jax.Array, example: Transition) -> BCState:
-        if self.spec.cameras and self.config.observation_noise > 0:
-            raise WarmloopError("agent.observation_noise is for states; images are shifted by frames.random_shift. Set it to 0.")
+        refuse_noise_on_images(self.config, self.spec)
         actor_key, key = jax.random.split(key)
         actor = initialise(self.policy, actor_key, jnp.zeros((1, self.vision.dim)))
         encoder = self.vision.init(jax.random.fold_in(actor_key, 1))
@@ -169,7 +167,8 @@ class BC:
         return jax.scipy.stats.norm.logpdf(action, output, self.config.exploration_noise).sum(axis=-1)
 
     def hand_over(self, state: BCState) -> WarmStart:
-        """The policy, as SAC's with the same mode, and its encoder alone: critics, and all optimizers, begin fresh."""
+        """The policy, as SAC's with the same mode, and its encoder alone: critics, and all optimizers, begin fresh. SAC's `log_std_min`
+        holds from there on."""
         actor = gaussian_policy(state.actor, self.config.exploration_noise) if self.config.deterministic else state.actor
         return WarmStart(actor, None, None, None, state.normaliser, state.key, state.updates, state.encoder)
 

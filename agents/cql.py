@@ -126,15 +126,17 @@ class CQL:
         batch: Batch,
         target: jax.Array,
         proposals: tuple[jax.Array, jax.Array],
+        dropout: jax.Array | None = None,
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """TD loss plus `multiplier · (gap − τ)`. Returns the loss and, row by row, Q `[B, E]`, |TD error| `[B]` and gap `[B]`."""
-        td_loss, (q_data, td_error) = self.sac.critic_loss(critic, observation, batch, target)
-        q = apply(self.sac.critic(self.config.ensemble), critic, observation, proposals[0])
+        td_loss, (q_data, td_error) = self.sac.critic_loss(critic, observation, batch, target, dropout)
+        q = apply(self.sac.critic(self.config.ensemble), critic, observation, proposals[0], dropout=dropout)
         gap = batch.weight * self.conservative_gap(q, proposals[1], q_data, batch.mc_return).mean(axis=0)
         return td_loss + multiplier * (gap.mean() - self._gap_aim), (q_data.T, td_error, gap)
 
     def update(self, state: CQLState, batch: Batch) -> tuple[CQLState, Metrics, jax.Array]:
         key, *keys = jax.random.split(state.sac.key, 2 + batch.reward.shape[0])
+        batch = self.sac.as_learnt(state.sac, batch)
         state = state.replace(sac=state.sac.replace(key=key))
         state, (metrics, td_error) = run_block(self.critic_step, state, batch, jnp.stack(keys[1:]))
         sac, actor_metrics = self.sac.actor_step(state.sac, jax.tree.map(lambda x: x[-1], batch), keys[0])
@@ -146,12 +148,12 @@ class CQL:
         target_key, proposal_key = jax.random.split(key)
         target = self.td_target(state.sac, batch, target_key)
         proposals = jax.lax.stop_gradient(self.proposals(state.sac, batch, proposal_key))
-        multiplier = self.multiplier(state)
+        multiplier, dropout = self.multiplier(state), jax.random.fold_in(key, 1)
 
         def loss_of(trained: tuple[Params, Params], batch: Batch, *rows: PyTree) -> tuple[jax.Array, tuple[jax.Array, ...]]:
             critic, encoder = trained
             observation = self.sac.vision(encoder, state.sac.normaliser, batch.observation)
-            return self.critic_loss(critic, multiplier, observation, batch, *rows)
+            return self.critic_loss(critic, multiplier, observation, batch, *rows, dropout=dropout)
 
         loss, (q, td_error, gap), gradients = accumulated_gradient(
             loss_of, (state.sac.critic, state.sac.encoder), (batch, target, proposals), self._parts(batch.reward.size)

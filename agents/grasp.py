@@ -121,7 +121,8 @@ class GraspSAC:
     def grasp_critic(self) -> MLP:
         """The module of Q_c: what the networks see `[..., D]` gives the value of every joint command, `[..., 3^G]`."""
         config = self.config
-        return MLP(len(self.commands), config.hidden, config.critic_layer_norm, config.activation, output_init=VALUES_INIT)
+        settings = (config.hidden, config.critic_layer_norm, config.activation, config.critic_dropout)
+        return MLP(len(self.commands), *settings, output_init=VALUES_INIT)
 
     def init(self, key: jax.Array, example: Transition) -> GraspState:
         return self._with_grasp(self.sac.init(key, example))
@@ -157,10 +158,10 @@ class GraspSAC:
         return self.sac.bound(batch.reward + self.config.discount * batch.mask * value, batch) - self.penalty(batch)
 
     def grasp_loss(
-        self, grasp: Params, observation: jax.Array, batch: Batch, target: jax.Array, weight: jax.Array
+        self, grasp: Params, observation: jax.Array, batch: Batch, target: jax.Array, weight: jax.Array, dropout: jax.Array | None = None
     ) -> tuple[jax.Array, tuple[Metrics, jax.Array]]:
         """Weighted squared TD error, and the margin times `weight`. Returns the loss and (metrics, |TD error| `[B]`)."""
-        q, command = apply(self.grasp_critic, grasp, observation), self.command(batch.action)  # [B, 3^G], [B]
+        q, command = apply(self.grasp_critic, grasp, observation, dropout=dropout), self.command(batch.action)  # [B, 3^G], [B]
         error = _at(q, command) - target
         loss = jnp.mean(batch.weight * jnp.square(error))
         metrics = {"grasp/loss": loss, "grasp/q_mean": (error + target).mean(), "grasp/target_mean": target.mean()}
@@ -181,6 +182,7 @@ class GraspSAC:
 
     def update(self, state: GraspState, batch: Batch) -> tuple[GraspState, Metrics, jax.Array]:
         key, *keys = jax.random.split(state.sac.key, 2 + batch.reward.shape[0])
+        batch = self.sac.as_learnt(state.sac, batch)
         state = state.replace(sac=state.sac.replace(key=key))
         state, (metrics, td_error) = run_block(self.critic_step, state, batch, jnp.stack(keys[1:]))
         sac, actor_metrics = self.sac.actor_step(state.sac, self.arm_only(jax.tree.map(lambda x: x[-1], batch)), keys[0])
@@ -191,12 +193,12 @@ class GraspSAC:
         batch, key = inputs
         arm, sac = self.arm_only(batch), state.sac
         target, grasp_target = self.sac.td_target(sac, arm, key), self.grasp_target(state, batch)
-        weight = cloning_weight(self.config, sac.updates)
+        weight, dropout = cloning_weight(self.config, sac.updates), jax.random.fold_in(key, 1)
 
         def loss_of(critic: Params, encoder: Params, grasp: Params) -> tuple[jax.Array, tuple]:
             observation = self.sac.vision(encoder, sac.normaliser, batch.observation)
-            arm_loss, of_arm = self.sac.critic_loss(critic, observation, arm, target)
-            grasp_loss, of_grasp = self.grasp_loss(grasp, observation, batch, grasp_target, weight)
+            arm_loss, of_arm = self.sac.critic_loss(critic, observation, arm, target, dropout)
+            grasp_loss, of_grasp = self.grasp_loss(grasp, observation, batch, grasp_target, weight, dropout)
             return arm_loss + grasp_loss, (arm_loss, *of_arm, *of_grasp)
 
         differentiate = jax.grad(loss_of, argnums=(0, 1, 2), has_aux=True)
@@ -205,8 +207,8 @@ class GraspSAC:
         return state, (critic_metrics(loss, q, target) | metrics, 0.5 * (td_error + grasp_error))
 
     def apply_grasp(self, state: GraspState, gradient: Params) -> GraspState:
-        """Adam on the grasp critic, then the Polyak step of its target."""
-        change, optimizer = optax.adam(self.config.critic_lr).update(gradient, state.grasp_optimizer)
+        """Adam on the grasp critic, with its decay, then the Polyak step of its target."""
+        change, optimizer = self.sac.optimizer(self.config.critic_lr).update(gradient, state.grasp_optimizer, state.grasp)
         grasp = optax.apply_updates(state.grasp, change)
         target = optax.incremental_update(grasp, state.target_grasp, self.config.tau)
         return state.replace(grasp=grasp, target_grasp=target, grasp_optimizer=optimizer)
@@ -265,7 +267,7 @@ class GraspSAC:
     def _with_grasp(self, sac: SACState) -> GraspState:
         key, grasp_key = jax.random.split(sac.key)
         grasp = initialise(self.grasp_critic, grasp_key, jnp.zeros((1, self.sac.vision.dim)))
-        moments = optax.adam(self.config.critic_lr).init(grasp)
+        moments = self.sac.optimizer(self.config.critic_lr).init(grasp)
         return GraspState(sac.replace(key=key), grasp, jax.tree.map(jnp.copy, grasp), moments)
 
     def _greedy(self, actor: Actor, observation: PyTree) -> jax.Array:

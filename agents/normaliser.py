@@ -56,12 +56,26 @@ def reward_scale(example: Transition, enabled: bool) -> jax.Array:
 def as_learnt(batch: Batch, normaliser: Normaliser, scale: jax.Array, noise: float, key: jax.Array) -> Batch:
     """A block `[K, B]` as the losses see it: flat, normalised observations `[K, B, D]`, scaled rewards.
 
-    With `noise`, Gaussian noise of that standard deviation, in normalised units, is added to `observation` and
-    `next_observation` (S4RL, Sinha et al. 2021). `mc_return` is left in the reward's own units.
+    Their noise is `blurred`'s. `mc_return` is left in the reward's own units.
     """
-    here, after = normaliser(batch.observation), normaliser(batch.next_observation)
-    if noise > 0:
-        here_key, after_key = jax.random.split(key)
-        here = here + noise * jax.random.normal(here_key, here.shape)
-        after = after + noise * jax.random.normal(after_key, after.shape)
+    seen = blurred(batch, normaliser, noise, key)
+    here, after = normaliser(seen.observation), normaliser(seen.next_observation)
     return batch.replace(observation=here, next_observation=after, reward=batch.reward * scale)
+
+
+def blurred(batch: Batch, normaliser: Normaliser, noise: float, key: jax.Array) -> Batch:
+    """A batch with Gaussian noise on `observation` and `next_observation`, which it makes flat: S4RL (Sinha et al. 2021).
+
+    Args:
+        noise: its standard deviation, in normalised units; at 0 the batch stays as it is.
+    """
+    if noise == 0:
+        return batch
+
+    def noisy(observation: PyTree, key: jax.Array) -> jax.Array:
+        flat = flatten_observation(observation)
+        scale = normaliser.scale.reshape((1,) * (flat.ndim - 1) + normaliser.scale.shape)
+        return flat + noise / scale * jax.random.normal(key, flat.shape)
+
+    here_key, after_key = jax.random.split(key)
+    return batch.replace(observation=noisy(batch.observation, here_key), next_observation=noisy(batch.next_observation, after_key))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from ..data.errors import WarmloopError
-from ..data.transition import PyTree
+from ..data.transition import PyTree, Spec
 from .base import Params
 
 
@@ -85,9 +85,27 @@ def check(config: Any, names: tuple[str, ...], least: float, below: float = math
             raise WarmloopError(f"agent.{name} is {value}; it must be at least {least}{f' and below {below}' if below < math.inf else ''}.")
 
 
+def refuse_noise_on_images(config: Any, spec: Spec) -> None:
+    """Raises WarmloopError where observations have images, and noise on them is asked for."""
+    if spec.cameras and config.observation_noise > 0:
+        raise WarmloopError("agent.observation_noise is for states; images are shifted by frames.random_shift. Set it to 0.")
+
+
 def optimizer(learning_rate: float | jax.Array | optax.Schedule, weight_decay: float) -> optax.GradientTransformation:
-    """Adam or, with a decay, AdamW on the kernels (Loshchilov and Hutter 2019); biases and norms do not decay."""
-    return optax.adamw(learning_rate, weight_decay=weight_decay, mask=_kernels) if weight_decay > 0 else optax.adam(learning_rate)
+    """Adam or, with a decay, AdamW on the kernels (Loshchilov and Hutter 2019); biases and norms do not decay.
+
+    Its state is plain Adam's either way, so that an algorithm with a decay hands over to one without.
+    """
+    adam = optax.adam(learning_rate)
+    if weight_decay == 0:
+        return adam
+    adamw, without = optax.adamw(learning_rate, weight_decay=weight_decay, mask=_kernels), optax.MaskedState(optax.EmptyState())
+
+    def update(gradient: Params, state: Any, params: Params | None = None) -> tuple[Params, optax.OptState]:
+        change, (moments, _, steps) = adamw.update(gradient, (state[0], without, state[1]), params)
+        return change, (moments, steps)
+
+    return optax.GradientTransformation(adam.init, update)
 
 
 def explore(key: jax.Array, action: jax.Array, deviation: float) -> jax.Array:

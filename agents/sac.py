@@ -27,9 +27,9 @@ from ..data.transition import Batch, PyTree, Spec, Transition, example
 from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
 from .cloning import cloning_weight, mean_over, worth_cloning
 from .gradients import descend
-from .networks import Critic, Policy, apply, initialise, log_density, sample_action
-from .normaliser import Normaliser
-from .offline import check
+from .networks import LOG_STD_MIN, Critic, Policy, apply, initialise, log_density, sample_action
+from .normaliser import Normaliser, blurred
+from .offline import check, optimizer, refuse_noise_on_images
 from .vision import Vision, VisionConfig
 
 
@@ -47,6 +47,10 @@ class SACConfig:
         backup_entropy: whether the target has the entropy term.
         actor_q: "mean" or "min" over the ensemble in the actor's loss.
         critic_layer_norm, actor_layer_norm: LayerNorm on hidden layers.
+        log_std_min: least log standard deviation of the policy before its tanh.
+        critic_dropout, actor_dropout: share of hidden units that are dropped in the losses.
+        weight_decay: AdamW's decay of the critics' and the policy's kernels; 0 is Adam.
+        observation_noise: standard deviation of the noise on observations in the losses, in normalised units.
         bc_weight, bc_decay: weight of the cloning term (0 leaves it out), and factor on it per critic step.
         bc_reduction: "mean" or "sum" of squared differences over action dimensions.
         self_imitation: clone every row whose recorded return exceeds the policy's value, beside demonstrations (Oh et al. 2018).
@@ -75,6 +79,11 @@ class SACConfig:
     actor_q: str = "mean"
     critic_layer_norm: bool = True
     actor_layer_norm: bool = False
+    log_std_min: float = LOG_STD_MIN
+    critic_dropout: float = 0.0
+    actor_dropout: float = 0.0
+    weight_decay: float = 0.0
+    observation_noise: float = 0.0
     bc_weight: float = 0.0
     bc_decay: float = 1.0
     bc_reduction: str = "mean"
@@ -93,6 +102,8 @@ class SACConfig:
             if getattr(self, name) not in allowed:
                 raise WarmloopError(f'agent.{name} is "{getattr(self, name)}"; it must be "{allowed[0]}" or "{allowed[1]}".')
         check(self, ("utd", "batch_size", "ensemble"), 1)
+        check(self, ("critic_dropout", "actor_dropout"), 0, below=1)
+        check(self, ("weight_decay", "observation_noise"), 0)
 
 
 class SACState(struct.PyTreeNode):
@@ -125,7 +136,9 @@ class SAC:
     @property
     def policy(self) -> Policy:
         """The policy's module."""
-        return Policy(self.spec.action_dim, self.config.hidden, self.config.actor_layer_norm, self.config.activation)
+        config = self.config
+        settings = (config.hidden, config.actor_layer_norm, config.activation, config.actor_dropout, config.log_std_min)
+        return Policy(self.spec.action_dim, *settings)
 
     @property
     def vision(self) -> Vision:
@@ -134,10 +147,15 @@ class SAC:
 
     def critic(self, members: int) -> Critic:
         """The module of `members` critics."""
-        return Critic(members, self.config.hidden, self.config.critic_layer_norm, self.config.activation)
+        config = self.config
+        return Critic(members, config.hidden, config.critic_layer_norm, config.activation, config.critic_dropout)
+
+    def optimizer(self, learning_rate: float) -> optax.GradientTransformation:
+        return optimizer(learning_rate, self.config.weight_decay)
 
     def init(self, key: jax.Array, example: Transition) -> SACState:
         config = self.config
+        refuse_noise_on_images(config, self.spec)
         actor_key, critic_key, key = jax.random.split(key, 3)
         encoder = self.vision.init(jax.random.fold_in(critic_key, 1))
         observation = jnp.zeros((1, self.vision.dim))
@@ -150,8 +168,8 @@ class SAC:
             critic=critic,
             target_critic=jax.tree.map(jnp.copy, critic),
             log_temperature=log_temperature,
-            actor_optimizer=optax.adam(config.actor_lr).init(actor),
-            critic_optimizer=optax.adam(config.critic_lr).init(critic),
+            actor_optimizer=self.optimizer(config.actor_lr).init(actor),
+            critic_optimizer=self.optimizer(config.critic_lr).init(critic),
             temperature_optimizer=optax.adam(config.temperature_lr).init(log_temperature),
             normaliser=Normaliser.of(example, config.normalise_observations, softening=0.0),
             key=key,
@@ -182,9 +200,11 @@ class SAC:
             target = jnp.maximum(target, batch.mc_return)  # -inf where the episode's outcome is not known
         return jnp.clip(target, self.config.target_low, self.config.target_high) if self.config.clip_target else target
 
-    def critic_loss(self, critic: Params, observation: jax.Array, batch: Batch, target: jax.Array) -> tuple[jax.Array, tuple]:
+    def critic_loss(
+        self, critic: Params, observation: jax.Array, batch: Batch, target: jax.Array, dropout: jax.Array | None = None
+    ) -> tuple[jax.Array, tuple]:
         """Weighted squared TD error of every member. Returns the loss and (Q `[E, B]`, |TD error| `[B]`)."""
-        q = apply(self.critic(self.config.ensemble), critic, observation, batch.action)
+        q = apply(self.critic(self.config.ensemble), critic, observation, batch.action, dropout=dropout)
         chex.assert_shape(q, (self.config.ensemble, *target.shape))
         error = q - target[None]
         return jnp.mean(batch.weight[None] * jnp.square(error)), (q, jnp.abs(error).mean(axis=0))
@@ -192,7 +212,7 @@ class SAC:
     def actor_loss(self, actor: Params, state: SACState, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Entropy-regularised value of the policy's actions, and the cloning term. Gradient to the policy only."""
         observation = self.vision(state.encoder, state.normaliser, batch.observation)
-        action, log_prob = sample_action(key, *apply(self.policy, actor, observation))
+        action, log_prob = sample_action(key, *apply(self.policy, actor, observation, dropout=jax.random.fold_in(key, 1)))
         # As one of N actions, so that no gradient is computed for the observation's columns.
         q = apply(self.critic(self.config.ensemble), state.critic, observation, action[:, None])[..., 0]  # [E, B]
         value = q.mean(axis=0) if self.config.actor_q == "mean" else q.min(axis=0)
@@ -216,25 +236,30 @@ class SAC:
 
     def update(self, state: SACState, batch: Batch) -> tuple[SACState, Metrics, jax.Array]:
         key, *keys = jax.random.split(state.key, 2 + batch.reward.shape[0])
+        batch = self.as_learnt(state, batch)
         state, (metrics, td_error) = run_block(self.critic_step, state.replace(key=key), batch, jnp.stack(keys[1:]))
         state, actor_metrics = self.actor_step(state, jax.tree.map(lambda x: x[-1], batch), keys[0])
         return state, jax.tree.map(jnp.mean, metrics) | actor_metrics, td_error
 
+    def as_learnt(self, state: SACState, batch: Batch) -> Batch:
+        """A block as the losses see it, with noise on its observations."""
+        return blurred(batch, state.normaliser, self.config.observation_noise, jax.random.fold_in(state.key, 1))
+
     def critic_step(self, state: SACState, inputs: tuple[Batch, jax.Array]) -> tuple[SACState, tuple[Metrics, jax.Array]]:
         """One gradient step of the critics on one minibatch, and the targets after it."""
         batch, key = inputs
-        target = self.td_target(state, batch, key)
+        target, dropout = self.td_target(state, batch, key), jax.random.fold_in(key, 1)
 
         def loss_of(critic: Params, encoder: Params) -> tuple[jax.Array, tuple]:
-            return self.critic_loss(critic, self.vision(encoder, state.normaliser, batch.observation), batch, target)
+            return self.critic_loss(critic, self.vision(encoder, state.normaliser, batch.observation), batch, target, dropout)
 
         grad = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)
         (loss, (q, td_error)), gradients = grad(state.critic, state.encoder)
         return self.apply_critic(state, *gradients), (critic_metrics(loss, q, target), td_error)
 
     def apply_critic(self, state: SACState, gradient: Params, encoder_gradient: Params = ()) -> SACState:
-        """Adam on the critics and on the encoder, then the Polyak step of the targets."""
-        change, optimizer = optax.adam(self.config.critic_lr).update(gradient, state.critic_optimizer)
+        """Adam on the critics, with their decay, and on the encoder, then the Polyak step of the targets."""
+        change, optimizer = self.optimizer(self.config.critic_lr).update(gradient, state.critic_optimizer, state.critic)
         critic = optax.apply_updates(state.critic, change)
         targets = optax.incremental_update(critic, state.target_critic, self.config.tau)
         encoder, moments = self.vision.step(state.encoder, state.encoder_optimizer, encoder_gradient, self.config.critic_lr)
@@ -244,8 +269,8 @@ class SAC:
     def actor_step(self, state: SACState, batch: Batch, key: jax.Array) -> tuple[SACState, Metrics]:
         """One gradient step of the policy and one of the temperature."""
         config = self.config
-        loss, adam = partial(self.actor_loss, state=state, batch=batch, key=key), optax.adam(config.actor_lr)
-        actor, moments, metrics = descend(loss, state.actor, adam, state.actor_optimizer)
+        loss = partial(self.actor_loss, state=state, batch=batch, key=key)
+        actor, moments, metrics = descend(loss, state.actor, self.optimizer(config.actor_lr), state.actor_optimizer)
         excess = metrics["actor/entropy"] - config.target_entropy_per_dim * self.spec.action_dim
         temperature_gradient = jnp.exp(state.log_temperature) * excess
         cooling, temperature_optimizer = optax.adam(config.temperature_lr).update(temperature_gradient, state.temperature_optimizer)

@@ -132,10 +132,11 @@ def bcq(config: RunConfig) -> RunConfig:
 
 
 def then_sac(config: RunConfig) -> RunConfig:
-    """Fine-tunes by SAC, with networks of the same shapes, what the algorithm named before it warms up: `door,td3bc,then_sac`."""
+    """Fine-tunes by SAC, with networks of the same shapes and the deviation's floor, what the algorithm named before it warms up:
+    `door,td3bc,then_sac`."""
     warm, sparse = config.warmup_agent.settings, config.reward.signal == "success"
     shapes = ("hidden", "activation", "ensemble", "critic_layer_norm", "actor_layer_norm", "normalise_observations", "vision")
-    same = {name: getattr(warm, name) for name in shapes if hasattr(warm, name)}
+    same = {name: getattr(warm, name) for name in (*shapes, "log_std_min") if hasattr(warm, name)}
     reduction = "sum" if _adroit(config) else "mean"
     settings = dataclasses.replace(SPARSE, clip_target=sparse, monte_carlo_target=sparse, bc_reduction=reduction, **same)
     return config.replace(agent=AgentChoice("sac", settings))

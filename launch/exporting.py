@@ -23,7 +23,7 @@ def export_checkpoint(checkpoint: str | Path, out: Path, step: int | None = None
     """Writes the policy of a checkpoint to the folder `out` in one step, and says how its forms compare with the agent.
 
     Args:
-        step: which checkpoint, by its number of updates; None for the newest.
+        step: which checkpoint, by its number of updates; None for the chosen one, else the newest.
         environment: that it acts in, where its id cannot say it.
 
     Raises:

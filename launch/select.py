@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..learner.offline import OfflineData
     from ..learner.selection import Candidate, Ranked
 
+FEW_EPISODES = 5
 COLUMNS = {
     "action error": "heldout/action_error",
     "log prob": "heldout/log_prob",
@@ -57,6 +58,8 @@ def select(directory: str | Path, config: RunConfig, data: OfflineData, seed: in
     bounds = selection.Bounds.of(rewards, returns, plain.discount, allowed)
     ranking = selection.rank(_candidates(found, config, data, unscaled, allowed, seed, stochastic), bounds)
     chosen = ranking[0]
+    if len(data.recorded) < FEW_EPISODES:
+        log.warning("FQE resamples whole episodes, and there are only %d: its errors are smaller than they should be", len(data.recorded))
     if chosen.reason:
         log.warning("no checkpoint can be judged by these data (%s): the newest is taken", chosen.reason)
     about = {"episodes": len(data.recorded), "fqe": to_dict(config)["fqe"], "stochastic": stochastic}

@@ -114,7 +114,7 @@ def estimates(
     if cameras := [leaf.name or "the whole observation" for agent, _ in agents for leaf in agent.spec.cameras]:
         raise WarmloopError(
             f"FQE judges by states alone, and these policies look at images ({', '.join(dict.fromkeys(cameras))}): compare them in the "
-            "environment, by `warmloop-evaluate --checkpoint=DIR --eval_checkpoint_step=N`."
+            "environment, by `warmloop-evaluate --checkpoint=DIR --step=N`."
         )
     rows = concatenate([episode.steps for episode in episodes])
     lengths = [len(episode) for episode in episodes]

@@ -103,7 +103,7 @@ def test_the_policys_step_size_decays_over_the_warm_up_as_long_as_it_is_and_not_
     assert fine_agent(config, SPEC).config.actor_decay_updates == 0
 
 
-@pytest.mark.parametrize("algorithm", ["td3bc", "iql", "awac"])
+@pytest.mark.parametrize("algorithm", ["bc", "td3bc", "iql", "awac"])
 @pytest.mark.parametrize("task", ["configs/adroit.py:door", "configs/mujoco.py:hopper"])
 def test_what_an_offline_algorithm_warms_up_fits_the_sac_that_then_fine_tunes(task, algorithm):
     config = load(f"{task},{algorithm},then_sac")
@@ -112,6 +112,7 @@ def test_what_an_offline_algorithm_warms_up_fits_the_sac_that_then_fine_tunes(ta
     states = [jax.eval_shape(agent.init, jax.random.key(0), jax.tree.map(jnp.asarray, example(SPEC))) for agent in (warm, fine)]
     taken = jax.eval_shape(lambda state: go_on(fine, warm, state), states[0])
     assert jax.tree.map(lambda x: x.shape, taken) == jax.tree.map(lambda x: x.shape, states[1])
+    assert fine.config.log_std_min == getattr(warm.config, "log_std_min", -20.0)
 
 
 def test_tasks_joined_or_named_as_a_set_are_one_run_of_several():
