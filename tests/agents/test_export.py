@@ -4,26 +4,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from safetensors.numpy import load_file
 
 from warmloop.agents import AGENTS, SAC, SACConfig
 from warmloop.agents.export import Exported, check, numpy_source, write
 from warmloop.agents.export.check import load_policy
 from warmloop.agents.export.numpy_source import numpy_source as source_of
+from warmloop.agents.vision import VisionConfig
 from warmloop.data.errors import WarmloopError
 from warmloop.data.tasks import SINGLE, TaskConfig
 from warmloop.data.transition import Leaf, Spec, example
 
 ARRAY = Spec((Leaf("", (3,), "float32"),), 2)
+SEEING = Spec((Leaf("front", (32, 40, 3), "uint8"), Leaf("joints", (3,), "float32")), 2)
+VISIONS = [("bc", {"encoder": "cnn"}), ("sac", {"encoder": "resnet10", "frozen": False}), ("sac_grasp", {"encoder": "cnn"})]
 PARTS = Spec((Leaf("joints", (3,), "float32"), Leaf("object", (2,), "float32")), 2)
 
 
 def exported(agent, tasks=SINGLE, seed=0) -> Exported:
     """An agent with weights that no training has seen, in an environment of raw observations of 3 numbers."""
     rows = jax.tree.map(jnp.asarray, example(agent.spec, 5))
-    observation = jax.tree.map(lambda x: jax.random.normal(jax.random.key(seed), x.shape, x.dtype), rows.observation)
+    drawn = jax.tree.map(lambda x: jax.random.normal(jax.random.key(seed), x.shape), rows.observation)
+    observation = jax.tree.map(lambda x, row: (64 * x).astype(row.dtype) if row.dtype == jnp.uint8 else x, drawn, rows.observation)
     state = agent.init(jax.random.key(seed), rows.replace(observation=observation))
-    raw = PARTS if agent.spec == PARTS else ARRAY
+    raw = agent.spec if agent.spec in (PARTS, SEEING) else ARRAY
     about = {
         "observation": {leaf.name: {"shape": leaf.shape, "dtype": leaf.dtype} for leaf in raw.observation},
         "action": {"low": [-2.0, 0.0], "high": [2.0, 5.0]},
@@ -57,6 +62,16 @@ def test_every_form_of_every_agent_acts_as_the_agent_does(name, tmp_path):
 def test_observations_of_several_parts_and_normalised_layers_are_exported(activation, tmp_path):
     policy = exported(SAC(SACConfig(hidden=(16, 8), actor_layer_norm=True, activation=activation), PARTS))
     assert max(differences(tmp_path, policy, random_observations(PARTS))) < 1e-5
+
+
+@pytest.mark.parametrize(("name", "vision"), VISIONS)
+def test_policies_that_look_through_cameras_are_exported(name, vision, tmp_path):
+    agent_class, config_class = AGENTS[name]
+    policy, rng = exported(agent_class(config_class(hidden=(16,), vision=VisionConfig(**vision)), SEEING)), np.random.default_rng(0)
+    raw = [{"front": rng.integers(0, 256, (32, 40, 3)).astype(np.uint8), "joints": rng.normal(size=3).astype(np.float32)} for _ in range(5)]
+    assert max(differences(tmp_path, policy, raw)) < 1e-5
+    scaled = load_policy(tmp_path).Policy(tmp_path).scaled
+    assert np.abs(scaled(raw[0]) - scaled(raw[0] | {"front": 255 - raw[0]["front"]})).max() > 1e-5
 
 
 def test_a_policy_of_several_tasks_is_told_its_task(tmp_path):
@@ -135,6 +150,14 @@ def test_what_a_policy_draws_by_a_fixed_key_is_a_constant_of_the_file():
     written = source_of(jax.make_jaxpr(lambda x: x + jax.random.normal(jax.random.key(3), (3,)))(X), ["x"])
     assert written.body == "    x0 = x + c[0]\n    return x0"
     np.testing.assert_array_equal(written.constants[0], jax.random.normal(jax.random.key(3), (3,)))
+
+
+@pytest.mark.parametrize("layer", [nn.Conv(3, (3, 3), kernel_dilation=2), nn.Conv(4, (3, 3), feature_group_count=2)])
+def test_a_convolution_without_a_numpy_form_is_one_sentence(layer):
+    image = jnp.ones((1, 8, 8, 2))
+    params = layer.init(jax.random.key(0), image)
+    with pytest.raises(WarmloopError, match="its convolutions are dilated, grouped"):
+        source_of(jax.make_jaxpr(lambda image: layer.apply(params, image))(image), ["image"])
 
 
 def test_an_operation_without_a_numpy_form_is_one_sentence():
