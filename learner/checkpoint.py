@@ -76,7 +76,7 @@ def _config_of(config_class: type, values: dict[str, Any]) -> Any:
 def save(
     directory: str | Path, state: LearnerState, agent: Agent, extra: dict[str, Any], keep: int | None = 2, offline: StoredRows | None = None
 ) -> Path:
-    """Writes `state` as `directory/<updates>` and then removes all but the `keep` newest (None keeps all). Returns the new path.
+    """Writes `state` as `directory/<updates>` and then removes all others but the `keep` newest (None keeps all). Returns the new path.
 
     `extra` (JSON) is kept with it; `offline` is where the offline rows are, if they were stored before. A checkpoint of the
     same update is replaced only once the new one is complete.
@@ -87,9 +87,9 @@ def save(
     directory = Path(directory).absolute()
     final = directory / f"{int(state.updates):08d}"
     partial = final.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    offline = offline or store_offline(directory, state)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        offline = offline or store_offline(directory, state)
         _write(partial, state, {"agent": describe_agent(agent), OFFLINE: dataclasses.asdict(offline), **extra})
         _replace(partial, final)
     except Exception as error:  # orbax raises a full disk as any of several types
@@ -99,7 +99,8 @@ def save(
             f"The checkpoint {final} could not be written ({reason}). The ones before it are whole; free space there."
         ) from error
     for old in steps(directory)[:-keep] if keep else []:
-        shutil.rmtree(old, ignore_errors=True)
+        if old != final:
+            shutil.rmtree(old, ignore_errors=True)
     metas = (json.loads((path / "meta.json").read_text()) for path in steps(directory))
     drop_unnamed(directory, {meta[INTERVENTIONS]["file"] for meta in metas if INTERVENTIONS in meta})
     return final

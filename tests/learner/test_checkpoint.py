@@ -66,6 +66,12 @@ def test_old_checkpoints_go_only_after_a_new_one_is_complete(parts, trained, tmp
     assert not list(tmp_path.glob("*.partial")) and not list(tmp_path.glob("*.old"))
 
 
+def test_the_checkpoint_just_written_stays_even_where_others_have_more_updates(parts, trained, tmp_path):
+    for updates in (8, 9, 1):
+        checkpoint.save(tmp_path, trained.replace(updates=jax.numpy.int32(updates)), parts.agent, {}, keep=1)
+    assert [path.name for path in checkpoint.steps(tmp_path)] == ["00000001", "00000009"]
+
+
 def test_saving_one_update_twice_replaces_it(parts, trained, tmp_path):
     for _ in range(2):
         checkpoint.save(tmp_path, trained, parts.agent, {"note": 1})
