@@ -23,7 +23,7 @@ from ..data.sources import mark
 from .choices import choose_policy
 from .common import progress
 from .notebook import OfflineRLTrainer
-from .notebook_config import chosen_config, environment_of
+from .notebook_config import chosen_config, environment_of, whole
 
 
 class ExpertDataCollector:
@@ -75,8 +75,7 @@ class ExpertDataCollector:
         """
         if kind not in KINDS:
             raise WarmloopError(f'"{kind}" is none of the kinds {", ".join(KINDS)}{did_you_mean(kind, KINDS)}')
-        if n_episodes < 1:
-            raise WarmloopError(f"n_episodes is {n_episodes}; it must be at least 1.")
+        n_episodes = whole("n_episodes", n_episodes)
         environment, acting = self._place(policy, deterministic)
         acting = NoisyPolicy(acting, noise, random_share) if noise or random_share else acting
         episodes = []

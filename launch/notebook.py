@@ -21,7 +21,6 @@ from ..configs.schema import from_dict, to_dict
 from ..data.episode import Episode
 from ..data.errors import WarmloopError
 from ..data.sources import DataConfig, SourceConfig, load
-from ..data.transition import Spec
 from ..learner import checkpoint
 from ..learner.assemble import warm_start
 from ..learner.experience import experience
@@ -34,7 +33,7 @@ from .assemble import warm_parts
 from .common import progress
 from .exporting import export_checkpoint
 from .limits import with_limits
-from .notebook_config import chosen_config, environment_of, name_of, store_arrays
+from .notebook_config import STORED, chosen_config, environment_of, name_of, source_arguments, whole
 from .select import divided
 from .session import in_lock_step, running_learner, stopping, summary
 from .sources import FILTERED, find_target, keep_demonstrations, target_of
@@ -80,7 +79,7 @@ class OfflineRLTrainer:
         **settings: Any,
     ):
         rates = {name: rate for name, rate in {"actor_lr": actor_lr, "critic_lr": critic_lr}.items() if rate is not None}
-        self.config, self.seed = chosen_config(env_id, algorithm, rates | settings), seed
+        self.config, self.seed = chosen_config(env_id, algorithm, rates | settings), whole("seed", seed, 0)
         self._env = None if isinstance(env_id, str) else env_id
         self._folder = tempfile.TemporaryDirectory(prefix="warmloop-") if run_dir is None else None
         self.run_dir = Path(self._folder.name if self._folder else run_dir or "").expanduser()
@@ -108,32 +107,23 @@ class OfflineRLTrainer:
         """
         if isinstance(raw, OfflineData):
             return raw
-        if not isinstance(raw, str | Path | Mapping) and raw and all(isinstance(each, Episode) for each in raw):
-            recorded = list(raw)
-            wanted = self._target()
-            if wanted and (difference := wanted.spec.difference(Spec.of(recorded[0].steps), wanted.name, "the dataset")):
-                raise WarmloopError(f"The dataset does not fit the environment: {difference}.")
-        elif isinstance(raw, Mapping):
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "dataset.npz"
-                store_arrays(raw, path)
-                try:
-                    recorded = self._read([str(path)], action_units)
-                except WarmloopError as error:
-                    raise WarmloopError(str(error).replace(str(path), "the dataset")) from None
-        else:
-            recorded = self._read([str(raw)] if isinstance(raw, str | Path) else [str(each) for each in raw], action_units)
-        config = self.config
-        return divided(config, prepare(recorded, config.reward, config.quality, config.tasks), self.seed, None)
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                recorded = self._read(source_arguments(raw, Path(folder), self.config.environment.limits), action_units)
+                data = prepare(recorded, self.config.reward, self.config.quality, self.config.tasks)
+            except WarmloopError as error:
+                raise WarmloopError(str(error).replace(str(Path(folder) / STORED), "the dataset")) from None
+        return divided(self.config, data, self.seed, None)
 
     def train_offline(self, dataset: Any, n_steps: int) -> Records:
         """`n_steps` further updates on a prepared dataset, or on what `prepare_dataset` takes. Returns the recorded metrics.
 
-        On the dataset of the call before it goes on as if it had not stopped; on another one the agent goes on, with new priorities.
+        On the prepared dataset of the call before it goes on as if it had not stopped; on another the agent goes on, with new priorities.
         """
-        data = self.prepare_dataset(dataset)
         began = self.updates
-        self.config = self.config.replace(learner={"warmup_steps": began + positive("n_steps", n_steps)})
+        until = began + whole("n_steps", n_steps)
+        data = self.prepare_dataset(dataset)
+        self.config = self.config.replace(learner={"warmup_steps": until})
         state, parts = self._offline_state(data)
         history: Records = [{"updates": began}]
         asked = threading.Event()
@@ -148,7 +138,7 @@ class OfflineRLTrainer:
             stopping(asked.set),
         ):
             batch, self._state = measured(data), None  # whose buffers the first update gives away
-            self._state = warm_up(state, parts, self.config.learner, recorder, show, held_out=batch, interrupted=asked.is_set)
+            self._state = warm_up(state, parts, self.config.learner, recorder, show, until, batch, interrupted=asked.is_set)
         self._parts, self._data, self._online = parts, data, None
         return history[1:]
 
@@ -160,11 +150,14 @@ class OfflineRLTrainer:
             env: another id, an environment, or None for the trainer's own.
 
         Raises:
-            WarmloopError: the environment does not fit what was learnt.
+            WarmloopError: the environment does not fit what was learnt, or the demonstrations kept of it.
         """
+        n_steps = whole("n_steps", n_steps)
         config = self.config if env is None else self.config.replace(environment={"id": name_of(env)})
-        config = config.replace(learner={"online_steps": self._steps + positive("n_steps", n_steps)})
+        config = config.replace(learner={"online_steps": self._steps + n_steps})
         environment, resuming = environment_of(self._env if env is None else env, config), self._online is not None
+        if self._state is not None:
+            self.policy_in(environment)
         if not resuming:
             self._steps, config = 0, config.replace(learner={"online_steps": n_steps})
         directory = self._online or self._new_folder()
@@ -188,7 +181,7 @@ class OfflineRLTrainer:
 
     def evaluate(self, n_episodes: int = 20, env: str | gym.Env | None = None) -> Evaluation:
         """Episodes of the policy acting by its mode, on starts that no training has seen: returns, and successes with an interval."""
-        environment = environment_of(self._env if env is None else env, self.config)
+        n_episodes, environment = whole("n_episodes", n_episodes), environment_of(self._env if env is None else env, self.config)
         policy = self.policy_in(environment, deterministic=True)
         with progress("evaluating", n_episodes) as advance:
             shown = run_episodes(environment, policy, self.seed, n_episodes, lambda episode: advance())
@@ -287,10 +280,3 @@ class OfflineRLTrainer:
         """Closes an environment that was made here."""
         if isinstance(env, str) or (env is None and self._env is None):
             environment.close()
-
-
-def positive(name: str, value: int) -> int:
-    """A number of steps. Raises WarmloopError unless it is at least 1."""
-    if value < 1:
-        raise WarmloopError(f"{name} is {value}; it must be at least 1.")
-    return value

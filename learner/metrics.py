@@ -14,6 +14,8 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue] (generated)
 from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
+from ..data.errors import WarmloopError
+
 FLUSH_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
@@ -23,13 +25,16 @@ class Recorder:
     """Writes `directory/metrics.jsonl` and an event file beside it. A resumed run appends.
 
     A full disk is said once and costs records, never the run. (So not tensorboardX's SummaryWriter: it dies of one, and from then
-    on blocks whoever writes.)
+    on blocks whoever writes.) One that takes no file to begin with is a WarmloopError.
     """
 
     def __init__(self, directory: str | Path):
         self.directory = Path(directory)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._lines = open(self.directory / "metrics.jsonl", "a", buffering=1)  # noqa: SIM115 - closed by close()
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._lines = open(self.directory / "metrics.jsonl", "a", buffering=1)  # noqa: SIM115 - closed by close()
+        except OSError as error:
+            raise WarmloopError(f"Metrics cannot be written to {self.directory}: {error.strerror}.") from error
         self._events = EventsWriter(str(self.directory / "events"))
         self._flush_at, self._failing = 0.0, False
 

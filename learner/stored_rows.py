@@ -80,7 +80,9 @@ def _store(directory: str | Path, kind: str, state: LearnerState, rows: slice, f
     try:
         return store(Path(directory).absolute(), kind, np.asarray(state.offline.words[rows]), pixels)
     except OSError as error:
-        raise WarmloopError(f"The offline rows could not be written to {directory} ({error.strerror}); free space there.") from error
+        raise WarmloopError(
+            f"The offline rows could not be written to {directory} ({error.strerror}); free space there, or take another folder."
+        ) from error
 
 
 def restored(

@@ -1,5 +1,6 @@
 """The notebooks' classes, on Pendulum with networks of 16: they do what the commands do."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -162,6 +163,20 @@ def test_a_model_of_stable_baselines3_acts_as_its_predict_does(tmp_path):
             ExpertDataCollector("MountainCarContinuous-v0", tmp_path).collect_from_policy(model, 1)
 
 
+def with_nan(demos: Path) -> list:
+    """The recorded episodes with a reward that is none."""
+    first, *others = load_episodes(demos)
+    reward = first.steps.reward.copy()
+    reward[7] = np.nan
+    return [*others, dataclasses.replace(first, steps=first.steps.replace(reward=reward))]
+
+
+class Still(gym.Env):
+    """Other spaces than Pendulum's."""
+
+    observation_space, action_space = gym.spaces.Box(-1, 1, (5,)), gym.spaces.Box(-1, 1, (2,))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -175,6 +190,18 @@ def test_a_model_of_stable_baselines3_acts_as_its_predict_does(tmp_path):
         (lambda demos: trainer().prepare_dataset(str(demos) + "x"), "demos.npzx does not exist"),
         (lambda demos: trainer().prepare_dataset({"timeout": [True]}), 'The dataset has an array "timeout"; did you mean timeouts'),
         (lambda demos: trainer().prepare_dataset({"actions": np.ones((2, 1))}), "the dataset: the file has no `observations`"),
+        (lambda demos: trainer(algorithm=None), 'There is no algorithm "None"'),
+        (lambda demos: trainer(Still), "is no environment; give a Gymnasium id"),
+        (lambda demos: trainer(seed="x"), "seed is 'x'; it must be a whole number"),
+        (lambda demos: trainer(run_dir=demos).train_offline(str(demos), 1), r"Metrics cannot be written to .*demos\.npz"),
+        (lambda demos: trainer().train_offline(str(demos), 1.5), r"n_steps is 1\.5; it must be a whole number"),
+        (lambda demos: trainer().prepare_dataset([]), r"\[\] is no data set; give a collector's episodes"),
+        (lambda demos: trainer().prepare_dataset([*load_episodes(demos), str(demos)]), "is no data set"),
+        (
+            lambda demos: trainer().prepare_dataset({"rewards": [[1.0], [1.0, 2.0]]}),
+            'The dataset has in "rewards" lists that differ in length',
+        ),
+        (lambda demos: trainer().prepare_dataset(with_nan(demos)), "the dataset, episode 0, step 7: `rewards` holds nan"),
         (lambda demos: trainer("MountainCarContinuous-v0").prepare_dataset(load_episodes(demos)), "does not fit the environment"),
         (lambda demos: ExpertDataCollector("Pendulum-v7", "x"), "did you mean Pendulum-v1"),
         (lambda demos: ExpertDataCollector("Pendulum-v1", "x").collect_from_policy(3, 1), "3 is no policy"),
@@ -184,6 +211,19 @@ def test_a_model_of_stable_baselines3_acts_as_its_predict_does(tmp_path):
 def test_a_mistake_is_one_sentence(call, message, demos):
     with pytest.raises(WarmloopError, match=message):
         call(demos)
+
+
+def test_what_cannot_be_done_with_a_policy_is_one_sentence_and_leaves_nothing_behind(saved, tmp_path):
+    loaded = trainer(run_dir=tmp_path / "run").load(saved)
+    for act in (lambda: loaded.evaluate(1, Still()), lambda: loaded.finetune_online(Still(), 5)):
+        with pytest.raises(WarmloopError, match="The policy does not fit the environment: Still has 2 action dimensions"):
+            act()
+    with pytest.raises(WarmloopError, match=r"n_episodes is 1\.5; it must be a whole number"):
+        loaded.evaluate(1.5)
+    with pytest.raises(WarmloopError, match=r"written to .*a\.file \(File exists\); free space there, or take another folder\.$"):
+        (tmp_path / "a.file").touch()
+        loaded.save(tmp_path / "a.file")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.file"]
 
 
 def test_a_checkpoint_of_another_environment_is_refused(saved):
