@@ -37,7 +37,8 @@ class IQLConfig(GaussianConfig):
         expectile: τ of the value's regression; 0.5 is the mean, towards 1 the best of the recorded actions.
         inverse_temperature: β; 0 clones, large values follow the advantage.
         value_lr: Adam step size of V.
-        cosine_decay: whether the policy's step size falls to 0 along a cosine, offline.
+        cosine_decay: whether the policy's step size falls to 0 along a cosine, offline, over the whole warm-up. A longer one that goes on
+            from its end begins where the longer cosine is.
         actor_decay_updates: minibatches until it is 0; 0 keeps it constant (set from the warm-up's length, and 0 online).
     """
 

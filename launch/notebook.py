@@ -115,15 +115,21 @@ class OfflineRLTrainer:
                 raise WarmloopError(str(error).replace(str(Path(folder) / STORED), "the dataset")) from None
         return divided(self.config, data, self.seed, None)
 
-    def train_offline(self, dataset: Any, n_steps: int) -> Records:
+    def train_offline(self, dataset: Any, n_steps: int, total_steps: int | None = None) -> Records:
         """`n_steps` further updates on a prepared dataset, or on what `prepare_dataset` takes. Returns the recorded metrics.
 
         On the prepared dataset of the call before it goes on as if it had not stopped; on another the agent goes on, with new priorities.
+
+        Args:
+            total_steps: updates of the whole training, with those before this call, where this call is a part of it: IQL's actor step
+                size falls to 0 along a cosine of that length. None where it ends with this call; should another call follow, the step
+                size rises again, to where it is on the longer cosine.
         """
         began = self.updates
         until = began + whole("n_steps", n_steps)
+        total = until if total_steps is None else whole("total_steps", total_steps, until)
         data = self.prepare_dataset(dataset)
-        self.config = self.config.replace(learner={"warmup_steps": until})
+        self.config = self.config.replace(learner={"warmup_steps": total})
         state, parts = self._offline_state(data)
         history: Records = [{"updates": began}]
         asked = threading.Event()

@@ -38,7 +38,12 @@ DATASET = flags.DEFINE_string(
 )
 WARMUP_STEPS = flags.DEFINE_integer("warmup_steps", None, "Updates (the preset's learner.warmup_steps).", lower_bound=1)
 CHECKPOINT = flags.DEFINE_string("checkpoint_path", None, "Folder for the checkpoints (RUNS/EXP_NAME/warmup).")
-RESUME = flags.DEFINE_bool("resume", False, "Go on from the newest checkpoint in --checkpoint_path.")
+RESUME = flags.DEFINE_bool(
+    "resume",
+    False,
+    "Go on from the newest checkpoint in --checkpoint_path, up to --warmup_steps in all. With more of them than it began with, IQL's actor "
+    "step size goes on along the longer cosine.",
+)
 EVAL_TRAJS = flags.DEFINE_integer(
     "eval_n_trajs", 0, "Episodes in the environment to judge the result by; 0 needs no environment.", lower_bound=0
 )

@@ -75,6 +75,18 @@ def test_fine_tuning_is_that_of_the_command_and_goes_on(saved, trained, commands
     assert trained.updates == 60 + 210 and len(checkpoint.steps(trained.run_dir / "online-1" / "checkpoints")) == 2
 
 
+def test_parts_of_a_training_whose_length_is_known_are_the_whole(demos, tmp_path):
+    whole, parts = trainer(algorithm="iql"), trainer(algorithm="iql")
+    data = whole.prepare_dataset(str(demos))
+    (ended,) = whole.train_offline(data, 40)
+    (half,), (last,) = (parts.train_offline(data, 20, total_steps=40) for _ in range(2))
+    assert_identical(agent_of(parts.save(tmp_path / "parts")), agent_of(whole.save(tmp_path / "whole")))
+    rates = [record["actor/learning_rate"] for record in (half, last, ended)]  # means of the last ten updates
+    assert rates[0] > 0.5 * whole.config.warmup_agent.settings.actor_lr > 5 * rates[1] and rates[1] == rates[2]
+    with pytest.raises(WarmloopError, match="total_steps is 40; it must be at least 50"):
+        parts.train_offline(data, 10, total_steps=40)
+
+
 def test_a_saved_policy_is_judged_alike_by_the_command_and_by_a_trainer_that_loads_it(saved):
     loaded = trainer(batch_size=8).load(saved)
     assert loaded.updates == 60 and loaded.config.warmup_agent.settings.batch_size == 16
