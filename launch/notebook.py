@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from ..agents.base import go_on
 from ..configs.schema import from_dict, to_dict
 from ..data.episode import Episode
 from ..data.errors import WarmloopError
+from ..data.formats import load_episodes, own_metadata, write_episodes
 from ..data.sources import DataConfig, SourceConfig, load
 from ..learner import checkpoint
 from ..learner.assemble import warm_start
@@ -88,6 +90,8 @@ class OfflineRLTrainer:
         self._data: OfflineData | None = None  # whose rows are in the state's offline pool
         self._online: Path | None = None  # of the fine-tuning that goes on
         self._steps = 0  # of its environment
+        self._demos: Path | None = None  # the file of those that go with what was loaded or fine-tuned
+        self._own: dict[Path, int] = {}  # checkpoints that led here, and how many updates the next one in their folder has at least
 
     @property
     def updates(self) -> int:
@@ -171,9 +175,10 @@ class OfflineRLTrainer:
         if self._state is not None and not resuming:
             self.save(warm)
         origin = (warm if checkpoint.steps(warm) else None, None)
-        demos = [str(warm / FILTERED)] if (warm / FILTERED).exists() else []
+        demos = warm / FILTERED if (warm / FILTERED).exists() else None
+        given = [] if demos is None else [str(demos)]
         with (
-            running_learner(config, target_of(environment), directory, self.seed, origin, demos, resuming, lock_step=True) as (
+            running_learner(config, target_of(environment), directory, self.seed, origin, given, resuming, lock_step=True) as (
                 learner,
                 meta,
             ),
@@ -182,7 +187,7 @@ class OfflineRLTrainer:
             in_lock_step(config, learner, meta, environment, self.seed)
         self._close(environment, env)
         began, self._steps = self._steps, learner.environment_steps
-        self._state, self._parts, self._data, self._online = learner.state, learner.parts, None, directory
+        self._state, self._parts, self._data, self._online, self._demos = learner.state, learner.parts, None, directory, demos
         return [record for record in read(directory) if record.get("environment_steps", 0) > began]
 
     def evaluate(self, n_episodes: int = 20, env: str | gym.Env | None = None) -> Evaluation:
@@ -213,16 +218,30 @@ class OfflineRLTrainer:
 
     def save(self, path: str | Path) -> Path:
         """Writes a checkpoint into the folder `path`, as the commands do: `evaluate --checkpoint` and `train_rlpd --checkpoint_path` take
-        it. After offline training the demonstrations worth keeping are beside it. Returns the folder."""
+        it. Beside it are the demonstrations that are worth keeping for a fine-tuning, if there are any. Returns the folder.
+
+        Nothing in the folder is deleted, and this checkpoint is its newest, which `load` takes.
+
+        Raises:
+            WarmloopError: the newest checkpoint there is none that this trainer has saved or gone on from, or the disk refuses.
+        """
         (state, parts), path = self._learnt(), Path(path).expanduser()
+        for newest in checkpoint.steps(path)[-1:]:
+            if self.updates < self._own.get(newest, math.inf):
+                raise WarmloopError(
+                    f"{newest} is a checkpoint that this trainer has neither saved nor gone on from; save into another folder."
+                )
         about = {"config": to_dict(self.config), "phase": "online" if self._online else "warmup", "seed": self.seed}
-        checkpoint.save(path, state, parts.agent, about, self.config.learner.keep_checkpoints)
+        self._own[checkpoint.save(path, state, parts.agent, about, keep=None)] = self.updates
         if self._data is not None:
             keep_demonstrations(self.config, self._data, td_errors(state, parts), path)
+        elif self._demos is not None:
+            write_episodes(path / FILTERED, load_episodes(self._demos), own_metadata(self._demos))
         return path
 
     def load(self, path: str | Path) -> OfflineRLTrainer:
         """Takes over the chosen or newest checkpoint of a folder that `save` or a training command wrote, and its whole configuration.
+        The demonstrations beside it are mixed into a fine-tuning that follows.
 
         Raises:
             WarmloopError: there is none that is intact, or it is of another environment.
@@ -236,6 +255,9 @@ class OfflineRLTrainer:
         fresh = create(parts, self.seed, None, online_capacity=1)
         self.config, self._parts, self._data, self._online = config, parts, None, None
         self._state = fresh.replace(agent=state, updates=jnp.int32(saved.updates))
+        beside = saved.path.parent / FILTERED
+        self._demos = beside if beside.exists() else None
+        self._own = {saved.path: saved.updates + 1}
         return self
 
     def export(self, path: str | Path) -> list[Report]:

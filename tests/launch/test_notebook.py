@@ -72,7 +72,30 @@ def test_fine_tuning_is_that_of_the_command_and_goes_on(saved, trained, commands
     assert history[-1]["environment_steps"] == 120
     history = trained.finetune_online(gym.make("Pendulum-v1"), 90)
     assert history[0]["environment_steps"] > 120 and history[-1]["environment_steps"] == 210
+    loaded = trainer().load(saved)
+    loaded.finetune_online(None, 120)
+    folder = loaded.save(commands.folder / "loaded")
+    assert_identical(agent_of(folder), agent_of(commands.folder / "ours"))
+    assert (folder / "filtered_demos.npz").read_bytes() == (saved / "filtered_demos.npz").read_bytes()
     assert trained.updates == 60 + 210 and len(checkpoint.steps(trained.run_dir / "online-1" / "checkpoints")) == 2
+
+
+def test_a_save_is_the_newest_of_its_folder_and_deletes_nothing(demos, tmp_path):
+    learning, other = trainer(), trainer()
+    data = learning.prepare_dataset(str(demos))
+    for _ in range(3):
+        learning.train_offline(data, 10)
+        learning.save(tmp_path)
+    other.train_offline(data, 40)
+    loaded = trainer().load(tmp_path)
+    for stranger in (other, loaded):
+        with pytest.raises(WarmloopError, match=r"00000030 is a checkpoint that this trainer has neither saved nor gone on from"):
+            stranger.save(tmp_path)
+    loaded.train_offline(data, 10)
+    loaded.save(tmp_path)
+    assert [int(path.name) for path in checkpoint.steps(tmp_path)] == [10, 20, 30, 40] and trainer().load(tmp_path).updates == 40
+    with pytest.raises(WarmloopError, match="neither saved nor gone on from"):
+        learning.save(tmp_path)
 
 
 def test_parts_of_a_training_whose_length_is_known_are_the_whole(demos, tmp_path):
