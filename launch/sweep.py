@@ -2,12 +2,13 @@
 
     python -m warmloop.launch.sweep --config=configs/adroit.py:door --algorithms=cql,calql,rlpd --seeds=3 \\
         --offline_data_path=demos=demos.npz --offline_data_path=suboptimal=logs.npz --out=runs/door_sweep
-    python -m warmloop.launch.sweep ... --set=agent.actor_lr=1e-4,3e-4 --set=agent.hidden=(256,256),(512,512)
+    python -m warmloop.launch.sweep ... --set=warmup_agent.actor_lr=1e-4,3e-4 --set="warmup_agent.hidden=(256,256),(512,512)"
 
 Each run warms up on all of the data and is judged in the environment by its last checkpoint; with --checkpoints=N also by the one
-of N that fitted Q evaluation chooses. Presets are joined by a plus, as in --algorithms=cql+small,iql+small. Where memory allows, the
-seeds of a run learn side by side in one program that holds the data once. Every finished seed is a line of OUT/results.jsonl, and its
-checkpoint is in OUT/NAME/seed-N; the same command goes on where it was broken off. Ends with OUT/table.md and OUT/scores.png: the
+of N that fitted Q evaluation chooses. Nothing is fine-tuned: settings of that, and others that no run would differ by, are refused.
+Presets are joined by a plus, as in --algorithms=cql+small,iql+small. Where memory allows, the seeds of a run learn side by side in
+one program that holds the data once. Every finished seed is a line of OUT/results.jsonl, and its checkpoint is in OUT/NAME/seed-N;
+the same command goes on where it was broken off. Ends with OUT/table.md and OUT/scores.png: the
 interquartile mean over seeds with its 95 % interval (Agarwal et al. 2021), on D4RL's scale where there is one.
 """
 
@@ -45,7 +46,7 @@ def main() -> None:
 
     judging = Judging(EVAL_TRAJS.value, CHECKPOINTS.value, JUDGE_ALL.value and CHECKPOINTS.value > 1)
     out = Path(OUT.value)
-    runs = runs_of(CONFIG.value, ALGORITHMS.value, SET.value, {"warmup_steps": WARMUP_STEPS.value})
+    runs = runs_of(CONFIG.value, ALGORITHMS.value, SET.value, {"warmup_steps": WARMUP_STEPS.value}, judging.checkpoints)
     results = Results(out, judging, DATA.value)
     data = data_of(runs, DATA.value)
     missing = {name: results.missing(name, config, SEEDS.value) for name, config in runs.items()}

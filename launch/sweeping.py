@@ -23,15 +23,26 @@ if TYPE_CHECKING:
 
 Runs = dict[str, RunConfig]
 RESULTS = "results.jsonl"
+# Of these sections a sweep looks at no other settings: it warms up on all of the data, without a record or a fine-tuning.
+LOOKED_AT: dict[str, tuple[str, ...]] = {
+    "actor": (),
+    "mixing": (),
+    "retention": (),
+    "learner": ("warmup_steps", "updates_per_call"),
+    "replay": ("alpha", "epsilon", "beta", "beta_updates", "quality_in"),
+    "frames": ("random_shift", "budget_mebibytes"),
+    "fqe": ("steps", "members", "hidden", "batch_size", "learning_rate", "tau"),
+}
 
 
-def runs_of(task: str, algorithms: Sequence[str], settings: Sequence[str], learner: Mapping[str, Any]) -> Runs:
+def runs_of(task: str, algorithms: Sequence[str], settings: Sequence[str], learner: Mapping[str, Any], checkpoints: int = 1) -> Runs:
     """The configurations to compare, by name. An algorithm may be several presets, as in cql+small.
 
     Raises:
-        WarmloopError: an unknown algorithm or setting, or a value of another type.
+        WarmloopError: an unknown algorithm or setting, one that a sweep of so many checkpoints does not look at, or a value of another
+            type.
     """
-    choices = [_values(setting) for setting in settings]
+    choices = [_values(setting, checkpoints) for setting in settings]
     runs = {}
     for algorithm in algorithms or [""]:
         base = load(",".join([task, *filter(None, algorithm.split("+"))])).replace(
@@ -46,16 +57,32 @@ def runs_of(task: str, algorithms: Sequence[str], settings: Sequence[str], learn
     return runs
 
 
-def _values(setting: str) -> list[tuple[str, Any]]:
+def _values(setting: str, checkpoints: int) -> list[tuple[str, Any]]:
     """`SECTION.NAME=A,B` as one pair for each value."""
     path, equals, text = setting.partition("=")
     if not equals or "." not in path:
         raise WarmloopError(f'--set={setting}: write SECTION.NAME=VALUE,VALUE, as in --set="warmup_agent.actor_lr=1e-4,3e-4".')
+    if useless := _useless(*path.split(".", 1), checkpoints):
+        raise WarmloopError(f"--set={setting} would change nothing: {useless}.")
     try:
         found = ast.literal_eval(f"[{text}]")
     except (ValueError, SyntaxError):
         found = text.split(",")
     return [(path, value) for value in found]
+
+
+def _useless(section: str, name: str, checkpoints: int) -> str:
+    """Why no run would differ by this setting, and what to set instead; "" where they do."""
+    known = LOOKED_AT.get(section)
+    if section == "agent":
+        return f"a sweep trains the agent that warms up, so set warmup_agent.{name}"
+    if f"{section}.{name}" == "learner.warmup_checkpoints":
+        return "a sweep keeps as many checkpoints as --checkpoints says"
+    if section == "fqe" and checkpoints == 1:
+        return "FQE chooses among several checkpoints of a seed, so add --checkpoints=N"
+    if known is None or name in known:
+        return ""
+    return f"of the section {section} a sweep looks at {', '.join(known) or 'nothing, since it does not fine-tune'}"
 
 
 def _put(plain: dict[str, Any], path: str, value: Any) -> None:

@@ -1,17 +1,22 @@
 """A sweep of real runs on Pendulum, small."""
 
 import json
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from runs import sentence
 
+from warmloop.configs.schema import to_dict
+from warmloop.data.errors import WarmloopError
 from warmloop.launch.sweep_runs import _selected
-from warmloop.launch.sweeping import runs_of
+from warmloop.launch.sweeping import LOOKED_AT, runs_of
 from warmloop.learner import checkpoint, selection
 
+SWEEP = Path(__file__).resolve().parents[2] / "launch" / "sweep.py"
 SMALL = (
     "--set=warmup_agent.hidden=(16,16)",
     "--set=warmup_agent.utd=1",
@@ -76,6 +81,35 @@ def test_presets_are_joined_by_a_plus():
     assert (full.warmup_agent.settings.batch_size, full.learner.warmup_steps) == (256, 1_000_000)
 
 
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("agent.actor_lr=1e-4,3e-4", "set warmup_agent.actor_lr"),
+        ("mixing.min_ratio=0.1,0.5", "of the section mixing a sweep looks at nothing"),
+        ("retention.ratio=0.1,0.5", "of the section retention a sweep looks at nothing"),
+        ("actor.patience=1.0,2.0", "of the section actor a sweep looks at nothing"),
+        ("learner.early_stop_after=1,2", "of the section learner a sweep looks at warmup_steps, updates_per_call"),
+        ("learner.held_out=0.1,0.2", "of the section learner a sweep looks at warmup_steps, updates_per_call"),
+        ("learner.warmup_checkpoints=1,2", "as --checkpoints says"),
+        ("replay.capacity=10,20", "of the section replay a sweep looks at alpha,"),
+        ("frames.spare_share=0.1,0.2", "of the section frames a sweep looks at random_shift,"),
+        ("fqe.steps=10,20", "add --checkpoints=N"),
+    ],
+)
+def test_a_setting_by_which_no_run_would_differ_is_refused(setting, says):
+    with pytest.raises(WarmloopError, match=f"--set={setting} would change nothing.*{says}"):
+        runs_of("configs/classic.py:pendulum", [], [setting], {})
+
+
+def test_the_settings_that_a_sweep_looks_at_and_those_of_its_example_are_there():
+    given = to_dict(runs_of("configs/adroit.py:door", [], [], {})["sac"])
+    assert all(set(names) <= given[section].keys() for section, names in LOOKED_AT.items())
+    command = shlex.split(next(line for line in SWEEP.read_text().splitlines() if "--set=" in line))
+    settings = [word.removeprefix("--set=") for word in command if word.startswith("--set=")]
+    runs = runs_of("configs/adroit.py:door", [], settings, {}).values()
+    assert len({run.warmup_agent for run in runs}) == len(runs) == 4
+
+
 @pytest.mark.slow
 def test_a_broken_off_sweep_goes_on_with_the_seeds_that_are_missing(swept, demos, tmp_path):
     out, _ = swept
@@ -94,7 +128,8 @@ def test_a_broken_off_sweep_goes_on_with_the_seeds_that_are_missing(swept, demos
     ("arguments", "says"),
     [
         (("--algorithms=calqq",), 'no algorithm preset "calqq"; did you mean "calql"'),
-        (("--set=agent.learning=1",), "There is no setting config.agent.learning"),
+        (("--set=warmup_agent.learning=1",), "There is no setting config.warmup_agent.learning"),
+        (("--set=agent.utd=1,2",), "set warmup_agent.utd"),
         (("--set=agnt.utd=1",), "there is no section agnt"),
         (("--set=utd",), "write SECTION.NAME=VALUE,VALUE"),
     ],
