@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from ..data.action_limits import ActionLimits
-from ..data.errors import WarmloopError
+from ..data.errors import NonFiniteActionError, WarmloopError
 from ..data.reward import RewardConfig
 from ..data.tasks import SINGLE, TaskConfig
 from ..data.transition import PyTree, Spec, without
@@ -153,8 +153,9 @@ class Environment:
         Where an episode terminates just as its time runs out, it counts as terminated.
 
         Raises:
-            WarmloopError: the action, the observation or the reward is not finite; the episode is over already; or it ended
-                without any success signal and the reward needs one.
+            NonFiniteActionError: the action is not finite.
+            WarmloopError: the observation or the reward is not finite; the episode is over already; or it ended without any success
+                signal and the reward needs one.
         """
         if self._over:
             raise WarmloopError(f'Environment "{self.config.id}": the episode is over; call reset(seed) before the next step.')
@@ -207,7 +208,7 @@ class Environment:
         if action.shape != (self.spec.action_dim,):
             raise WarmloopError(f'Environment "{self.config.id}" takes actions of shape ({self.spec.action_dim},), and got {action.shape}.')
         if not np.isfinite(action).all():
-            raise WarmloopError(f'Environment "{self.config.id}": the action at step {self.step_count} is not finite: {action}.')
+            raise NonFiniteActionError(f'Environment "{self.config.id}": the action at step {self.step_count} is not finite: {action}.')
         return self.limits.unscale(np.clip(action, -1.0, 1.0)).astype(self.env.action_space.dtype)
 
     def _observation(self, observation: Any) -> PyTree:

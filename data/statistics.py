@@ -24,8 +24,13 @@ def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's rank correlation of `[N]` and `[N]`, equal values sharing their mean rank; NaN where either is constant."""
-    ranks = np.stack([_ranks(np.asarray(values)) for values in (first, second)])
+    """Spearman's rank correlation of `[N]` and `[N]`, equal values sharing their mean rank. A pair with a NaN is left out; the
+    correlation is NaN where either is constant in those that are left, or fewer than two are."""
+    pairs = np.stack([first, second]).astype(np.float64)
+    pairs = pairs[:, ~np.isnan(pairs).any(axis=0)]
+    if pairs.shape[1] < 2:
+        return float("nan")
+    ranks = np.stack([_ranks(values) for values in pairs])
     centred = ranks - ranks.mean(axis=1, keepdims=True)
     spread = np.sqrt(np.square(centred).sum(axis=1).prod())
     return float(centred[0] @ centred[1] / spread) if spread > 0 else float("nan")

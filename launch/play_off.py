@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.errors import WarmloopError
 from .common import progress
 from .select import divided, select, table
 from .sources import warmup_data
@@ -46,8 +47,10 @@ def play_off(
 ) -> dict[str, Any]:
     """Lets `episodes` episodes in the environment choose among the ranked checkpoints, marks that one, and says how good it is.
 
+    Those that are out by the ranking do not play.
+
     Raises:
-        WarmloopError: the episodes are too few, or the checkpoints do not fit the environment.
+        WarmloopError: all are out, the episodes are too few, or the checkpoints do not fit the environment.
     """
     from ..actor.bandit import halving, rounds
     from ..actor.rollout import run_episode
@@ -55,7 +58,13 @@ def play_off(
     from ..learner import selection
     from .judge import Subject
 
-    numbers = [ranked.candidate.updates for ranked in ranking]
+    playing = [ranked for ranked in ranking if not ranked.reason]
+    if not playing:
+        raise WarmloopError(
+            f"All checkpoints in {directory} are out ({', '.join(sorted({ranked.reason for ranked in ranking}))}), so that none can play; "
+            "warm up with smaller learning rates, or compare them on other data."
+        )
+    numbers = [ranked.candidate.updates for ranked in playing]
     rounds(len(numbers), episodes)
     world, first = Subject(checkpoint=directory, step=numbers[0], environment=environment, stochastic=stochastic).load()
     policies = [first, *(Subject(checkpoint=directory, step=number, stochastic=stochastic).checkpointed()[1] for number in numbers[1:])]
@@ -70,7 +79,7 @@ def play_off(
         streams = (lambda arm, number: value(SELECTION_STREAM, arm, number), lambda arm, number: value(EVALUATION_STREAM, arm, number))
         outcome = halving(len(numbers), episodes, *streams)
     world.close()
-    shown = _shown(outcome, ranking) | {"environment": world.config.id, "measure": "success rate" if by_success else "return"}
+    shown = _shown(outcome, playing) | {"environment": world.config.id, "measure": "success rate" if by_success else "return"}
     selection.write(directory, ranking, numbers[outcome.chosen], "episodes", {"play_off": shown})
     return shown | {"chosen": numbers[outcome.chosen]}
 

@@ -8,8 +8,9 @@ Each run warms up on all of the data and is judged in the environment by its las
 of N that fitted Q evaluation chooses. Nothing is fine-tuned: settings of that, and others that no run would differ by, are refused.
 Presets are joined by a plus, as in --algorithms=cql+small,iql+small. Where memory allows, the seeds of a run learn side by side in
 one program that holds the data once. Every finished seed is a line of OUT/results.jsonl, and its checkpoint is in OUT/NAME/seed-N;
-the same command goes on where it was broken off. Ends with OUT/table.md and OUT/scores.png: the
-interquartile mean over seeds with its 95 % interval (Agarwal et al. 2021), on D4RL's scale where there is one.
+the same command goes on where it was broken off. A seed whose policy gives an action that is not a number has diverged: it has no
+score, and the table says how many there are. Ends with OUT/table.md and OUT/scores.png: the interquartile mean over the other seeds
+with its 95 % interval (Agarwal et al. 2021), on D4RL's scale where there is one.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def main() -> None:
         for name, config in runs.items():
             for result in train_and_judge(name, config, data, missing[name], judging, out, MEMORY.value << 20):
                 results.add(name, config, result)
-                advance(1, f"{name}: return {result['mean_return']:.1f}")
+                advance(1, f"{name}: {'diverged' if result['diverged'] else 'return {mean_return:.1f}'.format(**result)}")
     shown = table(results.of(runs, SEEDS.value))
     (out / "table.md").write_text(shown)
     print(f"\n{shown}\nresults in {out}: results.jsonl, table.md, {chart(results.of(runs, SEEDS.value), out).name}")

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..configs.schema import RunConfig, to_dict
 from ..data import replay
+from ..data.errors import NonFiniteActionError
 from ..data.reward import return_bounds
 from ..data.statistics import spearman
 from ..learner import checkpoint, fqe, selection
@@ -115,22 +116,28 @@ def _save(folder: Path, config: RunConfig, parts: LearnerParts, state: LearnerSt
 
 
 def _judged(config: RunConfig, parts: LearnerParts, agents: dict[int, Any], seed: int, episodes: int) -> dict[int, dict[str, Any]]:
-    """What episodes of the agents' modes showed, by the agents' updates; all from the same starts."""
+    """What episodes of the agents' modes showed, by the agents' updates; all from the same starts. One that diverged has no scores."""
     from ..actor.environment import make_environment
     from ..actor.policy import AgentPolicy
     from ..actor.rollout import evaluate
 
     environment, found = make_environment(config.environment, config.reward, tasks=config.tasks), {}
     for updates, agent in agents.items():
-        shown = evaluate(environment, AgentPolicy(parts.agent, parts.agent.actor_params(agent), deterministic=True), seed, episodes)
+        try:
+            shown = evaluate(environment, AgentPolicy(parts.agent, parts.agent.actor_params(agent), deterministic=True), seed, episodes)
+        except NonFiniteActionError:
+            found[updates] = {"mean_return": None, "success_rate": None, "normalised": None, "diverged": True}
+            continue
         score = normalised(config.environment.id, shown.mean_return)
-        found[updates] = {"mean_return": shown.mean_return, "success_rate": shown.success_rate, "normalised": score}
+        scores = {"mean_return": shown.mean_return, "success_rate": shown.success_rate, "normalised": score}
+        found[updates] = scores | {"diverged": False}
     environment.close()
     return found
 
 
 def _selected(ranking: list[selection.Ranked], shown: dict[int, dict[str, Any]], measure: str) -> dict[str, Any]:
-    """What FQE chose, and where all checkpoints were judged, how its ranking agrees with theirs by `measure`; None where all are alike."""
+    """What FQE chose, and where all checkpoints were judged, how its ranking agrees with theirs by `measure`, but for those
+    that diverged; None where all are alike."""
     chosen = ranking[0].candidate
     selected = {"selected": {"updates": chosen.updates, "fqe": float(chosen.fqe.mean())} | shown[chosen.updates]}
     estimates = {ranked.candidate.updates: float(ranked.candidate.fqe.mean()) for ranked in ranking}
@@ -138,7 +145,7 @@ def _selected(ranking: list[selection.Ranked], shown: dict[int, dict[str, Any]],
         return selected
     order = sorted(estimates)
     checkpoints = [{"updates": updates, "fqe": estimates[updates]} | shown[updates] for updates in order]
-    agreement = spearman(*(np.array([one[name] for one in checkpoints]) for name in ("fqe", measure)))
+    agreement = spearman(*(np.array([one[name] for one in checkpoints], np.float64) for name in ("fqe", measure)))
     return selected | {"checkpoints": checkpoints, "rank_correlation": None if np.isnan(agreement) else agreement}
 
 

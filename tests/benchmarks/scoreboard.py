@@ -110,12 +110,13 @@ def folder(out: Path, name: str) -> Path:
 
 
 def results(out: Path, name: str, size: str) -> dict[str, list[dict[str, Any]]]:
-    """The seeds' results of a data set by algorithm; those of the most updates where there are several."""
+    """The seeds' results of a data set by algorithm; those of the most updates where there are several, without seeds that
+    diverged."""
     found: dict[str, dict[int, dict[str, Any]]] = {}
     files = sorted(folder(out, name).glob("*-updates/results.jsonl"), key=lambda path: int(path.parent.name.split("-")[0]))
     for line in (json.loads(text) for path in files for text in path.read_text().splitlines()):
         parts = line["run"].split()[0].split("+")
-        if parts[-1] == size:
+        if parts[-1] == size and not line.get("diverged"):
             found.setdefault(parts[0] if len(parts) > 1 else "sac", {})[line["seed"]] = line
     return {algorithm: list(found[algorithm].values()) for algorithm in ALGORITHMS if algorithm in found}
 

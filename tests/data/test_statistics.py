@@ -12,6 +12,12 @@ def test_the_rank_correlation_is_scipy_s_with_ties_too(seed):
     assert spearman(first, second) == pytest.approx(stats.spearmanr(first, second).statistic)
 
 
+def test_a_pair_with_what_is_not_a_number_is_left_out_of_the_rank_correlation():
+    assert spearman(np.array([1, 2, np.nan, 3]), np.array([1.0, 2.0, 0.0, 3.0])) == pytest.approx(1)
+    assert spearman(np.array([1, 2, 3, 4]), np.array([1.0, np.nan, 0.0, -1.0])) == pytest.approx(-1)
+    assert np.isnan(spearman(np.array([1.0, np.nan]), np.array([1.0, 2.0]))), "of one pair nothing can be said"
+
+
 def test_the_rank_correlation_of_a_constant_is_not_a_number():
     assert np.isnan(spearman(np.ones(4), np.arange(4)))
 

@@ -1,19 +1,24 @@
 """Warming up, choosing a checkpoint and going on from it: the commands, as processes, on Pendulum."""
 
 import json
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from runs import Commands, sentence
 
 from warmloop.actor.environment import EnvironmentConfig, make_environment
 from warmloop.actor.policy import RandomPolicy
 from warmloop.actor.rollout import run_episode
+from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import load_episodes, write_episodes
 from warmloop.data.transition import Source
+from warmloop.launch.play_off import play_off
 from warmloop.learner import checkpoint
 from warmloop.learner.metrics import read
+from warmloop.learner.selection import Candidate, Ranked
 
 THREE = ("--config.learner.warmup_checkpoints=3", "--config.environment.horizon=30")
 
@@ -112,6 +117,22 @@ def test_episodes_in_the_environment_choose_and_the_chosen_one_is_judged_by_fres
     assert json.loads(alone.stdout)["mean_return"] == pytest.approx(played["mean"]), "as evaluate judges the chosen one"
     few = evaluate(commands, "--offline", f"--checkpoint={folder}", "--bandit_episodes=5")
     assert "takes at least 9 episodes" in sentence(few)
+
+
+def test_checkpoints_that_are_out_do_not_play(warm, tmp_path):
+    folder = shutil.copytree(warm[0], tmp_path / "warmup")
+
+    def ranking(*out):
+        found = [
+            Ranked(Candidate(updates, np.full(4, updates)), reason, not reason) for updates, reason in zip((60, 40, 20), out, strict=True)
+        ]
+        return sorted(found, key=lambda ranked: bool(ranked.reason))
+
+    played = play_off(folder, ranking("", "FQE diverged", ""), None, 9, 0)
+    assert played["first_round"].keys() == {"20", "60"} and played["chosen"] != 40
+    assert len(selection_of(folder)["candidates"]) == 3
+    with pytest.raises(WarmloopError, match=r"All checkpoints .* are out \(FQE diverged\)"):
+        play_off(folder, ranking(*["FQE diverged"] * 3), None, 9, 0)
 
 
 def test_a_warm_up_goes_on_with_the_same_episodes_held_out_and_is_compared_anew(commands, data, warm):

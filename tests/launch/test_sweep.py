@@ -12,6 +12,7 @@ from runs import sentence
 
 from warmloop.configs.schema import to_dict
 from warmloop.data.errors import WarmloopError
+from warmloop.launch.sweep_report import chart, table
 from warmloop.launch.sweep_runs import _selected
 from warmloop.launch.sweeping import LOOKED_AT, runs_of
 from warmloop.learner import checkpoint, selection
@@ -60,6 +61,35 @@ def test_fqes_ranking_is_compared_by_what_the_policies_are_trained_for(measure, 
     selected = _selected(ranking, shown, measure)
     assert selected["rank_correlation"] == (agreement if agreement is None else pytest.approx(agreement))
     assert selected["selected"]["updates"] == 3 and [one["updates"] for one in selected["checkpoints"]] == [1, 2, 3]
+
+
+def test_a_checkpoint_that_diverged_is_left_out_of_the_rank_correlation():
+    ranking = [selection.Ranked(selection.Candidate(number, np.array([0.1 * number])), reason="", as_good=True) for number in (1, 2, 3, 4)]
+    shown = {number: {"mean_return": -number, "diverged": False} for number in (1, 2, 3)} | {4: {"mean_return": None, "diverged": True}}
+    assert _selected(ranking, shown, "mean_return")["rank_correlation"] == pytest.approx(-1)
+
+
+def test_seeds_that_diverge_have_no_score_and_do_not_end_the_sweep(tmp_path, demos):
+    done = sweep(tmp_path, demos, "--set=warmup_agent.actor_lr=1e30,3e-4", algorithms="rlpd")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert [(line["diverged"], line["mean_return"] is None, line["success_rate"] is None) for line in lines] == [(True,) * 3] * 2 + [
+        (False,) * 3
+    ] * 2
+    assert ["2, 2 diverged" in row for row in (tmp_path / "table.md").read_text().splitlines()[2:]] == [True, False]
+    assert (tmp_path / "scores.png").read_bytes().startswith(b"\x89PNG")
+    assert "seeds: 0 of 0" in sweep(tmp_path, demos, "--set=warmup_agent.actor_lr=1e30,3e-4", algorithms="rlpd").stderr
+
+
+def test_the_table_and_the_picture_show_the_seeds_that_did_not_diverge(tmp_path):
+    known = [{"mean_return": value, "normalised": None, "success_rate": 0.5, "seconds": 1.0, "diverged": False} for value in (1.0, 3.0)]
+    gone = {"mean_return": None, "normalised": None, "success_rate": None, "seconds": 4.0, "diverged": True}
+    results = {"some": [*known, gone], "none": [gone]}
+    assert table(results).splitlines()[2:] == [
+        "| some | 3, 1 diverged | 2.0 | 1.0 to 3.0 |  | 0.50 | 2 |",
+        "| none | 1, 1 diverged |  |  |  |  | 4 |",
+    ]
+    assert chart(results, tmp_path).stat().st_size > 5_000
 
 
 def test_of_several_checkpoints_the_one_that_fqe_chose_is_marked_and_judged(swept):
