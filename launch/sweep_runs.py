@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..configs.schema import RunConfig, to_dict
-from ..data import replay
+from ..data import frames, replay
 from ..data.errors import NonFiniteActionError
 from ..data.reward import return_bounds
 from ..data.statistics import spearman
@@ -109,9 +109,10 @@ def _ranked(config: RunConfig, parts: LearnerParts, data: OfflineData, kept: Sna
 def _save(folder: Path, config: RunConfig, parts: LearnerParts, state: LearnerState, seed: int, agents: dict[int, Any]) -> None:
     """Checkpoints of these agents by their updates; without the data, which the sweep's other seeds have too."""
     meta = {"config": to_dict(config), "phase": "warmup", "seed": seed}
-    empty = replay.create(parts.agent.spec, parts.replay, 1)
+    empty = replay.create(frames.stored_spec(parts.agent.spec), parts.replay, 1)
+    bare = state.replace(offline=empty, online=empty, frames=frames.create(parts.agent.spec, 0, parts.frames.random_shift))
     for updates, agent in agents.items():
-        bare = state.replace(agent=agent, offline=empty, online=empty, updates=jnp.int32(updates))
+        bare = bare.replace(agent=agent, updates=jnp.int32(updates))
         checkpoint.save(folder, bare, parts.agent, meta, keep=None)
 
 
