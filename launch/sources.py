@@ -34,8 +34,15 @@ def warmup_data(config: RunConfig, arguments: Sequence[str], needed: bool) -> tu
     Raises:
         WarmloopError: there are no sources, or they do not fit.
     """
-    from ..data.sources import load
     from ..learner.offline import prepare
+
+    config, recorded = recorded_data(config, arguments, needed)
+    return config, prepare(recorded, config.reward, config.quality, config.tasks)
+
+
+def recorded_data(config: RunConfig, arguments: Sequence[str], needed: bool) -> tuple[RunConfig, list[Episode]]:
+    """As `warmup_data`, the episodes as they were recorded, with the environment's actions and observations."""
+    from ..data.sources import load
 
     config = config.replace(data=config.data.adding(arguments))
     if not config.data.sources:
@@ -47,21 +54,7 @@ def warmup_data(config: RunConfig, arguments: Sequence[str], needed: bool) -> tu
         held = [index for index, (low, high) in enumerate(zip(loaded.limits.low, loaded.limits.high, strict=True)) if low == high]
         if held:
             log.warning("action %s never changes in the data and is held there", ", ".join(map(str, held)))
-    return with_limits(config, loaded.limits), prepare(loaded.episodes, config.reward, config.quality, config.tasks)
-
-
-def recorded_data(config: RunConfig, arguments: Sequence[str]) -> list[Episode]:
-    """The episodes of the configuration's sources and of `[KIND=]PATH` arguments, as its environment has them.
-
-    Raises:
-        WarmloopError: there are none, they do not fit the environment, or it cannot be made.
-    """
-    from ..data.sources import load
-
-    data = config.data.adding(arguments)
-    if not data.sources:
-        raise WarmloopError("Name the data to learn from, as in --offline_data_path=demos=demos.pkl.")
-    return load(data, config.environment.limits, find_target(config, needed=True)).episodes
+    return with_limits(config, loaded.limits), loaded.episodes
 
 
 def gathered(dataset: str | None, arguments: Sequence[str]) -> Sequence[str]:

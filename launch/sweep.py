@@ -43,18 +43,18 @@ def main() -> None:
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # judging is one small network at a time: waiting for it at once is faster
     from .sweep_report import chart, table
     from .sweep_runs import Judging, train_and_judge
-    from .sweeping import Results, data_of, runs_of
+    from .sweeping import Results, runs_of, with_data
 
     judging = Judging(EVAL_TRAJS.value, CHECKPOINTS.value, JUDGE_ALL.value and CHECKPOINTS.value > 1)
     out = Path(OUT.value)
-    runs = runs_of(CONFIG.value, ALGORITHMS.value, SET.value, {"warmup_steps": WARMUP_STEPS.value}, judging.checkpoints)
+    configs = runs_of(CONFIG.value, ALGORITHMS.value, SET.value, {"warmup_steps": WARMUP_STEPS.value}, judging.checkpoints)
+    runs = with_data(configs, DATA.value, judging.checkpoints)
     results = Results(out, judging, DATA.value)
-    data = data_of(runs, DATA.value)
-    missing = {name: results.missing(name, config, SEEDS.value) for name, config in runs.items()}
+    missing = {name: results.missing(name, chosen, SEEDS.value) for name, chosen in runs.items()}
     with progress("seeds", sum(map(len, missing.values()))) as advance:
-        for name, config in runs.items():
-            for result in train_and_judge(name, config, data, missing[name], judging, out, MEMORY.value << 20):
-                results.add(name, config, result)
+        for name, chosen in runs.items():
+            for result in train_and_judge(name, chosen.config, chosen.recorded, missing[name], judging, out, MEMORY.value << 20):
+                results.add(name, chosen, result)
                 advance(1, f"{name}: {'diverged' if result['diverged'] else 'return {mean_return:.1f}'.format(**result)}")
     shown = table(results.of(runs, SEEDS.value))
     (out / "table.md").write_text(shown)

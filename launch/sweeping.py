@@ -1,4 +1,4 @@
-"""What a sweep is to do, and what it has done: its runs by name, and their finished seeds."""
+"""What a sweep is to do, and what it has done: its runs by name, with their data, and their finished seeds."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from ..configs import load
 from ..configs.schema import RunConfig, from_dict, to_dict
 from ..data.errors import WarmloopError
 from ..data.formats.files import replacing
+from ..data.transition import Spec
 from ..learner.selection import finite
 
 if TYPE_CHECKING:
     from ..data.episode import Episode
     from .sweep_runs import Judging
 
-Runs = dict[str, RunConfig]
+Configs = dict[str, RunConfig]
 RESULTS = "results.jsonl"
 # Of these sections a sweep looks at no other settings: it warms up on all of the data, without a record or a fine-tuning.
 LOOKED_AT: dict[str, tuple[str, ...]] = {
@@ -35,7 +36,7 @@ LOOKED_AT: dict[str, tuple[str, ...]] = {
 }
 
 
-def runs_of(task: str, algorithms: Sequence[str], settings: Sequence[str], learner: Mapping[str, Any], checkpoints: int = 1) -> Runs:
+def runs_of(task: str, algorithms: Sequence[str], settings: Sequence[str], learner: Mapping[str, Any], checkpoints: int = 1) -> Configs:
     """The configurations to compare, by name. An algorithm may be several presets, as in cql+small.
 
     Raises:
@@ -92,11 +93,41 @@ def _put(plain: dict[str, Any], path: str, value: Any) -> None:
     plain[section] = {**plain[section], name: value}
 
 
-def data_of(runs: Runs, arguments: Sequence[str]) -> list[Episode]:
-    """The recorded episodes, which must fit the environment; the same for all runs."""
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One of the things to compare.
+
+    Attributes:
+        config: with the sources of its data, and the action limits that were taken from them, if any were.
+        recorded: the episodes, as its environment has them.
+    """
+
+    config: RunConfig
+    recorded: list[Episode]
+
+
+def with_data(configs: Configs, arguments: Sequence[str], checkpoints: int) -> dict[str, Run]:
+    """The runs of these configurations by name. What several of them learn from in the same environment is read once.
+
+    Raises:
+        WarmloopError: data do not fit their environment, or have images, by which FQE cannot choose among several checkpoints.
+    """
     from .sources import recorded_data
 
-    return recorded_data(next(iter(runs.values())), arguments)
+    read: dict[str, Run] = {}
+    runs = {}
+    for name, config in configs.items():
+        key = repr((config.data, config.environment, config.tasks))
+        if key not in read:
+            read[key] = Run(*recorded_data(config, arguments, needed=True))
+        found = read[key]
+        if checkpoints > 1 and (cameras := Spec.of(found.recorded[0].steps).cameras):
+            raise WarmloopError(
+                f"--checkpoints={checkpoints}: FQE, which chooses among them, judges by states alone, and observations of "
+                f"{config.environment.id} have images ({', '.join(leaf.name or 'the whole' for leaf in cameras)}); leave it at 1."
+            )
+        runs[name] = dataclasses.replace(found, config=config.replace(data=found.config.data, environment=found.config.environment))
+    return runs
 
 
 class Results:
@@ -112,25 +143,25 @@ class Results:
                 file.write("".join(whole).encode())
         self._lines = [json.loads(line) for line in whole]
 
-    def missing(self, name: str, config: RunConfig, seeds: int) -> list[int]:
+    def missing(self, name: str, run: Run, seeds: int) -> list[int]:
         """The seeds, 0 and up, that are still to be run."""
-        key = self._key(config)
+        key = self._key(run)
         over = {line["seed"] for line in self._lines if line["run"] == name and line["key"] == key}
         return [seed for seed in range(seeds) if seed not in over]
 
-    def add(self, name: str, config: RunConfig, result: Mapping[str, Any]) -> None:
+    def add(self, name: str, run: Run, result: Mapping[str, Any]) -> None:
         """Keeps a seed's result, at once."""
-        line = finite({"run": name, "key": self._key(config), **result})
+        line = finite({"run": name, "key": self._key(run), **result})
         self._lines.append(line)
         with open(self._path, "a") as file:
             file.write(json.dumps(line) + "\n")
 
-    def of(self, runs: Runs, seeds: int) -> dict[str, list[dict[str, Any]]]:
+    def of(self, runs: Mapping[str, Run], seeds: int) -> dict[str, list[dict[str, Any]]]:
         """Each run's results by seed."""
-        keys = {name: self._key(config) for name, config in runs.items()}
+        keys = {name: self._key(run) for name, run in runs.items()}
         found = {name: {line["seed"]: line for line in self._lines if line["run"] == name and line["key"] == keys[name]} for name in runs}
         return {name: [lines[seed] for seed in range(seeds)] for name, lines in found.items()}
 
-    def _key(self, config: RunConfig) -> str:
-        said = json.dumps([to_dict(config), self._judged_by], sort_keys=True, default=str)
+    def _key(self, run: Run) -> str:
+        said = json.dumps([to_dict(run.config), self._judged_by], sort_keys=True, default=str)
         return hashlib.sha256(said.encode()).hexdigest()[:16]

@@ -1,0 +1,95 @@
+"""What a sweep's runs learn from and what they leave, in this process: action limits of the data, cameras, and finished seeds."""
+
+import numpy as np
+import pytest
+from lamps import lamp_episode
+
+from warmloop.actor.environment import EnvironmentConfig, make_environment
+from warmloop.actor.policy import RandomPolicy
+from warmloop.actor.rollout import evaluate, run_episode
+from warmloop.data.errors import WarmloopError
+from warmloop.data.formats import write_episodes
+from warmloop.data.sources import mark
+from warmloop.launch.judge import Subject
+from warmloop.launch.sweep_runs import Judging, train_and_judge
+from warmloop.launch.sweeping import runs_of, with_data
+from warmloop.learner import checkpoint
+
+PENDULUM = "configs/classic.py:pendulum"
+TINY = ("warmup_agent.hidden=(8,)", "warmup_agent.batch_size=8", "learner.updates_per_call=1", "environment.horizon=9")
+JUDGING = Judging(episodes=1)
+CAMERAS = """
+from warmloop.actor.environment import EnvironmentConfig
+from warmloop.agents import SACConfig
+from warmloop.agents.vision import VisionConfig
+from warmloop.configs.schema import AgentChoice, RunConfig, to_config_dict
+from warmloop.data.reward import RewardConfig
+
+def get_config():
+    agent = AgentChoice("sac", SACConfig(hidden=(8,), ensemble=2, batch_size=4, vision=VisionConfig(features=4, channels=(4, 4))))
+    environment = EnvironmentConfig("lamps:WarmloopTest/Lamps-v0", success="info:success")
+    return to_config_dict(RunConfig(environment, RewardConfig("environment", terminate_on_success=False), warmup_agent=agent))
+"""
+
+
+def swept(runs, out, judging=JUDGING):
+    """Seed 0 of each run, trained and judged."""
+    return {name: next(train_and_judge(name, run.config, run.recorded, [0], judging, out, 1 << 30)) for name, run in runs.items()}
+
+
+@pytest.fixture(scope="module")
+def gentle(tmp_path_factory):
+    """Pendulum episodes whose torques keep to -1 and 0.5 of the pendulum's ±2."""
+    path = tmp_path_factory.mktemp("data") / "gentle.npz"
+    environment = make_environment(EnvironmentConfig("Pendulum-v1", action_low=(-1.0,), action_high=(0.5,), horizon=30))
+    episodes = [run_episode(environment, RandomPolicy(1), seed, episode=seed) for seed in range(2)]
+    for episode in episodes:
+        episode.steps.action[:2] = [[-1.0], [1.0]]
+    write_episodes(path, episodes, mark(environment.config.limits))
+    return str(path)
+
+
+def test_action_limits_of_the_data_are_those_that_a_run_is_judged_and_kept_by(gentle, tmp_path):
+    runs = with_data(runs_of(PENDULUM, [], ["data.action_scaling='none','data'", *TINY], {"warmup_steps": 1}), [gentle], 1)
+    own, limited = runs.values()
+    assert own.config.environment.limits is None
+    assert (limited.config.environment.action_low, limited.config.environment.action_high) == ((-1.0,), (0.5,))
+    assert [float(np.abs(run.recorded[0].steps.action).max()) for run in (own, limited)] == [0.5, 1.0]
+    shown = swept(runs, tmp_path)
+    folders = sorted(tmp_path.glob("*/seed-0"), key=lambda folder: "none" not in folder.parent.name)
+    assert [Subject(checkpoint=folder).load()[0].limits.high for folder in folders] == [(2.0,), (0.5,)]
+    saved = checkpoint.newest(folders[1]).meta["config"]
+    assert saved["environment"]["action_low"] == [-1.0] and saved["data"]["sources"][0]["path"] == gentle
+    again = [evaluate(*Subject(checkpoint=folder).load(), 0, 1).mean_return for folder in folders]
+    assert again == pytest.approx([one["mean_return"] for one in shown.values()])
+
+
+def test_each_run_has_the_data_of_its_own_environment_and_what_is_the_same_is_read_once(gentle):
+    settings = ["environment.action_low=(-2.0,),(-1.0,)", "environment.action_high=(2.0,)", "warmup_agent.actor_lr=1e-4,3e-4"]
+    first, second, third, fourth = with_data(runs_of(PENDULUM, [], settings, {}), [gentle], 1).values()
+    assert first.recorded is second.recorded and third.recorded is fourth.recorded
+    assert [float(run.recorded[0].steps.action.min()) for run in (first, third)] == [-0.5, -1.0]
+    assert second.config.warmup_agent.settings.actor_lr == 3e-4
+
+
+@pytest.fixture
+def lamps(tmp_path):
+    """A configuration with a camera, and its data."""
+    (tmp_path / "lamps.py").write_text(CAMERAS)
+    write_episodes(tmp_path / "lamps.npz", [lamp_episode(number) for number in range(2)], mark(None))
+    return runs_of(str(tmp_path / "lamps.py"), [], ["learner.updates_per_call=1"], {"warmup_steps": 1}), [str(tmp_path / "lamps.npz")]
+
+
+def test_a_policy_that_sees_is_judged_and_kept_without_the_pictures_of_the_data(lamps, tmp_path):
+    (shown,) = swept(with_data(*lamps, 1), tmp_path / "out").values()
+    assert shown["mean_return"] == 0.0 and not shown["diverged"]
+    (folder,) = (tmp_path / "out").glob("*/seed-0")
+    environment, policy = Subject(checkpoint=folder).load()
+    policy.begin(0)
+    assert np.isfinite(policy(environment.reset(0), 0)).all()
+    assert sum(file.stat().st_size for file in folder.glob("offline-*.npz")) < 4_000
+
+
+def test_of_policies_that_see_several_checkpoints_are_refused_before_any_training(lamps):
+    with pytest.raises(WarmloopError, match=r"--checkpoints=2: FQE.* states alone.* images \(front\); leave it at 1"):
+        with_data(*lamps, 2)
