@@ -8,9 +8,10 @@ Each run warms up on all of the data and is judged in the environment by its las
 of N that fitted Q evaluation chooses. Nothing is fine-tuned: settings of that, and others that no run would differ by, are refused.
 Presets are joined by a plus, as in --algorithms=cql+small,iql+small. Where memory allows, the seeds of a run learn side by side in
 one program that holds the data once. Every finished seed is a line of OUT/results.jsonl, and its checkpoint is in OUT/NAME/seed-N;
-the same command goes on where it was broken off. A seed whose policy gives an action that is not a number has diverged: it has no
-score, and the table says how many there are. Ends with OUT/table.md and OUT/scores.png: the interquartile mean over the other seeds
-with its 95 % interval (Agarwal et al. 2021), on D4RL's scale where there is one.
+the same command goes on where it was broken off. A seed of the same NAME on other data or settings takes the place of both. One
+whose policy gives an action that is not a number has diverged: it has no score, and the table says how many there are. Ends with
+OUT/table.md and OUT/scores.png: the interquartile mean over the other seeds with its 95 % interval (Agarwal et al. 2021), on D4RL's
+scale where there is one.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def main() -> None:
     out = Path(OUT.value)
     configs = runs_of(CONFIG.value, ALGORITHMS.value, SET.value, {"warmup_steps": WARMUP_STEPS.value}, judging.checkpoints)
     runs = with_data(configs, DATA.value, judging.checkpoints)
-    results = Results(out, judging, DATA.value)
+    results = Results(out, judging)
     missing = {name: results.missing(name, chosen, SEEDS.value) for name, chosen in runs.items()}
     with progress("seeds", sum(map(len, missing.values()))) as advance:
         for name, chosen in runs.items():

@@ -107,10 +107,12 @@ def _ranked(config: RunConfig, parts: LearnerParts, data: OfflineData, kept: Sna
 
 
 def _save(folder: Path, config: RunConfig, parts: LearnerParts, state: LearnerState, seed: int, agents: dict[int, Any]) -> None:
-    """Checkpoints of these agents by their updates; without the data, which the sweep's other seeds have too."""
+    """Checkpoints of these agents by their updates, in place of any that are there; without the data, which the sweep's other seeds have
+    too."""
     meta = {"config": to_dict(config), "phase": "warmup", "seed": seed}
     empty = replay.create(frames.stored_spec(parts.agent.spec), parts.replay, 1)
     bare = state.replace(offline=empty, online=empty, frames=frames.create(parts.agent.spec, 0, parts.frames.random_shift))
+    checkpoint.clear(folder)
     for updates, agent in agents.items():
         bare = bare.replace(agent=agent, updates=jnp.int32(updates))
         checkpoint.save(folder, bare, parts.agent, meta, keep=None)

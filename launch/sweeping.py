@@ -7,12 +7,13 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..configs import load
 from ..configs.schema import RunConfig, from_dict, to_dict
+from ..data.digest import of_arrays, of_episode
 from ..data.errors import WarmloopError
 from ..data.formats.files import replacing
 from ..data.transition import Spec
@@ -100,10 +101,12 @@ class Run:
     Attributes:
         config: with the sources of its data, and the action limits that were taken from them, if any were.
         recorded: the episodes, as its environment has them.
+        contents: what tells these from others, whatever files they are in and in whatever order.
     """
 
     config: RunConfig
     recorded: list[Episode]
+    contents: str
 
 
 def with_data(configs: Configs, arguments: Sequence[str], checkpoints: int) -> dict[str, Run]:
@@ -119,7 +122,8 @@ def with_data(configs: Configs, arguments: Sequence[str], checkpoints: int) -> d
     for name, config in configs.items():
         key = repr((config.data, config.environment, config.tasks))
         if key not in read:
-            read[key] = Run(*recorded_data(config, arguments, needed=True))
+            given, recorded = recorded_data(config, arguments, needed=True)
+            read[key] = Run(given, recorded, _contents(recorded))
         found = read[key]
         if checkpoints > 1 and (cameras := Spec.of(found.recorded[0].steps).cameras):
             raise WarmloopError(
@@ -130,38 +134,47 @@ def with_data(configs: Configs, arguments: Sequence[str], checkpoints: int) -> d
     return runs
 
 
-class Results:
-    """The finished seeds, a line each in OUT/results.jsonl; what another configuration or other data gave is not taken for this one's."""
+def _contents(recorded: Sequence[Episode]) -> str:
+    """A hash of all that is learnt from of the episodes."""
+    parts = [
+        f"{of_episode(episode)} {of_arrays([steps.truncated, steps.quality, steps.source, steps.intervened]).hex()} {episode.task}"
+        for episode in recorded
+        for steps in [episode.steps]
+    ]
+    return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()
 
-    def __init__(self, out: Path, judging: Judging, arguments: Sequence[str]):
+
+class Results:
+    """The finished seeds, a line each in OUT/results.jsonl. The last line of a run's seed is the one that counts, as its checkpoint is the
+    one that is kept; what another configuration, other data or other judging gave is not taken for this one's."""
+
+    def __init__(self, out: Path, judging: Judging):
         out.mkdir(parents=True, exist_ok=True)
-        self._path, self._judged_by = out / RESULTS, dataclasses.asdict(judging) | {"data": sorted(arguments)}
+        self._path, self._judging = out / RESULTS, dataclasses.asdict(judging)
         lines = self._path.read_text().splitlines(keepends=True) if self._path.exists() else []
         whole = [line for line in lines if line.endswith("\n")]
         if len(whole) < len(lines):  # the last one was broken off
             with replacing(self._path) as file:
                 file.write("".join(whole).encode())
-        self._lines = [json.loads(line) for line in whole]
+        self._last = {(line["run"], line["seed"]): line for line in map(json.loads, whole)}
 
     def missing(self, name: str, run: Run, seeds: int) -> list[int]:
         """The seeds, 0 and up, that are still to be run."""
         key = self._key(run)
-        over = {line["seed"] for line in self._lines if line["run"] == name and line["key"] == key}
-        return [seed for seed in range(seeds) if seed not in over]
+        return [seed for seed in range(seeds) if self._last.get((name, seed), {}).get("key") != key]
 
     def add(self, name: str, run: Run, result: Mapping[str, Any]) -> None:
         """Keeps a seed's result, at once."""
         line = finite({"run": name, "key": self._key(run), **result})
-        self._lines.append(line)
+        self._last[name, line["seed"]] = line
         with open(self._path, "a") as file:
             file.write(json.dumps(line) + "\n")
 
-    def of(self, runs: Mapping[str, Run], seeds: int) -> dict[str, list[dict[str, Any]]]:
-        """Each run's results by seed."""
-        keys = {name: self._key(run) for name, run in runs.items()}
-        found = {name: {line["seed"]: line for line in self._lines if line["run"] == name and line["key"] == keys[name]} for name in runs}
-        return {name: [lines[seed] for seed in range(seeds)] for name, lines in found.items()}
+    def of(self, runs: Iterable[str], seeds: int) -> dict[str, list[dict[str, Any]]]:
+        """Each run's results by seed, all of which are there."""
+        return {name: [self._last[name, seed] for seed in range(seeds)] for name in runs}
 
     def _key(self, run: Run) -> str:
-        said = json.dumps([to_dict(run.config), self._judged_by], sort_keys=True, default=str)
+        settings = {section: values for section, values in to_dict(run.config).items() if section != "data"}
+        said = json.dumps([settings, self._judging, run.contents], sort_keys=True, default=str)
         return hashlib.sha256(said.encode()).hexdigest()[:16]

@@ -133,6 +133,16 @@ def _write(partial: Path, state: LearnerState, meta: dict[str, Any]) -> None:
         sync_directory(folder)
 
 
+def clear(directory: str | Path) -> None:
+    """Removes all complete checkpoints of a directory, and the files that they share; what else is in it stays."""
+    directory = Path(directory)
+    for name in (SELECTION, f"{OFFLINE}-*.npz", f"{INTERVENTIONS}-*.npz"):
+        for file in directory.glob(name):
+            file.unlink()
+    for path in steps(directory):
+        shutil.rmtree(path)
+
+
 def steps(directory: str | Path) -> list[Path]:
     """The complete checkpoints of a directory, oldest first; half-written ones are not among them."""
     directory = Path(directory).absolute()

@@ -1,5 +1,7 @@
 """What a sweep's runs learn from and what they leave, in this process: action limits of the data, cameras, and finished seeds."""
 
+import shutil
+
 import numpy as np
 import pytest
 from lamps import lamp_episode
@@ -7,12 +9,13 @@ from lamps import lamp_episode
 from warmloop.actor.environment import EnvironmentConfig, make_environment
 from warmloop.actor.policy import RandomPolicy
 from warmloop.actor.rollout import evaluate, run_episode
+from warmloop.data.action_limits import ActionLimits
 from warmloop.data.errors import WarmloopError
-from warmloop.data.formats import write_episodes
+from warmloop.data.formats import load_episodes, write_episodes
 from warmloop.data.sources import mark
 from warmloop.launch.judge import Subject
 from warmloop.launch.sweep_runs import Judging, train_and_judge
-from warmloop.launch.sweeping import runs_of, with_data
+from warmloop.launch.sweeping import Results, runs_of, with_data
 from warmloop.learner import checkpoint
 
 PENDULUM = "configs/classic.py:pendulum"
@@ -93,3 +96,41 @@ def test_a_policy_that_sees_is_judged_and_kept_without_the_pictures_of_the_data(
 def test_of_policies_that_see_several_checkpoints_are_refused_before_any_training(lamps):
     with pytest.raises(WarmloopError, match=r"--checkpoints=2: FQE.* states alone.* images \(front\); leave it at 1"):
         with_data(*lamps, 2)
+
+
+def test_a_finished_seed_is_known_by_what_its_data_hold_and_not_by_where_they_are(gentle, tmp_path):
+    (name, config), *_ = runs_of(PENDULUM, [], [], {}).items()
+
+    def missing(path, changed=config):
+        return Results(tmp_path, JUDGING).missing(name, with_data({name: changed}, [str(path)], 1)[name], 2)
+
+    Results(tmp_path, JUDGING).add(name, with_data({name: config}, [gentle], 1)[name], {"seed": 0, "mean_return": 1.0})
+    copy = tmp_path / "copy.npz"
+    shutil.copy(gentle, copy)
+    assert missing(gentle) == missing(copy) == [1]
+    first, second = load_episodes(copy)
+    second.steps.reward[3] += 1
+    write_episodes(copy, [first, second], mark(ActionLimits([-1.0], [0.5])))
+    assert missing(copy) == missing(f"random={gentle}") == [0, 1]
+    assert missing(gentle, config.replace(learner={"warmup_steps": 7})) == [0, 1]
+
+
+def test_what_other_settings_gave_is_taken_for_finished_only_until_the_seed_is_run_by_these(gentle, tmp_path):
+    runs = with_data(runs_of(PENDULUM, [], ["learner.warmup_steps=1,2"], {}), [gentle], 1).values()
+    results = Results(tmp_path, JUDGING)
+    for updates, run in enumerate(runs, start=1):
+        results.add("one name", run, {"seed": 0, "mean_return": updates})
+    for known in (results, Results(tmp_path, JUDGING)):
+        assert [known.missing("one name", run, 1) for run in runs] == [[0], []]
+        assert [one["mean_return"] for one in known.of(["one name"], 1)["one name"]] == [2]
+
+
+def test_a_seed_s_folder_holds_the_checkpoints_of_its_last_run_alone(gentle, tmp_path):
+    longer, shorter = with_data(runs_of(PENDULUM, [], ["learner.warmup_steps=2,1", *TINY], {}), [gentle], 1).values()
+    swept({"one name": longer}, tmp_path)
+    folder = tmp_path / "one_name" / "seed-0"
+    (folder / "selection.json").write_text("{}")
+    (folder / "notes.txt").write_text("mine")
+    swept({"one name": shorter}, tmp_path)
+    assert [path.name for path in checkpoint.steps(folder)] == ["00000001"] and checkpoint.chosen(folder).updates == 1
+    assert (folder / "notes.txt").read_text() == "mine"
