@@ -64,7 +64,7 @@ def _values(setting: str, checkpoints: int) -> list[tuple[str, Any]]:
     path, equals, text = setting.partition("=")
     if not equals or "." not in path:
         raise WarmloopError(f'--set={setting}: write SECTION.NAME=VALUE,VALUE, as in --set="warmup_agent.actor_lr=1e-4,3e-4".')
-    if useless := _useless(*path.split(".", 1), checkpoints):
+    if useless := _useless(path, checkpoints):
         raise WarmloopError(f"--set={setting} would change nothing: {useless}.")
     try:
         found = ast.literal_eval(f"[{text}]")
@@ -73,12 +73,13 @@ def _values(setting: str, checkpoints: int) -> list[tuple[str, Any]]:
     return [(path, value) for value in found]
 
 
-def _useless(section: str, name: str, checkpoints: int) -> str:
-    """Why no run would differ by this setting, and what to set instead; "" where they do."""
+def _useless(path: str, checkpoints: int) -> str:
+    """Why no run would differ by the setting SECTION.NAME, and what to set instead; "" where they do."""
+    section, _, name = path.partition(".")
     known = LOOKED_AT.get(section)
     if section == "agent":
         return f"a sweep trains the agent that warms up, so set warmup_agent.{name}"
-    if f"{section}.{name}" == "learner.warmup_checkpoints":
+    if path == "learner.warmup_checkpoints":
         return "a sweep keeps as many checkpoints as --checkpoints says"
     if section == "fqe" and checkpoints == 1:
         return "FQE chooses among several checkpoints of a seed, so add --checkpoints=N"
