@@ -43,6 +43,10 @@ class Part:
     def width(self) -> int:
         return self.slice.stop - self.slice.start
 
+    def overlaps(self, other: Part) -> bool:
+        """Whether they have a number in common."""
+        return self.name == other.name and max(self.slice.start, other.slice.start) < min(self.slice.stop, other.slice.stop)
+
     def of(self, observation: Any) -> np.ndarray:
         """The numbers, float64 `[width]`."""
         for level in filter(None, self.name.split(".")) if self.name else ():

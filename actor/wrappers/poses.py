@@ -9,6 +9,7 @@ import numpy as np
 
 from ...data.errors import WarmloopError
 from .leaves import Part, leaves
+from .numbers import alone, parsed
 from .rotations import ORDERS, euler_of, matrix_of, quaternion_of, reordered, six_numbers_of
 
 TELEOPERATED = ("intervene_action", "teleop_action")  # where HIL-SERL and gym-hil put what a person did
@@ -19,31 +20,35 @@ class RelativeFrame(gym.Wrapper):
 
     With the tool at p₀, R₀ at the reset, a position p is given as R₀ᵀ (p − p₀), a rotation R as R₀ᵀ R, a velocity v as Rₐᵀ v, and an
     action u in the wrapper's terms moves the tool by Rₐ u. Rₐ is R₀, or with `actions=current` the tool's present rotation, as in
-    HIL-SERL's wrapper of this name. An action's numbers 0 to 2 are a translation and, where it has six or more, 3 to 5 a rotation
-    vector; one that leaves the action space by being turned is shortened. What a person did (`info["intervene_action"]`,
-    `info["teleop_action"]`) is turned the other way, so that it is recorded in the policy's terms.
+    HIL-SERL's wrapper of this name. Of an action, three numbers are a translation and three more a rotation vector; either that leaves
+    the action space by being turned is shortened. What a person did (`info["intervene_action"]`, `info["teleop_action"]`) is turned
+    the other way, so that it is recorded in the policy's terms. Where there are several arms, each has a wrapper of its own.
 
     Args:
         env: the environment.
         pose: the part of its observations that is the tool's pose: a position [3], or that and a quaternion [7].
-        velocity: the part that is its velocity [3] or [6]; "" for tcp_vel where there is one of this name.
+        velocity: the part that is its velocity [3] or [6]; "" for tcp_vel where there is one of this name beside the pose, and
+            X/tcp_vel for X/tcp_pose.
         actions: reset or current.
         order: of the quaternion's numbers, xyzw or wxyz.
+        numbers: which three or six of the action's are turned, as FROM:TO; "" for the first six, or three where it has fewer than six.
     """
 
-    def __init__(self, env: gym.Env, pose: str = "tcp_pose", velocity: str = "", actions: str = "reset", order: str = "xyzw"):
+    def __init__(
+        self, env: gym.Env, pose: str = "tcp_pose", velocity: str = "", actions: str = "reset", order: str = "xyzw", numbers: str = ""
+    ):
         super().__init__(env)
         _check("relative_frame", "actions", actions, ("reset", "current"))
         self._pose, self._order, self._current = _pose("relative_frame", pose, env, order, (3, 7)), order, actions == "current"
-        there = any(name.rpartition(".")[2] == "tcp_vel" for name in leaves(env.observation_space))
-        self._velocity = Part(velocity or "tcp_vel", env.observation_space) if velocity or there else None
+        velocity = velocity or _velocity_beside(self._pose.name or "", env)
+        self._velocity = Part(velocity, env.observation_space) if velocity else None
         if self._velocity is not None and self._velocity.width not in (3, 6):
             width = self._velocity.width
             raise WarmloopError(f'The wrapper relative_frame takes a velocity of 3 or 6 numbers, and "{velocity}" has {width}.')
-        box: Any = env.action_space
-        if not isinstance(box, gym.spaces.Box) or box.shape[0] < 3 or (box.low > 0).any() or (box.high < 0).any():
-            raise WarmloopError(f"The wrapper relative_frame takes actions of 3 numbers or more around 0, not {box}.")
-        self._turned = 6 if box.shape[0] >= 6 else 3
+        self.numbers = _turned(env.action_space, numbers)
+        for other in alone(self, env, "relative_frame", "as in numbers=0:6 and numbers=7:13"):
+            if other._pose.overlaps(self._pose):
+                raise WarmloopError(f'Two wrappers relative_frame have the pose "{self._pose.text}"; give each arm\'s its own.')
         unbounded = np.full(self._pose.width, np.inf)
         self.observation_space = self._pose.in_space(env.observation_space, -unbounded, unbounded)
         self._start, self._rotation = np.zeros(3), np.eye(3)
@@ -90,7 +95,7 @@ class RelativeFrame(gym.Wrapper):
     def _turn(self, action: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         box: Any = self.env.action_space
         turned = np.array(action, np.float64)
-        for start in range(0, self._turned, 3):
+        for start in self.numbers[::3]:
             part = slice(start, start + 3)
             turned[part] = _shortened(rotation @ turned[part], box.low[part], box.high[part])
         return turned.astype(box.dtype)
@@ -132,6 +137,23 @@ def _pose(wrapper: str, pose: str, env: gym.Env, order: str, widths: tuple[int, 
         allowed = " or ".join(map(str, widths))
         raise WarmloopError(f'The wrapper {wrapper} takes a pose of {allowed} numbers, and "{pose}" has {part.width}.')
     return part
+
+
+def _velocity_beside(pose: str, env: gym.Env) -> str:
+    """The full name of the velocity that goes with a pose; "" where there is none."""
+    arm = pose.removesuffix("tcp_pose") if pose.endswith("tcp_pose") else pose[: pose.rfind(".") + 1]
+    return f"{arm}tcp_vel" if f"{arm}tcp_vel" in leaves(env.observation_space) else ""
+
+
+def _turned(box: Any, text: str) -> range:
+    """The numbers of an action that are turned."""
+    dimensions = box.shape[0] if isinstance(box, gym.spaces.Box) else 0
+    numbers = parsed("relative_frame", text, dimensions) if text else range(6 if dimensions >= 6 else 3)
+    part = slice(numbers.start, numbers.stop)
+    if len(numbers) not in (3, 6) or numbers.stop > dimensions or (box.low[part] > 0).any() or (box.high[part] < 0).any():
+        which = text or "the first"
+        raise WarmloopError(f"The wrapper relative_frame takes 3 or 6 of the action's numbers, around 0, not {which} of {box}.")
+    return numbers
 
 
 def _check(wrapper: str, argument: str, value: str, allowed: tuple[str, ...]) -> None:
