@@ -32,7 +32,8 @@ forward, back     Up, Down or W, S        roll    O, U     close gripper   C
 left, right       Left, Right or A, D     pitch   I, K     open gripper    V
 up, down          Page Up, Down or E, Q   yaw     J, L     other arm       Tab
 take over without a motion, and hand back                  Space (a motion's key takes over while it is held)
-success Enter, failure Backspace, discard Delete, record again R"""
+success Enter, failure Backspace, discard Delete, record again R
+keys pressed with Ctrl, Alt or Cmd (Windows) are not meant; pressing one of these lets go of all motions"""
 
 DIRECTIONS = {
     key: (MOTIONS.index(motion), sign)
@@ -41,12 +42,15 @@ DIRECTIONS = {
     for key in keys.split()
 }
 
-
 KNOWN = {*DIRECTIONS, *SIGNALS, TAKE_OVER, OTHER_ARM}
+MODIFIERS = {"ctrl", "ctrl_l", "ctrl_r", "alt", "alt_l", "alt_r", "alt_gr", "cmd", "cmd_l", "cmd_r"}
+X_MODIFIERS = {0xFE03: "alt_gr", 0xFFE7: "alt", 0xFFE8: "alt_r"}  # AltGr, and Alt beside Shift, to which pynput gives no name
 
 
 class Keyboard:
     """Moves while keys are held; keys that the tables above do not have are not looked at.
+
+    Keys pressed while Ctrl, Alt or Cmd is down are meant for another program, and those held when one goes down are let go.
 
     Raises:
         WarmloopError: pynput is not installed, or there is no display whose keyboard it could hear.
@@ -55,6 +59,7 @@ class Keyboard:
     def __init__(self):
         self._down: dict[str, bool] = {}
         self._released: dict[str, float] = {}
+        self._modifiers, self._meant = set[str](), set[str]()
         self._said = Said(SIGNALS)
         self._keeps = False
         self._listener = _listener(self._press, self._release)
@@ -74,7 +79,7 @@ class Keyboard:
         self._keeps ^= keys.count(TAKE_OVER) % 2 == 1
         motions, now, held = np.zeros(len(MOTIONS)), time.monotonic(), False
         for key, (motion, sign) in DIRECTIONS.items():
-            if self._down.get(key) or now - self._released.get(key, -1.0) < REPEAT_SECONDS:
+            if key in self._meant and (self._down.get(key) or now - self._released.get(key, -1.0) < REPEAT_SECONDS):
                 motions[motion] += sign
                 held = True
         return Reading(np.clip(motions, -1.0, 1.0), held or self._keeps, keys.count(OTHER_ARM), signal)
@@ -84,15 +89,22 @@ class Keyboard:
 
     def _press(self, key: Any) -> None:
         name = _name(key)
+        if name in MODIFIERS:
+            self._modifiers.add(name)
+            self._meant.clear()
         if name not in KNOWN:
             return
         repeated = self._down.get(name) or time.monotonic() - self._released.get(name, -1.0) < REPEAT_SECONDS
         self._down[name] = True
-        if not repeated and name not in DIRECTIONS:
+        if repeated or self._modifiers:
+            return
+        self._meant.add(name)
+        if name not in DIRECTIONS:
             self._said.add([name])
 
     def _release(self, key: Any) -> None:
         name = _name(key)
+        self._modifiers.discard(name)
         if name in KNOWN:
             self._released[name] = time.monotonic()
             self._down[name] = False
@@ -100,7 +112,7 @@ class Keyboard:
 
 def _name(key: Any) -> str:
     """How the tables call a key of pynput's; letters by what they write, whatever the case."""
-    return (getattr(key, "name", None) or getattr(key, "char", None) or "").lower()
+    return (getattr(key, "name", None) or getattr(key, "char", None) or X_MODIFIERS.get(getattr(key, "vk", None) or 0, "")).lower()
 
 
 def _listener(press: Any, release: Any) -> Any:

@@ -125,6 +125,48 @@ def test_other_keys_are_nobodys_business_and_the_other_arm_is_tabs(keyboard, key
     assert not keyboard.read().active and "x" not in keyboard._down and "1" not in keyboard._down
 
 
+MODIFIERS = ["Control_L", "Control_R", "Alt_L", "Alt_R", "Super_L", "Super_R", "ISO_Level3_Shift"]
+
+
+@pytest.mark.parametrize("modifier", MODIFIERS)
+def test_keys_with_a_modifier_are_another_programs(keyboard, keys, modifier):
+    keys.press(modifier)
+    for key in ("c", "r", "Tab", "space", "Return"):
+        keys.tap(key)
+    keys.press("Up")
+    until(lambda: keyboard._down.get("up"))
+    assert keyboard.read() == (pytest.approx(np.zeros(len(MOTIONS))), False, 0, None)
+    keys.release(modifier)
+    time.sleep(1.0)  # the X server repeats a key that is held, after two thirds of a second
+    assert not keyboard.read().active
+    keys.release("Up")
+    time.sleep(0.1)  # sooner, it would be the key's own repeating
+    keys.press("Up")
+    until(lambda: keyboard.read().motions[0] == 1)
+    keys.release("Up")
+
+
+def test_a_modifier_lets_go_of_what_is_held_and_shift_is_none(keyboard, keys):
+    keys.press("Shift_L")
+    keys.press("w")
+    until(lambda: keyboard.read().motions[0] == 1)
+    keys.press("Control_L")
+    until(lambda: not keyboard.read().active)
+    for key in ("Control_L", "w", "Shift_L"):
+        keys.release(key)
+
+
+def test_alt_that_shift_makes_another_key_is_let_go_of(keyboard, keys):
+    """To X, Alt's key is Meta while Shift is down."""
+    for key in ("Alt_L", "Shift_L"):
+        keys.press(key)
+    for key in ("Alt_L", "Shift_L"):
+        keys.release(key)
+    keys.press("w")
+    until(lambda: keyboard.read().motions[0] == 1)
+    keys.release("w")
+
+
 def test_what_was_said_before_the_episode_does_not_count(keyboard, keys):
     keys.tap("Return")
     keys.tap("space")
