@@ -142,10 +142,11 @@ class Control:
         scaled = environment.limits.scale(given)
         if not self._said_clipped and (np.abs(scaled) > 1.0 + 1e-6).any():
             self._said_clipped = True
+            possible = (np.abs(environment.own_limits.scale(given)) <= 1.0 + 1e-6).all()
             log.warning(
-                "%s: a person's action %s lies beyond the limits of the actions that are learnt, %s, and is recorded at them; "
-                "widen environment.action_low and action_high.",
+                "%s: a person's action %s lies beyond the limits of the actions that are learnt, %s, and is recorded at them; %s.",
                 *(name, given, environment.limits),
+                "widen environment.action_low and action_high" if possible else "the action space ends there: let the device ask for less",
             )
         return np.clip(scaled, -1.0, 1.0).astype(np.float32)
 

@@ -22,7 +22,8 @@ class RelativeFrame(gym.Wrapper):
     action u in the wrapper's terms moves the tool by Rₐ u. Rₐ is R₀, or with `actions=current` the tool's present rotation, as in
     HIL-SERL's wrapper of this name. Of an action, three numbers are a translation and three more a rotation vector; either that leaves
     the action space by being turned is shortened. What a person did (`info["intervene_action"]`, `info["teleop_action"]`) is turned
-    the other way, so that it is recorded in the policy's terms. Where there are several arms, each has a wrapper of its own.
+    the other way and not shortened, so that it is recorded in the policy's terms. Where there are several arms, each has a wrapper of
+    its own.
 
     Args:
         env: the environment.
@@ -62,7 +63,7 @@ class RelativeFrame(gym.Wrapper):
 
     def step(self, action: np.ndarray) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         acting = self._acting
-        observation, reward, terminated, truncated, info = self.env.step(self._turn(action, acting))
+        observation, reward, terminated, truncated, info = self.env.step(self._turn(action, acting, bounded=True))
         done = {name: self._turn(info[name], acting.T) for name in TELEOPERATED if info.get(name) is not None}
         if self._current:
             self._acting = self._read(observation)[1]
@@ -70,7 +71,7 @@ class RelativeFrame(gym.Wrapper):
 
     def action(self, action: np.ndarray) -> np.ndarray:
         """An action in the wrapper's terms, as the environment takes it now."""
-        return self._turn(action, self._acting)
+        return self._turn(action, self._acting, bounded=True)
 
     def inverse_action(self, action: np.ndarray) -> np.ndarray:
         """An action of the environment, such as a person's, in the wrapper's terms now."""
@@ -92,12 +93,14 @@ class RelativeFrame(gym.Wrapper):
         quaternion = quaternion if self._order == "xyzw" else np.roll(quaternion, 1)
         return self._pose.replaced(observation, np.concatenate([position, quaternion]))
 
-    def _turn(self, action: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    def _turn(self, action: np.ndarray, rotation: np.ndarray, bounded: bool = False) -> np.ndarray:
         box: Any = self.env.action_space
         turned = np.array(action, np.float64)
         for start in self.numbers[::3]:
             part = slice(start, start + 3)
-            turned[part] = _shortened(rotation @ turned[part], box.low[part], box.high[part])
+            turned[part] = rotation @ turned[part]
+            if bounded:
+                turned[part] = _shortened(turned[part], box.low[part], box.high[part])
         return turned.astype(box.dtype)
 
 

@@ -174,7 +174,14 @@ def test_the_environments_own_limits_are_the_ones_to_scale_by():
 def test_an_action_beyond_the_limits_is_recorded_at_them_and_said_once(caplog):
     taken = steps({0: {"intervene_action": [5.0, 0.0]}, 1: {"intervene_action": [6.0, 0.0]}}, 2)
     assert [step.action[0] for step in taken] == [1.0, 1.0]
-    assert len(caplog.records) == 1 and "lies beyond the limits" in caplog.text and "action_low" in caplog.text
+    assert len(caplog.records) == 1 and "lies beyond the limits" in caplog.text and "the action space ends there" in caplog.text
+
+
+def test_limits_that_are_narrower_than_the_action_space_are_to_be_widened(caplog):
+    config = EnvironmentConfig(LINE, {"said": {0: {"intervene_action": [4.0, 0.0]}}}, action_low=(1.0, -1.0), action_high=(3.0, 1.0))
+    acting = Control(make_environment(config))
+    np.testing.assert_allclose(acting.step(acting.begin(0), BACK, 0).action, [1.0, 0.0])
+    assert "lies beyond the limits" in caplog.text and "widen environment.action_low and action_high" in caplog.text
 
 
 @pytest.mark.parametrize(

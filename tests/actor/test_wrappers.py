@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 from tool_env import ToolEnv
 
 from warmloop.actor.environment import Environment, EnvironmentConfig, make_environment
+from warmloop.actor.intervention import Control
 from warmloop.actor.wrappers import WRAPPERS, wrap
 from warmloop.actor.wrappers.rotations import euler_of, matrix_of, quaternion_of, six_numbers_of
 from warmloop.data.errors import WarmloopError
@@ -80,7 +81,7 @@ def test_a_policys_way_is_the_same_wherever_the_tool_starts():
 @quick
 @given(quaternions, vectors, vectors)
 def test_a_persons_action_is_recorded_in_the_policys_terms(quaternion, move, turn):
-    done = np.concatenate([0.5 * move, 0.5 * turn, [0.2]]).astype(np.float32)  # turned, it still fits the action space
+    done = np.concatenate([move, turn, [0.2]]).astype(np.float32)
     env = wrap(ToolEnv(report={"intervene_action": done, "teleop_action": done}), ["relative_frame"])
     env.reset(options={"pose": pose_of(np.zeros(3), quaternion)})
     *_, info = env.step(np.zeros(7, np.float32))
@@ -88,6 +89,21 @@ def test_a_persons_action_is_recorded_in_the_policys_terms(quaternion, move, tur
         np.testing.assert_allclose(env.action(info[name]), done, atol=1e-6)
         np.testing.assert_allclose(env.inverse_action(env.action(info[name])), info[name], atol=1e-6)
     assert "intervene_action" not in wrap(ToolEnv(), ["relative_frame"]).reset()[1]
+
+
+def test_a_persons_action_beyond_the_policys_terms_is_recorded_at_them_with_a_sentence(caplog):
+    eighth = Rotation.from_euler("z", 45, degrees=True).as_quat()
+    env = ToolEnv(report={"intervene_action": np.array([1, 1, 0, 0, 0, 0, 1], np.float32)})
+    wrapped = wrap(env, ["relative_frame"])
+    control = Control(Environment(wrapped, EnvironmentConfig("x"), RewardConfig("environment", terminate_on_success=False)))
+    control.begin(0)
+    wrapped.reset(options={"pose": pose_of(np.zeros(3), eighth)})
+    taken = control.step(None, np.zeros(7, np.float32), 0)
+    assert taken.intervened and taken.result.info["intervene_action"][:3] == pytest.approx(
+        [np.sqrt(2), 0, 0], abs=1e-6
+    )  # as long as it was
+    np.testing.assert_allclose(taken.action, [1, 0, 0, 0, 0, 0, 1], atol=1e-6)
+    assert "lies beyond the limits" in caplog.text and "let the device ask for less" in caplog.text
 
 
 def test_an_action_that_is_turned_out_of_its_bounds_is_shortened_not_bent():
