@@ -116,7 +116,7 @@ class Environment:
         self.env, self.config, self.reward, self.tasks = env, config, reward, tasks
         whole = spec_of(env)
         self.space = _seen_space(_flat_space(env.observation_space), config)
-        self.raw_spec = Spec.from_spaces(self.space, env.action_space)
+        self.raw_spec = Spec.from_spaces(self.space, env.action_space).for_agents(config.id)
         self.spec = tasks.condition_spec(self.raw_spec)
         self.own_limits, self.limits = _limits(env.action_space, config)
         self.task, self._task = "", 0

@@ -20,6 +20,7 @@ from ..imports import imported, is_importable_name, told
 from ..matches import near_matches
 from .endings import PastSuccess
 from .gripper import GripperPenalty
+from .history import DropHistory
 from .pictures import Crop, FrameStack, Resize
 from .poses import QuaternionTo6D, QuaternionToEuler, RelativeFrame
 
@@ -31,6 +32,7 @@ WRAPPERS: dict[str, type[gym.Wrapper]] = {
     "quaternion_to_6d": QuaternionTo6D,
     "gripper_penalty": GripperPenalty,
     "past_success": PastSuccess,
+    "drop_history": DropHistory,
     "frame_stack": FrameStack,
     "resize": Resize,
     "crop": Crop,

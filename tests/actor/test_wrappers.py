@@ -296,6 +296,40 @@ def test_stacked_frames_have_the_newest_last_and_the_first_repeated():
         assert env.observation_space.contains(observation) and observation["state"]["tcp_pose"].shape == (7,)
 
 
+class Chunked(gym.ObservationWrapper):
+    """A history of `steps` in front of every observation, as HIL-SERL's ChunkingWrapper has it."""
+
+    def __init__(self, steps=1):
+        super().__init__(ToolEnv())
+        self.steps = steps
+        states, cameras = ([*self.env.observation_space[name].spaces.items()] for name in ("state", "images"))
+        spaces = {name: gym.spaces.Box(box.low[None].repeat(steps, 0), box.high[None].repeat(steps, 0)) for name, box in states}
+        images = {name: gym.spaces.Box(0, 255, (steps, *box.shape), np.uint8) for name, box in cameras}
+        self.observation_space = gym.spaces.Dict({"state": gym.spaces.Dict(spaces), **images})
+
+    def observation(self, observation):
+        stacked = lambda leaf: np.stack([leaf] * self.steps)  # noqa: E731
+        state = {name: stacked(leaf) for name, leaf in observation["state"].items()}
+        return {"state": state} | {name: stacked(leaf) for name, leaf in observation["images"].items()}
+
+
+def test_a_history_of_one_step_is_dropped_and_numbers_in_rows_are_refused_with_a_sentence():
+    env = wrap(Chunked(), ["drop_history", "relative_frame"])
+    environment = Environment(env, EnvironmentConfig("x"), RewardConfig("environment", terminate_on_success=False))
+    plain = {"front": (6, 8, 3), "state.tcp_pose": (7,), "state.tcp_vel": (6,), "wrist": (6, 8, 1)}
+    assert {leaf.name: leaf.shape for leaf in environment.spec.observation} == plain
+    observation = environment.reset(0)
+    assert {name: leaf.shape for name, leaf in observation.items()} == plain
+    np.testing.assert_allclose(observation["state.tcp_pose"], [0, 0, 0, 0, 0, 0, 1], atol=1e-6)
+    with pytest.raises(WarmloopError, match=r'observations "state\.tcp_pose" of shape \(1, 7\).*one axis; the wrapper drop_history'):
+        Environment(Chunked(), EnvironmentConfig("x"), RewardConfig())
+    with pytest.raises(WarmloopError, match=r'"state\.tcp_pose" of shape \(2, 7\).*one axis\.$'):
+        Environment(Chunked(2), EnvironmentConfig("x"), RewardConfig())
+    for chunked, says in ((Chunked(2), r'a single step, and observation "front" has shape \(2, 6, 8, 3\)'), (ToolEnv(), "a single step")):
+        with pytest.raises(WarmloopError, match=says):
+            wrap(chunked, ["drop_history"])
+
+
 def pictured(image: np.ndarray) -> gym.Env:
     env = ToolEnv()
     env.observation_space["images"].spaces["front"] = gym.spaces.Box(0, 255, image.shape, np.uint8)
