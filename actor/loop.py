@@ -20,6 +20,7 @@ from .intervention import Control, Intervener, Signal, Taken, takeovers
 from .policy import AgentPolicy
 from .rollout import evaluate
 from .seeds import episode_seed
+from .success import check_unattended
 from .watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,9 @@ class ActorLoop:
         progress: what `progress` gave when an earlier run of this stream stopped.
         intervener: who may act in the policy's place, evaluation excepted.
         clips: what records the episodes for a person to look at.
+
+    Raises:
+        WarmloopError: it is to evaluate, and only a person could tell a success.
 
     Attributes:
         episode: number of the episode that runs or comes next.
@@ -52,6 +56,8 @@ class ActorLoop:
         intervener: Intervener | None = None,
         clips: Clips | None = None,
     ):
+        if config.evaluate_every:
+            check_unattended(environment.config.success, f"actor.evaluate_every={config.evaluate_every}")
         self.environment, self.client, self.config, self.seed, self.stream = environment, client, config, seed, stream
         progress = progress or {}
         self.episode, self.steps_taken, self.at_boundary = progress.get("episode", 0), progress.get("steps_taken", 0), True

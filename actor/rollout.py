@@ -18,6 +18,7 @@ from .environment import Environment, StepResult
 from .intervention import Control, Intervener, Signal, Taken
 from .policy import Policy
 from .seeds import EVALUATION_STREAM, episode_seed
+from .success import check_unattended
 
 log = logging.getLogger(__name__)
 
@@ -201,8 +202,9 @@ def evaluate(
     """Runs `episodes` episodes from the evaluation stream of `seed`; `progress` is called after each one, `on_step` as by `run_episode`.
 
     Raises:
-        WarmloopError: `episodes` is less than 1.
+        WarmloopError: `episodes` is less than 1, or only a person could tell a success.
     """
+    check_unattended(environment.config.success, "An evaluation")
     if episodes < 1:
         raise WarmloopError(f"An evaluation needs at least 1 episode, and {episodes} were asked for.")
     success, final_success, returns, lengths, tasks = [], [], [], [], []

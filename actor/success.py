@@ -11,6 +11,7 @@ from ..data.errors import WarmloopError
 from ..data.transition import PyTree, Spec
 from .classified import KIND, Stages
 
+OPERATOR = "operator"
 KEYS = ("success", "is_success", "goal_achieved", "succeed")
 
 
@@ -101,7 +102,7 @@ def success_rule(rule: str) -> SuccessRule:
         return Told(lambda outcome: _flag(outcome.info, keys))
     if rule == "terminated":
         return Told(lambda outcome: outcome.terminated)
-    if rule == "operator":
+    if rule == OPERATOR:
         return Told(lambda outcome: False)
     if rule.startswith(KIND):
         return Classified(rule)
@@ -118,6 +119,17 @@ def success_rule(rule: str) -> SuccessRule:
         f'environment.success is "{rule}"; it must be auto, info:KEY, terminated, operator, reward>=NUMBER, return>=NUMBER or '
         "classifier:DIR."
     )
+
+
+def check_unattended(rule: str, what: str) -> None:
+    """Raises WarmloopError where `what`, which hears no person, would find no success by the rule, whatever happened."""
+    if rule == OPERATOR:
+        raise WarmloopError(
+            f"{what} would count no success: environment.success=operator leaves the word to a person, whom an evaluation does not hear. "
+            "Name a rule that tells it alone, such as classifier:DIR (docs/classifier.md), as environment.success or by "
+            "`warmloop-evaluate --success`; or judge by hand: warmloop-collect --policy=checkpoint:DIR --deterministic "
+            "--success=operator --intervention=keyboard."
+        )
 
 
 def _flag(info: Mapping[str, Any], keys: tuple[str, ...]) -> bool | None:

@@ -23,6 +23,7 @@ CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder with checkpoints, a
 STEP = flags.DEFINE_integer("step", None, "Which of them, by its number of updates (the chosen one, else the newest).", lower_bound=0)
 ENV = flags.DEFINE_string("env", None, "Environment, if not the checkpoint's own: a Gymnasium id, module:Id or Meta-World/NAME-v3.")
 POLICY = flags.DEFINE_string("policy", "checkpoint", "checkpoint, random, or scripted (Meta-World's experts).")
+SUCCESS = flags.DEFINE_string("success", None, "Success, if not by the checkpoint's own rule: auto, info:KEY, classifier:DIR, …")
 EPISODES = flags.DEFINE_integer("episodes", 50, "Episodes.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Decides the episodes' starts.", lower_bound=0)
 STOCHASTIC = flags.DEFINE_bool("stochastic", False, "Sample actions, as training does, instead of taking the policy's mean.")
@@ -39,11 +40,13 @@ BANDIT = flags.DEFINE_integer(
 
 def main() -> None:
     if OFFLINE.value:
+        if SUCCESS.value:
+            raise WarmloopError("--success is for episodes of one policy; leave it out for --offline.")
         compare()
         return
     if DATA.value or BANDIT.value:
         raise WarmloopError("--offline_data_path and --bandit_episodes compare checkpoints: they go with --offline.")
-    subject = Subject(POLICY.value, CHECKPOINT.value, STEP.value, ENV.value, STOCHASTIC.value)
+    subject = Subject(POLICY.value, CHECKPOINT.value, STEP.value, ENV.value, STOCHASTIC.value, SUCCESS.value)
     shown = judge(subject, EPISODES.value, SEED.value, VIDEO.value)
     print(json.dumps(shown) if JSON.value else table(shown))
 

@@ -28,6 +28,7 @@ class Subject:
         step: which of them, by its number of updates; None is the one to go on from, chosen or newest.
         environment: its id; None is the checkpoint's own.
         stochastic: sample the checkpoint's actions, as training does.
+        success: the success rule; None is the environment's own.
     """
 
     policy: str = "checkpoint"
@@ -35,6 +36,7 @@ class Subject:
     step: int | None = None
     environment: str | None = None
     stochastic: bool = False
+    success: str | None = None
 
     def __post_init__(self):
         if self.policy not in ("checkpoint", "random", "scripted"):
@@ -52,13 +54,15 @@ class Subject:
         from ..configs.schema import from_dict
 
         if self.policy != "checkpoint":
-            environment = make_environment(EnvironmentConfig(str(self.environment)))
+            environment = make_environment(EnvironmentConfig(str(self.environment), success=self.success or "auto"))
             return environment, scripted_policy(environment) if self.policy == "scripted" else RandomPolicy(environment.spec.action_dim)
         agent, policy, meta = self.checkpointed()
         config = from_dict(meta["config"])
         own = config.environment
         if self.environment:  # another one, in which the policy's actions still mean what they meant
             own = EnvironmentConfig(self.environment, action_low=own.action_low, action_high=own.action_high)
+        if self.success:
+            own = dataclasses.replace(own, success=self.success)
         environment = make_environment(own, config.reward, tasks=config.tasks)
         if difference := environment.spec.difference(agent.spec, environment.config.id, "the checkpoint"):
             raise WarmloopError(f"The checkpoint does not fit the environment: {difference}.")

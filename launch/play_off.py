@@ -50,11 +50,13 @@ def play_off(
     Those that are out by the ranking do not play.
 
     Raises:
-        WarmloopError: all are out, the episodes are too few, or the checkpoints do not fit the environment.
+        WarmloopError: all are out, the episodes are too few, the checkpoints do not fit the environment, or only a person could tell a
+            success.
     """
     from ..actor.bandit import halving, rounds
     from ..actor.rollout import run_episode
     from ..actor.seeds import EVALUATION_STREAM, SELECTION_STREAM, episode_seed
+    from ..actor.success import check_unattended
     from ..learner import selection
     from .judge import Subject
 
@@ -69,6 +71,8 @@ def play_off(
     world, first = Subject(checkpoint=directory, step=numbers[0], environment=environment, stochastic=stochastic).load()
     policies = [first, *(Subject(checkpoint=directory, step=number, stochastic=stochastic).checkpointed()[1] for number in numbers[1:])]
     by_success = world.reward.signal == "success"
+    if by_success:
+        check_unattended(world.config.success, f"--bandit_episodes={episodes}")
     with progress("playing off, episodes", episodes) as advance:
 
         def value(stream: int, arm: int, number: int) -> float:

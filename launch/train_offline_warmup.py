@@ -50,12 +50,15 @@ EVAL_TRAJS = flags.DEFINE_integer(
 
 
 def main() -> None:
+    from ..actor.success import check_unattended
     from ..learner import checkpoint
     from ..learner.metrics import Recorder
     from ..learner.plot import plot_warm_up
     from ..learner.warmup import td_errors
 
     config = settings.run_config(warmup_steps=WARMUP_STEPS.value)
+    if EVAL_TRAJS.value:
+        check_unattended(config.environment.success, f"--eval_n_trajs={EVAL_TRAJS.value}")
     directory = settings.run_directory()
     target = Path(CHECKPOINT.value) if CHECKPOINT.value else directory / "warmup"
     resumed = target if RESUME.value else None

@@ -137,6 +137,15 @@ def test_evaluation_has_no_interventions():
     assert len(hand.seeds) == 1 and sum("evaluation/success_rate" in report for report in reports) == 1
 
 
+def test_an_evaluation_whose_successes_only_a_person_could_tell_is_refused_where_it_is_asked_for():
+    config = EnvironmentConfig(LINE, {"signals": False}, success="operator")
+    with pytest.raises(WarmloopError, match=r"An evaluation would count no success.*classifier:DIR.*warmloop-collect --policy=checkpoint"):
+        evaluate(make_environment(config), RandomPolicy(2), 0, 1)
+    with pytest.raises(WarmloopError, match=r"^actor\.evaluate_every=5 would count no success"):
+        LockStep(ActorConfig(evaluate_every=5), Told({}), environment=config)
+    LockStep(ActorConfig(), Told({}), environment=config)
+
+
 # What an environment's own device did, as its info says it.
 
 

@@ -65,6 +65,7 @@ def test_bad_data_are_refused_before_any_training(commands, demos, make, name, s
         (("--exp_name=x", "--config=configs/adroit.py:door,wsrll"), "wsrl"),
         (("--exp_name=a/b",), "exp_name"),
         (("stray",), "stray"),
+        (("--exp_name=x", "--config.environment.success=operator", "--eval_n_trajs=5"), "--eval_n_trajs=5 would count no success"),
     ],
 )
 def test_a_mistaken_flag_or_setting_is_named_with_its_near_match(commands, demos, arguments, says):

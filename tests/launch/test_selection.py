@@ -163,10 +163,17 @@ def test_stopping_early_needs_held_out_episodes(commands, demos):
         (("--offline",), "Name a folder of checkpoints"),
         (("--offline", "--checkpoint=nowhere"), "There is no checkpoint in nowhere"),
         (("--checkpoint=nowhere", "--bandit_episodes=9"), "go with --offline"),
+        (("--checkpoint=nowhere", "--offline", "--success=terminated"), "--success is for episodes of one policy"),
+        (("--policy=random", "--env=Pendulum-v1", "--success=operator"), "An evaluation would count no success"),
     ],
 )
 def test_mistakes_are_one_sentence(commands, arguments, said):
     assert said in sentence(evaluate(commands, *arguments))
+
+
+def test_another_rule_than_the_checkpoints_can_tell_success(commands, warm):
+    shown = [evaluate(commands, f"--checkpoint={warm[0]}", "--episodes=1", "--json", f"--success=reward>={least}") for least in (-99, 99)]
+    assert [json.loads(done.stdout)["success_rate"] for done in shown] == [1.0, 0.0]
 
 
 def test_help_shows_the_comparison():
