@@ -19,7 +19,7 @@ class Tile(NamedTuple):
     """One picture of a sheet.
 
     Attributes:
-        picture: `[H, W, 3]` or `[H, W, 1]` uint8.
+        picture: `[H, W, 3]`, `[H, W, 1]` or `[H, W]` uint8.
         text: a short line under it.
         colour: of its frame.
     """
@@ -46,7 +46,7 @@ def marked(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
 
 
 def side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures `[H, W, C]` of several cameras as one, `[H, W, 3]`, the lower ones filled up with black."""
+    """Pictures `[H, W, C]` or `[H, W]` of several cameras as one, `[H, W, 3]`, the lower ones filled up with black."""
     height = max(picture.shape[0] for picture in pictures)
     return np.concatenate([np.pad(_colour(picture), ((0, height - picture.shape[0]), (0, 0), (0, 0))) for picture in pictures], axis=1)
 
@@ -79,4 +79,5 @@ def _even(tiles: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def _colour(picture: np.ndarray) -> np.ndarray:
+    picture = picture[..., None] if picture.ndim == 2 else picture
     return np.repeat(picture, 3, axis=-1) if picture.shape[-1] == 1 else picture[..., :3]

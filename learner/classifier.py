@@ -126,10 +126,11 @@ def make_pool(classifier: Classifier, data: Labelled) -> Pool:
     seen, count = classifier.seen, len(data.success)
     leaves = classifier.look(data.observation)
     images = {leaf.name: leaves[leaf.name] if leaf.name else leaves for leaf in seen.cameras}
+    single = {leaf.name: images[leaf.name].reshape(-1, *frames.image_shape(leaf)) for leaf in seen.cameras}
     stack = frames.stack_of(seen)
     store = frames.create(seen, count * stack, classifier.config.random_shift)
     slots = np.arange(count * stack, dtype=np.int32).reshape(count, stack)
-    store = frames.put(store, slots.ravel(), {name: x.reshape(-1, *x.shape[-3:]) for name, x in images.items()})
+    store = frames.put(store, slots.ravel(), single)
     others = {} if "" in images else jax.tree.map(jnp.asarray, _without(leaves, images))
     return Pool(store, jnp.asarray(slots), others, jnp.flatnonzero(data.success), jnp.flatnonzero(~data.success))
 

@@ -1,16 +1,18 @@
 """Clips: what is recorded of a run, who acted in it, and that nothing about it can stop the run."""
 
+import gymnasium as gym
 import imageio.v2 as imageio
 import numpy as np
 import pytest
-from lamps import Lamps  # noqa: F401 - registers the environment
+from lamps import Lamps
 from PIL import Image
 
 from warmloop.actor import clips as module
 from warmloop.actor.clips import Clips
-from warmloop.actor.environment import EnvironmentConfig, make_environment
+from warmloop.actor.environment import Environment, EnvironmentConfig, make_environment
 from warmloop.data.errors import WarmloopError
 from warmloop.data.pictures import GOOD, HAND, Tile, marked, sheet, side_by_side
+from warmloop.data.reward import RewardConfig
 
 
 @pytest.fixture
@@ -46,6 +48,26 @@ def test_the_first_episodes_of_an_evaluation_are_kept_and_the_sheet_has_a_row_of
     names = sorted(path.name for path in (tmp_path / "videos").iterdir())
     assert names == ["evaluation-000000200-00-success-left.mp4", *(f"evaluation-000000200-0{n}-failure-left.mp4" for n in (1, 2))]
     assert Image.open(tmp_path / "contact_sheet-left.png").size[1] == 3 * sheet([[Tile(np.zeros((16, 16, 3), np.uint8))]], 128).shape[0]
+
+
+class GrayLamps(Lamps):
+    """Lamps whose camera has no axis of channels."""
+
+    observation_space = gym.spaces.Dict({**Lamps.observation_space, "front": gym.spaces.Box(0, 255, (16, 16), np.uint8)})
+
+    def _seen(self, left, right):
+        seen = super()._seen(left, right)
+        return {**seen, "front": seen["front"][..., 0]}
+
+
+def test_a_gray_camera_without_an_axis_of_channels_is_filmed(tmp_path):
+    environment = Environment(GrayLamps(), EnvironmentConfig("gray"), RewardConfig("environment", terminate_on_success=False))
+    clips = Clips(environment, tmp_path)
+    play(environment, clips, [True] * 9)
+    clips.end_training(0, True)
+    clips.close()
+    frames = list(imageio.get_reader(tmp_path / "videos" / "intervention-000000-success.mp4", "ffmpeg").iter_data())
+    assert len(frames) == 9 and frames[0].shape == (16, 16, 3) and (tmp_path / "contact_sheet.png").exists()
 
 
 def test_a_long_episode_keeps_its_beginning_and_end_in_bounded_memory(environment, tmp_path, monkeypatch):
@@ -88,6 +110,7 @@ def test_an_environment_that_draws_nothing_and_has_no_camera_is_a_sentence(tmp_p
 
 def test_pictures_stand_side_by_side_and_a_mark_is_an_edge():
     tall, grey = np.full((8, 4, 3), 9, np.uint8), np.full((4, 4, 1), 7, np.uint8)
+    np.testing.assert_array_equal(side_by_side([grey[..., 0]]), side_by_side([grey]))
     both = side_by_side([tall, grey])
     assert both.shape == (8, 8, 3) and (both[:4, 4:] == 7).all() and (both[4:, 4:] == 0).all()
     edged = marked(tall, GOOD)

@@ -15,8 +15,9 @@ from warmloop.agents.vision import RESNET, VisionConfig
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import write_episodes
 from warmloop.data.transition import Leaf, Spec
-from warmloop.learner.calibration import Scores, auc, calibration_error, measured, threshold
-from warmloop.learner.classifier import draw, hold_out, labelled, lit, make_pool, train
+from warmloop.learner.calibration import Scores, auc, calibrate, calibration_error, measured, threshold
+from warmloop.learner.classifier import draw, hold_out, labelled, lit, logits, make_pool, train
+from warmloop.learner.classifier_report import mistakes
 
 EPISODES = [lamp_episode(number) for number in range(8)]
 
@@ -75,6 +76,23 @@ def test_a_batch_is_half_success_and_its_images_are_shifted_and_lit():
     np.testing.assert_array_equal(lamp, success == 1)
     stored = data.observation["front"].reshape(len(data.success), -1)
     assert not any((stored == row).all(1).any() for row in np.asarray(observation["front"]).reshape(16, -1))
+
+
+def test_a_gray_camera_without_an_axis_of_channels_is_learnt_from_and_drawn(tmp_path):
+    gray = [with_gray(episode) for episode in EPISODES]
+    data, spec = labelled(gray)
+    assert spec.cameras == (Leaf("front", (16, 16), "uint8"),)
+    classifier, held = Classifier(SMALL, spec), hold_out(data, 0.25, 0)
+    params, kept = train(classifier, data.of(~held), 0), data.of(held)
+    scores = Scores(logits(classifier, params, kept.observation), kept.success, kept.episode)
+    calibration = calibrate(classifier, scores, 0.01)
+    assert measured(classifier, scores, 0.01)["accuracy"][0] == 1.0
+    assert mistakes(tmp_path / "mistakes.png", classifier, kept, scores, calibration) == tmp_path / "mistakes.png"
+
+
+def with_gray(episode):
+    here, after = ({**seen, "front": seen["front"][..., 0]} for seen in (episode.steps.observation, episode.steps.next_observation))
+    return dataclasses.replace(episode, steps=episode.steps.replace(observation=here, next_observation=after))
 
 
 def test_brightness_multiplies_and_stays_within_a_byte():
