@@ -26,10 +26,11 @@ from ..data.errors import WarmloopError
 from ..data.pictures import BAD, GOOD, HAND, Tile, marked, save, sheet, side_by_side
 from ..data.transition import PyTree
 from .environment import Environment
+from .imports import told
 from .video import frame_of
 
 EVALUATION_CLIPS, SHEET_ROWS, TILE = 3, 8, 128
-MOST_FRAMES = 400  # of a clip; a longer one leaves out every other frame
+MOST_FRAMES = 400  # of a clip; a longer one leaves out every other frame, and the frame before has the mark of a hand
 WAITING = 8  # clips that may wait for the thread
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,11 @@ class Clips:
             self._frames.append(self._frame(observation))
             self._hands.append(intervened)
             if len(self._frames) > MOST_FRAMES:
-                self._frames, self._hands, self._every = self._frames[::2], self._hands[::2], 2 * self._every
+                hands = [*self._hands, False]
+                self._hands = [hand or after for hand, after in zip(hands[::2], hands[1::2], strict=False)]
+                self._frames, self._every = self._frames[::2], 2 * self._every
+        else:
+            self._hands[-1] |= intervened
         self._step += 1
 
     def end_training(self, episode: int, succeeded: bool) -> None:
@@ -114,9 +119,10 @@ class Clips:
         while (clip := self._queue.get()) is not None:
             try:
                 self._write(clip)
-            except (OSError, WarmloopError) as error:
+            except Exception as error:  # the film's library may raise anything, and no clip is worth the run
                 if not self._failing:
-                    log.error("Clips cannot be written to %s: %s", self._directory, error)
+                    reason = error if isinstance(error, OSError | WarmloopError) else told(error)
+                    log.error("Clips cannot be written to %s: %s", self._directory, reason)
                 self._failing = True
 
     def _write(self, clip: Clip) -> None:

@@ -81,6 +81,18 @@ def test_a_long_episode_keeps_its_beginning_and_end_in_bounded_memory(environmen
     clips.close()
 
 
+def test_a_long_episode_with_a_hand_for_single_steps_is_kept_and_they_are_marked(environment, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_FRAMES", 10)
+    clips, seen = Clips(environment, tmp_path), environment.reset(0)
+    for hands in ({1}, {17}, {5, 39}, set()):
+        for step in range(40):
+            clips.add(seen, step in hands)
+        assert [place for place, hand in enumerate(clips._hands) if hand] == sorted(step // clips._every for step in hands)
+        clips.end_training(sum(hands), True)
+    clips.close()
+    assert sorted(path.name[13:19] for path in (tmp_path / "videos").iterdir()) == ["000001", "000017", "000044"]
+
+
 def test_without_a_directory_nothing_is_kept(environment):
     clips = Clips(environment)
     play(environment, clips, [True] * 9)
@@ -97,6 +109,16 @@ def test_a_disk_that_refuses_costs_clips_and_not_the_run(environment, tmp_path, 
         clips.end_training(number, True)
     clips.close()
     assert [record.message for record in caplog.records if "Clips cannot be written" in record.message].__len__() == 1
+
+
+def test_a_clip_that_cannot_be_made_is_said_once_and_the_next_one_is_written(environment, tmp_path, caplog):
+    clips = Clips(environment, tmp_path)
+    for number, shape in enumerate([(8, 8, 3, 2), (8, 8, 3, 2), (16, 16, 3)]):
+        clips._frames, clips._hands = [np.zeros(shape, np.uint8)] * 3, [False, True, False]
+        clips.end_training(number, True)
+    clips.close()
+    assert [record.message[:26] for record in caplog.records] == ["Clips cannot be written to"] and "Error: " in caplog.text
+    assert (tmp_path / "videos" / "intervention-000002-success.mp4").exists() and (tmp_path / "contact_sheet.png").exists()
 
 
 def test_an_environment_that_draws_nothing_and_has_no_camera_is_a_sentence(tmp_path):
