@@ -14,6 +14,7 @@ from ..data.errors import NonFiniteActionError, WarmloopError
 from ..data.reward import RewardConfig
 from ..data.tasks import SINGLE, TaskConfig
 from ..data.transition import PyTree, Spec, without
+from .info import plain
 from .matches import near_matches
 from .multitask import MultiTask
 from .simulators import build
@@ -80,7 +81,7 @@ class StepResult(NamedTuple):
         truncated: cut by a time limit without being over (mask 1).
         learner_reward: the reward by `RewardConfig`.
         raw_terminated: the environment itself terminated.
-        info: the environment's info, as it came.
+        info: the environment's info, keys that are members of an enum as their values.
     """
 
     next_observation: PyTree
@@ -159,8 +160,8 @@ class Environment:
         """
         if self._over:
             raise WarmloopError(f'Environment "{self.config.id}": the episode is over; call reset(seed) before the next step.')
-        observation, reward, raw_terminated, truncated, info = self.env.step(self._scaled(action))
-        self.step_count += 1
+        observation, reward, raw_terminated, truncated, said = self.env.step(self._scaled(action))
+        info, self.step_count = plain(said), self.step_count + 1
         whole, reward = self._observation(observation), self._finite(reward)
         self._return += reward
         signal, paid = self._success(Outcome(whole, info, bool(raw_terminated), reward, self._return))

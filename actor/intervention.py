@@ -4,8 +4,9 @@ A hand is an `Intervener` beside the environment (a device of `actor/teleop`, th
 environment itself, which says so in the info of its steps:
 
     intervene_action                    HIL-SERL: was taken in the policy's place, in the environment's units
-    is_intervention, teleop_action      gym-hil, LeRobot: the same, where the first is true
+    is_intervention, teleop_action      gym-hil, LeRobot: the same, where the first is true; action_intervention is an older name
     next.success, rerecord_episode      gym-hil: the person's word on the episode
+    rerecord_episode, terminate_episode LeRobot: the same
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ..data.errors import WarmloopError
 from ..data.reward import RewardConfig, return_bounds
 from ..data.transition import PyTree
 from .environment import Environment, StepResult
+from .info import is_true, key_of_persons_action
 
 log = logging.getLogger(__name__)
 
@@ -123,9 +125,8 @@ class Control:
 
     def _replaced(self, info: Mapping[str, Any]) -> np.ndarray | None:
         """The action `[A]` in [-1, 1] that the environment took in the policy's place, if it did."""
-        if "intervene_action" in info:
-            return self._scaled("intervene_action", info)
-        return self._scaled("teleop_action", info) if _true(info, "is_intervention") else None
+        key = key_of_persons_action(info)
+        return None if key is None else self._scaled(key, info)
 
     def _scaled(self, key: str, info: Mapping[str, Any]) -> np.ndarray:
         environment = self.environment
@@ -182,15 +183,12 @@ def takeovers(intervened: Sequence[bool] | np.ndarray) -> dict[str, float]:
 def _heard(result: StepResult, reward: RewardConfig) -> tuple[StepResult, Signal | None]:
     """What a person said at the environment's own device, and the step without the termination by which the environment passes it on."""
     info = result.info
-    if _true(info, "next.success"):
+    if is_true(info, "next.success"):
         return result, Signal.SUCCESS
-    again = _true(info, "rerecord_episode")
-    ended = "is_intervention" in info and "next.success" in info and result.raw_terminated and not result.success
+    again = is_true(info, "rerecord_episode")
+    over = ("next.success" in info and result.raw_terminated) or is_true(info, "terminate_episode")
+    ended = "is_intervention" in info and over and not result.success
     if not (again or ended):
         return result, None
     own = result._replace(raw_terminated=False, terminated=result.success and reward.terminate_on_success)
     return own, Signal.RERECORD if again else Signal.FAILURE
-
-
-def _true(info: Mapping[str, Any], key: str) -> bool:
-    return key in info and bool(np.any(info[key]))

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from ...data.errors import WarmloopError
+from ..info import plain
 from ..success import KEYS
 
 
@@ -28,11 +29,12 @@ class PastSuccess(gym.Wrapper):
     def step(self, action: np.ndarray) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
         if terminated:
-            said = next((info[key] for key in self._keys if key in info), None)
+            words = plain(info)
+            said = next((words[key] for key in self._keys if key in words), None)
             if said is None:
                 raise WarmloopError(
                     f"The wrapper past_success finds no {' or '.join(self._keys)} in the info of the step that ends the episode "
-                    f"(it has: {', '.join(info) or 'nothing'}); name the key of a success: past_success:KEY."
+                    f"(it has: {', '.join(words) or 'nothing'}); name the key of a success: past_success:KEY."
                 )
             terminated = not bool(said)
         return observation, reward, terminated, truncated, info

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from ...data.errors import WarmloopError
+from ..info import key_of_persons_action, plain
 from .numbers import alone
 
 DECIDED = 0.5  # of an action in [-1, 1]: commands nearer to 0 hold the gripper
@@ -59,6 +60,6 @@ class GripperPenalty(gym.Wrapper):
 
 def _executed(action: np.ndarray, info: dict[str, Any]) -> np.ndarray:
     """What was done: the action, or a person's instead."""
-    if info.get("intervene_action") is not None:
-        return np.asarray(info["intervene_action"])
-    return np.asarray(info["teleop_action"]) if info.get("is_intervention") else action
+    said = plain(info)
+    taken = said.get(key_of_persons_action(said) or "")
+    return action if taken is None else np.asarray(taken)

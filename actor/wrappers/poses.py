@@ -8,11 +8,10 @@ import gymnasium as gym
 import numpy as np
 
 from ...data.errors import WarmloopError
+from ..info import ACTIONS
 from .leaves import Part, leaves
 from .numbers import alone, parsed
 from .rotations import ORDERS, euler_of, matrix_of, quaternion_of, reordered, six_numbers_of
-
-TELEOPERATED = ("intervene_action", "teleop_action")  # where HIL-SERL and gym-hil put what a person did
 
 
 class RelativeFrame(gym.Wrapper):
@@ -21,9 +20,8 @@ class RelativeFrame(gym.Wrapper):
     With the tool at p₀, R₀ at the reset, a position p is given as R₀ᵀ (p − p₀), a rotation R as R₀ᵀ R, a velocity v as Rₐᵀ v, and an
     action u in the wrapper's terms moves the tool by Rₐ u. Rₐ is R₀, or with `actions=current` the tool's present rotation, as in
     HIL-SERL's wrapper of this name. Of an action, three numbers are a translation and three more a rotation vector; either that leaves
-    the action space by being turned is shortened. What a person did (`info["intervene_action"]`, `info["teleop_action"]`) is turned
-    the other way and not shortened, so that it is recorded in the policy's terms. Where there are several arms, each has a wrapper of
-    its own.
+    the action space by being turned is shortened. What a person did (`info["intervene_action"]` and the like) is turned the other way
+    and not shortened, so that it is recorded in the policy's terms. Where there are several arms, each has a wrapper of its own.
 
     Args:
         env: the environment.
@@ -64,7 +62,7 @@ class RelativeFrame(gym.Wrapper):
     def step(self, action: np.ndarray) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         acting = self._acting
         observation, reward, terminated, truncated, info = self.env.step(self._turn(action, acting, bounded=True))
-        done = {name: self._turn(info[name], acting.T) for name in TELEOPERATED if info.get(name) is not None}
+        done = {name: self._turn(info[name], acting.T) for name in ACTIONS if info.get(name) is not None}
         if self._current:
             self._acting = self._read(observation)[1]
         return self._relative(observation), reward, terminated, truncated, {**info, **done}

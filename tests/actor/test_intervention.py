@@ -1,5 +1,7 @@
 """Who acts and who ends an episode: through the control loop with the real client, and in recordings."""
 
+import enum
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -172,6 +174,47 @@ def test_lerobots_keys_are_an_intervention_where_the_flag_is_set():
     assert [step.intervened for step in taken] == [False, True, False, True]
     np.testing.assert_allclose(taken[1].action, [-0.5, 1.0])
     np.testing.assert_array_equal(taken[0].action, BACK)
+
+
+class TeleopEvents(enum.Enum):
+    """LeRobot's."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    RERECORD_EPISODE = "rerecord_episode"
+    IS_INTERVENTION = "is_intervention"
+    TERMINATE_EPISODE = "terminate_episode"
+
+
+def lerobots(*true, action=(1.0, 1.0)):
+    words = (TeleopEvents.IS_INTERVENTION, TeleopEvents.TERMINATE_EPISODE, TeleopEvents.SUCCESS, TeleopEvents.RERECORD_EPISODE)
+    return {word: word in true for word in words} | {"teleop_action": np.array(action)}
+
+
+def test_lerobots_keys_may_be_members_of_its_enum():
+    taken = steps({0: lerobots(), 1: lerobots(TeleopEvents.IS_INTERVENTION)}, 2, signals=False)
+    assert [step.intervened for step in taken] == [False, True] and [step.signal for step in taken] == [None, None]
+    np.testing.assert_allclose(taken[1].action, [-0.5, 1.0])
+
+
+def test_lerobots_words_on_an_episode():
+    def said(*true):
+        return steps({0: lerobots(TeleopEvents.TERMINATE_EPISODE, *true)}, 1, MINUS_ONE_ZERO, signals=False, terminates_at=1)[0]
+
+    failed = said()
+    assert failed.signal is Signal.FAILURE and failed.result.truncated and not failed.result.raw_terminated
+    assert said(TeleopEvents.RERECORD_EPISODE).signal is Signal.RERECORD
+    succeeded = said(TeleopEvents.SUCCESS)
+    assert succeeded.signal is None and succeeded.result.success and succeeded.result.terminated and succeeded.result.learner_reward == 0
+
+
+def test_the_earlier_name_of_a_persons_action_is_understood_where_the_flag_is_set():
+    said = {step: {"is_intervention": flag, "action_intervention": np.array([1.0, 1.0])} for step, flag in enumerate([True, False])}
+    taken = steps(said, 2)
+    assert [step.intervened for step in taken] == [True, False]
+    np.testing.assert_allclose(taken[0].action, [-0.5, 1.0])
+    both = steps({0: {"is_intervention": True, "teleop_action": np.zeros(2), "action_intervention": np.ones(2)}})
+    np.testing.assert_allclose(both[0].action, [-1.0, 0.0])
 
 
 def test_the_environments_own_limits_are_the_ones_to_scale_by():

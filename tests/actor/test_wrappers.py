@@ -1,5 +1,7 @@
 """Wrappers, against SciPy's rotations, plain sums and block means."""
 
+import enum
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -82,10 +84,11 @@ def test_a_policys_way_is_the_same_wherever_the_tool_starts():
 @given(quaternions, vectors, vectors)
 def test_a_persons_action_is_recorded_in_the_policys_terms(quaternion, move, turn):
     done = np.concatenate([move, turn, [0.2]]).astype(np.float32)
-    env = wrap(ToolEnv(report={"intervene_action": done, "teleop_action": done}), ["relative_frame"])
+    done_as = ("intervene_action", "teleop_action", "action_intervention")
+    env = wrap(ToolEnv(report=dict.fromkeys(done_as, done)), ["relative_frame"])
     env.reset(options={"pose": pose_of(np.zeros(3), quaternion)})
     *_, info = env.step(np.zeros(7, np.float32))
-    for name in ("intervene_action", "teleop_action"):
+    for name in done_as:
         np.testing.assert_allclose(env.action(info[name]), done, atol=1e-6)
         np.testing.assert_allclose(env.inverse_action(env.action(info[name])), info[name], atol=1e-6)
     assert "intervene_action" not in wrap(ToolEnv(), ["relative_frame"]).reset()[1]
@@ -219,7 +222,7 @@ def test_a_pose_tells_its_rotation_otherwise_and_its_space_says_so(wrapper, widt
 class Ending(gym.Wrapper):
     """Ends the episode at each step, and says of it what it is made with."""
 
-    def __init__(self, **said):
+    def __init__(self, said):
         super().__init__(ToolEnv())
         self.said = said
 
@@ -235,10 +238,11 @@ class Ending(gym.Wrapper):
         ("past_success", {"is_success": np.float32(1.0)}, False),
         ("past_success", {"is_success": False}, True),  # it fell
         ("past_success:lifted", {"lifted": True, "succeed": False}, False),
+        ("past_success", {enum.Enum("TeleopEvents", {"SUCCESS": "success"}).SUCCESS: True}, False),
     ],
 )
 def test_an_episode_goes_on_past_its_success_and_past_no_other_end(wrapper, said, ends):
-    env = wrap(Ending(**said), [wrapper])
+    env = wrap(Ending(said), [wrapper])
     env.reset()
     for _ in range(2):
         _, _, terminated, truncated, info = env.step(np.zeros(7, np.float32))
@@ -246,7 +250,7 @@ def test_an_episode_goes_on_past_its_success_and_past_no_other_end(wrapper, said
 
 
 def test_an_end_that_says_nothing_of_success_is_an_error_that_names_the_key():
-    env = wrap(Ending(time=1.0), ["past_success:lifted"])
+    env = wrap(Ending({"time": 1.0}), ["past_success:lifted"])
     env.reset()
     with pytest.raises(WarmloopError, match=r"finds no lifted .* \(it has: done, time\); name the key"):
         env.step(np.zeros(7, np.float32))
@@ -264,7 +268,9 @@ def test_only_what_turns_the_gripper_is_penalised():
     assert commands(wrap(ToolEnv(), ["gripper_penalty:-0.1,closes=-1"]), [-up for up in ups]) == expected
     env = wrap(ToolEnv(), ["gripper_penalty:-0.1"])
     assert commands(env, ups) == commands(env, ups)  # a reset opens it
-    for closed in ({"intervene_action": np.ones(7)}, {"is_intervention": True, "teleop_action": np.ones(7)}):
+    flag = enum.Enum("TeleopEvents", {"IS_INTERVENTION": "is_intervention"}).IS_INTERVENTION
+    persons = ({"is_intervention": True, "teleop_action": np.ones(7)}, {flag: True, "action_intervention": np.ones(7)})
+    for closed in ({"intervene_action": np.ones(7)}, *persons):
         assert commands(wrap(ToolEnv(report=closed), ["gripper_penalty:-0.1"]), [-1.0, -1.0]) == [-0.1, 0.0]
     idle = {"is_intervention": False, "teleop_action": np.ones(7)}
     assert commands(wrap(ToolEnv(report=idle), ["gripper_penalty:-0.1"]), [-1.0, -1.0]) == [0.0, 0.0]
