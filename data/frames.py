@@ -37,7 +37,7 @@ class FramesConfig:
         budget_mebibytes: the device's memory for frames; a store that needs more lies in the host's, and batches are copied while the
             device updates.
         spare_share: frames kept beside one for every online row, as a share of the rows: an episode of T steps has T + 1 frames, and
-            where they run out the oldest rows go first.
+            where they run out the oldest rows go first. A run that is resumed keeps the room that it began with.
     """
 
     random_shift: int = 4
@@ -97,6 +97,12 @@ def stored_spec(spec: Spec) -> Spec:
 def frame_bytes(spec: Spec, margin: int) -> int:
     """Bytes of one frame in the store, all cameras together."""
     return sum(int(np.prod(_stored_shape(leaf, margin))) for leaf in spec.cameras)
+
+
+def margin_of(leaf: Leaf, size: int) -> int:
+    """The margin of a camera's frames that take `size` bytes each."""
+    height, width, channels = image_shape(leaf)
+    return (size // (height * channels) - width) // 2
 
 
 def online_frames(spec: Spec, rows: int, config: FramesConfig, at_once: int) -> int:

@@ -63,7 +63,7 @@ def resume(directory: str | Path, parts: LearnerParts) -> tuple[LearnerState, di
     """The newest intact state of a run, as it was saved but for the online pool's rows (see `refill`), and its description.
 
     Raises:
-        WarmloopError: there is none, or it was saved under a configuration with other shapes.
+        WarmloopError: there is none, or it was saved under a configuration with other shapes or another `frames.random_shift`.
     """
     saved = checkpoint.newest(directory)
     offline, online = saved.meta["offline_rows"], saved.meta["online_rows"]
@@ -83,7 +83,8 @@ def refill(
 ) -> tuple[LearnerState, Ingest]:
     """The state with the online pool's rows from the intake's journal, and the ingest that goes on with its open episodes.
 
-    `meta` describes the checkpoint, {} where there is none: how far it covers each stream, and the tasks' masses. Rows that the
+    `meta` describes the checkpoint, {} where there is none: how far it covers each stream, where which camera frames lie, and the
+    tasks' masses. Rows that the
     journal lost are never drawn; the log says how many. `quality` says what an intervention weighs.
 
     Raises:
@@ -94,7 +95,7 @@ def refill(
     if position and not segments(intake.journal.directory):
         raise WarmloopError(f"The online rows should be in {intake.journal.directory}, and there are none; restore it from a copy.")
     balance, shown = Balance(tasks, parts.replay, capacity) if tasks.balances else None, meta.get(INTERVENTIONS, {})
-    ingest = Ingest(parts, reward, state, balance, quality, (shown.get("rows", 0), shown.get("frames", 0)))
+    ingest = Ingest(parts, reward, state, balance, quality, (shown.get("rows", 0), shown.get("frames", 0)), meta.get("frame_regions"))
     filled = state.replace(online=replay.create(stored_spec(parts.agent.spec), parts.replay, capacity))
     for number, chunk in intake.recover(position, meta.get("streams", {}), since=max(0, position - capacity)):
         if ingest.inserted == 0:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
@@ -47,11 +47,13 @@ class Ingest:
         balance: gives several tasks equal shares; None for a single one.
         quality: what a row of an intervention weighs in the offline pool.
         demonstrated: how many rows of interventions the offline pool has already, and how many camera frames of theirs.
+        regions: where the state's frames of interventions begin, and those of the online pool; None for a state that `create` made.
 
     Attributes:
         inserted: rows so far, so the serial of the next one.
         demonstrated: rows of interventions in the offline pool.
         shown_changes: times that those rows have changed.
+        regions: where the frames of interventions begin, and those of the online pool; (0, 0) without cameras.
         longest: serials from the first to the last row of an episode, at most: so far back a return may depend on what was.
     """
 
@@ -63,6 +65,7 @@ class Ingest:
         balance: Balance | None = None,
         quality: QualityConfig | None = None,
         demonstrated: tuple[int, int] = (0, 0),
+        regions: Sequence[int] | None = None,
     ):
         spec, online = parts.agent.spec, state.online.capacity
         self.config, self.reward, self.balance, self.inserted, self.longest = parts.replay, reward, balance, 0, 0
@@ -74,10 +77,10 @@ class Ingest:
         self._full = self._room == 0
         self._padding = example(stored_spec(spec), SIZES[-1])
         self._open: dict[str, OpenEpisode] = {}
-        spare = spare_frames(parts, self._room, online)
-        first = state.frames.count - sum(spare)
-        self._frames = FrameIndex(spec, first + spare[0], spare[1], online) if spec.cameras else None
-        self._shown_frames = FrameIndex(spec, first, spare[0], max(self._room, 1), shown_frames) if spec.cameras else None
+        frame_count, (spare, online_spare) = state.frames.count, spare_frames(parts, self._room, online)
+        first, second = self.regions = regions or (frame_count - online_spare - spare, frame_count - online_spare)
+        self._frames = FrameIndex(spec, second, frame_count - second, online) if spec.cameras else None
+        self._shown_frames = FrameIndex(spec, first, second - first, max(self._room, 1), shown_frames) if spec.cameras else None
 
     def insert(self, state: LearnerState, stream: str, rows: Transition, demonstrate: bool = True) -> LearnerState:
         """The state with rows `[n]` of one stream appended to its pools, in order; those of stream LOST are never drawn.

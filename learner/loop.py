@@ -166,6 +166,7 @@ class Learner:
             self._shown = stored_rows.store_interventions(self.directory, self.state, *self.ingest.shown)
             self._shown_at = self.ingest.shown_changes
         meta = self.description | self._shown | {"warm_updates": self.warm_updates, "streams": streams, "journal_end": journal.end}
+        meta["frame_regions"] = self.ingest.regions
         if self.ingest.balance is not None:
             meta["task_masses"] = self.ingest.balance.basis.tolist()
         meta |= dict(extra or {})

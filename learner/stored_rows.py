@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..data.errors import WarmloopError
-from ..data.frames import Frames
+from ..data.frames import Frames, margin_of
 from .state import LearnerState
 
 OFFLINE, INTERVENTIONS = "offline", "interventions"
@@ -89,7 +89,11 @@ def restored(
     directory: Path, meta: Mapping[str, Any], shape: tuple[int, ...], frames: Frames, inserted: int
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The offline pool's packed rows, of this shape, and all camera frames, by camera, from the files that a checkpoint's `meta` names;
-    what they do not hold is zeros. `inserted` rows were in the pool. Raises WarmloopError."""
+    what they do not hold is zeros. `inserted` rows were in the pool.
+
+    Raises:
+        WarmloopError: a file is damaged, or its frames have another margin than `frames`.
+    """
     words, shown = np.zeros(shape, np.int32), meta.get(INTERVENTIONS)
     pixels = {name: np.zeros((meta.get("frames", 0), kept.shape[1]), np.uint8) for name, kept in sorted(frames.pixels.items())}
     parts = [(0, 0, load(directory, StoredRows(**meta[OFFLINE])))]
@@ -97,7 +101,12 @@ def restored(
         parts.append((inserted - shown["rows"], shown["first_frame"], load(directory, StoredRows(shown["file"], shown["sha256"]))))
     for row, frame, (some, images) in parts:
         words[row : row + len(some)] = some
-        for kept, image in zip(pixels.values(), images, strict=True):
+        for leaf, kept, image in zip(frames.cameras, pixels.values(), images, strict=True):
+            if image.shape[1] != kept.shape[1]:
+                raise WarmloopError(
+                    f"The camera frames in {directory} are kept for frames.random_shift={margin_of(leaf, image.shape[1])}, and it is "
+                    f"{frames.margin} now; resume with the one that the run began with."
+                )
             kept[frame : frame + len(image)] = image
     return words, pixels
 

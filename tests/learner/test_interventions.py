@@ -11,6 +11,8 @@ from warmloop.agents import BC, SAC, SACConfig
 from warmloop.agents.vision import VisionConfig
 from warmloop.configs import load
 from warmloop.data import frames
+from warmloop.data.errors import WarmloopError
+from warmloop.data.frames import FramesConfig
 from warmloop.data.mixing import MixingConfig
 from warmloop.data.quality import QualityConfig
 from warmloop.data.replay import ReplayConfig
@@ -193,6 +195,28 @@ def test_a_learner_that_crashed_has_them_again_with_their_pictures_and_none_twic
     assert len(list((tmp_path / "checkpoints").glob("interventions-*.npz"))) == 2, "one for each checkpoint that is kept"
     again.learner.state, _ = run_steps(again.learner.state, parts)
     again.journal.close()
+
+
+def test_a_run_that_goes_on_with_other_frames_settings_keeps_its_pictures_or_says_which_setting_must_stay(tmp_path):
+    parts = parts_of("cameras")
+    parts = dataclasses.replace(parts, replay=ReplayConfig(capacity=1200, intervention_rows=1000))
+    episodes = [episode_of(parts.agent.spec, 10, number, intervened=(2, 3)) for number in range(6)]
+    run = Run(tmp_path, parts, "first")
+    for rows in episodes[:3]:
+        run.send(rows)
+    run.learner.save()
+    run.journal.close()
+    again = Run(tmp_path, dataclasses.replace(parts, frames=FramesConfig(spare_share=0.2)), "second")
+    for rows in episodes[3:]:
+        again.send(rows)
+    state = again.learner.state
+    assert_same_steps(seen_in(state, "offline", range(20)), episode_of(parts.agent.spec, 20, 1000))
+    for number, rows in enumerate(episodes):
+        assert_same_steps(seen_in(state, "offline", range(20 + 2 * number, 22 + 2 * number)), take(rows, np.array([2, 3])))
+        assert_same_steps(seen_in(state, "online", range(10 * number, 10 * number + 10)), rows)
+    again.journal.close()
+    with pytest.raises(WarmloopError, match=r"kept for frames.random_shift=4, and it is 0 now; resume with"):
+        resume(tmp_path / "checkpoints", dataclasses.replace(parts, frames=FramesConfig(random_shift=0)))
 
 
 def test_frames_that_the_ring_overwrote_take_their_rows_out_of_the_batches():
