@@ -37,6 +37,11 @@ class MixingConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise WarmloopError(f"mixing.{name} is {getattr(self, name)}; it must lie in [0, 1].")
 
+    @property
+    def draws_online(self) -> bool:
+        """Whether the share is ever below 1, so that online rows are drawn beside offline ones."""
+        return self.min_ratio < 1 and (self.initial_ratio < 1 or self.decay < 1)
+
     def ratio(self, updates: jax.Array) -> jax.Array:
         """The offline share `[]` after `updates` updates."""
         decayed = self.initial_ratio * jnp.power(self.decay, jnp.asarray(updates, jnp.float32))

@@ -33,7 +33,8 @@ class ReplayConfig:
         beta: importance exponent at the start; reaches 1 after `beta_updates` updates.
         beta_updates: gradient updates over which beta grows to 1.
         quality_in: "sampling" (rows drawn by quality) or "loss" (quality multiplies the losses).
-        intervention_rows: room in the fine-tuning's offline pool for rows on which a human intervened; they are never overwritten.
+        intervention_rows: room in the fine-tuning's offline pool for rows on which a human intervened; they are never overwritten. Where
+            `mixing` draws offline rows alone, there is room for one at every online step at least. A run that is resumed keeps its room.
     """
 
     capacity: int = 200_000

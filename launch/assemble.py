@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +31,13 @@ def warm_parts(config: RunConfig, spec: Spec) -> LearnerParts:
     return LearnerParts(agent, config.replay, config.mixing, config.frames)
 
 
+def fine_parts(config: RunConfig, spec: Spec) -> LearnerParts:
+    """The fine-tuning's agent, replay and mixing. Where online rows are never drawn there is room for every step's intervention."""
+    least = 0 if config.mixing.draws_online else config.learner.online_steps
+    replay = dataclasses.replace(config.replay, intervention_rows=max(config.replay.intervention_rows, least))
+    return LearnerParts(fine_agent(config, spec), replay, config.mixing, config.frames)
+
+
 def fine_agent(config: RunConfig, spec: Spec) -> Agent:
     """The agent that fine-tunes."""
     return build_agent(config.agent, config.reward, spec)
@@ -56,7 +64,7 @@ def make_learner(
         WarmloopError: demonstrations or a checkpoint that do not fit the environment or the configuration.
     """
     spec = config.tasks.condition_spec(environment.spec)
-    parts = LearnerParts(fine_agent(config, spec), config.replay, config.mixing, config.frames)
+    parts = fine_parts(config, spec)
     target, place = directory / "checkpoints", directory / "journal"
     saved = bool(checkpoint.steps(target))
     if saved and not resuming:

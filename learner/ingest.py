@@ -74,7 +74,8 @@ class Ingest:
         self.shown_changes = int(self.demonstrated > 0)
         self._recorded = int(state.offline.inserted) - self.demonstrated  # rows that the offline pool had before any intervention
         self._room = state.offline.capacity - self._recorded
-        self._full = self._room == 0
+        self._draws_online = parts.mixing.draws_online
+        self._said_full = self._room == 0 and self._draws_online
         self._padding = example(stored_spec(spec), SIZES[-1])
         self._open: dict[str, OpenEpisode] = {}
         frame_count, (spare, online_spare) = state.frames.count, spare_frames(parts, self._room, online)
@@ -127,30 +128,33 @@ class Ingest:
         return state.replace(**{pool: replay.insert(getattr(state, pool), padded, np.int32(count), self.config)}), retired
 
     def _demonstrate(self, state: LearnerState, stream: str, rows: Transition) -> tuple[LearnerState, dict[int, int]]:
-        """The state with the intervened rows in its offline pool too, and their serials there by their place in `rows`."""
-        places = np.flatnonzero(rows.intervened)
-        if not len(places) or self._full:
-            return state, {}
-        full = self.demonstrated + len(places) > self._room
-        if self._shown_frames is not None:
-            full |= self._shown_frames.stored + self._shown_frames.most(len(places)) > self._shown_frames.count
-        if full:
-            self._full = True
+        """The state with the intervened rows, as far as there is room, in its offline pool too, and their serials there by their place in
+        `rows`."""
+        places, copies = np.flatnonzero(rows.intervened), {}
+        while len(places) and (fit := self._fit()):  # again where those that were stored took fewer frames than they might have
+            shown, serial = take(rows, places[:fit]), self._recorded + self.demonstrated
+            count = length(shown)
+            shown = shown.replace(source=np.full(count, Source.INTERVENTION, np.int32), quality=np.full(count, self.quality, np.float32))
+            state, _ = self._stored(state, stream, shown, self._shown_frames, "offline", serial)
+            copies |= dict(zip(places[:fit].tolist(), range(serial, serial + count), strict=True))
+            places = places[fit:]
+            self.demonstrated += count
+            self.shown_changes += 1
+        if len(places) and not self._said_full:
+            self._said_full = True
             log.warning(
-                "There is no room for more interventions beside the demonstrations: they are learnt from as online rows only; set "
-                "--config.replay.intervention_rows above %d to keep more.",
-                self.config.intervention_rows,
+                "There is no room for more interventions beside the demonstrations than the %d steps that are there: later ones are %s. "
+                "A run that begins with --config.replay.intervention_rows above %d keeps more.",
+                self.demonstrated,
+                "learnt from as online rows only" if self._draws_online else "not learnt from",
+                self._room,
             )
-            return state, {}
-        serial = self._recorded + self.demonstrated
-        shown = take(rows, places)
-        shown = shown.replace(
-            source=np.full(len(places), Source.INTERVENTION, np.int32), quality=np.full(len(places), self.quality, np.float32)
-        )
-        state, _ = self._stored(state, stream, shown, self._shown_frames, "offline", serial)
-        self.demonstrated += len(places)
-        self.shown_changes += 1
-        return state, dict(zip(places.tolist(), range(serial, serial + len(places)), strict=True))
+        return state, copies
+
+    def _fit(self) -> int:
+        """Rows of interventions for which the offline pool has room now, whatever frames they bring."""
+        rows, index = self._room - self.demonstrated, self._shown_frames
+        return rows if index is None else min(rows, (index.count - index.stored) // index.most(1))
 
     def _lose(self, pool: ReplayState, serials: np.ndarray) -> ReplayState:
         self._open.clear()  # what is missing may have been their ends

@@ -19,6 +19,7 @@ from warmloop.data.replay import ReplayConfig
 from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import Leaf, Source, Spec, example, take
 from warmloop.data.wire.schema import Schema
+from warmloop.launch.assemble import fine_parts
 from warmloop.learner import checkpoint
 from warmloop.learner.assemble import fine_tune, refill, resume
 from warmloop.learner.config import LearnerConfig
@@ -112,6 +113,45 @@ def test_they_stay_while_the_online_pool_turns_over_and_no_demonstration_makes_r
     newest = np.arange(int(state.online.inserted) - 15, int(state.online.inserted)) % 64
     assert_same_steps(seen_in(state, "online", newest), episodes[-1])
     assert caplog.text.count("no room for more interventions") == 1 and "intervention_rows above 40" in caplog.text
+    assert "later ones are learnt from as online rows only" in caplog.text
+
+
+def test_of_an_intervention_that_is_longer_than_the_room_what_fits_is_stored_and_the_rest_is_said(parts, caplog):
+    parts = dataclasses.replace(parts, mixing=MixingConfig(initial_ratio=1.0, decay=1.0))
+    state, ingest = begun(parts)
+    episodes = [episode_of(parts.agent.spec, 30, number, intervened=range(30)) for number in range(2)]
+    for rows in episodes:
+        state = ingest.insert(state, "arm", rows)
+    assert ingest.demonstrated == 40 and int(state.offline.inserted) == 60
+    assert_same_steps(seen_in(state, "offline", range(20, 50)), episodes[0])
+    assert_same_steps(seen_in(state, "offline", range(50, 60)), take(episodes[1], slice(0, 10)))
+    np.testing.assert_allclose(seen_in(state, "offline", range(50, 60)).mc_return, 0.9 ** np.arange(29.0, 19.0, -1), rtol=1e-6)
+    assert "later ones are not learnt from" in caplog.text, "offline rows alone are drawn"
+
+
+def test_interventions_without_room_for_the_frames_they_might_have_are_stored_as_far_as_theirs_go(caplog):
+    """Rows apart from each other take two frames each, so frames run out before rows do."""
+    parts = dataclasses.replace(parts_of("cameras"), replay=ReplayConfig(capacity=64, intervention_rows=900))
+    state, ingest = begun(parts)
+    episodes = [episode_of(parts.agent.spec, 250, number, intervened=range(0, 250, 1 + number % 2)) for number in range(5)]
+    for rows in episodes:
+        state = ingest.insert(state, "arm", rows)
+    stored = ingest.shown[1]
+    assert 1024 - 2 < stored.stop - stored.start <= 1024 and ingest.demonstrated > 765
+    wanted = jax.tree.map(lambda *x: np.concatenate(x), *(take(rows, np.flatnonzero(rows.intervened)) for rows in episodes))
+    assert_same_steps(seen_in(state, "offline", range(20, 20 + ingest.demonstrated)), take(wanted, slice(0, ingest.demonstrated)))
+    assert_same_steps(seen_in(state, "offline", range(20)), episode_of(parts.agent.spec, 20, 1000))
+
+
+def test_hg_dagger_has_room_for_every_step_of_a_run():
+    config = load("configs/classic.py:pendulum,hgdagger,small").replace(replay={"intervention_rows": 10}, learner={"online_steps": 60})
+    spec = SPECS["states"]
+    parts = fine_parts(config, spec)
+    state, ingest = begun(parts)
+    for number in range(3):
+        state = ingest.insert(state, "arm", episode_of(spec, 20, number, intervened=range(20)))
+    assert ingest.demonstrated == 60 and int(state.offline.inserted) == 80
+    assert fine_parts(load("configs/classic.py:pendulum").replace(replay={"intervention_rows": 10}), spec).replay.intervention_rows == 10
 
 
 def test_hg_dagger_learns_what_the_hand_did_and_nothing_of_what_the_policy_did():
