@@ -19,12 +19,13 @@ from ..data.quality import QualityConfig
 from ..data.reward import RewardConfig
 from ..data.tasks import SINGLE, TaskConfig
 from ..data.transition import Transition, length
-from . import checkpoint
+from . import ahead, checkpoint
 from .balance import Balance
 from .ingest import Ingest, blank
 from .intake import Intake
 from .records import segments
 from .state import LearnerParts, LearnerState, create
+from .step import draw
 from .stored_rows import INTERVENTIONS
 
 log = logging.getLogger("warmloop")
@@ -68,6 +69,8 @@ def resume(directory: str | Path, parts: LearnerParts) -> tuple[LearnerState, di
     saved = checkpoint.newest(directory)
     offline, online = saved.meta["offline_rows"], saved.meta["online_rows"]
     template = jax.eval_shape(lambda: create(parts, 0, None, offline_capacity=offline, online_capacity=online))
+    if template.frames.cameras:
+        template = template.replace(ahead=jax.eval_shape(lambda state: draw(state, parts)[1], template))
     state = checkpoint.restore_learner(saved, template)
     return state.replace(frames=settle(state.frames, parts.frames)), saved.meta
 
@@ -105,7 +108,9 @@ def refill(
         filled = filled.replace(online=balance.restore(filled.online, meta.get("task_masses", np.zeros(len(tasks)))))
     gone = jnp.flatnonzero(filled.online.quality == 0)  # lost, or without their camera frames
     serials = np.asarray(replay.serial_of(filled.online, gone))
-    return state.replace(online=blank(state.online.replace(words=filled.online.words), serials[serials >= 0]), frames=filled.frames), ingest
+    online = blank(state.online.replace(words=filled.online.words), serials[serials >= 0])
+    drawn_ahead = ahead.placed(state.ahead, online) if state.ahead else ()
+    return state.replace(online=online, frames=filled.frames, ahead=drawn_ahead), ingest
 
 
 def _check_shapes(taken, fresh, where: str | Path) -> None:

@@ -2,6 +2,7 @@
 
     DIR/00001200/agent      the agent's state (orbax)
     DIR/00001200/learner    priorities, keys, counters (orbax)
+    DIR/00001200/ahead.npz  the next update's rows, where they are drawn ahead
     DIR/00001200/meta.json  what describes it: agent, shapes, configuration, streams
     DIR/00001200/manifest.json   sha256 of every file above, written last
     DIR/offline-….npz       the offline rows, once per run; meta.json names it with its sha256
@@ -34,6 +35,7 @@ from ..agents import AGENTS, Agent
 from ..data.disk import sync_directory, write_durably
 from ..data.errors import WarmloopError
 from ..data.transition import Leaf, PyTree, Spec, example
+from . import ahead
 from .state import LearnerState
 from .stored_rows import INTERVENTIONS, OFFLINE, StoredRows, drop_unnamed, restored, store_offline
 
@@ -118,6 +120,8 @@ def _write(partial: Path, state: LearnerState, meta: dict[str, Any]) -> None:
         checkpointer.save(partial / "agent", _without_keys(state.agent))
         checkpointer.wait_until_finished()
         checkpointer.save(partial / "learner", _without_keys(_without_rows(state)))
+    if state.ahead:
+        ahead.store(partial, state.ahead)
     described = {
         "updates": int(state.updates),
         "rows": int(state.online.inserted),
@@ -250,6 +254,7 @@ def restore_learner(saved: Saved, template: LearnerState) -> LearnerState:
         offline=state.offline.replace(words=jnp.asarray(words)),
         online=state.online.replace(words=jnp.zeros(template.online.words.shape, jnp.int32)),
         frames=template.frames.replace(pixels=pixels),
+        ahead=ahead.restored(saved.path, template.ahead),
     )
 
 
@@ -279,9 +284,9 @@ def _restore(path: Path, template: PyTree) -> PyTree:
 
 
 def _without_rows(state: LearnerState) -> LearnerState:
-    """The state without its agent, which is saved apart, and without the pools' rows."""
+    """The state without what is saved apart: its agent, the pools' rows, and those drawn ahead."""
     pools = {name: getattr(state, name).replace(words=()) for name in ("offline", "online")}
-    return state.replace(agent=(), frames=state.frames.replace(pixels=()), **pools)
+    return state.replace(agent=(), ahead=(), frames=state.frames.replace(pixels=()), **pools)
 
 
 def _without_keys(tree: PyTree) -> PyTree:

@@ -32,6 +32,7 @@ class LearnerState(struct.PyTreeNode):
         frames: the camera images of both: first the offline rows', then those of interventions, then the online pool's ring.
         key: for drawing batches.
         updates: `[]` int32, updates (UTD blocks) since the warm-up began: drives the offline share and β.
+        ahead: the next update's rows, where they are drawn ahead (see `step`); else ().
     """
 
     agent: PyTree
@@ -40,6 +41,7 @@ class LearnerState(struct.PyTreeNode):
     frames: Frames
     key: jax.Array
     updates: jax.Array
+    ahead: PyTree = ()
 
 
 @dataclasses.dataclass(frozen=True)

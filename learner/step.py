@@ -1,8 +1,9 @@
 """The learner's step: draw, K critic steps, actor and temperature, priorities back; one donated XLA program.
 
 Where camera frames are more than the device's budget, they lie in the host's memory, and a step is three programs: the draw, the
-look-up of its images on the host, and the updates. The next batch is drawn and looked up while the device is busy with this one; its
-priorities are then one update old. Two batches' memory on the host serves all look-ups in turns: fresh pages cost more than the pixels.
+look-up of its images on the host, and the updates. The next batch is drawn before these updates begin, so by priorities that are one
+update old, and looked up while the device is busy with them; it is part of the state. Two batches' memory on the host serves all look-ups
+in turns: fresh pages cost more than the pixels.
 """
 
 from __future__ import annotations
@@ -73,11 +74,11 @@ def run_steps(state: LearnerState, parts: LearnerParts, count: int = 1) -> tuple
 
 
 class Stepper:
-    """Runs a learner's updates, wherever its camera frames are. It may hold one batch that was drawn ahead."""
+    """Runs a learner's updates, wherever its camera frames are. It keeps the images of the batch that was drawn ahead."""
 
     def __init__(self, parts: LearnerParts):
         self.parts = parts
-        self._ahead: Block | None = None
+        self._ahead: tuple[Block, PairOfImages] | None = None
         self._looked_up: deque[tuple[PairOfImages, PairOfImages]] = deque()  # on the host and on the device, the older first
 
     def __call__(self, state: LearnerState, count: int = 1) -> tuple[LearnerState, Metrics]:
@@ -86,27 +87,35 @@ class Stepper:
             return run_steps(state, self.parts, count)
         metrics: Metrics = {}
         for _ in range(count):  # not within a program, where a CPU's convolutions would be many times slower
-            if not state.frames.on_host:
-                state, metrics = run_steps(state, self.parts)
-                continue
-            frames, state = state.frames, state.replace(frames=state.frames.replace(pixels={}))
-            state, block = (state, self._ahead) if self._ahead is not None else self._fetch(state, frames)
-            state, self._ahead = self._fetch(state, frames)
-            state, metrics = _learn(state, block, self.parts)
-            state = state.replace(frames=frames)
+            state, metrics = self._apart(state) if state.frames.on_host or state.ahead else run_steps(state, self.parts)
         return state, metrics
 
-    def _fetch(self, state: LearnerState, frames: Frames) -> tuple[LearnerState, Block]:
-        """A batch with its images, on the device; nothing here waits for it."""
-        key, block = _draw(state, self.parts)
+    def _apart(self, state: LearnerState) -> tuple[LearnerState, Metrics]:
+        """One update on the batch drawn ahead, or on a new one, and the draw of the next; nothing here waits for the update."""
+        frames, block, following = state.frames, state.ahead, ()
+        state = state.replace(frames=frames.replace(pixels={}), ahead=())
+        state, block = (state, block) if block else self._draw(state)
+        if frames.on_host:  # before the update, which is given the pools' memory
+            state, following = self._draw(state)
+        here, after = self._ahead[1] if self._ahead is not None and self._ahead[0] is block else self._look_up(frames, block)
         batch = block.batch
-        wanted = (batch.observation[SLOTS], batch.next_observation[SLOTS], block.shift_key)
-        slots = jax.device_put(wanted, jax.devices("cpu")[0])
+        seen = batch.replace(observation=joined(batch.observation, here), next_observation=joined(batch.next_observation, after))
+        state, metrics = _learn(state, block.replace(batch=seen), self.parts)
+        self._ahead = (following, self._look_up(frames, following)) if following else None
+        return state.replace(frames=frames, ahead=following), metrics
+
+    def _draw(self, state: LearnerState) -> tuple[LearnerState, Block]:
+        key, block = _draw(state, self.parts)
+        return state.replace(key=key), block
+
+    def _look_up(self, frames: Frames, block: Block) -> PairOfImages:
+        """The images of a block, on the device; nothing here waits for them."""
+        wanted = (block.batch.observation[SLOTS], block.batch.next_observation[SLOTS], block.shift_key)
+        slots = jax.device_put(wanted, *next(iter(frames.pixels.values())).devices())
         images = _images(frames, *slots) if len(self._looked_up) < 2 else pair_in_place_of(self._room(), frames, *slots)
-        here, after = jax.device_put(images, jax.devices()[0])
-        self._looked_up.append((images, (here, after)))
-        batch = batch.replace(observation=joined(batch.observation, here), next_observation=joined(batch.next_observation, after))
-        return state.replace(key=key), block.replace(batch=batch)
+        copied = jax.device_put(images, jax.devices()[0])
+        self._looked_up.append((images, copied))
+        return copied
 
     def _room(self) -> PairOfImages:
         """The memory of the batch before last, once the device has its copy."""

@@ -18,6 +18,7 @@ from warmloop.data.mixing import MixingConfig
 from warmloop.data.replay import ReplayConfig
 from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import Batch, Leaf, Spec, example
+from warmloop.learner import step
 from warmloop.learner.state import LearnerParts, create
 from warmloop.learner.step import Stepper, run_steps
 
@@ -188,6 +189,17 @@ def test_frames_beyond_the_devices_budget_lie_on_the_host_and_teach_the_same():
     assert int(state.updates) == 5
     begun = create(on_device, 0, rows, online_capacity=1).agent
     assert largest_change(begun.encoder, state.agent.encoder) > 1e-3
+
+
+def test_an_update_is_on_its_way_before_the_host_looks_up_the_next_batch(monkeypatch):
+    parts = LearnerParts(AGENTS["sac"], ReplayConfig(capacity=64), MixingConfig(), FramesConfig(budget_mebibytes=0))
+    run, order = Stepper(parts), []
+    state, _ = run(create(parts, 0, rows_of(SPEC, 40), online_capacity=1), 2)
+    for name in ("_learn", "pair_in_place_of"):
+        called = getattr(step, name)
+        monkeypatch.setattr(step, name, lambda *args, name=name, called=called: (order.append(name), called(*args))[1])
+    run(state, 2)
+    assert order == ["_learn", "pair_in_place_of"] * 2
 
 
 def test_agents_without_eyes_and_wrong_settings_are_refused_by_name():

@@ -1,6 +1,7 @@
 """Rows on which a human intervened: online rows, and demonstrations that stay; with cameras, and across a crash."""
 
 import dataclasses
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +16,12 @@ from warmloop.data.errors import WarmloopError
 from warmloop.data.frames import FramesConfig
 from warmloop.data.mixing import MixingConfig
 from warmloop.data.quality import QualityConfig
-from warmloop.data.replay import ReplayConfig
+from warmloop.data.replay import ReplayConfig, retire
 from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import Leaf, Source, Spec, example, take
 from warmloop.data.wire.schema import Schema
 from warmloop.launch.assemble import fine_parts
-from warmloop.learner import checkpoint
+from warmloop.learner import ahead, checkpoint
 from warmloop.learner.assemble import fine_tune, refill, resume
 from warmloop.learner.config import LearnerConfig
 from warmloop.learner.ingest import Ingest
@@ -29,7 +30,7 @@ from warmloop.learner.journal import Journal
 from warmloop.learner.loop import Learner
 from warmloop.learner.metrics import Recorder
 from warmloop.learner.state import LearnerParts
-from warmloop.learner.step import run_steps
+from warmloop.learner.step import Stepper, run_steps
 
 REWARD = RewardConfig(discount=0.9)
 SPECS = {
@@ -187,6 +188,10 @@ def test_without_room_they_are_online_rows_only():
     assert int(state.offline.inserted) == state.offline.capacity == 20 and int(state.online.inserted) == 6
 
 
+def plain(leaf):
+    return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+
+
 class Run:
     """A learner in a folder, with one actor that hands it episodes."""
 
@@ -235,6 +240,46 @@ def test_a_learner_that_crashed_has_them_again_with_their_pictures_and_none_twic
     assert len(list((tmp_path / "checkpoints").glob("interventions-*.npz"))) == 2, "one for each checkpoint that is kept"
     again.learner.state, _ = run_steps(again.learner.state, parts)
     again.journal.close()
+
+
+@pytest.mark.parametrize("budget", [4096, 0], ids=["device", "host"])
+def test_a_run_that_stopped_goes_on_bit_for_bit_wherever_its_frames_are(tmp_path, budget):
+    """With more rows than the pool has, so that those drawn ahead are found again in a ring that begins elsewhere."""
+    parts = dataclasses.replace(parts_of("cameras"), frames=FramesConfig(budget_mebibytes=budget))
+    episodes = [episode_of(parts.agent.spec, 10, number, intervened=(2, 3)) for number in range(12)]
+    run = Run(tmp_path / "straight", parts, "first")
+    for rows in episodes[:9]:
+        run.send(rows)
+    run.learner.save()
+    assert bool(run.learner.state.ahead) == (budget == 0)
+    shutil.copytree(tmp_path / "straight", tmp_path / "stopped")
+    again = Run(tmp_path / "stopped", parts, "second")
+    for rows in episodes[9:]:
+        run.send(rows)
+        again.send(rows)
+    assert int(run.learner.state.updates) == 24
+    straight, stopped = ((one.learner.state.agent, getattr(one.learner.state.ahead, "drawn", ())) for one in (run, again))
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(*map(plain, (a, b))), straight, stopped)
+    for one in (run, again):
+        one.journal.close()
+
+
+def test_rows_drawn_ahead_are_drawn_anew_where_batches_have_another_size_or_one_of_them_is_gone(tmp_path):
+    parts = dataclasses.replace(parts_of("cameras"), frames=FramesConfig(budget_mebibytes=0))
+    run = Run(tmp_path, parts, "first")
+    for number in range(7):  # two more rows than the pool has
+        run.send(episode_of(parts.agent.spec, 10, number))
+    state = run.learner.state
+    assert ahead.placed(state.ahead, state.online) != ()
+    drawn = state.ahead.drawn.online_serials[:, ~state.ahead.drawn.offline].ravel()
+    assert ahead.placed(state.ahead, retire(jax.tree.map(jnp.copy, state.online), drawn[:1])) == ()
+    run.learner.save()
+    run.journal.close()
+    other = SAC(dataclasses.replace(parts.agent.config, batch_size=4), parts.agent.spec)
+    for agent, kept in ((parts.agent, True), (other, False)):
+        found, _ = resume(tmp_path / "checkpoints", dataclasses.replace(parts, agent=agent))
+        assert bool(found.ahead) == kept
+        Stepper(dataclasses.replace(parts, agent=agent))(found)
 
 
 def test_a_run_that_goes_on_with_other_frames_settings_keeps_its_pictures_or_says_which_setting_must_stay(tmp_path):
