@@ -50,6 +50,7 @@ class Plan:
         success_only: only successful attempts count; there are at most `ATTEMPTS_PER_SUCCESS` for each.
         stop_at_success: an episode is cut after its first successful step.
         after_success: it is, that many steps later.
+        unseen: what the policy does not see of the observations is recorded too.
         intervention: who may take over, as the user says it and what that stands for at this moment.
         discards: that is a person, who may discard attempts: others come in their place, within the same limit.
     """
@@ -67,6 +68,7 @@ class Plan:
     success_only: bool
     stop_at_success: bool
     after_success: int = 0
+    unseen: bool = False
     intervention: str = "none"
     discards: bool = False
 
@@ -133,7 +135,8 @@ class Attempts:
         noise, random_share = plan.levels(number)
         policy = NoisyPolicy(self._policy, noise, random_share) if noise or random_share else self._policy
         seed = episode_seed(plan.seed, COLLECTION_STREAM, number, len(plan.tasks))
-        settings = {"source": plan.source, "episode": number, "stop_at_success": plan.stop_at_success, "after_success": plan.after_success}
+        settings = {"source": plan.source, "episode": number, "unseen": plan.unseen}
+        settings |= {"stop_at_success": plan.stop_at_success, "after_success": plan.after_success}
         try:
             return record_episode(self._environment, policy, seed, intervener=self._intervener, **settings)
         except WarmloopError:

@@ -109,6 +109,7 @@ class Environment:
         limits: what the actions -1 and 1 are in the action space.
         own_limits: the action space's own, where it has them.
         task: the name of this episode's task; "" where there is a single, nameless one.
+        whole: the newest observation as it came, with its unseen parts and without the task's code.
         step_count: steps taken in this episode.
         signalled: whether this episode has carried a success signal so far.
     """
@@ -121,6 +122,7 @@ class Environment:
         self.spec = tasks.condition_spec(self.raw_spec)
         self.own_limits, self.limits = _limits(env.action_space, config)
         self.task, self._task = "", 0
+        self.whole: PyTree = {}
         self._success = success_rule(config.success)
         self._success.prepare(whole, config.id)
         self._needs_success = reward.signal == "success" or reward.terminate_on_success
@@ -140,7 +142,8 @@ class Environment:
             remedy = 'let the info of its reset say it under "task", or put {task} into environment.id'
             self._task = self.tasks.number(str(info.get("task", "")), f'Environment "{self.config.id}"', remedy)
             self.task = self.tasks.names[self._task]
-        observation = self.tasks.condition(without(self._observation(given), self.config.unseen), self._task)
+        self.whole = self._observation(given)
+        observation = self.tasks.condition(without(self.whole, self.config.unseen), self._task)
         for leaf in self.spec.observation:
             shape = np.shape(observation[leaf.name] if leaf.name else observation)
             if shape != leaf.shape:
@@ -162,10 +165,10 @@ class Environment:
             raise WarmloopError(f'Environment "{self.config.id}": the episode is over; call reset(seed) before the next step.')
         observation, reward, raw_terminated, truncated, said = self.env.step(self._scaled(action))
         info, self.step_count = plain(said), self.step_count + 1
-        whole, reward = self._observation(observation), self._finite(reward)
+        self.whole, reward = self._observation(observation), self._finite(reward)
         self._return += reward
-        signal, paid = self._success(Outcome(whole, info, bool(raw_terminated), reward, self._return))
-        next_observation, reward = self.tasks.condition(without(whole, self.config.unseen), self._task), reward + paid
+        signal, paid = self._success(Outcome(self.whole, info, bool(raw_terminated), reward, self._return))
+        next_observation, reward = self.tasks.condition(without(self.whole, self.config.unseen), self._task), reward + paid
         self.signalled |= signal is not None
         success = bool(signal)
         terminated = bool(raw_terminated) or (success and self.reward.terminate_on_success)

@@ -13,7 +13,7 @@ import numpy as np
 from ..data.episode import Episode, make_steps
 from ..data.errors import WarmloopError
 from ..data.statistics import wilson
-from ..data.transition import PyTree, Source
+from ..data.transition import PyTree, Source, without
 from .environment import Environment, StepResult
 from .intervention import Control, Intervener, Signal, Taken
 from .policy import Policy
@@ -110,6 +110,7 @@ def record_episode(
     after_success: int = 0,
     on_step: OnStep | None = None,
     intervener: Intervener | None = None,
+    unseen: bool = False,
 ) -> Recording:
     """One episode, recorded as the environment gave it: its own rewards, mask 0 only where it terminated itself, and observations
     without the task's code, which the policy sees. A person's failure is thus a truncation.
@@ -124,11 +125,12 @@ def record_episode(
         after_success: cut it that many steps later; see `Ending`.
         on_step: called after every step with its number, the result, the observation before it and the action.
         intervener: who may act in the policy's place.
+        unseen: record the parts of observations that the policy does not see, too.
     """
     policy.begin(seed)
     control, ending = Control(environment, intervener), Ending(environment, stop_at_success, after_success)
     observation, taken = control.begin(seed), list[Taken]()
-    observations, over = [observation], False
+    observations, over = [environment.whole], False
     while not over:
         step, over = ending(control.step(observation, policy(observation, len(taken)), len(taken)))
         taken.append(step)
@@ -136,8 +138,9 @@ def record_episode(
         if on_step is not None:
             on_step(len(taken) - 1, result, observation, action)
         observation = result.next_observation
-        observations.append(observation)
-    return Recording(_recorded(environment, observations, taken, source, episode), taken[-1].signal)
+        observations.append(environment.whole)
+    kept = observations if unseen else [without(whole, environment.config.unseen) for whole in observations]
+    return Recording(_recorded(environment, kept, taken, source, episode), taken[-1].signal)
 
 
 class Ending:
@@ -173,7 +176,7 @@ class Ending:
 
 def _recorded(environment: Environment, observations: list[PyTree], taken: list[Taken], source: Source, number: int) -> Episode:
     """The episode of steps `[T]` that were taken, and the observations `[T + 1]` before, between and after them."""
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *map(environment.tasks.strip, observations))
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *observations)
     intervened = np.array([step.intervened for step in taken])
     steps = make_steps(
         jax.tree.map(lambda leaf: leaf[:-1], stacked),

@@ -114,6 +114,7 @@ def make_plan(choice: PolicyChoice, hand: InterventionChoice) -> Plan:
         success_only=SUCCESS_ONLY.value,
         stop_at_success=STOP_AT_SUCCESS.value,
         after_success=after,
+        unseen=LABEL.value,
         intervention=hand.identity,
         discards=hand.personal,
     )

@@ -34,7 +34,7 @@ ENCODER = flags.DEFINE_enum("encoder", "cnn", ["cnn", "resnet10"], "Of images.")
 WEIGHTS = flags.DEFINE_string("weights", "", "A safetensors file with ResNet-10's trunk.")
 FROZEN = flags.DEFINE_bool("frozen", False, "Leave that trunk as it is.")
 FEATURES = flags.DEFINE_integer("features", 64, "Numbers that each camera's image becomes.")
-PROPRIOCEPTION = flags.DEFINE_bool("proprioception", False, "See the rest of the observation too. Without cameras it is all there is.")
+PROPRIOCEPTION = flags.DEFINE_bool("proprioception", False, "See the rest of the observation too, or alone, where there are no cameras.")
 UPDATES = flags.DEFINE_integer("updates", 500, "Gradient steps of each member.")
 BATCH = flags.DEFINE_integer("batch_size", 64, "Frames of a step, half of them of success.")
 SHIFT = flags.DEFINE_integer("random_shift", 4, "Pixels by which images are shifted in training, at most.")
@@ -51,6 +51,11 @@ def main() -> None:
         raise WarmloopError("Name recorded frames, as in --data=frames.npz; warmloop-collect --label records them.")
     out = output_path(OUT.value, OVERWRITE.value)
     data, spec = training.labelled(episodes())
+    if not (spec.cameras or PROPRIOCEPTION.value):
+        raise WarmloopError(
+            f"There are no camera images in --data, only {', '.join(leaf.name or 'vectors' for leaf in spec.observation)}: record them by "
+            "warmloop-collect --label in an environment that has cameras, or add --proprioception to tell success from the rest."
+        )
     held = training.hold_out(data, HELD_OUT.value, SEED.value)
     classifier, learnt, kept = Classifier(chosen_config(), spec), data.of(~held), data.of(held)
     with progress("training", classifier.config.updates * classifier.config.members) as advance:

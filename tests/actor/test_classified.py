@@ -78,6 +78,26 @@ def test_an_agent_need_not_see_what_the_classifier_looks_at(folders):
     assert set(environment.reset(0)) == {leaf.name for leaf in environment.spec.observation} == set(environment.space) == {"pose"}
 
 
+def test_what_the_agent_does_not_see_is_recorded_where_it_is_asked_for(folders):
+    class Seer:
+        def begin(self, seed):
+            self.seen = set()
+
+        def __call__(self, observation, step):
+            self.seen |= set(observation)
+            return np.zeros(2, np.float32)
+
+    script, policy = [DARK, RIGHT, LEFT, DARK], Seer()
+    config = EnvironmentConfig("WarmloopTest/Lamps-v0", {"script": script}, success=f"classifier:{folders[0]}", unseen=("front",))
+    found, all_of_it = (
+        record_episode(make_environment(config), policy, 0, stop_at_success=True, unseen=unseen).episode.steps for unseen in (False, True)
+    )
+    assert policy.seen == set(found.observation) == {"pose"} and set(all_of_it.next_observation) == {"front", "pose"}
+    lit = [frame[4:12, :8].mean() > 120 for frame in all_of_it.next_observation["front"]]
+    assert lit == [False, False, True]
+    np.testing.assert_array_equal(all_of_it.observation["front"][1:], all_of_it.next_observation["front"][:-1])
+
+
 def test_data_with_what_the_agent_does_not_see_are_taken_without_it(folders, tmp_path):
     write_episodes(tmp_path / "lamps.npz", [lamp_episode(0)], mark(None))
     unseen = make_environment(EnvironmentConfig("WarmloopTest/Lamps-v0", unseen=("front",)))

@@ -1,5 +1,6 @@
 """The collect command, run as a user runs it."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -44,6 +45,28 @@ def test_a_configuration_names_the_environment(tmp_path: Path):
     done = collect("--config=configs/metaworld.py:reach", "--policy=random", "--episodes=1", "--horizon=7", f"--out={out}")
     assert done.returncode == 0, done.stderr
     assert [len(episode) for episode in load_episodes(out)] == [7]
+
+
+LAMPS = """
+from warmloop.actor.environment import EnvironmentConfig
+from warmloop.configs.schema import RunConfig, to_config_dict
+
+def get_config():
+    kwargs = {"success_at": 3, "script": ((False, False),) * 20}
+    return to_config_dict(RunConfig(EnvironmentConfig("lamps:WarmloopTest/Lamps-v0", kwargs, unseen=("front",))))
+"""
+
+
+def test_a_labelled_set_has_the_pictures_that_the_policy_does_not_see_and_another_has_not(tmp_path: Path, monkeypatch):
+    helpers = Path(__file__).parents[1] / "helpers"
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(helpers), os.environ.get("PYTHONPATH", "")]))
+    (tmp_path / "lamps_config.py").write_text(LAMPS)
+    common = (f"--config={tmp_path}/lamps_config.py", "--policy=random", "--episodes=2")
+    for more, parts in ((("--label",), {"front", "pose"}), ((), {"pose"})):
+        done = collect(*common, *more, f"--out={tmp_path}/set{len(more)}.npz")
+        assert done.returncode == 0, done.stderr
+        for episode in load_episodes(tmp_path / f"set{len(more)}.npz"):
+            assert set(episode.steps.observation) == set(episode.steps.next_observation) == parts
 
 
 def test_a_labelled_set_goes_on_after_success_and_counts_its_frames(tmp_path: Path):

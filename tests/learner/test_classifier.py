@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -186,10 +188,22 @@ def test_a_folder_that_was_altered_is_a_sentence(folder, tmp_path):
         trained_classifier.read(tmp_path / "nowhere")
 
 
-def test_the_command_writes_a_classifier_its_plot_and_its_mistakes(tmp_path):
-    import subprocess
-    import sys
+def test_data_without_cameras_are_refused_unless_the_rest_of_the_observation_is_asked_for(tmp_path):
+    def blind(observation):
+        return {"pose": observation["pose"]}
 
+    episodes = []
+    for episode in map(lamp_episode, range(6)):
+        here, after = blind(episode.steps.observation), blind(episode.steps.next_observation)
+        episodes.append(dataclasses.replace(episode, steps=episode.steps.replace(observation=here, next_observation=after)))
+    write_episodes(tmp_path / "blind.npz", episodes)
+    command = [sys.executable, "-m", "warmloop.launch.train_classifier", f"--data={tmp_path}/blind.npz", f"--out={tmp_path}/out"]
+    done = subprocess.run([*command, "--members=1", "--updates=2"], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 2 and not (tmp_path / "out").exists()
+    assert "There are no camera images in --data, only pose" in done.stderr and "add --proprioception" in done.stderr
+
+
+def test_the_command_writes_a_classifier_its_plot_and_its_mistakes(tmp_path):
     write_episodes(tmp_path / "frames.npz", EPISODES)
     command = [sys.executable, "-m", "warmloop.launch.train_classifier", f"--data={tmp_path}/frames.npz", f"--out={tmp_path}/out"]
     done = subprocess.run([*command, "--updates=2", "--members=1", "--features=4"], capture_output=True, text=True, timeout=200)
