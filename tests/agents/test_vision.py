@@ -1,6 +1,8 @@
 """Agents that see: who trains the encoder, what is frozen, and that pictures alone are enough to learn from."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import pytest
 from flax import traverse_util
 from safetensors.numpy import save_file
 
+from warmloop import agents
 from warmloop.agents import BC, CQL, SAC, BCConfig, CQLConfig, IQLConfig, SACConfig
 from warmloop.agents.vision import RESNET, Vision, VisionConfig
 from warmloop.configs.schema import AgentChoice, build_agent
@@ -200,6 +203,13 @@ def test_an_update_is_on_its_way_before_the_host_looks_up_the_next_batch(monkeyp
         monkeypatch.setattr(step, name, lambda *args, name=name, called=called: (order.append(name), called(*args))[1])
     run(state, 2)
     assert order == ["_learn", "pair_in_place_of"] * 2
+
+
+def test_the_guide_names_the_algorithms_that_learn_from_images():
+    guide = (Path(__file__).parents[2] / "docs" / "images.md").read_text()
+    named = re.search(r"((?:`\w+`(?:, | and )?)+) learn from them", guide)
+    seeing = {name for name, (_, config) in agents.AGENTS.items() if "vision" in {field.name for field in dataclasses.fields(config)}}
+    assert named is not None and set(re.findall(r"\w+(?=`)", named[1])) == seeing
 
 
 def test_agents_without_eyes_and_wrong_settings_are_refused_by_name():
