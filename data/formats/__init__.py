@@ -49,7 +49,7 @@ class Format:
 
 FORMATS = {
     "set": Format("a set that merge_data keeps (its folder)", collected.matches, collected.read, environment=collected.environment),
-    "npz": Format(".npz arrays", npz.matches, npz.read, npz.write, npz.matches, npz.environment),
+    "npz": Format(".npz arrays", npz.matches, npz.read, npz.write, npz.names_one, npz.environment),
     "hilserl": Format(".pkl as HIL-SERL records it", hilserl.matches, hilserl.read, hilserl.write, hilserl.names),
     "minari": Format("a Minari dataset (minari:ID or its directory)", minari.matches, minari.read, minari.write, minari.names),
     "lerobot": Format("a LeRobot directory (written: NAME.lerobot)", lerobot.matches, lerobot.read, lerobot.write, lerobot.names),

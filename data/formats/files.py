@@ -12,6 +12,9 @@ from typing import BinaryIO
 from ..disk import sync_directory
 from ..errors import WarmloopError
 
+HDF5, PICKLE, MEMBER = b"\x89HDF\r\n\x1a\n", b"\x80", b"PK\x03\x04"
+HEAD = 512
+
 
 def require_file(path: Path) -> None:
     """Raises WarmloopError unless `path` is a file that holds something; a missing one names its nearest neighbour."""
@@ -20,6 +23,19 @@ def require_file(path: Path) -> None:
         raise WarmloopError(f"{path} does not exist{did_you_mean(path.name, neighbours)}")
     if path.stat().st_size == 0:
         raise WarmloopError(f"{path} is an empty file; record or copy it again.")
+
+
+def kind(path: str) -> str | None:
+    """ "npz" (a zip archive whose first member is an array), "hdf5" or "pickle" (of protocol 2 or later), by a file's first bytes; None
+    for any other, and where there is none."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return None
+    if head.startswith(MEMBER):  # its name's length is at byte 26, and the name at byte 30
+        return "npz" if head[30 : 30 + int.from_bytes(head[26:28], "little")].endswith(b".npy") else None
+    return "hdf5" if head.startswith(HDF5) else "pickle" if head.startswith(PICKLE) else None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

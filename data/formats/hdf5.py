@@ -17,13 +17,12 @@ import numpy as np
 
 from ..errors import WarmloopError
 from . import global_heap
-from .files import require_file
+from .files import kind, require_file
 from .recording import Columns
 
 if TYPE_CHECKING:
     import h5py
 
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SPLIT = "::"
 FEW_CHUNKS = 1000
 TREES = ("observations", "next_observations", "obs", "next_obs")  # what may be a group of arrays
@@ -41,11 +40,8 @@ def layout(origin: str) -> str | None:
     One that cannot be opened, or has none of these layouts, is "d4rl": the reader of the plainest says what is wrong.
     """
     path = Path(split(origin)[0])
-    if not path.is_file():
+    if kind(str(path)) != "hdf5":
         return None
-    with open(path, "rb") as file:
-        if file.read(len(SIGNATURE)) != SIGNATURE:
-            return None
     try:
         with opened(str(path)) as file:
             if {"columns", "num_episodes"} <= set(file):

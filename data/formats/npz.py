@@ -29,7 +29,7 @@ from numpy.lib import format as npy_format
 from ..episode import Episode
 from ..errors import WarmloopError
 from ..transition import Source
-from .files import replacing, require_file
+from .files import kind, replacing, require_file
 from .flat import pieces, starts_by_flags
 from .npy import ArchivedArray, names, opened
 from .recording import RECORDED_FIELDS, Columns, Recording, Table, check, named, require_keys, starts_after
@@ -44,7 +44,13 @@ TIMES = ("timestamps", "timestamp", "time")
 
 
 def matches(path: str) -> bool:
-    """Whether `path` is named `.npz`."""
+    """Whether `path` is an archive of arrays, or is named as one and begins as no other format does."""
+    found = kind(path)
+    return found == "npz" or (found is None and names_one(path))
+
+
+def names_one(path: str) -> bool:
+    """Whether a file to write is named as an archive of arrays."""
     return path.endswith(".npz")
 
 

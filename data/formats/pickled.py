@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import WarmloopError
+from .files import kind
 from .safe_pickle import holds_objects
 
 ENDINGS = (".pkl", ".pickle")
@@ -22,7 +23,7 @@ def layout(path: str) -> str | None:
     A replay buffer's pickle begins with its class. Paths have `init_state_dict` or `env_infos`, and never the `next_observations` that
     HIL-SERL's transitions need; both are told by their keys' text, which a pickle holds as it is.
     """
-    named = path.endswith(ENDINGS)
+    named = path.endswith(ENDINGS) and kind(path) in (None, "pickle")
     try:
         with open(path, "rb") as file:
             head = file.read(HEAD)

@@ -56,7 +56,7 @@ def test_each_file_is_claimed_by_its_format_alone(name):
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_is_recognised_by_what_it_holds_and_not_by_its_name(tmp_path, name):
     file, _, mask = name.partition("::")
-    renamed = tmp_path / {".h5": "data.hdf5", ".hdf5": "data.h5"}.get(Path(file).suffix, "data")
+    renamed = tmp_path / {".h5": "data.hdf5", ".hdf5": "data.npz", ".pkl": "data.npz"}.get(Path(file).suffix, "data")
     (shutil.copytree if (FIXTURES / file).is_dir() else shutil.copyfile)(FIXTURES / file, renamed)
     origin = f"{renamed}::{mask}" if mask else str(renamed)
     assert [key for key, candidate in FORMATS.items() if candidate.matches(origin)] == [FILES[name][0]]

@@ -1,5 +1,7 @@
 """Which reader a path gets, and what several sources need to have in common."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from recorded import assert_same_experience, episode
@@ -28,6 +30,24 @@ def test_a_path_says_its_format(tmp_path, name):
     written = [episode(4, 0, success=[0, 0, 1, 1]), episode(2, 1, terminated=True, success=[0, 1])]
     write_episodes(tmp_path / name, written)
     assert_same_experience(written, load_episodes(str(tmp_path / name)))
+
+
+@pytest.mark.parametrize(("written", "name"), [("a.npz", "demos.hdf5"), ("a.npz", "demos"), ("a.npz", "demos.pkl"), ("a.pkl", "demos.npz")])
+def test_a_file_is_told_by_what_it_holds_whatever_its_name(tmp_path, written, name):
+    episodes = [episode(4, 0, success=[0, 0, 1, 1]), episode(2, 1, terminated=True, success=[0, 1])]
+    write_episodes(tmp_path / written, episodes)
+    path = str((tmp_path / written).rename(tmp_path / name))
+    assert [key for key, candidate in FORMATS.items() if candidate.matches(path)] == [{"a.npz": "npz", "a.pkl": "hilserl"}[written]]
+    assert_same_experience(episodes, load_episodes(path))
+
+
+@pytest.mark.parametrize("name", ["policy.zip", "policy.npz"])
+def test_an_archive_without_arrays_is_no_data_set(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        archive.writestr("data", "{}")
+        archive.writestr("policy.pth", "weights")
+    said = refusal(load_episodes, tmp_path / name)
+    assert "is in no supported format" in said if name == "policy.zip" else "the file has no `observations`" in said
 
 
 @pytest.mark.parametrize("name", ["demos.hdf5", "demos"])
