@@ -91,7 +91,7 @@ def iterate_episodes(
 def read_pieces(path: str | Path) -> Iterator[Recording]:
     """The rows at `path`, tidy but not checked, in pieces of whole episodes, each with its number."""
     origin, count = _origin(path), 0
-    for piece in _format_of(origin).read(origin):
+    for piece in format_of(origin).read(origin):
         numbers = count + np.arange(len(piece)) if piece.numbers is None else piece.numbers
         count += len(piece)
         if len(piece):
@@ -202,12 +202,9 @@ def content_of(path: str | Path) -> str:
     return of_path(Path(name)) + (f"{hdf5.SPLIT}{key}" if key else "")
 
 
-def _origin(path: str | Path) -> str:
-    text = str(path)
-    return text if text.startswith(minari.SCHEME) else str(Path(text).expanduser())
-
-
-def _format_of(origin: str) -> Format:
+def format_of(path: str | Path) -> Format:
+    """The format of what is at `path`. Raises WarmloopError where there is nothing, or nothing that any format claims."""
+    origin = _origin(path)
     for candidate in FORMATS.values():
         if candidate.matches(origin):
             return candidate
@@ -218,6 +215,11 @@ def _format_of(origin: str) -> Format:
         )
     require_file(Path(origin))
     raise WarmloopError(f"{origin} is in no supported format; supported are {_described()}.")
+
+
+def _origin(path: str | Path) -> str:
+    text = str(path)
+    return text if text.startswith(minari.SCHEME) else str(Path(text).expanduser())
 
 
 def _described(writing: bool = False) -> str:

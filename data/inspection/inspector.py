@@ -10,7 +10,7 @@ import numpy as np
 
 from ..episode import Episode
 from ..errors import WarmloopError
-from ..formats import parse_source_argument
+from ..formats import format_of, parse_source_argument
 from ..quality import QualityConfig, score
 from .checks import DATA_CHECKS, EPISODE_CHECKS
 from .checks.environment import coverage
@@ -38,7 +38,8 @@ def inspect(
         on_episode: called after each episode.
 
     Raises:
-        WarmloopError: there is nothing to inspect, or a file does not exist. A file that cannot be read is a finding.
+        WarmloopError: there is nothing to inspect, or a file does not exist, or a folder holds no data set. A file that cannot
+            be read is a finding.
     """
     sources = [data] if isinstance(data, str | Path) else list(data)
     if not sources:
@@ -64,6 +65,8 @@ def _readable(file: str, findings: list[Finding]) -> Iterator[Recorded]:
     source, path = parse_source_argument(file)
     if not path.startswith("minari:") and not Path(path).expanduser().exists():
         raise WarmloopError(f"{path} does not exist.")
+    if Path(path).expanduser().is_dir():
+        format_of(path)
     try:
         yield from read(path, source)
     except WarmloopError as error:

@@ -15,6 +15,8 @@ from ..formats import read_pieces
 from ..formats.recording import cut
 from ..transition import Source
 
+QUARANTINE = "quarantine"
+
 
 @dataclasses.dataclass(frozen=True)
 class Recorded:
@@ -53,11 +55,14 @@ def given(episodes: Iterable[Episode]) -> Iterator[Recorded]:
 
 
 def is_quarantine(path: str | Path) -> bool:
-    """Whether `path` is a file of rows that a learner put into quarantine, or a folder of such files, or an empty one."""
+    """Whether `path` is a file of rows that a learner put into quarantine, or a folder of such files, or an empty one of
+    the name that a learner gives to it."""
     path = Path(path).expanduser()
     if path.is_dir():
         entries = sorted(path.iterdir())
-        return not entries or (entries[0].is_file() and any(is_quarantine(entry) for entry in entries if entry.suffix == ".npz"))
+        if not entries:
+            return path.resolve().name == QUARANTINE
+        return entries[0].is_file() and any(is_quarantine(entry) for entry in entries if entry.suffix == ".npz")
     with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile, EOFError):
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:

@@ -48,8 +48,19 @@ def test_json_has_one_object_for_each_row(folder):
 
 
 def test_an_empty_quarantine_is_no_failure(tmp_path):
-    done = inspect(tmp_path)
+    (tmp_path / "quarantine").mkdir()
+    done = inspect(tmp_path / "quarantine")
     assert (done.returncode, done.stdout) == (0, "no rows are in quarantine\n")
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_a_folder_without_a_data_set_is_refused(tmp_path, flags):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("none")
+    for name in ("empty", "other"):
+        done = inspect(tmp_path / name, *flags)
+        assert f"{name} is a directory without a data set" in sentence(done) and done.stdout == ""
 
 
 def test_without_a_name_it_says_what_to_name():
