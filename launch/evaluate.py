@@ -19,7 +19,7 @@ from ..data.errors import WarmloopError
 from .common import run
 from .judge import Subject, judge, table
 
-CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder with checkpoints, as a training command wrote it.")
+CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder with checkpoints, or a checkpoint's own, as a training command wrote it.")
 STEP = flags.DEFINE_integer("step", None, "Which of them, by its number of updates (the chosen one, else the newest).", lower_bound=0)
 ENV = flags.DEFINE_string("env", None, "Environment, if not the checkpoint's own: a Gymnasium id, module:Id or Meta-World/NAME-v3.")
 POLICY = flags.DEFINE_string("policy", "checkpoint", "checkpoint, random, or scripted (Meta-World's experts).")

@@ -17,7 +17,7 @@ from ..data.errors import WarmloopError
 from .common import output_path, run
 from .exporting import export_checkpoint
 
-CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder with checkpoints, as a training command wrote it.")
+CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder with checkpoints, or a checkpoint's own, as a training command wrote it.")
 STEP = flags.DEFINE_integer("step", None, "Which of them, by its number of updates (the chosen one, else the newest).", lower_bound=0)
 OUT = flags.DEFINE_string("out", None, "Folder to write.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if an export is there.")

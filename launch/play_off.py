@@ -31,7 +31,10 @@ def compare_checkpoints(
     from ..learner import checkpoint
     from ..learner.selection import read
 
-    config = from_dict(checkpoint.newest(directory).meta["config"])
+    saved = checkpoint.newest(directory)
+    if saved.path == Path(directory).absolute():
+        raise WarmloopError(f"{directory} is a single checkpoint; name the folder that it is in, to compare those there.")
+    config = from_dict(saved.meta["config"])
     if paths:
         config = config.replace(data=dataclasses.replace(config.data, sources=()))
     config, data = warmup_data(config, paths, needed=False)

@@ -41,6 +41,7 @@ from .stored_rows import INTERVENTIONS, OFFLINE, StoredRows, drop_unnamed, resto
 
 MANIFEST = "manifest.json"
 SELECTION = "selection.json"
+FEW = 4  # folders that a sentence names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,10 +149,15 @@ def clear(directory: str | Path) -> None:
 
 
 def steps(directory: str | Path) -> list[Path]:
-    """The complete checkpoints of a directory, oldest first; half-written ones are not among them."""
+    """The complete checkpoints of a directory, oldest first; half-written ones are not among them. One's own folder holds itself."""
     directory = Path(directory).absolute()
-    found = directory.iterdir() if directory.is_dir() else ()
-    return sorted(path for path in found if path.name.isdigit() and (path / MANIFEST).is_file())
+    found = [directory] if is_one(directory) else directory.iterdir() if directory.is_dir() else ()
+    return sorted(path for path in found if is_one(path))
+
+
+def is_one(path: Path) -> bool:
+    """Whether `path` is a complete checkpoint's own folder."""
+    return path.name.isdigit() and (path / MANIFEST).is_file()
 
 
 def intact(directory: str | Path) -> list[Saved]:
@@ -173,7 +179,7 @@ def newest(directory: str | Path) -> Saved:
     """
     found = steps(directory)
     if not found:
-        raise WarmloopError(f"There is no checkpoint in {directory}; give the directory that a training command wrote.")
+        raise _none_in(directory)
     for path in reversed(found):
         damage = verify(path)
         if damage is None:
@@ -210,13 +216,20 @@ def chosen(directory: str | Path, updates: int | None = None) -> Saved:
 def numbered(directory: str | Path, updates: int) -> Saved:
     """The checkpoint of one number of updates. Raises WarmloopError where it is absent or damaged."""
     found = {int(path.name): path for path in steps(directory)}
+    if not found:
+        raise _none_in(directory)
     if updates not in found:
-        raise WarmloopError(
-            f"There is no checkpoint of {updates} updates in {directory}; there are {', '.join(map(str, found)) or 'none'}."
-        )
+        raise WarmloopError(f"There is no checkpoint of {updates} updates in {directory}; there are {', '.join(map(str, found))}.")
     if damage := verify(found[updates]):
         raise WarmloopError(f"{found[updates]} is damaged: {damage}.")
     return Saved(found[updates], updates, json.loads((found[updates] / "meta.json").read_text()))
+
+
+def _none_in(directory: str | Path) -> WarmloopError:
+    """What to say of a directory without a checkpoint: a run's own folder has them one or two levels below."""
+    below = sorted({path.parents[1] for depth in ("*", "*/*") for path in Path(directory).glob(f"{depth}/[0-9]*/{MANIFEST}")})
+    named = f"name {' or '.join(map(str, below[:FEW]))}" if below else "give the directory that a training command wrote"
+    return WarmloopError(f"There is no checkpoint in {directory}; {named}.")
 
 
 def verify(path: Path) -> str | None:

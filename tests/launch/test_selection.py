@@ -115,6 +115,8 @@ def test_episodes_in_the_environment_choose_and_the_chosen_one_is_judged_by_fres
     assert played["first_round"].keys() == {"20", "40", "60"} and -1 <= played["rank_correlation"] <= 1
     alone = evaluate(commands, f"--checkpoint={folder}", f"--episodes={played['fresh_episodes']}", "--json")
     assert json.loads(alone.stdout)["mean_return"] == pytest.approx(played["mean"]), "as evaluate judges the chosen one"
+    one = evaluate(commands, "--offline", f"--checkpoint={folder}/00000040")
+    assert "is a single checkpoint" in sentence(one) and not (folder / "00000040" / "selection.json").exists()
     few = evaluate(commands, "--offline", f"--checkpoint={folder}", "--bandit_episodes=5")
     assert "takes at least 9 episodes" in sentence(few)
 

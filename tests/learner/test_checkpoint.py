@@ -215,3 +215,23 @@ def test_a_checkpoint_with_other_networks_is_refused_with_the_difference(parts, 
     other = LearnerParts(SAC(SACConfig(hidden=(16, 16), ensemble=3, batch_size=8), parts.agent.spec), parts.replay, parts.mixing)
     with pytest.raises(WarmloopError, match="ensemble"):
         fine_tune(other, 0, make_rows(20), tmp_path)
+
+
+def test_a_checkpoint_s_own_folder_names_it_as_its_number_does(parts, trained, tmp_path):
+    one, other = (checkpoint.save(tmp_path, trained.replace(updates=jax.numpy.int32(n)), parts.agent, {"note": n}) for n in (3, 7))
+    for path, updates in ((one, 3), (f"{other}/", 7)):
+        assert checkpoint.newest(path).updates == checkpoint.chosen(path).updates == checkpoint.load_policy(path)[2]["note"] == updates
+    assert checkpoint.chosen(one, 3).path == one
+    with pytest.raises(WarmloopError, match=r"no checkpoint of 7 updates in .*; there are 3"):
+        checkpoint.chosen(one, 7)
+    assert_same(fine_tune(parts, 0, None, one).agent.actor, trained.agent.actor)
+
+
+def test_a_folder_above_checkpoints_is_refused_with_those_that_hold_some(parts, trained, tmp_path):
+    for name in ("warmup", "checkpoints"):
+        checkpoint.save(tmp_path / "runs" / "x" / name, trained, parts.agent, {})
+    run = tmp_path / "runs" / "x"
+    for directory, updates in ((run, None), (run, 7), (tmp_path / "runs", None)):
+        with pytest.raises(WarmloopError) as caught:
+            checkpoint.chosen(directory, updates)
+        assert str(caught.value) == f"There is no checkpoint in {directory}; name {run}/checkpoints or {run}/warmup."
