@@ -22,11 +22,11 @@ def compose(argument: str, task: Callable[[str], RunConfig], tasks: Mapping[str,
     """
     name, *algorithms = (part.strip() for part in argument.split(","))
     if tasks is not None and name not in tasks:
-        raise WarmloopError(f'There is no task "{name}" here; {_nearest(name, tasks)}')
+        raise WarmloopError(f'There is no task "{name}" here; {nearest(name, tasks)}')
     config = task(name)
     for algorithm in algorithms:
         if algorithm not in ALGORITHMS:
-            raise WarmloopError(f'There is no algorithm preset "{algorithm}"; {_nearest(algorithm, ALGORITHMS)}')
+            raise WarmloopError(f'There is no algorithm preset "{algorithm}"; {nearest(algorithm, ALGORITHMS)}')
         config = ALGORITHMS[algorithm](config)
     return config
 
@@ -56,6 +56,7 @@ def load(specification: str) -> RunConfig:
     return from_config_dict(module.get_config(argument) if argument else module.get_config())
 
 
-def _nearest(name: str, known: Mapping[str, object]) -> str:
+def nearest(name: str, known: Mapping[str, object]) -> str:
+    """How a sentence on an unknown name ends: with the near match, else with all that there are."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f'did you mean "{close[0]}"?' if close else f"there are {', '.join(known)}."

@@ -99,9 +99,10 @@ def _parse(main: Callable[..., Any], argv: list[str], prepare: Callable[[list[st
         rest = flags.FLAGS(prepare(argv))
     except WarmloopError as error:
         fail(str(error))
-    except (AttributeError, KeyError) as error:
-        near = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', str(error))
-        fail(f'--config has no setting "{near[2]}"; did you mean "{near[1]}"?' if near else f"--config: {error.args[0]}")
+    except (AttributeError, KeyError, IndexError) as error:  # of --config's overrides
+        from .settings import unknown_setting
+
+        fail(unknown_setting(prepare(argv)) or f"--config: {error.args[0]}")
     except (flags.Error, TypeError, ValueError) as error:
         fail(f"{' '.join(str(error).split())} (--help lists the flags)")
     if flags.FLAGS["verbosity"].using_default_value:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from absl import flags
 from ml_collections import config_flags
 
-from ..configs import locate
-from ..configs.schema import RunConfig, from_config_dict, from_dict
+from ..configs import load, locate, nearest
+from ..configs.schema import RunConfig, from_config_dict, from_dict, to_dict
 from ..data.errors import WarmloopError
 from .session import SAVED
 from .session import save_config as save_config
@@ -35,6 +36,21 @@ def locate_config(argv: list[str]) -> list[str]:
         follows = argument in ("--config", "-config")
         located.append(argument)
     return located
+
+
+def unknown_setting(argv: list[str]) -> str | None:
+    """What to say of the first `--config.SECTION.NAME` of the arguments that is no setting of their configuration; None where all are."""
+    text = "\n".join(argv)
+    whole = re.search(r"^--?config[=\n](.+)$", text, re.MULTILINE)
+    for override in re.finditer(r"^--?(?:no)?config\.([\w.]+)", text, re.MULTILINE) if whole else ():
+        values, where = to_dict(load(whole[1])), "--config"
+        for name in override[1].split("."):
+            if not isinstance(values, dict) or not values:
+                return f'{where} has no settings of its own, and "{name}" is none.'
+            if name not in values:
+                return f'{where} has no setting "{name}"; {nearest(name, values)}'
+            values, where = values[name], f"{where}.{name}"
+    return None
 
 
 def run_config(resuming: bool = False, **learner: int | float | str | None) -> RunConfig:

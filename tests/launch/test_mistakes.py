@@ -57,7 +57,12 @@ def test_bad_data_are_refused_before_any_training(commands, demos, make, name, s
     ("arguments", "says"),
     [
         (("--exp_nam=x",), "exp_name"),
-        (("--exp_name=x", "--config.agent.utdd=4"), "utd"),
+        (("--exp_name=x", "--config.agent.utdd=4"), '--config.agent has no setting "utdd"; did you mean "utd"?'),
+        (("--exp_name=x", "--config.learner.eval_every=0"), '--config.learner has no setting "eval_every"; '),
+        (("--exp_name=x", "--config.lerner.log_every=9"), '--config has no setting "lerner"; did you mean "learner"?'),
+        (("--exp_name=x", "--config.zzz=9"), '--config has no setting "zzz"; there are environment, reward, agent, '),
+        (("--exp_name=x", "--config.learner.log_every.x", "9"), "--config.learner.log_every has no settings of its own"),
+        (("--exp_name=x", "--config.agent.hidden[7]=9"), "--config: tuple index out of range"),
         (("--exp_name=x", "--config.agent.utd=many"), "utd"),
         (("--exp_name=x", "--config.agent.target_subset=20"), "target_subset"),
         (("--exp_name=x", "--config=configs/adroid.py:door"), "configs/adroit.py"),
