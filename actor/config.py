@@ -45,6 +45,6 @@ class ActorConfig:
         for name in ("spool_rows", "spool_mebibytes"):
             if getattr(self, name) < 1:
                 raise WarmloopError(f"actor.{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("patience", "max_policy_lag", "max_weights_age"):
-            if getattr(self, name) < 0:
+        for name in ("evaluate_every", "patience", "max_policy_lag", "max_weights_age"):
+            if not getattr(self, name) >= 0:
                 raise WarmloopError(f"actor.{name} is {getattr(self, name)}; it must be 0 or more.")

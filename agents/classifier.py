@@ -11,6 +11,7 @@ episodes that were held out (`learner/classifier.py`). Sources: HIL-SERL (Luo et
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,7 +65,9 @@ class ClassifierConfig:
         for name, least in {"members": 1, "updates": 1, "batch_size": 2, "random_shift": 0, "weight_decay": 0.0}.items():
             if getattr(self, name) < least:
                 raise WarmloopError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
-        if self.learning_rate <= 0 or not 0 <= self.brightness < 1:
+        if min(self.hidden, default=1) < 1:
+            raise WarmloopError(f"hidden is {self.hidden}; each width must be at least 1.")
+        if not 0 < self.learning_rate < math.inf or not 0 <= self.brightness < 1:
             raise WarmloopError(f"learning_rate must be above 0, brightness in [0, 1): not {self.learning_rate} and {self.brightness}.")
 
 

@@ -23,6 +23,7 @@ from ..data.transition import Batch, PyTree, Spec, Transition
 from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
 from .gradients import accumulated_gradient
 from .networks import apply, sample_action
+from .offline import check
 from .sac import SAC, SACConfig, SACState
 
 LAGRANGE_MAX = 1e6
@@ -59,6 +60,7 @@ class CQLConfig(SACConfig):
         super().__post_init__()
         if self.cql_actions < 1 or self.cql_temperature <= 0:
             raise WarmloopError("agent.cql_actions must be at least 1 and agent.cql_temperature above 0.")
+        check(self, ("cql_weight",), 0)
 
 
 class CQLState(struct.PyTreeNode):

@@ -14,6 +14,8 @@ from ..data.errors import WarmloopError
 from ..data.transition import PyTree, Spec
 from .base import Params
 
+SHARES = ("tau", "actor_tau", "discount")
+
 
 @dataclasses.dataclass(frozen=True)
 class OfflineConfig:
@@ -44,7 +46,7 @@ class OfflineConfig:
     observation_noise: float = 0.0
 
     def __post_init__(self):
-        check(self, ("utd", "batch_size"), 1)
+        check_shared(self)
         check(self, ("actor_dropout",), 0, below=1)
         check(self, ("weight_decay", "observation_noise"), 0)
 
@@ -83,6 +85,20 @@ def check(config: Any, names: tuple[str, ...], least: float, below: float = math
         value = getattr(config, name)
         if not least <= value < below:
             raise WarmloopError(f"agent.{name} is {value}; it must be at least {least}{f' and below {below}' if below < math.inf else ''}.")
+
+
+def check_shared(config: Any) -> None:
+    """Raises WarmloopError, by name, where one of the settings that most algorithms have is out of range: the block's size, step sizes
+    (at 0 what they are of stays as it is), Polyak rates, the discount, and widths of layers."""
+    check(config, ("utd", "batch_size"), 1)
+    names = [field.name for field in dataclasses.fields(config)]
+    check(config, tuple(name for name in names if name.endswith("_lr")), 0)
+    for name in [name for name in names if name in SHARES]:
+        if not 0 < getattr(config, name) <= 1:
+            raise WarmloopError(f"agent.{name} is {getattr(config, name)}; it must lie in (0, 1].")
+    for name in [name for name in names if name.endswith("hidden")]:
+        if min(getattr(config, name), default=1) < 1:
+            raise WarmloopError(f"agent.{name} is {getattr(config, name)}; each width must be at least 1.")
 
 
 def refuse_noise_on_images(config: Any, spec: Spec) -> None:

@@ -29,7 +29,7 @@ from .cloning import cloning_weight, mean_over, worth_cloning
 from .gradients import descend
 from .networks import LOG_STD_MIN, Critic, Policy, apply, initialise, log_density, sample_action
 from .normaliser import Normaliser, blurred
-from .offline import check, optimizer, refuse_noise_on_images
+from .offline import check, check_shared, optimizer, refuse_noise_on_images
 from .vision import Vision, VisionConfig
 
 
@@ -101,9 +101,10 @@ class SACConfig:
         for name, allowed in (("actor_q", ("mean", "min")), ("bc_reduction", ("mean", "sum"))):
             if getattr(self, name) not in allowed:
                 raise WarmloopError(f'agent.{name} is "{getattr(self, name)}"; it must be "{allowed[0]}" or "{allowed[1]}".')
-        check(self, ("utd", "batch_size", "ensemble"), 1)
+        check_shared(self)
         check(self, ("critic_dropout", "actor_dropout"), 0, below=1)
-        check(self, ("weight_decay", "observation_noise"), 0)
+        check(self, ("weight_decay", "observation_noise", "bc_weight", "bc_decay"), 0)
+        check(self, ("initial_temperature",), 1e-6)  # its logarithm is learnt
 
 
 class SACState(struct.PyTreeNode):

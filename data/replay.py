@@ -7,6 +7,7 @@ its number since the pool began, so a serial also says whether the row has been 
 from __future__ import annotations
 
 import dataclasses
+import math
 from functools import partial
 
 import jax
@@ -50,8 +51,11 @@ class ReplayConfig:
             raise WarmloopError(f'replay.quality_in is "{self.quality_in}"; it must be "sampling" or "loss".')
         if self.capacity < 1:
             raise WarmloopError(f"replay.capacity is {self.capacity}; it must be at least 1.")
-        if self.intervention_rows < 0:
-            raise WarmloopError(f"replay.intervention_rows is {self.intervention_rows}; it must be 0 or more.")
+        for name in ("alpha", "epsilon", "beta_updates", "intervention_rows"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise WarmloopError(f"replay.{name} is {getattr(self, name)}; it must be 0 or more.")
+        if not 0 <= self.beta <= 1:
+            raise WarmloopError(f"replay.beta is {self.beta}; it must lie in [0, 1].")
 
 
 class ReplayState(struct.PyTreeNode):

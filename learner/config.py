@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from ..data.errors import WarmloopError
 
@@ -52,8 +53,10 @@ class LearnerConfig:
             if getattr(self, name) < 1:
                 raise WarmloopError(f"learner.{name} is {getattr(self, name)}; it must be at least 1.")
         for name in ("warmup_steps", "online_steps", "frozen_steps", "max_utd", "min_utd", "checkpoint_every", "early_stop_after"):
-            if getattr(self, name) < 0:
-                raise WarmloopError(f"learner.{name} is {getattr(self, name)}; it must not be negative.")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise WarmloopError(f"learner.{name} is {getattr(self, name)}; it must be a number, and not negative.")
+        if not 0 <= self.port <= 65535:
+            raise WarmloopError(f"learner.port is {self.port}; it must lie in [0, 65535].")
         if not 0 <= self.held_out <= 0.5:
             raise WarmloopError(f"learner.held_out is {self.held_out}; it must lie in [0, 0.5].")
         if self.early_stop_on not in ("action_error", "log_prob", "td_error"):

@@ -14,6 +14,7 @@ to spread through the targets. Inside, returns are divided by their root mean sq
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -63,6 +64,10 @@ class FQEConfig:
                 raise WarmloopError(f"fqe.{name} is {getattr(self, name)}; it must be at least {least}.")
         if not 0 < self.tau <= 1:
             raise WarmloopError(f"fqe.tau is {self.tau}; it must lie in (0, 1].")
+        if not 0 < self.learning_rate < math.inf:
+            raise WarmloopError(f"fqe.learning_rate is {self.learning_rate}; it must be above 0.")
+        if min(self.hidden, default=1) < 1:
+            raise WarmloopError(f"fqe.hidden is {self.hidden}; each width must be at least 1.")
 
 
 class Data(struct.PyTreeNode):
