@@ -32,6 +32,8 @@ from .offline import OfflineData
 
 LEAST_EPISODES = 20  # a tenth of fewer says nothing, and would be missed
 MEASURED_ROWS = 4096
+EXCESS = "heldout/q_overestimation"
+SEEN_AT_ONCE = 128  # rows with camera images that are measured together: an encoder's layers take some 10 MB for each
 
 
 def split(episodes: Sequence[Episode], tasks: np.ndarray, share: float, seed: int) -> np.ndarray:
@@ -81,24 +83,42 @@ def measured(data: OfflineData) -> Batch | None:
     rows = take(rows, np.linspace(0, length(rows) - 1, count).astype(int))
     one = np.ones(count, np.float32)
     fields = {name: getattr(rows, name) for name in rows.__dataclass_fields__}
-    return jax.tree.map(jnp.asarray, Batch(**fields, weight=one, actor_weight=one, offline=one.astype(bool)))
+    batch = Batch(**fields, weight=one, actor_weight=one, offline=one.astype(bool))
+    return batch if data.spec.cameras else jax.tree.map(jnp.asarray, batch)  # pictures go to the device in parts
+
+
+def measures(agent: Agent, state: PyTree, batch: Batch) -> Metrics:
+    """The measures of the module's docstring that the agent has; the same state and rows give the same numbers.
+
+    Rows with camera images are measured in parts of `SEEN_AT_ONCE`, each of which draws its own target actions.
+    """
+    count = batch.reward.shape[0]
+    size = min(SEEN_AT_ONCE, count) if agent.spec.cameras else count
+    act_key, target_key = jax.random.split(jax.random.key(0))
+    keys, target_keys = jax.random.split(act_key, count), [target_key]
+    if size < count:
+        target_keys = jax.random.split(target_key, -(-count // size))
+    found = []
+    for number, key in enumerate(target_keys):
+        rows = np.minimum(np.arange(number * size, (number + 1) * size), count - 1)  # the last part is filled up with its last row
+        part = batch if size == count else jax.tree.map(lambda leaf, rows=rows: leaf[rows], batch)
+        found.append(jax.tree.map(lambda x, first=number * size: x[: count - first], _by_row(agent, state, part, keys[rows], key)))
+    by_row = jax.tree.map(lambda *parts: jnp.concatenate(parts), *found)
+    known = jnp.isfinite(batch.mc_return)
+    return {name: jnp.sum(x, where=known) / known.sum() if name == EXCESS else x.mean() for name, x in by_row.items()}
 
 
 @partial(jax.jit, static_argnames="agent")
-def measures(agent: Agent, state: PyTree, batch: Batch) -> Metrics:
-    """The measures of the module's docstring that the agent has; the same state and rows give the same numbers."""
-    act_key, target_key = jax.random.split(jax.random.key(0))
+def _by_row(agent: Agent, state: PyTree, batch: Batch, keys: jax.Array, target_key: jax.Array) -> dict[str, jax.Array]:
+    """The measures of each row, `[N]`; of the overestimation, those of rows whose return is known."""
     actor = agent.actor_params(state)
-    keys = jax.random.split(act_key, batch.reward.shape[0])
     action = jax.vmap(lambda observation, key: agent.act(actor, observation, key, (), True)[0])(batch.observation, keys)
-    found = {"heldout/action_error": jnp.square(action - batch.action).mean()}
+    found = {"heldout/action_error": jnp.square(action - batch.action).mean(axis=-1)}
     if isinstance(agent, HasLikelihood):
-        found["heldout/log_prob"] = agent.log_prob(actor, batch.observation, batch.action).mean()
+        found["heldout/log_prob"] = agent.log_prob(actor, batch.observation, batch.action)
     if isinstance(agent, HasCritics):
-        known = jnp.isfinite(batch.mc_return)
-        excess = agent.q_values(state, batch.observation, batch.action).mean(axis=0) - jnp.where(known, batch.mc_return, 0.0)
-        found["heldout/td_error"] = agent.td_error(state, batch, target_key).mean()
-        found["heldout/q_overestimation"] = jnp.sum(excess, where=known) / known.sum()
+        found["heldout/td_error"] = agent.td_error(state, batch, target_key)
+        found[EXCESS] = agent.q_values(state, batch.observation, batch.action).mean(axis=0) - batch.mc_return
     return found
 
 

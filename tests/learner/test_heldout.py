@@ -10,11 +10,13 @@ from scipy import stats
 from small_learner import SPEC
 
 from warmloop.agents import CQL, SAC, CQLConfig, SACConfig
+from warmloop.agents.vision import VisionConfig
 from warmloop.data.episode import Episode, make_steps
 from warmloop.data.errors import WarmloopError
 from warmloop.data.quality import QualityConfig
 from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import Batch, Source
+from warmloop.learner import heldout
 from warmloop.learner.config import LearnerConfig
 from warmloop.learner.heldout import EarlyStop, measured, measures, split
 from warmloop.learner.offline import prepare
@@ -22,6 +24,7 @@ from warmloop.learner.state import LearnerParts
 from warmloop.learner.warmup import warm_up
 
 SHARE = 0.1
+PAIR = ((slice(-1), "observation"), (slice(1, None), "next_observation"))
 
 
 def episode(number, source=Source.DEMOS, succeeds=False, length=5):
@@ -132,6 +135,29 @@ def test_the_measures_are_what_numpy_says(mixed, calibrated):
     error = np.abs(np.asarray(inner.critic(2).apply(sac.critic, ends.observation, ends.action)) - np.asarray(ends.reward)).mean()
     assert float(measures(agent, state, ends)["heldout/td_error"]) == pytest.approx(error, rel=1e-4)
     assert found == {name: float(value) for name, value in measures(agent, state, batch).items()}, "measured alike every time"
+
+
+def test_rows_with_pictures_are_measured_in_parts_with_the_numbers_of_the_whole(monkeypatch):
+    rng = np.random.default_rng(0)
+    demos = []
+    for one in (episode(number, length=15) for number in range(20)):
+        pictures = rng.integers(0, 256, (16, 8, 8, 3), np.uint8)
+        here, after = ({"front": pictures[part], "pose": getattr(one.steps, name)} for part, name in PAIR)
+        demos.append(dataclasses.replace(one, steps=one.steps.replace(observation=here, next_observation=after)))
+    data = prepared(demos, held=np.ones(20, bool))
+    batch = batch_of(data)
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(batch)), "no more than a part is on the device"
+    # On terminal rows the target is the reward, whatever is drawn.
+    batch = batch.replace(mask=np.zeros(300, np.float32), mc_return=np.where(np.arange(300) % 3, batch.mc_return, -np.inf))
+    agent = SAC(SACConfig(hidden=(8,), ensemble=2, vision=VisionConfig(features=4, channels=(4,))), data.spec)
+    state, by_row, sizes = agent.init(jax.random.key(0), data.rows), heldout._by_row, []
+    monkeypatch.setattr(heldout, "_by_row", lambda *args: (sizes.append(len(args[2].reward)), by_row(*args))[1])
+    parts = measures(agent, state, batch)
+    monkeypatch.setattr(heldout, "SEEN_AT_ONCE", 300)
+    whole = measures(agent, state, batch)
+    assert sizes == [128, 128, 128, 300] and len(parts) == 4
+    for name, value in whole.items():
+        assert float(parts[name]) == pytest.approx(float(value), rel=1e-5), name
 
 
 def test_rows_without_a_known_return_do_not_count_in_the_overestimation(mixed):
