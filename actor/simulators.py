@@ -37,6 +37,7 @@ def build(environment_id: str, horizon: int, render: bool, kwargs: dict[str, Any
     """
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         os.environ.setdefault("MUJOCO_GL", "egl")  # read when mujoco is imported; its default needs a display
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws without one too, but complains
     try:
         if is_metaworld(environment_id):
             return make_metaworld(environment_id, horizon, render, **kwargs)

@@ -17,17 +17,19 @@ from .policy import Policy
 from .rollout import run_episode
 from .seeds import VIDEO_STREAM, episode_seed
 
+FILMS = (".mp4", ".mkv", ".mov", ".avi")
 FRAMES_PER_SECOND = 20  # rendering is by far the slowest part where no GPU draws
 
 
 def record_video(
     config: EnvironmentConfig, policy: Policy, seed: int, path: str | Path, episodes: int = 3, tasks: TaskConfig = SINGLE
 ) -> None:
-    """Writes an mp4 of `episodes` episodes in real time, each cut at its first success, one after the other.
+    """Writes a film of `episodes` episodes in real time, each cut at its first success, one after the other.
 
     Raises:
-        WarmloopError: frames cannot be made on this machine, or the file cannot be written.
+        WarmloopError: no film ends as `path` does, frames cannot be made on this machine, or the file cannot be written.
     """
+    check_film(path)
     environment = make_environment(config, render=True, tasks=tasks)
     every = max(1, round(environment.frames_per_second / FRAMES_PER_SECOND))
 
@@ -47,10 +49,18 @@ def record_video(
             for number in range(episodes):
                 chosen = episode_seed(seed, VIDEO_STREAM, number, len(tasks))
                 run_episode(environment, policy, chosen, stop_at_success=True, on_step=film_step)
-    except OSError as error:
-        raise WarmloopError(f"The video {path} cannot be written: {error}.") from error
+    except (OSError, ImportError, RuntimeError, ValueError) as error:  # of the encoder, which imageio finds and starts
+        raise WarmloopError(f"The video {path} cannot be recorded: {' '.join(str(error).split())}") from error
     finally:
         environment.close()
+
+
+def check_film(path: str | Path) -> None:
+    """Raises WarmloopError where no film can have the name `path`."""
+    if Path(path).suffix.lower() not in FILMS:
+        raise WarmloopError(f"The video {path} does not end as a film does; name it .mp4 (or {', '.join(FILMS[1:])}).")
+    if Path(path).is_dir():
+        raise WarmloopError(f"The video {path} cannot be written: a folder has that name.")
 
 
 def frame_of(environment: Environment) -> np.ndarray:

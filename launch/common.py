@@ -59,13 +59,18 @@ def output_path(out: str | None, overwrite: bool) -> Path:
     path = Path(out).expanduser()
     if path.exists() and not overwrite:
         raise WarmloopError(f"{path} exists; choose another --out, or replace it with --overwrite.")
+    check_writable(path)
+    return path
+
+
+def check_writable(path: Path) -> None:
+    """Makes the folder that `path` is to be in. Raises WarmloopError where nothing can be written there."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
         raise WarmloopError(f"{path} cannot be written: {error.strerror}.") from error
-    return path
 
 
 def _guarded(main: Callable[..., int | None], argv: Sequence[str], files: bool) -> int:

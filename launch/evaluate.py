@@ -12,6 +12,7 @@ python -m warmloop.launch.evaluate --offline --checkpoint=runs/door/warmup --ban
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from absl import flags
 
@@ -28,7 +29,7 @@ EPISODES = flags.DEFINE_integer("episodes", 50, "Episodes.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Decides the episodes' starts.", lower_bound=0)
 STOCHASTIC = flags.DEFINE_bool("stochastic", False, "Sample actions, as training does, instead of taking the policy's mean.")
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object instead of a table.")
-VIDEO = flags.DEFINE_string("video", None, "Also record three episodes as this .mp4.")
+VIDEO = flags.DEFINE_string("video", None, "Then also record three episodes as this .mp4 (or .mkv, .mov, .avi).")
 OFFLINE = flags.DEFINE_bool("offline", False, "Compare all checkpoints by recorded data, and mark the best in selection.json.")
 DATA = flags.DEFINE_multi_string(
     "offline_data_path", [], "With --offline: the data, [KIND=]PATH, instead of those that the warm-up learnt from; repeatable."
@@ -47,8 +48,12 @@ def main() -> None:
     if DATA.value or BANDIT.value:
         raise WarmloopError("--offline_data_path and --bandit_episodes compare checkpoints: they go with --offline.")
     subject = Subject(POLICY.value, CHECKPOINT.value, STEP.value, ENV.value, STOCHASTIC.value, SUCCESS.value)
-    shown = judge(subject, EPISODES.value, SEED.value, VIDEO.value)
-    print(json.dumps(shown) if JSON.value else table(shown))
+    judge(subject, EPISODES.value, SEED.value, VIDEO.value, show)
+
+
+def show(shown: dict[str, Any]) -> None:
+    """What was found, before a video is begun."""
+    print(json.dumps(shown) if JSON.value else table(shown), flush=True)
 
 
 def compare() -> None:

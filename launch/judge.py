@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.errors import WarmloopError
-from .common import progress
+from .common import check_writable, log, progress
 
 if TYPE_CHECKING:
     from ..actor.environment import Environment, EnvironmentConfig
@@ -77,18 +78,28 @@ class Subject:
         return agent, AgentPolicy(agent, params, deterministic=not self.stochastic), meta
 
 
-def judge(subject: Subject, episodes: int, seed: int, video: str | Path | None = None) -> dict[str, Any]:
-    """Runs the episodes, and a video where one is wanted; returns what `evaluate --json` prints."""
-    from ..actor.rollout import evaluate
-    from ..actor.video import record_video
+def judge(
+    subject: Subject, episodes: int, seed: int, video: str | Path | None = None, show: Callable[[dict[str, Any]], None] = lambda shown: None
+) -> dict[str, Any]:
+    """Runs the episodes, and returns what `evaluate --json` prints. A video, where one is wanted, is recorded once `show` was given that.
 
+    Raises:
+        WarmloopError: the subject cannot be had, or the video cannot be recorded; what is wrong with its path is said first.
+    """
+    from ..actor.rollout import evaluate
+    from ..actor.video import check_film, record_video
+
+    if video:
+        check_film(video)
+        check_writable(Path(video))
     environment, policy = subject.load()
     with progress("evaluating", episodes) as advance:
         shown = summarise(environment.config, evaluate(environment, policy, seed, episodes, lambda episode: advance()))
     environment.close()
+    show(shown)
     if video:
         record_video(environment.config, policy, seed, video, max(VIDEO_EPISODES, len(environment.tasks)), environment.tasks)
-        shown["video"] = str(video)
+        log.info("the video is %s", video)
     return shown
 
 
@@ -122,8 +133,6 @@ def table(shown: dict[str, Any]) -> str:
         "return": f"{shown['mean_return']:.1f}",
         "length": f"{shown['mean_length']:.0f} steps",
     }
-    if "video" in shown:
-        rows["video"] = shown["video"]
     lines = [f"{name:<12} {value}" for name, value in rows.items()]
     if parts := shown.get("tasks"):
         width = max(map(len, parts))

@@ -130,7 +130,8 @@ def evaluate_checkpoint() -> None:
 
     directory = settings.run_directory()
     video = directory / "evaluation.mp4" if VIDEO.value else None
-    print(table(judge(Subject(checkpoint=directory / "checkpoints", step=EVAL_STEP.value), EVAL_TRAJS.value, settings.SEED.value, video)))
+    subject = Subject(checkpoint=directory / "checkpoints", step=EVAL_STEP.value)
+    judge(subject, EVAL_TRAJS.value, settings.SEED.value, video, lambda shown: print(table(shown), flush=True))
 
 
 def cli() -> None:
