@@ -3,7 +3,7 @@
     python -m warmloop.launch.local --actors=2 --exp_name=door --config=configs/adroit.py:door \\
         --checkpoint_path=warmup_ckpt --demo_path=warmup_ckpt/filtered_demos.npz
 
-Ctrl-C saves and ends them all; --resume goes on.
+Ctrl-C or SIGTERM saves and ends them all (a second one ends them at once); --resume goes on.
 """
 
 from __future__ import annotations

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 
 from ..data.errors import WarmloopError
-from .common import log
+from .common import INTERRUPTED, log
+from .session import answering
 
 RESTARTS, RESTART_WINDOW = 3, 600.0  # so many times within so many seconds an actor is started again
 LEARNER_START_SECONDS = 180.0
 LEAVE_SECONDS = 30.0
+BEFORE_IT_BEGAN = (-signal.SIGTERM, -signal.SIGINT, INTERRUPTED)  # exit codes of a learner that had nothing to save yet
 # An actor infers one small network at a time: a second thread would only take the learner's.
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
@@ -45,30 +49,50 @@ def free_port() -> int:
 def run_together(learner_arguments: Sequence[str], actor_arguments: Sequence[str], actors: int, port: int) -> None:
     """Runs a learner and `actors` actors until the learner ends; an actor that dies is started again, and sends what its spool holds.
 
+    SIGTERM and Ctrl-C go to the learner, which saves and lets its actors leave; a second one kills them all.
+
     Raises:
         WarmloopError: the learner failed, or an actor failed again and again within minutes.
+        SystemExit: it was told to stop, and all have ended (exit code 0).
     """
     learner = subprocess.Popen(command("train_rlpd", *learner_arguments, "--learner", f"--port={port}"))
     running: list[subprocess.Popen] = []
-    try:
-        _wait_for(learner, port)
-        failures: list[deque[float]] = [deque(maxlen=RESTARTS + 1) for _ in range(actors)]
-        running = [_start_actor(actor_arguments, number, port) for number in range(actors)]
-        while learner.poll() is None:
-            time.sleep(0.2)
-            for number, actor in enumerate(running):
-                if actor.poll() in (None, 0):
-                    continue
-                failures[number].append(time.monotonic())
-                if _too_often(failures[number]):
-                    raise WarmloopError(f"Actor {number} failed {RESTARTS + 1} times in a short time; what it said is above.")
-                log.warning("actor %d ended with exit code %s and is started again", number, actor.returncode)
-                running[number] = _start_actor(actor_arguments, number, port)
-        if learner.returncode:
-            raise WarmloopError(f"The learner ended with exit code {learner.returncode}; what it said is above.")
-        _wait_all(running)
-    finally:
-        _end([*running, learner])
+    told = threading.Event()
+
+    def stop() -> None:
+        told.set()
+        learner.terminate()
+
+    with answering(stop, at_once=lambda: _kill([*running, learner])):
+        try:
+            _wait_for(learner, port, told)
+            for number in range(0 if told.is_set() else actors):
+                running.append(_start_actor(actor_arguments, number, port))
+            _attend(learner, running, actor_arguments, port, told)
+            if learner.returncode and not (told.is_set() and learner.returncode in BEFORE_IT_BEGAN):
+                raise WarmloopError(f"The learner ended with exit code {learner.returncode}; what it said is above.")
+            _wait_all(running)
+        finally:
+            _end([*running, learner])
+    if told.is_set():
+        raise SystemExit(0)
+
+
+def _attend(
+    learner: subprocess.Popen, running: list[subprocess.Popen], actor_arguments: Sequence[str], port: int, told: threading.Event
+) -> None:
+    """Starts actors of `running` again that die, until the learner ends; none any more once it was told to."""
+    failures: list[deque[float]] = [deque(maxlen=RESTARTS + 1) for _ in running]
+    while learner.poll() is None:
+        time.sleep(0.2)
+        for number, actor in enumerate(running):
+            if told.is_set() or actor.poll() in (None, 0):
+                continue
+            failures[number].append(time.monotonic())
+            if _too_often(failures[number]):
+                raise WarmloopError(f"Actor {number} failed {RESTARTS + 1} times in a short time; what it said is above.")
+            log.warning("actor %d ended with exit code %s and is started again", number, actor.returncode)
+            running[number] = _start_actor(actor_arguments, number, port)
 
 
 def _too_often(failures: deque[float]) -> bool:
@@ -81,10 +105,12 @@ def _start_actor(arguments: Sequence[str], number: int, port: int) -> subprocess
     return subprocess.Popen(line, env=os.environ | {"XLA_FLAGS": one_thread(os.environ)["XLA_FLAGS"]})
 
 
-def _wait_for(learner: subprocess.Popen, port: int) -> None:
-    """Returns once the learner listens."""
+def _wait_for(learner: subprocess.Popen, port: int, told: threading.Event) -> None:
+    """Returns once the learner listens, or was told to stop."""
     deadline = time.monotonic() + LEARNER_START_SECONDS
     while time.monotonic() < deadline:
+        if told.is_set():
+            return
         if learner.poll() is not None:
             raise WarmloopError(f"The learner ended with exit code {learner.returncode} before it listened; what it said is above.")
         with socket.socket() as probe:
@@ -113,6 +139,11 @@ def _end(processes: Sequence[subprocess.Popen]) -> None:
             process.wait(LEAVE_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def _kill(processes: Sequence[subprocess.Popen]) -> None:
+    for process in processes:
+        process.kill()
 
 
 def run_command(module: str, *arguments: str) -> str:

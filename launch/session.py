@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .common import log, progress
+from .common import INTERRUPTED, log, progress
 
 if TYPE_CHECKING:
     from ..actor.environment import Environment
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from ..learner.loop import Learner
 
 SAVED = "config.json"
+ONE_WISH_SECONDS = 2.0
 
 
 @contextlib.contextmanager
@@ -111,21 +114,39 @@ def summary(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {metrics[key]:.2f}" for name, key in shown.items() if key in metrics)
 
 
-def on_signals(stop: Callable[[], object]) -> None:
-    """SIGTERM and Ctrl-C ask for an orderly end; a second one ends at once."""
+def on_signals(stop: Callable[[], object], at_once: Callable[[], object] = lambda: None) -> None:
+    """SIGTERM and Ctrl-C ask for an orderly end by `stop()`; a second one calls `at_once()` and ends the process.
 
-    asked = False
+    What comes within two seconds is one wish: Ctrl-C at a terminal and a supervisor's SIGTERM reach a process by itself, and again
+    through the one that started it.
+    """
+
+    asked = math.inf
 
     def handle(number: int, frame: object) -> None:
         nonlocal asked
-        if asked:
-            os._exit(130)
-        asked = True
-        log.info("stopping: saving what there is")
-        stop()
+        if time.monotonic() > asked + ONE_WISH_SECONDS:
+            at_once()
+            os._exit(INTERRUPTED)
+        if asked == math.inf:
+            asked = time.monotonic()
+            log.info("stopping: saving what there is")
+            stop()
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
+
+
+@contextlib.contextmanager
+def answering(stop: Callable[[], object], at_once: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """As `on_signals`, within the block."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    on_signals(stop, at_once)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

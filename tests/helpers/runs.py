@@ -33,10 +33,18 @@ class Commands:
     def run(self, module: str, *arguments: str, timeout: float = 200) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.line(module, *arguments), capture_output=True, text=True, timeout=timeout, cwd=self.folder)
 
-    def start(self, module: str, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    def start(self, module: str, *arguments: str, environment: dict[str, str] | None = None, group: bool = False) -> subprocess.Popen[str]:
+        """Starts a command without waiting for it; as a `group`, its processes get each signal that is sent to the group by its id."""
         with open(self.folder / f"{module}-{len(list(self.folder.glob('*.log')))}.log", "w") as log:
-            line = self.line(module, *arguments)
-            return subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, text=True, cwd=self.folder, env=environment)
+            return subprocess.Popen(
+                self.line(module, *arguments),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd=self.folder,
+                env=environment,
+                start_new_session=group,
+            )
 
 
 def sentence(done: subprocess.CompletedProcess[str]) -> str:

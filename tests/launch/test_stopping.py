@@ -1,0 +1,67 @@
+"""Commands that are told to stop: they save, leave nobody behind, and end with exit code 0."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from warmloop.launch.processes import free_port
+from warmloop.launch.session import ONE_WISH_SECONDS
+from warmloop.learner import checkpoint
+from warmloop.learner.metrics import read
+
+PACE = ("--config.learner.max_utd=0.1", "--config.learner.min_utd=0.1")
+
+
+def wait_until(condition, process, seconds=240):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process is None or process.poll() is None, "the process ended early"
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(0.05)
+
+
+def alive(group: int) -> bool:
+    """Whether any process of a group is there."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("tell", [lambda pid: os.kill(pid, signal.SIGTERM), lambda pid: os.killpg(pid, signal.SIGINT)])
+def test_local_saves_and_takes_its_learner_and_actors_with_it(commands, tell):
+    """A supervisor's SIGTERM reaches `local` alone, Ctrl-C at a terminal every process of the group."""
+    line = ("--exp_name=all", "--actors=2", "--online_steps=100000", f"--port={free_port()}", *PACE, "--config.learner.checkpoint_every=0")
+    process = commands.start("local", *line, group=True)
+    run = commands.folder / "all"
+    try:
+        wait_until(lambda: (run / "metrics.jsonl").exists() and read(run) and read(run)[-1]["environment_steps"] > 300, process)
+        tell(process.pid)
+        assert process.wait(100) == 0
+        assert not alive(process.pid)
+    finally:
+        if alive(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert checkpoint.newest(run / "checkpoints").meta["rows"] > 300
+    log = "".join(path.read_text() for path in commands.folder.glob("*.log"))
+    assert "Traceback" not in log and "started again" not in log
+
+
+def test_a_second_signal_ends_local_and_all_its_processes_at_once(commands):
+    process = commands.start("local", "--exp_name=twice", "--online_steps=100000", f"--port={free_port()}", *PACE, group=True)
+    run = commands.folder / "twice"
+    try:
+        wait_until(lambda: (run / "port").exists(), process)
+        os.kill(int((run / "journal" / "lock").read_text()), signal.SIGSTOP)  # a learner that does not get to its end
+        process.terminate()
+        time.sleep(ONE_WISH_SECONDS + 0.5)
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(30) == 130
+        wait_until(lambda: not alive(process.pid), None, 20)
+    finally:
+        if alive(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
