@@ -4,16 +4,18 @@
         --offline_data_path=demos=demos.pkl --offline_data_path=random=random.npz --checkpoint_path=warmup_ckpt
 
 Writes checkpoints, and beside them selection.json, which says how they compare and marks the one to go on from, and
-filtered_demos.npz: the demonstrations worth keeping for the fine-tuning. Go on with
+filtered_demos.npz: the demonstrations worth keeping for the fine-tuning. Ctrl-C or SIGTERM saves and ends it, and the same
+command with --resume goes on. After it comes
 
     train_rlpd --exp_name=door --config=configs/adroit.py:door --checkpoint_path=warmup_ckpt --demo_path=warmup_ckpt/filtered_demos.npz
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
@@ -22,6 +24,7 @@ from . import settings
 from .common import log, progress, run
 from .limits import taken_over
 from .select import divided, select, table
+from .session import answering
 from .sources import gathered, keep_demonstrations, warmup_data
 
 if TYPE_CHECKING:
@@ -54,7 +57,6 @@ def main() -> None:
     from ..learner import checkpoint
     from ..learner.metrics import Recorder
     from ..learner.plot import plot_warm_up
-    from ..learner.warmup import td_errors
 
     config = settings.run_config(warmup_steps=WARMUP_STEPS.value)
     if EVAL_TRAJS.value:
@@ -70,20 +72,22 @@ def main() -> None:
     data = divided(config, data, settings.SEED.value, resumed)
     log.info("\n".join([*data.summary(config.tasks), f"{data.held.sum()} episodes are held out, to measure by"]))
     settings.save_config(directory, config)
+    asked = threading.Event()
     with Recorder(directory / "warmup_metrics") as recorder:
-        keep_demonstrations(config, data, td_errors(*train(config, data, recorder, target)), target)
-        if data.spec.cameras:
-            log.info("FQE judges by states alone, so the checkpoints are not compared: the newest is the one to go on from")
-        elif len(checkpoint.steps(target)) > 1:
-            log.info("\n%s", table(select(target, config, data, settings.SEED.value)))
-        if EVAL_TRAJS.value:
-            evaluate(target, recorder)
+        with answering(asked.set):
+            learnt = train(config, data, recorder, target, asked.is_set)
+        if asked.is_set():
+            leave(config, target)
+        with answering(lambda: leave(config, target)):
+            compare(config, data, recorder, target, learnt)
     print(f"checkpoint   {checkpoint.chosen(target).path}")
     print(f"curves       {plot_warm_up(directory, target)}")
 
 
-def train(config: RunConfig, data: OfflineData, recorder: Any, target: Path) -> tuple[LearnerState, LearnerParts]:
-    """The offline phase, from the beginning or from where it stopped, with its checkpoints."""
+def train(
+    config: RunConfig, data: OfflineData, recorder: Any, target: Path, interrupted: Callable[[], bool]
+) -> tuple[LearnerState, LearnerParts]:
+    """The offline phase, from the beginning or from where it stopped, with its checkpoints; it ends early where it is `interrupted`."""
     from ..configs.schema import to_dict
     from ..learner import checkpoint, stored_rows
     from ..learner.assemble import resume, warm_start
@@ -109,7 +113,32 @@ def train(config: RunConfig, data: OfflineData, recorder: Any, target: Path) -> 
         def save(state: LearnerState) -> None:
             checkpoint.save(target, state, parts.agent, about, keep=None, offline=stored)
 
-        return warm_up(state, parts, config.learner, recorder, show, held_out=measured(data), on_checkpoint=save), parts
+        extras = {"held_out": measured(data), "on_checkpoint": save, "interrupted": interrupted}
+        return warm_up(state, parts, config.learner, recorder, show, **extras), parts
+
+
+def leave(config: RunConfig, target: Path) -> NoReturn:
+    """Says how to go on, and ends the process with exit code 0."""
+    from ..learner import checkpoint
+
+    done = int(checkpoint.steps(target)[-1].name)
+    log.info("%d of %d updates are done and saved in %s; the same command with --resume goes on", done, config.learner.warmup_steps, target)
+    raise SystemExit(0)
+
+
+def compare(config: RunConfig, data: OfflineData, recorder: Any, target: Path, learnt: tuple[LearnerState, LearnerParts]) -> None:
+    """What follows the offline phase: the demonstrations worth keeping, the comparison of its checkpoints, and episodes if they are asked
+    for."""
+    from ..learner import checkpoint
+    from ..learner.warmup import td_errors
+
+    keep_demonstrations(config, data, td_errors(*learnt), target)
+    if data.spec.cameras:
+        log.info("FQE judges by states alone, so the checkpoints are not compared: the newest is the one to go on from")
+    elif len(checkpoint.steps(target)) > 1:
+        log.info("\n%s", table(select(target, config, data, settings.SEED.value)))
+    if EVAL_TRAJS.value:
+        evaluate(target, recorder)
 
 
 def evaluate(target: Path, recorder: Any) -> None:

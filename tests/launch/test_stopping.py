@@ -50,6 +50,40 @@ def test_local_saves_and_takes_its_learner_and_actors_with_it(commands, tell):
     assert "Traceback" not in log and "started again" not in log
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_warm_up_saves_says_how_to_go_on_and_goes_on(commands, demos, number):
+    line = ("train_offline_warmup", "--exp_name=warm", f"--offline_data_path=demos={demos}")
+    process = commands.start(*line, "--warmup_steps=1000000")
+    target = commands.folder / "warm" / "warmup"
+    metrics = commands.folder / "warm" / "warmup_metrics" / "metrics.jsonl"
+    try:
+        wait_until(lambda: metrics.exists() and metrics.stat().st_size > 0, process)
+        process.send_signal(number)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+    done = checkpoint.newest(target).updates
+    (log,) = (path.read_text() for path in commands.folder.glob("*.log"))
+    assert f"{done} of 1000000 updates are done and saved in {target}; the same command with --resume goes on" in log
+    resumed = commands.run(*line, f"--warmup_steps={done + 30}", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert [int(path.name) for path in checkpoint.steps(target)] == [done, done + 30]
+
+
+def test_a_warm_up_that_only_compares_any_more_ends_with_what_is_saved(commands, demos):
+    line = ("--exp_name=warm", f"--offline_data_path=demos={demos}", "--warmup_steps=20", "--config.learner.warmup_checkpoints=2")
+    process = commands.start("train_offline_warmup", *line, "--config.fqe.steps=1000000000")
+    target = commands.folder / "warm" / "warmup"
+    try:
+        wait_until(lambda: (target / "filtered_demos.npz").exists(), process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+    (log,) = (path.read_text() for path in commands.folder.glob("*.log"))
+    assert "20 of 20 updates are done" in log and "Traceback" not in log
+
+
 def test_a_second_signal_ends_local_and_all_its_processes_at_once(commands):
     process = commands.start("local", "--exp_name=twice", "--online_steps=100000", f"--port={free_port()}", *PACE, group=True)
     run = commands.folder / "twice"
