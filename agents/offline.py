@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -117,8 +117,10 @@ def optimizer(learning_rate: float | jax.Array | optax.Schedule, weight_decay: f
         return adam
     adamw, without = optax.adamw(learning_rate, weight_decay=weight_decay, mask=_kernels), optax.MaskedState(optax.EmptyState())
 
-    def update(gradient: Params, state: Any, params: Params | None = None) -> tuple[Params, optax.OptState]:
-        change, (moments, _, steps) = adamw.update(gradient, (state[0], without, state[1]), params)
+    def update(updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None) -> tuple[optax.Updates, optax.OptState]:
+        moments, steps = cast(tuple[Any, Any], state)
+        change, found = adamw.update(updates, (moments, without, steps), params)
+        moments, _, steps = cast(tuple[Any, Any, Any], found)
         return change, (moments, steps)
 
     return optax.GradientTransformation(adam.init, update)

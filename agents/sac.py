@@ -137,9 +137,8 @@ class SAC:
     @property
     def policy(self) -> Policy:
         """The policy's module."""
-        config = self.config
-        settings = (config.hidden, config.actor_layer_norm, config.activation, config.actor_dropout, config.log_std_min)
-        return Policy(self.spec.action_dim, *settings)
+        c = self.config
+        return Policy(self.spec.action_dim, c.hidden, c.actor_layer_norm, c.activation, c.actor_dropout, c.log_std_min)
 
     @property
     def vision(self) -> Vision:
@@ -148,8 +147,8 @@ class SAC:
 
     def critic(self, members: int) -> Critic:
         """The module of `members` critics."""
-        config = self.config
-        return Critic(members, config.hidden, config.critic_layer_norm, config.activation, config.critic_dropout)
+        c = self.config
+        return Critic(members, c.hidden, c.critic_layer_norm, c.activation, c.critic_dropout)
 
     def optimizer(self, learning_rate: float) -> optax.GradientTransformation:
         return optimizer(learning_rate, self.config.weight_decay)

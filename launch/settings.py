@@ -42,7 +42,9 @@ def unknown_setting(argv: list[str]) -> str | None:
     """What to say of the first `--config.SECTION.NAME` of the arguments that is no setting of their configuration; None where all are."""
     text = "\n".join(argv)
     whole = re.search(r"^--?config[=\n](.+)$", text, re.MULTILINE)
-    for override in re.finditer(r"^--?(?:no)?config\.([\w.]+)", text, re.MULTILINE) if whole else ():
+    if whole is None:
+        return None
+    for override in re.finditer(r"^--?(?:no)?config\.([\w.]+)", text, re.MULTILINE):
         values, where = to_dict(load(whole[1])), "--config"
         for name in override[1].split("."):
             if not isinstance(values, dict) or not values:

@@ -53,7 +53,7 @@ def test_the_first_episodes_of_an_evaluation_are_kept_and_the_sheet_has_a_row_of
 class GrayLamps(Lamps):
     """Lamps whose camera has no axis of channels."""
 
-    observation_space = gym.spaces.Dict({**Lamps.observation_space, "front": gym.spaces.Box(0, 255, (16, 16), np.uint8)})
+    observation_space = gym.spaces.Dict({**Lamps.observation_space, "front": gym.spaces.Box(0, 255, (16, 16), np.uint8)})  # pyright: ignore[reportGeneralTypeIssues]
 
     def _seen(self, left, right):
         seen = super()._seen(left, right)
