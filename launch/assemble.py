@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,6 @@ from ..learner.journal import Journal
 from ..learner.loop import Learner, OnRecord
 from ..learner.metrics import Recorder
 from ..learner.records import segments
-from ..learner.recovery import drop_after
 from ..learner.state import LearnerParts
 from .common import log
 from .sources import demonstration_rows
@@ -60,32 +60,46 @@ def make_learner(
     `warm` is the folder of the warm-up's checkpoints and which of them, by its updates; None for none, and for the chosen one.
     Its intake's journal is open; who takes the learner closes it. In lock step it has no thread.
 
+    Nothing is written until all that it begins with was found to fit, and the journal's lock keeps other learners out. What one of
+    them saved meanwhile is there only now, so that is looked at with the lock held.
+
     Raises:
-        WarmloopError: demonstrations or a checkpoint that do not fit the environment or the configuration.
+        WarmloopError: demonstrations or a checkpoint that do not fit the environment or the configuration, or another learner is here.
     """
     spec = config.tasks.condition_spec(environment.spec)
     parts = fine_parts(config, spec)
     target, place = directory / "checkpoints", directory / "journal"
+    fresh = None
+    if not _saved(target, resuming):
+        rows = demonstration_rows(config, environment, demo_paths, warm=warm[0] is not None)
+        fresh = fine_tune(parts, seed, rows, *warm)
+    with contextlib.ExitStack() as opened:
+        journal = opened.enter_context(contextlib.closing(Journal(place, background=not lock_step)))
+        if fresh is None or _saved(target, resuming):
+            state, meta = resume(target, parts)
+        else:
+            state, meta = fresh, {}
+            if resuming:
+                log.warning("There is no checkpoint in %s to go on from: the run begins.", target)
+        if lock_step:  # the actor repeats what came after the checkpoint
+            journal.drop_after(*meta.get("journal_end", (0, 0)))
+        elif not meta and segments(place):
+            raise WarmloopError(
+                f"{place} holds rows, and {target} no checkpoint to go on from; restore it from a copy, or choose another --exp_name."
+            )
+        schema = Schema.of(spec, config.tasks.label(config.environment.id), action_limits=config.environment.limits)
+        intake = Intake(schema, quarantine=directory / "quarantine", journal=journal)
+        state, ingest = refill(state, parts, config.reward, intake, meta, config.tasks, config.quality)
+        warm_updates = int(meta.get("warm_updates", state.updates))
+        description = {"config": to_dict(config), "phase": "online", "seed": seed}
+        learner = Learner(state, parts, config.learner, ingest, intake, recorder, target, description, warm_updates, on_record)
+        opened.pop_all()
+    return learner, meta
+
+
+def _saved(target: Path, resuming: bool) -> bool:
+    """Whether the run has a checkpoint. Raises WarmloopError where it has, and is not to go on."""
     saved = bool(checkpoint.steps(target))
     if saved and not resuming:
         raise WarmloopError(f"{target} holds a run already; go on with it by --resume, or choose another --exp_name.")
-    if resuming and not saved:
-        log.warning("There is no checkpoint in %s to go on from: the run begins.", target)
-    if saved:
-        state, meta = resume(target, parts)
-    else:
-        rows = demonstration_rows(config, environment, demo_paths, warm=warm[0] is not None)
-        state, meta = fine_tune(parts, seed, rows, *warm), {}
-    if lock_step:  # the actor repeats what came after the checkpoint
-        drop_after(place, *meta.get("journal_end", (0, 0)))
-    elif not saved and segments(place):
-        raise WarmloopError(
-            f"{place} holds rows, and {target} no checkpoint to go on from; restore it from a copy, or choose another --exp_name."
-        )
-    journal = Journal(place, background=not lock_step)
-    schema = Schema.of(spec, config.tasks.label(config.environment.id), action_limits=config.environment.limits)
-    intake = Intake(schema, quarantine=directory / "quarantine", journal=journal)
-    state, ingest = refill(state, parts, config.reward, intake, meta, config.tasks, config.quality)
-    warm_updates = int(meta.get("warm_updates", state.updates))
-    description = {"config": to_dict(config), "phase": "online", "seed": seed}
-    return Learner(state, parts, config.learner, ingest, intake, recorder, target, description, warm_updates, on_record), meta
+    return saved

@@ -143,7 +143,7 @@ class OfflineRLTrainer:
             history.append({"updates": updates, **metrics})
 
         with (
-            Recorder(self.run_dir / "warmup_metrics") as recorder,
+            Recorder(made(self.run_dir / "warmup_metrics")) as recorder,
             progress("training offline", n_steps) as advance,
             stopping(asked.set),
         ):
@@ -308,3 +308,12 @@ class OfflineRLTrainer:
         """Closes an environment that was made here."""
         if isinstance(env, str) or (env is None and self._env is None):
             environment.close()
+
+
+def made(folder: Path) -> Path:
+    """A folder, made if need be. Raises WarmloopError where the disk refuses."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WarmloopError(f"Metrics cannot be written to {folder}: {error.strerror}.") from error
+    return folder

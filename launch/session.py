@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.errors import WarmloopError
 from .common import INTERRUPTED, log, progress
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ def running_learner(
         learner, meta = make_learner(config, target, seed, directory, recorder, show, warm, demo_paths, resuming, lock_step)
         shown = learner.environment_steps
         advance(shown)
-        save_config(directory, config)
         try:
+            save_config(directory, config)
             if not (meta or lock_step):
                 learner.save()
             yield learner, meta
@@ -91,9 +92,13 @@ def in_lock_step(config: RunConfig, learner: Learner, meta: Mapping[str, Any], e
 
 
 def save_config(directory: Path, config: RunConfig) -> None:
-    """Writes the configuration that runs to `directory/config.json`."""
+    """Writes the configuration that runs to `directory/config.json`. Raises WarmloopError where the folder cannot be made."""
     from ..configs.schema import to_dict
 
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WarmloopError(f"The run's folder {directory} cannot be made: {error.strerror}.") from error
     (directory / SAVED).write_text(json.dumps(to_dict(config), indent=1, default=str) + "\n")
 
 

@@ -81,13 +81,8 @@ def run_config(resuming: bool = False, **learner: int | float | str | None) -> R
 
 
 def run_directory() -> Path:
-    """`RUNS/EXP_NAME`, made if need be. Raises WarmloopError where there is no name, or it cannot be made."""
+    """`RUNS/EXP_NAME`, which is made when the run begins. Raises WarmloopError where there is no name."""
     name = EXP_NAME.value
     if not name or Path(name).name != name:
         raise WarmloopError("Name the run with --exp_name, as in --exp_name=door (a plain name, without slashes).")
-    directory = Path(RUNS.value) / name
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WarmloopError(f"The run's folder {directory} cannot be made: {error.strerror}.") from error
-    return directory
+    return Path(RUNS.value) / name

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
+from ..data.disk import lock_directory
 from ..data.errors import WarmloopError
 from . import settings
 from .common import log, progress, run
@@ -64,14 +65,12 @@ def main() -> None:
     directory = settings.run_directory()
     target = Path(CHECKPOINT.value) if CHECKPOINT.value else directory / "warmup"
     resumed = target if RESUME.value else None
-    if not resumed and checkpoint.steps(target):
-        raise WarmloopError(f"{target} holds a warm-up already; go on with it by --resume, or choose another --checkpoint_path.")
+    refuse_a_second(target)
     arguments = gathered(DATASET.value, DATA.value)
     config, data = warmup_data(taken_over(config, resumed), arguments, needed=EVAL_TRAJS.value > 0)
     taken_over(config, resumed)  # limits that only now came from the data are not those of the checkpoint
     data = divided(config, data, settings.SEED.value, resumed)
     log.info("\n".join([*data.summary(config.tasks), f"{data.held.sum()} episodes are held out, to measure by"]))
-    settings.save_config(directory, config)
     asked = threading.Event()
     with Recorder(directory / "warmup_metrics") as recorder:
         with answering(asked.set):
@@ -82,6 +81,14 @@ def main() -> None:
             compare(config, data, recorder, target, learnt)
     print(f"checkpoint   {checkpoint.chosen(target).path}")
     print(f"curves       {plot_warm_up(directory, target)}")
+
+
+def refuse_a_second(target: Path) -> None:
+    """Raises WarmloopError where a warm-up was begun that is not to go on."""
+    from ..learner import checkpoint
+
+    if checkpoint.steps(target) and not RESUME.value:
+        raise WarmloopError(f"{target} holds a warm-up already; go on with it by --resume, or choose another --checkpoint_path.")
 
 
 def train(
@@ -96,10 +103,13 @@ def train(
     from .assemble import warm_parts
 
     parts = warm_parts(config, data.spec)
+    lock_directory(target, "The warm-up's folder", "another warm-up writes there; stop it, or choose another --checkpoint_path")
+    refuse_a_second(target)  # which another process may have saved while the data were read
     state = resume(target, parts)[0] if RESUME.value else warm_start(parts, settings.SEED.value, data.rows_of(~data.held))
     learnt, given = state.offline.capacity, sum(len(episode) for episode, out in zip(data.episodes, data.held, strict=True) if not out)
     if learnt != given:
         raise WarmloopError(f"The warm-up in {target} learns from {learnt} steps, and the data now have {given}; give it the same data.")
+    settings.save_config(settings.run_directory(), config)
     stored, done = stored_rows.store_offline(target, state), int(state.updates)
     held = [digest for digest, out in zip(data.digests, data.held, strict=True) if out]
     about = {"config": to_dict(config), "phase": "warmup", "held_out": held}

@@ -51,7 +51,7 @@ class Journal:
     ):
         self.directory, self.on_commit, self._background, self._segment_bytes = Path(directory), on_commit, background, segment_bytes
         self._lock = lock_directory(self.directory, "The journal", "another learner writes there; stop it, or choose another --exp_name")
-        self._segments = [(index, path, records.released_before(path)) for index, path in records.segments(self.directory)]
+        self._segments = self._found()
         self._file = -1  # descriptor of the segment being written, if any; `_committed_bytes` of it are durable
         self._committed_bytes = 0
         self._pending: deque[Record] = deque()  # neither written nor, after a failure, known to be on disk
@@ -87,6 +87,15 @@ class Journal:
             return 0, 0
         index, path, _ = self._segments[-1]
         return index, self._committed_bytes if self._file >= 0 else path.stat().st_size
+
+    def drop_after(self, index: int, size: int) -> None:
+        """Takes back what was written after the journal ended at byte `size` of segment `index`; to be called before anything else."""
+        for found, path, _ in self._segments:
+            if found > index:
+                path.unlink()
+            elif found == index:
+                os.truncate(path, size)
+        self._segments = self._found()
 
     def append(self, record: Record) -> None:
         """Queues a record. Never waits for the disk."""
@@ -140,6 +149,10 @@ class Journal:
             log.error("%d rows could not be written to %s; their actors still hold them.", self._pending_rows, self.directory)
         self._close_file()
         os.close(self._lock)
+
+    def _found(self) -> list[tuple[int, Path, int | None]]:
+        """The segments on disk: number, file, and the number of released rows at which each begins."""
+        return [(index, path, records.released_before(path)) for index, path in records.segments(self.directory)]
 
     def _run(self) -> None:
         """The thread."""

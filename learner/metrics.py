@@ -8,13 +8,11 @@ import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue] (generated)
 from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
-
-from ..data.errors import WarmloopError
 
 FLUSH_SECONDS = 10.0
 
@@ -22,20 +20,16 @@ log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Writes `directory/metrics.jsonl` and an event file beside it. A resumed run appends.
+    """Writes `directory/metrics.jsonl` and an event file beside it, which the first record makes. A resumed run appends.
 
     A full disk is said once and costs records, never the run. (So not tensorboardX's SummaryWriter: it dies of one, and from then
-    on blocks whoever writes.) One that takes no file to begin with is a WarmloopError.
+    on blocks whoever writes.)
     """
 
     def __init__(self, directory: str | Path):
         self.directory = Path(directory)
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            self._lines = open(self.directory / "metrics.jsonl", "a", buffering=1)  # noqa: SIM115 - closed by close()
-        except OSError as error:
-            raise WarmloopError(f"Metrics cannot be written to {self.directory}: {error.strerror}.") from error
-        self._events = EventsWriter(str(self.directory / "events"))
+        self._lines: IO[str] | None = None
+        self._events: EventsWriter | None = None
         self._flush_at, self._failing = 0.0, False
 
     def write(self, updates: int, metrics: Mapping[str, Any], environment_steps: int | None = None) -> dict[str, float]:
@@ -46,10 +40,11 @@ class Recorder:
             line["environment_steps"] = environment_steps
         values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
         try:
-            self._lines.write(json.dumps(line | scalars) + "\n")
-            self._events.write_event(Event(wall_time=time.time(), step=updates, summary=Summary(value=values)))
+            lines, events = self._opened()
+            lines.write(json.dumps(line | scalars) + "\n")
+            events.write_event(Event(wall_time=time.time(), step=updates, summary=Summary(value=values)))
             if time.monotonic() >= self._flush_at:
-                self._events.flush()
+                events.flush()
                 self._flush_at = time.monotonic() + FLUSH_SECONDS
             self._failing = False
         except OSError as error:
@@ -62,7 +57,17 @@ class Recorder:
         """Flushes and closes both files."""
         for file in (self._lines, self._events):
             with contextlib.suppress(OSError):  # said before, at the writing
-                file.close()
+                if file is not None:
+                    file.close()
+
+    def _opened(self) -> tuple[IO[str], EventsWriter]:
+        """Both files, made if need be. Raises OSError."""
+        if self._lines is None:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._lines = open(self.directory / "metrics.jsonl", "a", buffering=1)  # noqa: SIM115 - closed by close()
+        if self._events is None:
+            self._events = EventsWriter(str(self.directory / "events"))
+        return self._lines, self._events
 
     def __enter__(self) -> Recorder:
         return self

@@ -123,12 +123,3 @@ def _leave_what_is_whole(segment: Broken) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(segment.path)
-
-
-def drop_after(directory: Path, index: int, size: int) -> None:
-    """Takes back what was written after a journal ended at byte `size` of segment `index`."""
-    for found, path in segments(directory):
-        if found > index:
-            path.unlink()
-        elif found == index:
-            os.truncate(path, size)
