@@ -56,7 +56,7 @@ def fine_tune(
         raise WarmloopError(f"The checkpoint does not fit: {difference}.")
     state = create(parts, seed, rows, capacity)
     taken = go_on(parts.agent, agent, warm)
-    _check_shapes(taken, state.agent, warm_checkpoint)
+    _check_shapes(taken, state.agent, warm_checkpoint, "warm up and fine-tune with the same ensemble and hidden layers")
     return state.replace(agent=taken, updates=jax.numpy.int32(saved.updates))
 
 
@@ -64,9 +64,15 @@ def resume(directory: str | Path, parts: LearnerParts) -> tuple[LearnerState, di
     """The newest intact state of a run, as it was saved but for the online pool's rows (see `refill`), and its description.
 
     Raises:
-        WarmloopError: there is none, or it was saved under a configuration with other shapes or another `frames.random_shift`.
+        WarmloopError: there is none, or it was saved for another environment, or under a configuration with other shapes or another
+            `frames.random_shift`.
     """
     saved = checkpoint.newest(directory)
+    agent = checkpoint.rebuild_agent(saved.meta["agent"])
+    if difference := agent.spec.difference(parts.agent.spec, f"the checkpoint in {directory}", "this configuration"):
+        raise WarmloopError(f"The checkpoint does not fit: {difference}.")
+    saved_shapes, own_shapes = checkpoint.agent_shapes(agent), checkpoint.agent_shapes(parts.agent)
+    _check_shapes(saved_shapes, own_shapes, directory, "go on with the configuration it was made with")
     offline, online = saved.meta["offline_rows"], saved.meta["online_rows"]
     template = jax.eval_shape(lambda: create(parts, 0, None, offline_capacity=offline, online_capacity=online))
     if template.frames.cameras:
@@ -113,16 +119,12 @@ def refill(
     return state.replace(online=online, frames=filled.frames, ahead=drawn_ahead), ingest
 
 
-def _check_shapes(taken, fresh, where: str | Path) -> None:
+def _check_shapes(taken, fresh, where: str | Path, advice: str) -> None:
     if jax.tree.structure(taken) != jax.tree.structure(fresh):
-        raise WarmloopError(
-            f"The agent in {where} has other layers than this configuration's; warm up and fine-tune with the same networks."
-        )
+        raise WarmloopError(f"The agent in {where} has other layers than this configuration's; {advice}.")
     leaves = zip(jax.tree_util.tree_leaves_with_path(taken), jax.tree.leaves(fresh), strict=True)
     for (path, old), new in leaves:
         if old.shape != new.shape:
             name = jax.tree_util.keystr(path)
-            raise WarmloopError(
-                f"The agent in {where} does not fit this configuration: {name} is {list(old.shape)} there and {list(new.shape)} here; "
-                "warm up and fine-tune with the same ensemble and hidden layers."
-            )
+            difference = f"{name} is {list(old.shape)} there and {list(new.shape)} here"
+            raise WarmloopError(f"The agent in {where} does not fit this configuration: {difference}; {advice}.")

@@ -247,11 +247,15 @@ def verify(path: Path) -> str | None:
     return None
 
 
+def agent_shapes(agent: Agent) -> PyTree:
+    """Shapes and dtypes of an agent's full state."""
+    return jax.eval_shape(lambda: agent.init(jax.random.key(0), jax.tree.map(jnp.asarray, example(agent.spec))))
+
+
 def restore_agent(saved: Saved) -> tuple[Agent, PyTree]:
     """The agent of a checkpoint and its full state."""
     agent = rebuild_agent(saved.meta["agent"])
-    template = jax.eval_shape(lambda: agent.init(jax.random.key(0), jax.tree.map(jax.numpy.asarray, example(agent.spec))))
-    return agent, _restore(saved.path / "agent", template)
+    return agent, _restore(saved.path / "agent", agent_shapes(agent))
 
 
 def restore_learner(saved: Saved, template: LearnerState) -> LearnerState:
@@ -287,9 +291,9 @@ def _restore(path: Path, template: PyTree) -> PyTree:
         try:
             arrays = checkpointer.restore(path, shapes)
         except ValueError as error:
+            reason = str(error).splitlines()[0].split(". ")[0].rstrip(":")
             raise WarmloopError(
-                f"{path} does not fit this configuration ({str(error).splitlines()[0][:200]}); "
-                "resume with the configuration it was made with."
+                f"{path} does not fit this configuration ({reason}); go on with the configuration it was made with."
             ) from error
     # What is committed to a device is another argument to jit than what is not: every program would be compiled again, for each mixture.
     free = jax.tree.map(lambda array: jnp.array(np.asarray(array)), arrays)

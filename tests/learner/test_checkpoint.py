@@ -1,5 +1,6 @@
 """Checkpoints: whole or absent, verified, and exact."""
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from journals import no_file_may_grow_beyond
 
 from warmloop.agents import CQL, SAC, CQLConfig, SACConfig
 from warmloop.data.errors import WarmloopError
+from warmloop.data.transition import Leaf, Spec
 from warmloop.learner import checkpoint, stored_rows
 from warmloop.learner.assemble import fine_tune, resume
 from warmloop.learner.state import LearnerParts, create
@@ -111,6 +113,22 @@ def test_damage_to_any_file_of_a_checkpoint_is_found_and_said_and_the_one_before
         assert checkpoint.newest(tmp_path).updates == 1 or path.name == checkpoint.MANIFEST
         path.write_bytes(content)
     assert checkpoint.newest(tmp_path).updates == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "size", "says"),
+    [
+        ({}, 3, r"has observations of array \(4,\) float32 and this configuration of array \(3,\) float32\.$"),
+        ({"hidden": (8, 16)}, 4, r"is \[.*16\] there and \[.*8\] here; go on with the configuration it was made with\.$"),
+        ({"hidden": (16,)}, 4, r"has other layers than this configuration's; go on with the configuration it was made with\.$"),
+    ],
+)
+def test_a_run_does_not_go_on_with_another_environment_or_other_networks(parts, trained, tmp_path, settings, size, says):
+    checkpoint.save(tmp_path, trained, parts.agent, {})
+    spec = Spec((Leaf("", (size,), "float32"),), 2)
+    agent = SAC(dataclasses.replace(parts.agent.config, **settings), spec)
+    with pytest.raises(WarmloopError, match=says):
+        resume(tmp_path, LearnerParts(agent, parts.replay, parts.mixing))
 
 
 @pytest.mark.parametrize("change", [flip, zero, truncate])
