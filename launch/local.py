@@ -16,7 +16,6 @@ from ..data.errors import WarmloopError
 from ..data.wire.address import is_loopback
 from . import interveners, link, settings, train_rlpd
 from .common import run
-from .limits import taken_over
 from .processes import free_port, run_together
 
 flags.adopt_module_key_flags(settings)
@@ -29,8 +28,7 @@ OWN = ("actors", "port", "learner", "actor", "nolearner", "noactor", "actor_id")
 
 
 def main() -> None:
-    config = settings.run_config(train_rlpd.RESUME.value, port=link.PORT.value)
-    config = taken_over(config, settings.run_directory() / "checkpoints", train_rlpd.CHECKPOINT.value)
+    config = train_rlpd.going_on(settings.run_config(train_rlpd.RESUME.value, port=link.PORT.value))
     shared, host = _without(sys.argv[1:], OWN), link.IP.value
     if host not in EVERYWHERE and not is_loopback(host):
         raise WarmloopError(f"The actors of this machine use 127.0.0.1, which --ip={host} leaves out; --ip=0.0.0.0 serves others too.")

@@ -9,6 +9,7 @@ With neither --learner nor --actor both run in this process, in lock step, and -
 from __future__ import annotations
 
 import contextlib
+import shlex
 import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from .acting import acting
 from .common import log, run
 from .limits import taken_over
 from .session import in_lock_step, on_signals, running_learner
+from .sources import FILTERED
 
 if TYPE_CHECKING:
     from ..configs.schema import RunConfig
@@ -52,8 +54,26 @@ def main() -> None:
     elif ACTOR.value:
         act(config)
     else:
-        config = taken_over(config, settings.run_directory() / "checkpoints", CHECKPOINT.value)
+        config = going_on(config)
         learn(config) if LEARNER.value else lock_step(config)
+
+
+def going_on(config: RunConfig) -> RunConfig:
+    """The configuration with the action limits of the checkpoint that the flags go on from.
+
+    Raises:
+        WarmloopError: it sets others, or --resume would begin from nothing beside a warm-up of this name.
+    """
+    from ..learner import checkpoint
+
+    own, warm = settings.run_directory() / "checkpoints", settings.run_directory() / "warmup"
+    if RESUME.value and not CHECKPOINT.value and checkpoint.steps(warm) and not checkpoint.steps(own):
+        flags = [f"--checkpoint_path={warm}", *(f"--demo_path={kept}" for kept in [warm / FILTERED] if kept.exists())]
+        raise WarmloopError(
+            f"There is no checkpoint in {own} to go on from, but a warm-up in {warm}: begin with it by {shlex.join(flags)}, or, "
+            "without --resume, from nothing."
+        )
+    return taken_over(config, own, CHECKPOINT.value)
 
 
 def learn(config: RunConfig) -> None:

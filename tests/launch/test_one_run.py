@@ -83,6 +83,22 @@ def test_a_refused_warm_up_leaves_what_ran_and_no_folder(commands, demos):
     assert not (commands.folder / "new").exists()
 
 
+def test_a_resume_that_would_leave_the_warm_up_out_or_does_not_fit_it_is_refused_with_a_plain_sentence(commands, demos):
+    folder = commands.folder / "warm"
+    line = ("--exp_name=warm", "--config.learner.held_out=0.0")
+    assert commands.run("train_offline_warmup", *line, f"--offline_data_path=demos={demos}", "--warmup_steps=20").returncode == 0
+    ran = contents(folder)
+    for module in ("train_rlpd", "local"):
+        said = sentence(commands.run(module, *line, "--resume"))
+        assert f"--checkpoint_path={folder}/warmup --demo_path={folder}/warmup/filtered_demos.npz" in said
+    assert contents(folder) == ran
+    begun = commands.run("train_rlpd", *line, "--resume", f"--checkpoint_path={folder}/warmup", "--online_steps=20")
+    assert begun.returncode == 0, begun.stderr
+    other = commands.run("train_rlpd", *line, "--resume", "--config.environment.id=MountainCarContinuous-v0")
+    assert "has observations of array (3,) float32 and this configuration of array (2,) float32." in sentence(other)
+    assert not [line for line in other.stderr.splitlines() if not line.startswith(("error:", "fine-tuning:"))]
+
+
 def test_a_second_warm_up_in_one_folder_is_refused(commands, demos):
     line = ("train_offline_warmup", "--exp_name=warm", f"--offline_data_path=demos={demos}", "--warmup_steps=1000000")
     first = commands.start(*line)
