@@ -18,7 +18,8 @@ from .session import save_config as save_config
 CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
-    "Preset, such as configs/adroit.py:door or configs/metaworld.py:door-open,rlpd; --config.agent.utd=4 overrides one setting.",
+    "Preset, such as configs/adroit.py:door or configs/metaworld.py:door-open,rlpd; --config.agent.utd=4 overrides one setting "
+    "of the agent that fine-tunes, --config.warmup_agent.utd=4 of the one that warms up.",
 )
 EXP_NAME = flags.DEFINE_string("exp_name", None, "Name of the run; its files go to RUNS/EXP_NAME.")
 RUNS = flags.DEFINE_string("runs", "runs", "Folder that holds the runs.")
@@ -78,6 +79,25 @@ def run_config(resuming: bool = False, **learner: int | float | str | None) -> R
         raise WarmloopError("Name a configuration, such as --config=configs/adroit.py:door.")
     config = config.replace(environment={"success": pinned(config.environment.success)})
     return config.replace(learner={name: value for name, value in learner.items() if value is not None})
+
+
+def refuse_unused_agent(config: RunConfig) -> None:
+    """For a command that trains `warmup_agent` alone.
+
+    Raises:
+        WarmloopError: a flag sets something of `agent`, and none the same of `warmup_agent`.
+    """
+    given, known = config_flags.get_override_values(flags.FLAGS["config"]), to_dict(config)["warmup_agent"]
+    for path in given:
+        section, _, name = path.partition(".")
+        if section != "agent" or f"warmup_agent.{name}" in given:
+            continue
+        if name.split(".")[0] in known:
+            raise WarmloopError(f"The warm-up trains warmup_agent, not agent: write --config.warmup_agent.{name}, or both.")
+        algorithm = config.warmup_agent.name
+        raise WarmloopError(
+            f"The warm-up trains warmup_agent ({algorithm}), which has no {name}: leave --config.agent.{name} to train_rlpd."
+        )
 
 
 def run_directory() -> Path:

@@ -2,7 +2,7 @@
 
     python -m warmloop.launch.sweep --config=configs/adroit.py:door --algorithms=cql,calql,rlpd --seeds=3 \\
         --offline_data_path=demos=demos.npz --offline_data_path=suboptimal=logs.npz --out=runs/door_sweep
-    python -m warmloop.launch.sweep ... --set=warmup_agent.actor_lr=1e-4,3e-4 --set="warmup_agent.hidden=(256,256),(512,512)"
+    python -m warmloop.launch.sweep ... "--set=warmup_agent.actor_lr=1e-4,3e-4" "--set=warmup_agent.hidden=(256,256),(512,512)"
 
 Each run warms up on all of the data and is judged in the environment by its last checkpoint; with --checkpoints=N also by the one
 of N that fitted Q evaluation chooses. Nothing is fine-tuned: settings of that, and others that no run would differ by, are refused.

@@ -5,7 +5,7 @@
 
 Writes checkpoints, and beside them selection.json, which says how they compare and marks the one to go on from, and
 filtered_demos.npz: the demonstrations worth keeping for the fine-tuning. Ctrl-C or SIGTERM saves and ends it, and the same
-command with --resume goes on. After it comes
+command with --resume goes on. Its agent's settings are flags too, as in --config.warmup_agent.utd=4. After it comes
 
     train_rlpd --exp_name=door --config=configs/adroit.py:door --checkpoint_path=warmup_ckpt --demo_path=warmup_ckpt/filtered_demos.npz
 """
@@ -62,6 +62,7 @@ def main() -> None:
     config = settings.run_config(warmup_steps=WARMUP_STEPS.value)
     if EVAL_TRAJS.value:
         check_unattended(config.environment.success, f"--eval_n_trajs={EVAL_TRAJS.value}")
+    settings.refuse_unused_agent(config)
     directory = settings.run_directory()
     target = Path(CHECKPOINT.value) if CHECKPOINT.value else directory / "warmup"
     resumed = target if RESUME.value else None

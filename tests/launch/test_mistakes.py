@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import sentence
+from runs import Commands, sentence
 
 
 class Evil:
@@ -65,6 +65,7 @@ def test_bad_data_are_refused_before_any_training(commands, demos, make, name, s
         (("--exp_name=x", "--config.agent.hidden[7]=9"), "--config: tuple index out of range"),
         (("--exp_name=x", "--config.agent.utd=many"), "utd"),
         (("--exp_name=x", "--config.agent.target_subset=20"), "target_subset"),
+        (("--exp_name=x", "--config.agent.utd=2"), "trains warmup_agent, not agent: write --config.warmup_agent.utd, or both."),
         (("--exp_name=x", "--config=configs/adroid.py:door"), "configs/adroit.py"),
         (("--exp_name=x", "--config=configs/adroit.py:dor"), "door"),
         (("--exp_name=x", "--config=configs/adroit.py:door,wsrll"), "wsrl"),
@@ -76,6 +77,12 @@ def test_bad_data_are_refused_before_any_training(commands, demos, make, name, s
 def test_a_mistaken_flag_or_setting_is_named_with_its_near_match(commands, demos, arguments, says):
     said = sentence(commands.run("train_offline_warmup", f"--offline_data_path={demos}", *arguments))
     assert says in said
+
+
+def test_a_setting_of_the_other_agent_alone_is_named_as_none_of_the_one_that_warms_up(tmp_path, demos):
+    commands = Commands(tmp_path, ("--config=configs/classic.py:pendulum,iql,then_sac", "--config.agent.backup_entropy=True"))
+    said = sentence(commands.run("train_offline_warmup", "--exp_name=x", f"--offline_data_path={demos}"))
+    assert "warmup_agent (iql), which has no backup_entropy: leave --config.agent.backup_entropy to train_rlpd." in said
 
 
 def test_data_of_another_environment_are_refused_with_the_difference(commands, demos):
