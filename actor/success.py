@@ -126,9 +126,9 @@ def check_unattended(rule: str, what: str) -> None:
     if rule == OPERATOR:
         raise WarmloopError(
             f"{what} would count no success: environment.success=operator leaves the word to a person, whom an evaluation does not hear. "
-            "Name a rule that tells it alone, such as classifier:DIR (docs/classifier.md), as environment.success or by "
-            "`warmloop-evaluate --success`; or judge by hand: warmloop-collect --policy=checkpoint:DIR --deterministic "
-            "--success=operator --intervention=keyboard."
+            "Name a rule that tells it alone, such as classifier:DIR (docs/classifier.md) or info:KEY, as environment.success or by "
+            "`warmloop-evaluate --success`; or judge by hand, by `warmloop-collect --config=FILE --policy=checkpoint:DIR --deterministic "
+            "--success=operator --intervention=keyboard`."
         )
 
 

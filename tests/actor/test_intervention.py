@@ -141,7 +141,7 @@ def test_evaluation_has_no_interventions():
 
 def test_an_evaluation_whose_successes_only_a_person_could_tell_is_refused_where_it_is_asked_for():
     config = EnvironmentConfig(LINE, {"signals": False}, success="operator")
-    with pytest.raises(WarmloopError, match=r"An evaluation would count no success.*classifier:DIR.*warmloop-collect --policy=checkpoint"):
+    with pytest.raises(WarmloopError, match=r"An evaluation would count no success.*classifier:DIR.*collect .*--policy=checkpoint"):
         evaluate(make_environment(config), RandomPolicy(2), 0, 1)
     with pytest.raises(WarmloopError, match=r"^actor\.evaluate_every=5 would count no success"):
         LockStep(ActorConfig(evaluate_every=5), Told({}), environment=config)
