@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .action_limits import ActionLimits
+from .ends import run_together
 from .episode import Episode
 from .errors import WarmloopError
 from .formats import KINDS, load_episodes, own_metadata, parse_source_argument
@@ -18,6 +20,7 @@ from .formats.recording import ACTION_TOLERANCE, Recording
 from .mapping import Leaves, arrange, normalise
 from .transition import Spec, without
 
+log = logging.getLogger("warmloop")
 SCALINGS = ("none", "limits", "data")
 UNITS = ("", "scaled", "environment")
 ROUNDING = 1e-6  # of a limit that was written down in other digits
@@ -99,12 +102,14 @@ class Target:
         spec: its own shapes, without a task's code.
         limits: its action space's own.
         unseen: parts of its observations that its agents do not get; data may have them, and they are left out.
+        time_limit: steps after which it cuts an episode; None where that is not known.
     """
 
     name: str
     spec: Spec
     limits: ActionLimits
     unseen: tuple[str, ...] = ()
+    time_limit: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +147,7 @@ class _Batch:
 
 
 def load(config: DataConfig, limits: ActionLimits | None, target: Target | None) -> Loaded:
-    """The episodes of all sources.
+    """The episodes of all sources; of files whose episodes seem to run together a warning is logged.
 
     Args:
         limits: what -1 and 1 shall be, if not the environment's own limits or the data's.
@@ -160,6 +165,8 @@ def load(config: DataConfig, limits: ActionLimits | None, target: Target | None)
     own = target.limits if target else None
     if limits is None and config.action_scaling == "data" and batches:
         limits = _limits_of(batches, own)
+    for said in run_together((episode for batch in batches for episode in batch.episodes), target.time_limit if target else None):
+        log.warning("%s", said)
     return Loaded([episode for batch in batches for episode in _scaled(batch, limits, own)], limits)
 
 

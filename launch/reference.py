@@ -10,6 +10,7 @@ from ..data.errors import WarmloopError
 from .common import log
 
 if TYPE_CHECKING:
+    from ..actor.environment import Environment
     from ..data.inspection import Reference
 
 EPISODES = 10
@@ -58,12 +59,17 @@ def make_reference(environment_id: str) -> Reference:
         started = time.monotonic()
         while not images and len(play) < EPISODES and (not play or time.monotonic() - started < SECONDS):
             play.append(run_episode(environment, RandomPolicy(environment.spec.action_dim), len(play)))
-        limit = environment.env.spec.max_episode_steps if environment.env.spec else None
         action = environment.env.action_space
         assert isinstance(action, gym.spaces.Box)  # or it could not have been made
-        return Reference.of(environment_id, environment.env.observation_space, action, limit, play)
+        return Reference.of(environment_id, environment.env.observation_space, action, time_limit(environment), play)
     finally:
         environment.close()
+
+
+def time_limit(environment: Environment) -> int | None:
+    """Steps after which an environment cuts its episodes; None where it does not say."""
+    said = environment.env.spec.max_episode_steps if environment.env.spec else None
+    return environment.config.horizon or said
 
 
 def _named_by(files: Sequence[str]) -> str | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..data.errors import WarmloopError
 from .common import log, progress
 from .limits import with_limits
+from .reference import time_limit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,7 +118,8 @@ def target_of(environment: Environment) -> Target:
     """What data of this environment must fit."""
     from ..data.sources import Target
 
-    return Target(environment.config.id, environment.raw_spec, environment.own_limits, environment.config.unseen)
+    config = environment.config
+    return Target(config.id, environment.raw_spec, environment.own_limits, config.unseen, time_limit(environment))
 
 
 def find_target(config: RunConfig, needed: bool) -> Target | None:

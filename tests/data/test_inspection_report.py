@@ -285,3 +285,16 @@ def test_a_step_that_does_not_lead_on_is_dropped_and_its_episode_split(tmp_path)
     assert [len(episode) for episode in episodes[4:6]] == [12, 47]
     assert "dropped: steps 12" in changes[0].what
     assert all(np.array_equal(e.steps.observation[1:], e.steps.next_observation[:-1]) for e in episodes)
+
+
+def test_a_file_that_marks_no_ends_is_named_by_the_time_limit_or_by_its_length(tmp_path):
+    arrays = clean_arrays()
+    ended = {name: arrays[name] for name in ("observations", "actions", "rewards", "timeouts")}
+    endless = saved(tmp_path, {name: column for name, column in ended.items() if name != "timeouts"}, "endless.npz")
+    limited = Reference.of("Made-v0", BOX, ACTIONS, 60)
+    found = [f for f in inspect(endless, limited).findings if f.check == "no ends"]
+    assert [(f.what, f.severity) for f in found] == [("An episode has 719 steps, and the environment cuts them after 60.", Severity.HARMS)]
+    assert "no ends" not in [f.check for f in inspect(saved(tmp_path, ended), limited).findings]
+    assert "no ends" not in [f.check for f in inspect(endless).findings]
+    twice = {name: np.concatenate([column, column]) for name, column in ended.items() if name != "timeouts"}
+    assert "no ends" in [f.check for f in inspect(saved(tmp_path, twice)).findings]

@@ -1,5 +1,7 @@
 """Several sources at once: kinds, weights, mappings, units, and what is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from layouts import write_npz, write_robomimic
@@ -249,3 +251,26 @@ def test_a_damaged_mark_is_refused(tmp_path):
 def test_limits_of_another_number_of_dimensions_are_refused_where_no_environment_says_so(raw):
     with pytest.raises(WarmloopError, match=r"raw\.npz has 2 action dimensions, and environment\.action_low 1"):
         one(raw, "limits", ActionLimits([-2.0], [2.0]))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "time_limit", "says"),
+    [
+        ((900,), 200, "an episode has 900 steps, and the environment cuts them after 200; where these are several"),
+        ((30, 450), 200, "an episode has 450 steps"),
+        ((300, 350), 200, None),
+        ((1500,), None, "all 1500 steps are one episode, and no end is marked; where these are several"),
+        ((1500, 20), None, None),
+        ((900,), None, None),
+    ],
+)
+def test_a_file_whose_episodes_run_together_is_named(tmp_path, caplog, lengths, time_limit, says):
+    ends = np.cumsum(lengths)
+    rows = np.random.default_rng(0).normal(size=(ends[-1], 3))
+    arrays = {"observations": rows, "actions": np.zeros((ends[-1], 2)), "rewards": np.zeros(ends[-1])}
+    if len(lengths) > 1:
+        arrays["timeouts"] = np.isin(np.arange(ends[-1]), ends - 1)
+    np.savez(tmp_path / "a.npz", next_observations=np.roll(rows, -1, axis=0), **arrays)
+    one(tmp_path / "a.npz", target=dataclasses.replace(TARGET, time_limit=time_limit))
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (says is not None) and all(f"{tmp_path}/a.npz: {says}" in sentence for sentence in said)

@@ -209,3 +209,12 @@ def test_a_fine_tuning_without_a_warm_up_learns_from_the_configuration_s_sources
     assert meta["offline_rows"] == 600 + meta["config"]["replay"]["intervention_rows"]
     said = sentence(Guided(folder).run("train_rlpd", "--exp_name=bare", "--config.data.action_scaling=data"))
     assert "takes the limits in a warm-up" in said and "'--config.environment.action_low=(-1.5,)'" in said
+
+
+def test_a_warm_up_on_a_file_that_marks_no_ends_warns_of_it(tmp_path, demos):
+    with np.load(demos) as file:
+        np.savez(tmp_path / "endless.npz", **{name: file[name] for name in ("observations", "actions", "rewards")})
+    done = Commands(tmp_path).run("train_offline_warmup", "--exp_name=endless", "--offline_data_path=endless.npz", "--warmup_steps=10")
+    assert done.returncode == 0, done.stderr
+    assert "endless.npz: an episode has 599 steps, and the environment cuts them after 200" in done.stderr
+    assert "mark the last step of each, in `timeouts` or `terminals`" in done.stderr

@@ -38,6 +38,7 @@ DATA_CHECKS: dict[str, Callable[[Survey], Iterator[Fault]]] = {
     "rough actions": actions.rough_actions,
     "terminal at the time limit": endings.terminal_at_the_limit,
     "episode lengths": endings.lengths,
+    "no ends": endings.no_ends,
     "duplicated episodes": repeats.duplicates,
     "near-duplicates": repeats.near_duplicates,
     "reward of successes": rewards.success_is_not_rewarded,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ...ends import ADVICE, too_long
 from ..episode_facts import EpisodeFacts, Fault, View
 from ..report import Severity
 from ..survey import Survey
@@ -65,6 +66,16 @@ def time_limits(survey: Survey) -> set[int]:
     if longest > 1 and common >= max(3, COMMON_SHARE * len(survey.facts)):
         limits.add(longest)
     return limits
+
+
+def no_ends(survey: Survey) -> Iterator[Fault]:
+    """Episodes that run together, since nothing marks where they end."""
+    limit = None if survey.reference is None else survey.reference.horizon
+    files = Counter(facts.file for facts in survey.facts)
+    for facts in survey.facts:
+        unmarked = files[facts.file] == 1 and not facts.terminated and facts.cut_by_time is not True
+        if what := too_long(facts.length, limit, unmarked):
+            yield Fault(Severity.HARMS, f"{what[0].upper()}{what[1:]}.", f"{ADVICE[0].upper()}{ADVICE[1:]}.", None, facts)
 
 
 def lengths(survey: Survey) -> Iterator[Fault]:
