@@ -298,3 +298,30 @@ def test_a_file_that_marks_no_ends_is_named_by_the_time_limit_or_by_its_length(t
     assert "no ends" not in [f.check for f in inspect(endless).findings]
     twice = {name: np.concatenate([column, column]) for name, column in ended.items() if name != "timeouts"}
     assert "no ends" in [f.check for f in inspect(saved(tmp_path, twice)).findings]
+
+
+def pendulum(start, steps=120):
+    """Observations `[steps, 3]` of a damped pendulum, which after a while mostly stands: cosine, sine, and angular velocity."""
+    angle, speed, seen = *start, []
+    for _ in range(steps):
+        seen.append((np.cos(angle), np.sin(angle), speed))
+        speed = 0.7 * speed - 0.5 * np.sin(angle)
+        angle += 0.3 * speed
+    return np.array(seen, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("observations", "found"),
+    [
+        ([pendulum((1.5, 0.0)), pendulum((-0.7, 1.0))], []),
+        ([pendulum((1.5, 0.0)), np.concatenate([pendulum((-0.7, 1.0), 60), pendulum((2.5, -2.0), 60)])], [(1, 60)]),
+        ([np.stack([np.sin(np.arange(99) / 9), np.cos(np.arange(99) / 7), np.arange(99) / 5 % 19], axis=1)], []),
+    ],
+)
+def test_few_columns_that_mostly_stand_still_jump_only_where_two_recordings_are_joined(observations, found):
+    episodes = []
+    for number, rows in enumerate(observations):
+        rows, actions = rows.astype(np.float32), np.random.default_rng(number).uniform(-0.9, 0.9, (len(rows) - 1, 1)).astype(np.float32)
+        over = np.zeros(len(actions), bool)
+        episodes.append(Episode(make_steps(rows[:-1], actions, over, rows[1:], over, episode=number), None, "memory", number))
+    assert [(f.episode, f.step) for f in inspect(episodes).findings if f.check == "observation jumps"] == found

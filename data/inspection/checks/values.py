@@ -14,7 +14,8 @@ from ..survey import Survey
 
 STUCK_STEPS = 20
 SPIKE = 15.0  # times the usual change
-SCENE_CHANGE = 5.0  # times the usual change, in a quarter of the columns at once
+SCENE_CHANGE = 5.0  # times the usual change, and that of the steps around, in a quarter of the columns at once
+AROUND = 2  # steps before and after
 SCALE_RATIO = 1000.0
 HUGE = 1e6
 RESOLUTION = 2.0**-23  # of float32, relative
@@ -68,11 +69,19 @@ def spikes(view: View) -> Iterator[Fault]:
 
 
 def jumps(view: View) -> Iterator[Fault]:
-    """A quarter of all moving columns leap at one step: a reset, or two recordings joined."""
+    """A quarter of all moving columns leap at one step, and not around it: a reset, or two recordings joined.
+
+    What mostly stands still and then moves does so for several steps. And where there are few columns, one that leaps alone is an angle
+    that went once around, or a collision: a second one must at least change more than usual.
+    """
     moving = view.usual_change > 0
     if len(view) < 20 or moving.sum() < 3:
         return
-    share = (view.change > SCENE_CHANGE * view.usual_change)[:, moving].mean(axis=1)
+    change = view.change[:, moving]
+    around = np.pad(change, ((AROUND, AROUND), (0, 0)))
+    near = np.max([around[shift : shift + len(change)] for shift in range(2 * AROUND + 1) if shift != AROUND], axis=0)
+    leap = change / np.maximum(view.usual_change[moving], near)
+    share = (leap > SCENE_CHANGE).mean(axis=1) * ((leap > 1).sum(axis=1) >= 2)
     if share.max() >= 0.25:
         step = int(share.argmax()) + 1
         what = f"{share.max():.0%} of the observation's columns leap at one step: a reset, or two recordings joined, inside an episode."
