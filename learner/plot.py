@@ -1,4 +1,4 @@
-"""The plots at a run's end: success against environment steps and the offline share; what a warm-up measured."""
+"""The plots at a run's end: success, and returns where they are what is learnt for, against environment steps; what a warm-up measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EVALUATED, TRAINED = "evaluation/success_rate/", "actor/success_rate/"
 
 def plot_run(directory: str | Path, title: str | None = None, evaluations: Sequence[Mapping[str, float]] = ()) -> Path:
     """Draws `directory/metrics.jsonl`, and `evaluations` made outside the run (records as in that file), as `curves.png` there;
-    returns the picture's path."""
+    returns the picture's path. Where the run's config.json says that the reward is the environment's own, returns are drawn too."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -24,14 +24,17 @@ def plot_run(directory: str | Path, title: str | None = None, evaluations: Seque
 
     directory = Path(directory)
     records = [record for record in read(directory) if "environment_steps" in record]
-    figure, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    rows = 1 + _learns_for_returns(directory)
+    figure, axes = plt.subplots(rows, 1, figsize=(8, 1.5 + 3 * rows), layout="constrained", squeeze=False, sharex=True)
+    axis = axes[0][0]
     _evaluations(axis, [record for record in [*evaluations, *records] if "evaluation/success_rate" in record])
     _tasks(axis, records)
     _line(axis, records, "actor/success_rate", "training episodes (mean of 20)", INK, alpha=0.35)
     handed = any(record.get("actor/intervention_rate") for record in records)
     if handed:
         _line(axis, records, "actor/intervention_rate", "steps by a hand (mean of 20 episodes)", HAND)
-    axis.set(xlabel="environment steps", ylabel="success rate", ylim=(-0.02, 1.02), title=title or directory.name)
+    axis.set(ylabel="success rate", ylim=(-0.02, 1.02), title=title or directory.name)
+    axes[-1][0].set(xlabel="environment steps")
     share = axis.twinx()
     _line(share, records, "learner/effective_offline_ratio", "offline share", QUIET, linestyle="--")
     share.set(ylabel="offline share of a batch", ylim=(-0.02, 1.02))
@@ -40,6 +43,8 @@ def plot_run(directory: str | Path, title: str | None = None, evaluations: Seque
         loc, anchor = ("upper right", (1.0, 0.95)) if handed else ("lower right", (1.0, 0.0))
         axis.legend(handles=handles, loc=loc, bbox_to_anchor=anchor, frameon=False, fontsize="small", ncols=1 + len(handles) // 8)
     axis.grid(alpha=0.25)
+    if rows > 1:
+        _returns(axes[1][0], records)
     path = directory / "curves.png"
     figure.savefig(path, dpi=130)
     plt.close(figure)
@@ -68,7 +73,7 @@ def plot_warm_up(directory: str | Path, checkpoints: str | Path) -> Path:
     figure, axes = plt.subplots(1, count, figsize=(3.6 * count, 3.2), layout="constrained", squeeze=False)
     for axis, (title, name) in zip(axes[0], shown.items(), strict=False):
         points = [(record["updates"], record[name]) for record in records if name in record]
-        axis.plot(*zip(*points, strict=True), color=INK)
+        axis.plot(*zip(*points, strict=True), color=INK, marker=_marker(points))
         axis.set(title=title, xlabel="updates")
     if mark.is_file():
         _selection(axes[0][-1], json.loads(mark.read_text()))
@@ -89,10 +94,33 @@ def _selection(axis, selection) -> None:
     axis.set(title="FQE (the chosen one is filled)", xlabel="updates")
 
 
+def _marker(points: Sequence[object]) -> str:
+    """A line of a single point is not to be seen without one."""
+    return "o" if len(points) == 1 else ""
+
+
+def _learns_for_returns(directory: Path) -> bool:
+    saved = directory / "config.json"
+    return saved.is_file() and json.loads(saved.read_text())["reward"]["signal"] == "environment"
+
+
+def _returns(axis, records) -> None:
+    """The environment's own returns, in training and in evaluations."""
+    _line(axis, records, "actor/episode_return", "training episodes (mean of 20)", INK, alpha=0.35)
+    evaluated = [(_steps(record), record["evaluation/episode_return"]) for record in records if "evaluation/episode_return" in record]
+    if evaluated:
+        style = "o-" if len(evaluated) >= ENOUGH_FOR_A_LINE else "o"
+        axis.plot(*zip(*sorted(evaluated), strict=True), style, color=INK, label="evaluation")
+    axis.set(ylabel="return")
+    axis.grid(alpha=0.25)
+    if axis.lines:
+        axis.legend(loc="lower right", frameon=False, fontsize="small")
+
+
 def _line(axis, records, name, label, colour, **style) -> None:
     points = [(record["environment_steps"], record[name]) for record in records if name in record]
     if points:
-        axis.plot(*zip(*points, strict=True), color=colour, label=label, **style)
+        axis.plot(*zip(*points, strict=True), color=colour, label=label, marker=_marker(points), **style)
 
 
 def _tasks(axis, records) -> None:
