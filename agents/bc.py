@@ -177,4 +177,4 @@ class BC:
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:
-        return optimizer(self.config.actor_lr, self.config.weight_decay)
+        return optimizer(self.config.actor_lr, self.config.weight_decay, self.config.vision.frozen_modules)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +26,8 @@ from .base import Metrics, Params
 from .gradients import descend
 from .networks import initialise
 from .normaliser import Normaliser
-from .vision import RESNET, Vision, VisionConfig
+from .offline import optimizer
+from .vision import Vision, VisionConfig
 
 COMBINED = ("mean", "min")
 
@@ -136,16 +136,7 @@ class Classifier:
     @property
     def optimizer(self) -> optax.GradientTransformation:
         """AdamW, which leaves biases, norms and a frozen trunk as they are."""
-        frozen = self.config.vision.frozen
-
-        def decays(path: tuple[Any, ...], leaf: jax.Array) -> bool:
-            names = {getattr(part, "key", None) for part in path}
-            return "kernel" in names and not (frozen and RESNET in names)
-
-        def mask(params: Params) -> PyTree:
-            return jax.tree_util.tree_map_with_path(decays, params)
-
-        return optax.adamw(self.config.learning_rate, weight_decay=self.config.weight_decay, mask=mask)
+        return optimizer(self.config.learning_rate, self.config.weight_decay, self.config.vision.frozen_modules)
 
     def logit(self, member: Params, normaliser: Normaliser, observation: PyTree) -> jax.Array:
         """One member's logits `[B]` of observations `[B, ...]`."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Collection
+from functools import partial
 from typing import Any, cast
 
 import jax
@@ -107,15 +109,19 @@ def refuse_noise_on_images(config: Any, spec: Spec) -> None:
         raise WarmloopError("agent.observation_noise is for states; images are shifted by frames.random_shift. Set it to 0.")
 
 
-def optimizer(learning_rate: float | jax.Array | optax.Schedule, weight_decay: float) -> optax.GradientTransformation:
-    """Adam or, with a decay, AdamW on the kernels (Loshchilov and Hutter 2019); biases and norms do not decay.
+def optimizer(
+    learning_rate: float | jax.Array | optax.Schedule, weight_decay: float, frozen: Collection[str] = ()
+) -> optax.GradientTransformation:
+    """Adam or, with a decay, AdamW on the kernels (Loshchilov and Hutter 2019); biases and norms do not decay, and no module of a name
+    in `frozen` does.
 
     Its state is plain Adam's either way, so that an algorithm with a decay hands over to one without.
     """
     adam = optax.adam(learning_rate)
     if weight_decay == 0:
         return adam
-    adamw, without = optax.adamw(learning_rate, weight_decay=weight_decay, mask=_kernels), optax.MaskedState(optax.EmptyState())
+    mask, without = partial(_decaying, frozen=frozen), optax.MaskedState(optax.EmptyState())
+    adamw = optax.adamw(learning_rate, weight_decay=weight_decay, mask=mask)
 
     def update(updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None) -> tuple[optax.Updates, optax.OptState]:
         moments, steps = cast(tuple[Any, Any], state)
@@ -145,5 +151,8 @@ def gaussian_policy(deterministic: Params, deviation: float | jax.Array) -> Para
     return {"params": layers | {"gaussian": {"kernel": kernel, "bias": bias}}}
 
 
-def _kernels(params: PyTree) -> PyTree:
-    return jax.tree_util.tree_map_with_path(lambda path, _: "kernel" in jax.tree_util.keystr(path[-1:]), params)
+def _decaying(params: PyTree, frozen: Collection[str]) -> PyTree:
+    def decays(path: tuple[Any, ...], _: jax.Array) -> bool:
+        return "kernel" in jax.tree_util.keystr(path[-1:]) and not any(getattr(part, "key", None) in frozen for part in path)
+
+    return jax.tree_util.tree_map_with_path(decays, params)

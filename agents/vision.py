@@ -65,6 +65,11 @@ class VisionConfig:
         if min(self.features, self.embeddings, *self.channels) < 1:
             raise WarmloopError("agent.vision.features, embeddings and channels must be at least 1.")
 
+    @property
+    def frozen_modules(self) -> tuple[str, ...]:
+        """Names of the encoder's modules that stay as they are."""
+        return (RESNET,) if self.frozen else ()
+
 
 class Encoder(nn.Module):
     """Images by camera, `[B, H, W, C]` or stacks `[B, k, H, W, C]` uint8, to `[B, cameras · features]`."""

@@ -114,6 +114,18 @@ def test_a_frozen_trunk_stays_while_what_stands_on_it_learns(frozen):
     assert largest_change(before["camera_0"], now["camera_0"]) > 1e-6
 
 
+def test_a_frozen_trunk_does_not_decay_while_a_policy_is_cloned_on_it():
+    settings = BCConfig(**SHARED, weight_decay=0.5, vision=dataclasses.replace(RESNET10, frozen=True))
+    agent = BC(settings, SPEC)
+    state = agent.init(jax.random.key(0), rows_of(SPEC, 4))
+    parameters = (state.actor, state.encoder)
+    change, _ = agent._optimizer.update(jax.tree.map(jnp.zeros_like, parameters), state.actor_optimizer, parameters)
+    trunk, camera = (change[1]["params"][name] for name in (RESNET, "camera_0"))
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(trunk))
+    for decayed in (camera, change[0]):
+        assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(decayed)) > 0
+
+
 def test_resnets_weights_come_from_a_file_with_hil_serls_names(tmp_path):
     begun = Vision(RESNET10, SPEC).init(jax.random.key(0))
     trunk = traverse_util.flatten_dict(begun["params"][RESNET], sep="/")
