@@ -51,6 +51,8 @@ def merge(directory: str | Path, arguments: Sequence[str], on_episode: OnEpisode
             to it, or it cannot be written.
     """
     directory = Path(directory).expanduser()
+    if directory.exists() and not directory.is_dir():
+        raise WarmloopError(f"{directory} is a file, and a set is a folder; name another for it, or merge into a new file by --out.")
     if directory.is_dir() and any(directory.iterdir()) and not (directory / MANIFEST).exists() and not (directory / "lock").exists():
         raise WarmloopError(f"{directory} holds something that is no set; name a new folder, or an empty one.")
     lock = lock_directory(directory, "The set", "wait until it is done")

@@ -29,8 +29,10 @@ OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if it exists.")
 
 
 def main(files: Sequence[str]) -> None:
-    if (INTO.value is None) == (OUT.value is None):
+    if INTO.value is None and OUT.value is None:
         raise WarmloopError("Say where the data go: --into=FOLDER for a set that grows, or --out=FILE.")
+    if INTO.value is not None and OUT.value is not None:
+        raise WarmloopError("--into adds to a set that grows and --out writes a new data set; leave one of them out.")
     if OUT.value is not None and not files:
         raise WarmloopError("Name the data sets to merge, as in demos=human.pkl.")
     if OUT.value is not None:

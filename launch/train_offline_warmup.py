@@ -3,9 +3,10 @@
     train_offline_warmup --exp_name=door --config=configs/adroit.py:door \\
         --offline_data_path=demos=demos.pkl --offline_data_path=random=random.npz --checkpoint_path=warmup_ckpt
 
-Writes checkpoints, and beside them selection.json, which says how they compare and marks the one to go on from, and
-filtered_demos.npz: the demonstrations worth keeping for the fine-tuning. Ctrl-C or SIGTERM saves and ends it, and the same
-command with --resume goes on. Its agent's settings are flags too, as in --config.warmup_agent.utd=4. After it comes
+Writes checkpoints, and beside them selection.json, which says how they compare and marks the one to go on from (comparing takes about
+a minute; --config.learner.warmup_checkpoints=1 saves the last alone and leaves it out), and filtered_demos.npz: the demonstrations
+worth keeping for the fine-tuning. Ctrl-C or SIGTERM saves and ends it, and the same command with --resume goes on. Its agent's
+settings are flags too, as in --config.warmup_agent.utd=4. After it comes
 
     train_rlpd --exp_name=door --config=configs/adroit.py:door --checkpoint_path=warmup_ckpt --demo_path=warmup_ckpt/filtered_demos.npz
 """

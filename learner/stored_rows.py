@@ -6,6 +6,7 @@ What was recorded never changes. Interventions that came since are in a second f
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import os
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from ..data.frames import Frames, margin_of
 from .state import LearnerState
 
 OFFLINE, INTERVENTIONS = "offline", "interventions"
+NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,9 +82,8 @@ def _store(directory: str | Path, kind: str, state: LearnerState, rows: slice, f
     try:
         return store(Path(directory).absolute(), kind, np.asarray(state.offline.words[rows]), pixels)
     except OSError as error:
-        raise WarmloopError(
-            f"The offline rows could not be written to {directory} ({error.strerror}); free space there, or take another folder."
-        ) from error
+        instead = "take another folder" if error.errno in NOT_THERE else "free space there, or take another folder"
+        raise WarmloopError(f"The offline rows could not be written to {directory} ({error.strerror or error}); {instead}.") from error
 
 
 def restored(

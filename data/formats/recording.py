@@ -193,11 +193,12 @@ def level_extras(episodes: Sequence[Episode]) -> list[Episode]:
 
 
 def require_keys(origin: str, what: str, keys: list[str], needed: list[str]) -> None:
-    """Raises WarmloopError naming the first of `needed` that is absent, and the key that may have been meant."""
+    """Raises WarmloopError naming the first of `needed` that is absent, and the key, itself not needed, that may have been meant."""
     for name in needed:
         if name not in keys and not any(key.startswith(f"{name}/") for key in keys):
+            other = [key for key in keys if key not in needed]
             listed = ", ".join(f"`{key}`" for key in sorted(keys)[:12]) or "none"
-            raise WarmloopError(f"{origin}: {what} has no `{name}`; its keys are {listed}{did_you_mean(name, keys)}")
+            raise WarmloopError(f"{origin}: {what} has no `{name}`; its keys are {listed}{did_you_mean(name, other)}")
 
 
 def breaks(table: Table) -> np.ndarray:

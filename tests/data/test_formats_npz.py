@@ -186,6 +186,7 @@ def test_a_value_that_is_not_finite_is_named_with_its_place(tmp_path, value, row
     [
         ({"observations": None, "observation": np.zeros((10, 3))}, 'no `observations`; its keys are `actions`, `observation`, `rewards`, '
          '`terminals`, `timeouts`; did you mean "observation"'),
+        ({"actions": None}, "no `actions`; its keys are `observations`, `rewards`, `terminals`, `timeouts`."),
         ({"rewards": np.zeros(9)}, "`rewards` has 9 rows and `actions` has 10"),
         ({"rewards": np.zeros((10, 2))}, "`rewards` has shape (10, 2)"),
         ({"actions": None, "actions/arm": np.zeros((10, 2))}, "`actions` is not one array"),

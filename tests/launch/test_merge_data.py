@@ -60,7 +60,8 @@ def test_files_are_converted_into_one_of_another_format(tmp_path, files):
     ("arguments", "says"),
     [
         ((), "Say where the data go"),
-        (("--into=a", "--out=b.npz", "c.npz"), "Say where the data go"),
+        (("--into=a", "--out=b.npz", "c.npz"), "leave one of them out"),
+        (("--into=monday.npz", "monday.npz"), "monday.npz is a file, and a set is a folder"),
         (("--out=new.npz",), "Name the data sets to merge"),
         (("--into=set", "nowhere.npz"), "nowhere.npz does not exist"),
         (("--into=nowhere",), "manifest.json does not exist"),

@@ -181,3 +181,10 @@ def test_another_rule_than_the_checkpoints_can_tell_success(commands, warm):
 def test_help_shows_the_comparison():
     done = subprocess.run([sys.executable, "-m", "warmloop.launch.evaluate", "--help"], capture_output=True, text=True, timeout=20)
     assert "--[no]offline" in done.stdout and "--bandit_episodes" in done.stdout
+
+
+def test_a_warm_up_s_help_says_how_to_leave_the_comparison_out():
+    done = subprocess.run(
+        [sys.executable, "-m", "warmloop.launch.train_offline_warmup", "--help"], capture_output=True, text=True, timeout=60
+    )
+    assert "--config.learner.warmup_checkpoints=1" in done.stdout

@@ -192,6 +192,12 @@ def test_a_checkpoint_of_eight_devices_is_restored_on_one(tmp_path):
     assert {len(x.sharding.device_set) for x in jax.tree.leaves(restored)} == {1}
 
 
+def test_rows_for_which_there_is_no_folder_are_not_said_to_lack_space(trained, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(WarmloopError, match=r"could not be written to .*file/x \(Not a directory\); take another folder\.$"):
+        stored_rows.store_offline(tmp_path / "file" / "x", trained)
+
+
 def test_a_half_written_checkpoint_is_not_seen(parts, trained, tmp_path):
     path = checkpoint.save(tmp_path, trained, parts.agent, {})
     shutil.copytree(path, tmp_path / "00000009.partial")
