@@ -12,9 +12,9 @@ from warmloop.learner.plot import plot_run, plot_warm_up
 INK = np.array([0x1F, 0x4E, 0x79])
 
 
-def inked(path):
+def inked(path) -> np.ndarray:
     """`[H, W]` where a picture has the colour of its curves."""
-    return (np.abs(imageio.imread(path)[..., :3].astype(int) - INK) < 12).all(axis=-1)
+    return np.all(np.abs(np.asarray(imageio.imread(path))[..., :3].astype(int) - INK) < 12, axis=-1)
 
 
 def test_every_measure_of_a_warm_up_with_a_single_record_is_seen(tmp_path):
