@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..agents.base import go_on
+from ..agents.described import rebuild_agent
 from ..data import replay
 from ..data.errors import WarmloopError
 from ..data.frames import settle, stored_spec
@@ -68,7 +69,7 @@ def resume(directory: str | Path, parts: LearnerParts) -> tuple[LearnerState, di
             `frames.random_shift`.
     """
     saved = checkpoint.newest(directory)
-    agent = checkpoint.rebuild_agent(saved.meta["agent"])
+    agent = rebuild_agent(saved.meta["agent"])
     if difference := agent.spec.difference(parts.agent.spec, f"the checkpoint in {directory}", "this configuration"):
         raise WarmloopError(f"The checkpoint does not fit: {difference}.")
     saved_shapes, own_shapes = checkpoint.agent_shapes(agent), checkpoint.agent_shapes(parts.agent)

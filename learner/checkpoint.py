@@ -21,7 +21,6 @@ import hashlib
 import json
 import os
 import shutil
-import typing
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +30,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
-from ..agents import AGENTS, Agent
+from ..agents import Agent
+from ..agents.described import describe_agent, rebuild_agent
 from ..data.disk import sync_directory, write_durably
 from ..data.errors import WarmloopError
-from ..data.transition import Leaf, PyTree, Spec, example
+from ..data.transition import PyTree, example
 from . import ahead
 from .state import LearnerState
 from .stored_rows import INTERVENTIONS, OFFLINE, StoredRows, drop_unnamed, restored, store_offline
@@ -51,29 +51,6 @@ class Saved:
     path: Path
     updates: int
     meta: dict[str, Any]
-
-
-def describe_agent(agent: Agent) -> dict[str, Any]:
-    """JSON from which `rebuild_agent` makes the same agent."""
-    return {"name": agent.name, "config": dataclasses.asdict(agent.config), "spec": dataclasses.asdict(agent.spec)}
-
-
-def rebuild_agent(description: dict[str, Any]) -> Agent:
-    """The agent that `describe_agent` described."""
-    leaves = tuple(Leaf(leaf["name"], tuple(leaf["shape"]), leaf["dtype"]) for leaf in description["spec"]["observation"])
-    spec = Spec(leaves, description["spec"]["action_dim"])
-    agent_class, config_class = AGENTS[description["name"]]
-    return agent_class(_config_of(config_class, description["config"]), spec)
-
-
-def _config_of(config_class: type, values: dict[str, Any]) -> Any:
-    """Settings from their JSON: lists are tuples, and objects are settings themselves."""
-    kinds = typing.get_type_hints(config_class)
-
-    def of(name: str, value: Any) -> Any:
-        return _config_of(kinds[name], value) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value
-
-    return config_class(**{name: of(name, value) for name, value in values.items()})
 
 
 def save(

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from runs import SIZES, Commands, sentence
 
+from warmloop.agents.described import rebuild_agent
 from warmloop.configs.schema import from_dict
 from warmloop.data.formats import load_episodes
 from warmloop.learner.assemble import resume
-from warmloop.learner.checkpoint import newest, rebuild_agent
+from warmloop.learner.checkpoint import newest
 from warmloop.learner.metrics import read
 from warmloop.learner.state import LearnerParts
 

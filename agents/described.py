@@ -1,0 +1,33 @@
+"""An agent as JSON, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any
+
+from ..data.transition import Leaf, Spec
+from . import AGENTS, Agent
+
+
+def describe_agent(agent: Agent) -> dict[str, Any]:
+    """JSON from which `rebuild_agent` makes the same agent."""
+    return {"name": agent.name, "config": dataclasses.asdict(agent.config), "spec": dataclasses.asdict(agent.spec)}
+
+
+def rebuild_agent(description: dict[str, Any]) -> Agent:
+    """The agent that `describe_agent` described."""
+    leaves = tuple(Leaf(leaf["name"], tuple(leaf["shape"]), leaf["dtype"]) for leaf in description["spec"]["observation"])
+    spec = Spec(leaves, description["spec"]["action_dim"])
+    agent_class, config_class = AGENTS[description["name"]]
+    return agent_class(_config_of(config_class, description["config"]), spec)
+
+
+def _config_of(config_class: type, values: dict[str, Any]) -> Any:
+    """Settings from their JSON: lists are tuples, and objects are settings themselves."""
+    kinds = typing.get_type_hints(config_class)
+
+    def of(name: str, value: Any) -> Any:
+        return _config_of(kinds[name], value) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value
+
+    return config_class(**{name: of(name, value) for name, value in values.items()})
