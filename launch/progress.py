@@ -35,7 +35,7 @@ def _bar(label: str, total: int | None) -> Iterator[Callable[..., None]]:
 
 @contextlib.contextmanager
 def _lines(label: str, total: int | None) -> Iterator[Callable[..., None]]:
-    done, last_line, end = 0, time.monotonic(), ""
+    done, last_line, end, said = 0, time.monotonic(), "", ""
 
     def advance(count: int = 1, note: str = "") -> None:
         nonlocal done, last_line, end
@@ -45,7 +45,10 @@ def _lines(label: str, total: int | None) -> Iterator[Callable[..., None]]:
             write()
 
     def write() -> None:
-        print(f"{label}: {done}{'' if total is None else f' of {total}'}{end}", file=sys.stderr, flush=True)
+        nonlocal said
+        before, said = said, f"{label}: {done}{'' if total is None else f' of {total}'}{end}"
+        if said != before:
+            print(said, file=sys.stderr, flush=True)
 
     began = last_line
     if total is not None:

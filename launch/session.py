@@ -46,16 +46,16 @@ def running_learner(
     from ..learner.metrics import Recorder
     from .assemble import make_learner
 
-    shown = 0
-    with Recorder(directory) as recorder, progress("fine-tuning", config.learner.online_steps) as advance:
+    shown, total = 0, config.learner.online_steps  # episodes are whole, so that there may be steps beyond these
+    with Recorder(directory) as recorder, progress("fine-tuning", total) as advance:
 
         def show(updates: int, steps: int, metrics: Mapping[str, float]) -> None:
             nonlocal shown
-            advance(steps - shown, summary(metrics))
-            shown = steps
+            advance(min(steps, total) - shown, summary(metrics))
+            shown = min(steps, total)
 
         learner, meta = make_learner(config, target, seed, directory, recorder, show, warm, demo_paths, resuming, lock_step)
-        shown = learner.environment_steps
+        shown = min(learner.environment_steps, total)
         advance(shown)
         try:
             save_config(directory, config)
@@ -87,7 +87,7 @@ def in_lock_step(config: RunConfig, learner: Learner, meta: Mapping[str, Any], e
                 learner.try_save({"actor": actor.progress})
         if learner.finished or (learner.stop_requested and actor.at_boundary):
             break
-    learner.record()
+    learner.record_rest()
     learner.save({"actor": actor.progress})
 
 

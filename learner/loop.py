@@ -73,6 +73,7 @@ class Learner:
         self._metrics: dict[str, jax.Array] = {}
         self._recent: dict[str, deque[float]] = {}
         self._logged, self._logged_at = self.updates, time.perf_counter()
+        self._news = True  # since the last record
         self._saved, self._save_again_at = self.updates, 0.0
         self._pace()
         self.publish()
@@ -101,6 +102,7 @@ class Learner:
             return took
         self.state, self._metrics = self._step(self.state)
         self.updates += 1
+        self._news = True
         if self.updates % self.config.publish_every == 0:
             self.publish()
         if self.updates - self._logged >= self.config.log_every:
@@ -114,7 +116,7 @@ class Learner:
                 self.intake.wait(0.05)
             if self.save_due:
                 self.try_save()
-        self.record()
+        self.record_rest()
         self.publish()
         self.save()
 
@@ -126,12 +128,18 @@ class Learner:
         """Writes the newest metrics, and the recent episodes' means, to disk."""
         now = time.perf_counter()
         scalars = {name: float(value) for name, value in jax.device_get(self._metrics).items()}
-        scalars["learner/updates_per_second"] = (self.updates - self._logged) / max(now - self._logged_at, 1e-9)
+        if self.updates > self._logged:
+            scalars["learner/updates_per_second"] = (self.updates - self._logged) / max(now - self._logged_at, 1e-9)
         scalars["replay/online_size"] = float(min(self.environment_steps, self.state.online.capacity))
         scalars |= {name: float(np.mean(values)) for name, values in self._recent.items()}
         scalars |= self.intake.metrics()
-        self._logged, self._logged_at = self.updates, now
+        self._logged, self._logged_at, self._news = self.updates, now, False
         self.on_record(self.updates, self.environment_steps, self.recorder.write(self.updates, scalars, self.environment_steps))
+
+    def record_rest(self) -> None:
+        """As `record`, for the end: not where nothing has come or was done since the last one."""
+        if self._news:
+            self.record()
 
     @property
     def save_due(self) -> bool:
@@ -180,6 +188,7 @@ class Learner:
         chunks = self.intake.take(TAKE_ROWS)
         for chunk in chunks:
             self.state = self.ingest.insert(self.state, chunk.stream, chunk.rows)
+        self._news |= bool(chunks)
         for report in self.intake.reports():
             self._note(dict(report.scalars))
         return bool(chunks)
@@ -203,3 +212,4 @@ class Learner:
             return
         for name, value in scalars.items():
             self._recent.setdefault(name, deque(maxlen=RECENT_EPISODES)).append(value)
+        self._news = True

@@ -101,6 +101,19 @@ def test_lock_step_is_bit_reproducible_and_resumes_as_if_it_had_not_stopped(comm
     assert ratios[0] == pytest.approx(0.999 ** (60 + 49), abs=1e-3), "the ratio goes on where the warm-up stopped"
 
 
+def test_the_progress_ends_at_its_total_and_with_how_fast_it_went(commands):
+    line = ("--exp_name=shown", "--config.learner.max_utd=0.4")
+    done = commands.run("train_rlpd", *line, "--online_steps=250")
+    assert done.returncode == 0 and "fine-tuning: 250 of 250, " in done.stderr.splitlines()[-1], done.stderr
+    assert float(done.stderr.rpartition("updates/s ")[2]) > 0
+    records = read(commands.folder / "shown")
+    assert [record["updates"] for record in records] == [50, 100] and records[-1]["environment_steps"] == 250
+    less = commands.run("train_rlpd", *line, "--online_steps=100", "--resume")
+    assert less.returncode == 0 and less.stderr.splitlines()[-1] == "fine-tuning: 100 of 100", less.stderr
+    for lines in (done.stderr.splitlines(), less.stderr.splitlines()):
+        assert len(set(lines)) == len(lines)
+
+
 def wait_for(condition, process: subprocess.Popen, seconds: float = 120):
     deadline = time.monotonic() + seconds
     while not condition():

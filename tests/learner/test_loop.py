@@ -129,6 +129,21 @@ def test_records_hold_the_recent_episodes_and_evaluations_at_their_environment_s
         assert np.isfinite(training[name])
 
 
+def test_the_last_record_stands_once_and_says_how_fast_it_went(start, tmp_path):
+    run = start()
+    run.send(10)
+    run.drain()
+    run.learner.record_rest()
+    run.send(1)
+    run.learner._take()
+    for _ in range(2):
+        run.learner.record_rest()
+    run.recorder.close()
+    learnt, rest = read(tmp_path)
+    assert learnt["updates"] == rest["updates"] == 5 and learnt["learner/updates_per_second"] > 0
+    assert (learnt["environment_steps"], rest["environment_steps"]) == (10, 11) and "learner/updates_per_second" not in rest
+
+
 def test_a_checkpoint_says_what_it_covers_and_waits_for_the_journal(start):
     run = start(checkpoint_every=2)
     run.send(10)
