@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -64,9 +65,10 @@ class Keyboard:
         self._keeps = False
         self._listener = _listener(self._press, self._release)
         self._listener.start()
-        self._listener.wait()
-        if not self._listener.is_alive():
-            raise WarmloopError("The keyboard cannot be heard: its listener ended at once. See that this session has a display of its own.")
+        if not _hears(self._listener):  # and it is not stopped, for which pynput would wait until it is ready
+            raise WarmloopError(
+                "The keyboard cannot be heard: its listener does not start. See that this session has a display of its own."
+            )
 
     def clear(self) -> None:
         self._said.clear()
@@ -113,6 +115,15 @@ class Keyboard:
 def _name(key: Any) -> str:
     """How the tables call a key of pynput's; letters by what they write, whatever the case."""
     return (getattr(key, "name", None) or getattr(key, "char", None) or X_MODIFIERS.get(getattr(key, "vk", None) or 0, "")).lower()
+
+
+def _hears(listener: Any) -> bool:
+    """Whether a listener gets ready. Its own `wait` would never return where its thread ends before that, as without a display."""
+    ready, deadline = threading.Thread(target=listener.wait, daemon=True), time.monotonic() + START_SECONDS
+    ready.start()
+    while ready.is_alive() and listener.is_alive() and time.monotonic() < deadline:
+        ready.join(0.05)
+    return listener.is_alive() and not ready.is_alive()
 
 
 def _listener(press: Any, release: Any) -> Any:

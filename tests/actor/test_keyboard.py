@@ -55,6 +55,14 @@ def until(condition, seconds=5.0):
         time.sleep(0.002)
 
 
+def test_a_display_that_went_away_is_a_sentence_and_nobody_waits_for_it(display, monkeypatch):
+    with virtual_display() as gone:
+        Keyboard().close()
+    monkeypatch.setenv("DISPLAY", gone)
+    with pytest.raises(WarmloopError, match="its listener does not start"):
+        Keyboard()
+
+
 MOVING_KEYS = [
     (motion, sign, key) for motion, sides in MOVES.items() for sign, names in zip((1, -1), sides, strict=True) for key in names.split()
 ]

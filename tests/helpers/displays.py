@@ -18,7 +18,7 @@ def virtual_display():
         pytest.skip("Xvfb is not installed here")
     ends = os.pipe()
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(ends[1]), "-screen", "0", "64x64x24", "-nolisten", "tcp"],
+        ["Xvfb", "-displayfd", str(ends[1]), "-screen", "0", "64x64x24", "-nolisten", "tcp", "-noreset"],
         pass_fds=[ends[1]],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
