@@ -4,7 +4,7 @@
     warmloop-collect --config=$CONFIG --policy=scripted --episodes=100 --noise=0.3 --out=cube.npz
     train_offline_warmup --config=$CONFIG --exp_name=cameras --offline_data_path=demos=cube.npz --warmup_steps=3000
     train_rlpd --config=$CONFIG --exp_name=cameras --checkpoint_path=runs/cameras/warmup --demo_path=cube.npz --intervention=teacher
-    warmloop-evaluate --checkpoint=runs/cameras/warmup --episodes=50 --video=warm.mp4      # and of runs/cameras/checkpoints
+    warmloop-evaluate --checkpoint=runs/cameras/warmup --episodes=50                       # and of runs/cameras/checkpoints
 
 The learner clones (`hgdagger`), for which a few thousand updates do. What came of it is in docs/images.md.
 """
