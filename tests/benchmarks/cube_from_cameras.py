@@ -6,7 +6,7 @@
     train_rlpd --config=$CONFIG --exp_name=cameras --checkpoint_path=runs/cameras/warmup --demo_path=cube.npz --intervention=teacher
     warmloop-evaluate --checkpoint=runs/cameras/warmup --episodes=50                       # and of runs/cameras/checkpoints
 
-The learner clones (`hgdagger`), for which a few thousand updates do. What came of it is in docs/images.md.
+The learner clones (`hgdagger`), the teacher's steps too, for which a few thousand updates do. What came of it is in docs/images.md.
 """
 
 from ml_collections import ConfigDict
