@@ -4,8 +4,7 @@ A frame is what all cameras of one environment saw at one moment. A row holds th
 of its next observation's, found by content when it came in (`frame_index`), so that a truncation, an intervention, a gap or the
 ring's wrap cannot give it a frame that it never had.
 
-Pixels lie in rows of `(W + 2·margin)·C` bytes, their edges repeated: a crop shifted by up to `margin` pixels is then one run of memory
-for each of its rows, and drawing with the random shift of DrQ (Kostrikov et al. 2021) costs no more than drawing without.
+How a picture's bytes lie in the store, and how the random shift of DrQ (Kostrikov et al. 2021) is drawn from there: `frame_layout`.
 """
 
 from __future__ import annotations
@@ -21,10 +20,11 @@ import numpy as np
 from flax import struct
 
 from .errors import WarmloopError
+from .frame_layout import Exact, Layout, Subsampled, Taken
 from .transition import Array, Leaf, PyTree, Spec, Transition
 
 SLOTS = "frames"  # the leaf of a stored observation that holds the slots of its stack
-PairOfImages = tuple[dict[str, jax.Array], dict[str, jax.Array]]  # of observations and of next observations, by camera
+PairTaken = tuple[dict[str, Taken], dict[str, Taken]]  # of observations and of next observations, by camera
 NOWHERE = 1 << 30  # a slot past the end of every store, so that a scatter drops the write
 
 
@@ -34,6 +34,7 @@ class FramesConfig:
 
     Attributes:
         random_shift: pixels by which images are shifted at random when they are drawn, at most; 0 draws them as they are.
+        chroma_subsampling: keep the colour of cameras of three channels at half the resolution (4:2:0), which halves their memory.
         budget_mebibytes: the device's memory for frames; a store that needs more lies in the host's, and batches are copied while the
             device updates.
         spare_share: frames kept beside one for every online row, as a share of the rows: an episode of T steps has T + 1 frames, and
@@ -41,6 +42,7 @@ class FramesConfig:
     """
 
     random_shift: int = 4
+    chroma_subsampling: bool = False
     budget_mebibytes: int = 4096
     spare_share: float = 0.0625
 
@@ -54,14 +56,16 @@ class Frames(struct.PyTreeNode):
     """A store of frames.
 
     Attributes:
-        pixels: by camera, `[F, H·(W + 2·margin)·C]` uint8.
+        pixels: by camera, `[F, bytes of a picture]` uint8.
         cameras: the cameras' leaves, by name.
-        margin: pixels by which a crop may be shifted.
+        layouts: how each camera's pictures lie in its pixels.
+        margin: pixels by which pictures may be shifted.
         on_host: it is more than the device's budget, and lies in the host's memory.
     """
 
     pixels: dict[str, Array]
     cameras: tuple[Leaf, ...] = struct.field(pytree_node=False)
+    layouts: tuple[Layout, ...] = struct.field(pytree_node=False)
     margin: int = struct.field(pytree_node=False)
     on_host: bool = struct.field(pytree_node=False, default=False)
 
@@ -69,6 +73,11 @@ class Frames(struct.PyTreeNode):
     def count(self) -> int:
         """Frames that fit."""
         return next(iter(self.pixels.values())).shape[0] if self.pixels else 0
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame, all cameras together."""
+        return sum(layout.size for layout in self.layouts)
 
 
 def stack_of(spec: Spec) -> int:
@@ -94,15 +103,17 @@ def stored_spec(spec: Spec) -> Spec:
     return Spec(tuple(sorted([*leaves, Leaf(SLOTS, (stack_of(spec),), "int32")], key=lambda leaf: leaf.name)), spec.action_dim)
 
 
-def frame_bytes(spec: Spec, margin: int) -> int:
-    """Bytes of one frame in the store, all cameras together."""
-    return sum(int(np.prod(_stored_shape(leaf, margin))) for leaf in spec.cameras)
-
-
-def margin_of(leaf: Leaf, size: int) -> int:
-    """The margin of a camera's frames that take `size` bytes each."""
+def layout_of(leaf: Leaf, config: FramesConfig) -> Layout:
+    """How a camera's pictures are kept. Raises WarmloopError where its colour cannot be subsampled for its size."""
     height, width, channels = image_shape(leaf)
-    return (size // (height * channels) - width) // 2
+    if not config.chroma_subsampling or channels != 3:
+        return Exact(height, width, channels, config.random_shift)
+    if height % 2 or width % 2:
+        raise WarmloopError(
+            f'frames.chroma_subsampling takes cameras of even height and width, and "{leaf.name}" is {height} × {width}; resize it, or set '
+            "chroma_subsampling to False."
+        )
+    return Subsampled(height, width, config.random_shift)
 
 
 def online_frames(spec: Spec, rows: int, config: FramesConfig, at_once: int) -> int:
@@ -110,10 +121,11 @@ def online_frames(spec: Spec, rows: int, config: FramesConfig, at_once: int) -> 
     return max(math.ceil(rows * (1 + config.spare_share)), 4 * stack_of(spec) * at_once) if spec.cameras and rows else 0
 
 
-def create(spec: Spec, count: int, margin: int) -> Frames:
-    """A store of `count` black frames; empty without cameras."""
-    pixels = {leaf.name: np.zeros((count, int(np.prod(_stored_shape(leaf, margin)))), np.uint8) for leaf in spec.cameras}
-    return Frames(pixels, spec.cameras, margin)
+def create(spec: Spec, count: int, config: FramesConfig) -> Frames:
+    """A store of `count` frames of nothing yet; empty without cameras."""
+    layouts = tuple(layout_of(leaf, config) for leaf in spec.cameras)
+    pixels = {leaf.name: np.zeros((count, layout.size), np.uint8) for leaf, layout in zip(spec.cameras, layouts, strict=True)}
+    return Frames(pixels, spec.cameras, layouts, config.random_shift)
 
 
 def settle(frames: Frames, config: FramesConfig) -> Frames:
@@ -126,14 +138,11 @@ def settle(frames: Frames, config: FramesConfig) -> Frames:
 @partial(jax.jit, donate_argnums=0)
 def write(frames: Frames, slots: Array, images: dict[str, Array]) -> Frames:
     """The store with images `[m, H, W, C]` by camera in slots `[m]`; slot NOWHERE is dropped."""
-    shapes = {leaf.name: leaf for leaf in frames.cameras}
-
-    def put(name: str, pixels: jax.Array) -> jax.Array:
-        whole = images[name].reshape(-1, *image_shape(shapes[name]))
-        padded = jnp.pad(whole, ((0, 0), (0, 0), (frames.margin, frames.margin), (0, 0)), mode="edge")
-        return pixels.at[slots].set(padded.reshape(padded.shape[0], -1), mode="drop")
-
-    return frames.replace(pixels={name: put(name, pixels) for name, pixels in frames.pixels.items()})
+    pixels = {}
+    for leaf, layout in zip(frames.cameras, frames.layouts, strict=True):
+        encoded = layout.encode(images[leaf.name].reshape(-1, *image_shape(leaf)))
+        pixels[leaf.name] = frames.pixels[leaf.name].at[slots].set(encoded, mode="drop")
+    return frames.replace(pixels=pixels)
 
 
 def put(frames: Frames, slots: np.ndarray, images: dict[str, np.ndarray]) -> Frames:
@@ -151,22 +160,7 @@ def look_up(frames: Frames, slots: jax.Array, shifts: jax.Array | None = None) -
     `shifts` `[n, cameras, 2]` int32 in [0, 2·margin] moves each row's images, down and right by `margin − shift` pixels, all of a
     stack alike; what comes in is the edge, repeated. None leaves them where they are.
     """
-    found = {}
-    for place, leaf in enumerate(frames.cameras):
-        height, width, channels = image_shape(leaf)
-        shift = jnp.full((slots.shape[0], 2), frames.margin, jnp.int32) if shifts is None else shifts[:, place]
-        line = jnp.clip(jnp.arange(height)[None] + shift[:, :1] - frames.margin, 0, height - 1)  # [n, H]
-        start = line * ((width + 2 * frames.margin) * channels) + shift[:, 1:] * channels
-        where = jnp.broadcast_arrays(slots[:, :, None], start[:, None])  # [n, k, H] each
-        lines = jax.lax.gather(
-            frames.pixels[leaf.name],
-            jnp.stack(where, axis=-1),
-            jax.lax.GatherDimensionNumbers(offset_dims=(3,), collapsed_slice_dims=(0,), start_index_map=(0, 1)),
-            slice_sizes=(1, width * channels),
-            mode="promise_in_bounds",
-        )  # [n, k, H, W·C]
-        found[leaf.name] = lines.reshape(-1, *leaf.shape)
-    return found
+    return _decoded(frames, _taken(frames, slots, shifts), slots.shape[:1])
 
 
 def random_shifts(frames: Frames, key: jax.Array, shape: tuple[int, ...]) -> jax.Array | None:
@@ -176,51 +170,57 @@ def random_shifts(frames: Frames, key: jax.Array, shape: tuple[int, ...]) -> jax
     return jax.random.randint(key, (*shape, len(frames.cameras), 2), 0, 2 * frames.margin + 1)
 
 
-def with_images(frames: Frames, batch: Transition, key: jax.Array) -> Transition:
-    """A block `[K, B]` of stored rows with images in place of slots, as the agents see them.
+def take_pair(frames: Frames, here: jax.Array, after: jax.Array, key: jax.Array) -> PairTaken:
+    """Of observations and of next observations, from slots `[K, B, k]` each, what `with_images` makes images of.
 
-    Observation and next observation are shifted by draws of their own, as in DrQ.
+    They are shifted by draws of their own, as in DrQ.
     """
-    if not frames.cameras:
-        return batch
-    here, after = pair_of_images(frames, batch.observation[SLOTS], batch.next_observation[SLOTS], key)
-    return batch.replace(observation=joined(batch.observation, here), next_observation=joined(batch.next_observation, after))
+
+    def taken(slots: jax.Array, key: jax.Array) -> dict[str, Taken]:
+        rows = slots.reshape(-1, slots.shape[-1])
+        return _taken(frames, rows, random_shifts(frames, key, rows.shape[:1]))
+
+    here_key, after_key = jax.random.split(key)
+    return taken(here, here_key), taken(after, after_key)
+
+
+@partial(jax.jit, donate_argnames="room", keep_unused=True)
+def take_in_place_of(room: PairTaken, frames: Frames, here: jax.Array, after: jax.Array, key: jax.Array) -> PairTaken:
+    """As `take_pair`, in the memory of another pair, which is given away: on a host, fresh pages cost more than the look-up."""
+    return take_pair(frames, here, after, key)
+
+
+def with_images(frames: Frames, batch: Transition, taken: PairTaken) -> Transition:
+    """A block `[K, B]` of stored rows with images in place of slots, as the agents see them. Of `frames` it needs no pixels."""
+    here, after = (_decoded(frames, each, batch.reward.shape) for each in taken)
+    return batch.replace(observation=_joined(batch.observation, here), next_observation=_joined(batch.next_observation, after))
 
 
 def as_seen(frames: Frames, rows: Transition) -> Transition:
-    """Stored rows `[n]` as they came: with their images, not shifted, on the host."""
+    """Stored rows `[n]` as they came, but for colour that was subsampled: with their images, not shifted, on the host."""
     if not frames.cameras:
         return rows
 
     def seen(stored: PyTree) -> PyTree:
-        return joined(stored, {name: np.asarray(x) for name, x in look_up(frames, jnp.asarray(stored[SLOTS])).items()})
+        return _joined(stored, {name: np.asarray(x) for name, x in look_up(frames, jnp.asarray(stored[SLOTS])).items()})
 
     return rows.replace(observation=seen(rows.observation), next_observation=seen(rows.next_observation))
 
 
-def pair_of_images(frames: Frames, here: jax.Array, after: jax.Array, key: jax.Array) -> PairOfImages:
-    """Images by camera of observations and of next observations, from slots `[K, B, k]` each, shifted by draws of their own."""
-
-    def images(slots: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
-        rows = slots.reshape(-1, slots.shape[-1])
-        found = look_up(frames, rows, random_shifts(frames, key, rows.shape[:1]))
-        return {name: x.reshape(*slots.shape[:-1], *x.shape[1:]) for name, x in found.items()}
-
-    here_key, after_key = jax.random.split(key)
-    return images(here, here_key), images(after, after_key)
-
-
-@partial(jax.jit, donate_argnames="room", keep_unused=True)
-def pair_in_place_of(room: PairOfImages, frames: Frames, here: jax.Array, after: jax.Array, key: jax.Array) -> PairOfImages:
-    """As `pair_of_images`, in the memory of another pair, which is given away: on a host, fresh pages cost more than the look-up."""
-    return pair_of_images(frames, here, after, key)
-
-
-def joined(stored: PyTree, images: dict[str, Any]) -> PyTree:
+def _joined(stored: PyTree, images: dict[str, Any]) -> PyTree:
     """A stored observation with images in place of its slots."""
     return images[""] if "" in images else {name: leaf for name, leaf in stored.items() if name != SLOTS} | images
 
 
-def _stored_shape(leaf: Leaf, margin: int) -> tuple[int, int, int]:
-    height, width, channels = image_shape(leaf)
-    return height, width + 2 * margin, channels
+def _taken(frames: Frames, slots: jax.Array, shifts: jax.Array | None) -> dict[str, Taken]:
+    still = jnp.full((slots.shape[0], 2), frames.margin, jnp.int32)
+    return {
+        leaf.name: layout.take(frames.pixels[leaf.name], slots, still if shifts is None else shifts[:, place])
+        for place, (leaf, layout) in enumerate(zip(frames.cameras, frames.layouts, strict=True))
+    }
+
+
+def _decoded(frames: Frames, taken: dict[str, Taken], lead: tuple[int, ...]) -> dict[str, jax.Array]:
+    """Images by camera, `[*lead, …]`."""
+    layouts = zip(frames.cameras, frames.layouts, strict=True)
+    return {leaf.name: layout.decode(taken[leaf.name]).reshape(*lead, *leaf.shape) for leaf, layout in layouts}

@@ -111,7 +111,7 @@ def _save(folder: Path, config: RunConfig, parts: LearnerParts, state: LearnerSt
     too."""
     meta = {"config": to_dict(config), "phase": "warmup", "seed": seed}
     empty = replay.create(frames.stored_spec(parts.agent.spec), parts.replay, 1)
-    bare = state.replace(offline=empty, online=empty, frames=frames.create(parts.agent.spec, 0, parts.frames.random_shift))
+    bare = state.replace(offline=empty, online=empty, frames=frames.create(parts.agent.spec, 0, parts.frames))
     checkpoint.clear(folder)
     for updates, agent in agents.items():
         bare = bare.replace(agent=agent, updates=jnp.int32(updates))

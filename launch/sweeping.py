@@ -32,7 +32,7 @@ LOOKED_AT: dict[str, tuple[str, ...]] = {
     "retention": (),
     "learner": ("warmup_steps", "updates_per_call"),
     "replay": ("alpha", "epsilon", "beta", "beta_updates", "quality_in"),
-    "frames": ("random_shift", "budget_mebibytes"),
+    "frames": ("random_shift", "chroma_subsampling", "budget_mebibytes"),
     "fqe": ("steps", "members", "hidden", "batch_size", "learning_rate", "tau"),
 }
 

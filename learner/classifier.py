@@ -128,7 +128,7 @@ def make_pool(classifier: Classifier, data: Labelled) -> Pool:
     images = {leaf.name: leaves[leaf.name] if leaf.name else leaves for leaf in seen.cameras}
     single = {leaf.name: images[leaf.name].reshape(-1, *frames.image_shape(leaf)) for leaf in seen.cameras}
     stack = frames.stack_of(seen)
-    store = frames.create(seen, count * stack, classifier.config.random_shift)
+    store = frames.create(seen, count * stack, frames.FramesConfig(random_shift=classifier.config.random_shift))
     slots = np.arange(count * stack, dtype=np.int32).reshape(count, stack)
     store = frames.put(store, slots.ravel(), single)
     others = {} if "" in images else jax.tree.map(jnp.asarray, _without(leaves, images))

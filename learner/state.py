@@ -73,7 +73,7 @@ def create(
     stored, slots, images = _with_slots(spec, rows)
     spare = spare_frames(parts, capacity - count, online_capacity)
     only_shapes = isinstance(key, Tracer)  # a checkpoint's frames come with it
-    frames = camera_frames.create(spec, 0 if only_shapes else len(slots) + sum(spare), parts.frames.random_shift)
+    frames = camera_frames.create(spec, 0 if only_shapes else len(slots) + sum(spare), parts.frames)
     frames = camera_frames.settle(frames, parts.frames)
     for low in range(0, len(slots), IMAGES_AT_ONCE):
         part = slice(low, low + IMAGES_AT_ONCE)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from ..agents.base import Metrics
-from ..data.frames import SLOTS, Frames, PairOfImages, joined, pair_in_place_of, pair_of_images, with_images
+from ..data.frames import SLOTS, Frames, PairTaken, take_in_place_of, take_pair, with_images
 from ..data.mixing import Drawn, draw_mixed, offline_rows, write_priorities
 from ..data.replay import beta_at
 from ..data.transition import Batch
@@ -36,7 +36,7 @@ class Block(struct.PyTreeNode):
 def step(state: LearnerState, parts: LearnerParts) -> tuple[LearnerState, Metrics]:
     """One update. The metrics are device scalars; reading them is the caller's choice."""
     state, block = draw(state, parts)
-    return learn(state, block.replace(batch=with_images(state.frames, block.batch, block.shift_key)), parts)
+    return learn(state, block, take_pair(state.frames, *_slots_of(block)) if state.frames.cameras else None, parts)
 
 
 def draw(state: LearnerState, parts: LearnerParts) -> tuple[LearnerState, Block]:
@@ -49,10 +49,11 @@ def draw(state: LearnerState, parts: LearnerParts) -> tuple[LearnerState, Block]
     return state.replace(key=key), Block(batch, drawn, shift_key, ratio, beta)
 
 
-def learn(state: LearnerState, block: Block, parts: LearnerParts) -> tuple[LearnerState, Metrics]:
-    """The updates on drawn rows, and their priorities."""
+def learn(state: LearnerState, block: Block, taken: PairTaken | None, parts: LearnerParts) -> tuple[LearnerState, Metrics]:
+    """The updates on drawn rows, and their priorities; with cameras, on what was taken of their frames."""
     config = parts.agent.config
-    agent, metrics, td_error = parts.agent.update(state.agent, block.batch)
+    batch = block.batch if taken is None else with_images(state.frames, block.batch, taken)
+    agent, metrics, td_error = parts.agent.update(state.agent, batch)
     offline, online = write_priorities(state.offline, state.online, block.drawn, td_error, parts.replay)
     count = offline_rows(block.ratio, config.batch_size, state.offline.size, state.online.size)
     metrics |= {
@@ -74,12 +75,12 @@ def run_steps(state: LearnerState, parts: LearnerParts, count: int = 1) -> tuple
 
 
 class Stepper:
-    """Runs a learner's updates, wherever its camera frames are. It keeps the images of the batch that was drawn ahead."""
+    """Runs a learner's updates, wherever its camera frames are. It keeps what was looked up for the batch that was drawn ahead."""
 
     def __init__(self, parts: LearnerParts):
         self.parts = parts
-        self._ahead: tuple[Block, PairOfImages] | None = None
-        self._looked_up: deque[tuple[PairOfImages, PairOfImages]] = deque()  # on the host and on the device, the older first
+        self._ahead: tuple[Block, PairTaken] | None = None
+        self._looked_up: deque[tuple[PairTaken, PairTaken]] = deque()  # on the host and on the device, the older first
 
     def __call__(self, state: LearnerState, count: int = 1) -> tuple[LearnerState, Metrics]:
         """`count` updates; `state` is given away. The metrics are their means, with cameras the last one's."""
@@ -97,10 +98,8 @@ class Stepper:
         state, block = (state, block) if block else self._draw(state)
         if frames.on_host:  # before the update, which is given the pools' memory
             state, following = self._draw(state)
-        here, after = self._ahead[1] if self._ahead is not None and self._ahead[0] is block else self._look_up(frames, block)
-        batch = block.batch
-        seen = batch.replace(observation=joined(batch.observation, here), next_observation=joined(batch.next_observation, after))
-        state, metrics = _learn(state, block.replace(batch=seen), self.parts)
+        taken = self._ahead[1] if self._ahead is not None and self._ahead[0] is block else self._look_up(frames, block)
+        state, metrics = _learn(state, block, taken, self.parts)
         self._ahead = (following, self._look_up(frames, following)) if following else None
         return state.replace(frames=frames, ahead=following), metrics
 
@@ -108,20 +107,24 @@ class Stepper:
         key, block = _draw(state, self.parts)
         return state.replace(key=key), block
 
-    def _look_up(self, frames: Frames, block: Block) -> PairOfImages:
-        """The images of a block, on the device; nothing here waits for them."""
-        wanted = (block.batch.observation[SLOTS], block.batch.next_observation[SLOTS], block.shift_key)
-        slots = jax.device_put(wanted, *next(iter(frames.pixels.values())).devices())
-        images = _images(frames, *slots) if len(self._looked_up) < 2 else pair_in_place_of(self._room(), frames, *slots)
-        copied = jax.device_put(images, jax.devices()[0])
-        self._looked_up.append((images, copied))
+    def _look_up(self, frames: Frames, block: Block) -> PairTaken:
+        """What a block's images are made of, on the device; nothing here waits for it."""
+        slots = jax.device_put(_slots_of(block), *next(iter(frames.pixels.values())).devices())
+        taken = _take_pair(frames, *slots) if len(self._looked_up) < 2 else take_in_place_of(self._room(), frames, *slots)
+        copied = jax.device_put(taken, jax.devices()[0])
+        self._looked_up.append((taken, copied))
         return copied
 
-    def _room(self) -> PairOfImages:
+    def _room(self) -> PairTaken:
         """The memory of the batch before last, once the device has its copy."""
-        images, copied = self._looked_up.popleft()
+        taken, copied = self._looked_up.popleft()
         jax.block_until_ready(copied)
-        return images
+        return taken
+
+
+def _slots_of(block: Block) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Of observations and next observations, and the key of their shifts."""
+    return block.batch.observation[SLOTS], block.batch.next_observation[SLOTS], block.shift_key
 
 
 @partial(jax.jit, static_argnames="parts")
@@ -130,5 +133,5 @@ def _draw(state: LearnerState, parts: LearnerParts) -> tuple[jax.Array, Block]:
     return state.key, block
 
 
-_images = jax.jit(pair_of_images)
+_take_pair = jax.jit(take_pair)
 _learn = jax.jit(learn, static_argnames="parts", donate_argnums=0)

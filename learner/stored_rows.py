@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..data.errors import WarmloopError
-from ..data.frames import Frames, margin_of
+from ..data.frames import Frames
 from .state import LearnerState
 
 OFFLINE, INTERVENTIONS = "offline", "interventions"
@@ -93,7 +93,7 @@ def restored(
     what they do not hold is zeros. `inserted` rows were in the pool.
 
     Raises:
-        WarmloopError: a file is damaged, or its frames have another margin than `frames`.
+        WarmloopError: a file is damaged, or its pictures are kept in another way than in `frames`.
     """
     words, shown = np.zeros(shape, np.int32), meta.get(INTERVENTIONS)
     pixels = {name: np.zeros((meta.get("frames", 0), kept.shape[1]), np.uint8) for name, kept in sorted(frames.pixels.items())}
@@ -102,11 +102,11 @@ def restored(
         parts.append((inserted - shown["rows"], shown["first_frame"], load(directory, StoredRows(shown["file"], shown["sha256"]))))
     for row, frame, (some, images) in parts:
         words[row : row + len(some)] = some
-        for leaf, kept, image in zip(frames.cameras, pixels.values(), images, strict=True):
+        for (name, kept), image in zip(pixels.items(), images, strict=True):
             if image.shape[1] != kept.shape[1]:
                 raise WarmloopError(
-                    f"The camera frames in {directory} are kept for frames.random_shift={margin_of(leaf, image.shape[1])}, and it is "
-                    f"{frames.margin} now; resume with the one that the run began with."
+                    f'Camera "{name}" has {image.shape[1]} bytes a picture in {directory} and would have {kept.shape[1]} now; resume with '
+                    "the frames.random_shift and frames.chroma_subsampling that the run began with."
                 )
             kept[frame : frame + len(image)] = image
     return words, pixels

@@ -185,10 +185,11 @@ def test_a_learner_updates_on_frames_that_are_stored_once(name):
     assert largest_change(begun[1].pixels, state.frames.pixels) == 0
 
 
-def test_frames_beyond_the_devices_budget_lie_on_the_host_and_teach_the_same():
-    agent = AGENTS["sac"]
-    on_device = LearnerParts(agent, ReplayConfig(capacity=64, alpha=0.0), MixingConfig())  # priorities there are an update old
-    on_host = dataclasses.replace(on_device, frames=FramesConfig(budget_mebibytes=0))
+@pytest.mark.parametrize("subsampled", [False, True])
+def test_frames_beyond_the_devices_budget_lie_on_the_host_and_teach_the_same(subsampled):
+    agent, kept = AGENTS["sac"], FramesConfig(chroma_subsampling=subsampled)
+    on_device = LearnerParts(agent, ReplayConfig(capacity=64, alpha=0.0), MixingConfig(), kept)  # priorities there are an update old
+    on_host = dataclasses.replace(on_device, frames=dataclasses.replace(kept, budget_mebibytes=0))
     rows = rows_of(SPEC, 40)
     fused, run, state = create(on_device, 0, rows, online_capacity=1), Stepper(on_host), create(on_host, 0, rows, online_capacity=1)
     assert state.frames.on_host and not fused.frames.on_host
@@ -210,11 +211,11 @@ def test_an_update_is_on_its_way_before_the_host_looks_up_the_next_batch(monkeyp
     parts = LearnerParts(AGENTS["sac"], ReplayConfig(capacity=64), MixingConfig(), FramesConfig(budget_mebibytes=0))
     run, order = Stepper(parts), []
     state, _ = run(create(parts, 0, rows_of(SPEC, 40), online_capacity=1), 2)
-    for name in ("_learn", "pair_in_place_of"):
+    for name in ("_learn", "take_in_place_of"):
         called = getattr(step, name)
         monkeypatch.setattr(step, name, lambda *args, name=name, called=called: (order.append(name), called(*args))[1])
     run(state, 2)
-    assert order == ["_learn", "pair_in_place_of"] * 2
+    assert order == ["_learn", "take_in_place_of"] * 2
 
 
 def test_the_guide_names_the_algorithms_that_learn_from_images():

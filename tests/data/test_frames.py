@@ -14,6 +14,7 @@ from warmloop.data.frames import SLOTS, FramesConfig, stored_spec
 from warmloop.data.transition import Leaf, Spec, example, take
 
 MARGIN, ROWS, COUNT = 2, 12, 32
+CONFIG = FramesConfig(random_shift=MARGIN)
 look_up = jax.jit(frames.look_up)
 
 
@@ -62,7 +63,7 @@ PIECES = st.lists(
 @given(pieces=PIECES)
 def test_every_row_sees_the_frames_it_came_with_while_any_pool_of_rows_and_ring_of_frames_wraps(stack, pieces):
     index = FrameIndex(SPECS[stack], 3, COUNT, ROWS)
-    store = frames.create(SPECS[stack], 3 + COUNT, MARGIN)
+    store = frames.create(SPECS[stack], 3 + COUNT, CONFIG)
     known, gone, moment, serial = {}, set(), 0, 0
     open_ends: dict[int, list[int]] = {}
     for stream, count, goes_on, still in pieces:
@@ -102,7 +103,7 @@ def test_an_episode_of_t_steps_takes_t_plus_one_frames(stack):
             index.place("arm", take(rows, slice(low, min(low + 7, 20))), 20 * number + low)
     assert index.stored == 4 * 21
     padded = np.prod((6, 5 + 2 * MARGIN, 3)) + np.prod((6, 5 + 2 * MARGIN, 1))
-    assert frames.frame_bytes(SPECS[stack], MARGIN) == padded
+    assert frames.create(SPECS[stack], 0, CONFIG).frame_bytes == padded
 
 
 def test_rows_are_retired_exactly_when_one_of_their_frames_is_overwritten():
@@ -121,7 +122,7 @@ def numpy_shift(image, shift):
 def test_shifts_are_those_of_numpy_for_every_offset_each_cameras_its_own_and_a_stacks_alike(stack):
     offsets = [(down, right) for down in range(2 * MARGIN + 1) for right in range(2 * MARGIN + 1)]
     store = frames.put(
-        frames.create(SPECS[stack], 40, MARGIN),
+        frames.create(SPECS[stack], 40, CONFIG),
         np.arange(40, dtype=np.int32),
         {name: np.stack([picture(n)[name] for n in range(40)]) for name in ("front", "wrist")},
     )
@@ -135,10 +136,11 @@ def test_shifts_are_those_of_numpy_for_every_offset_each_cameras_its_own_and_a_s
 
 
 def test_observation_and_next_observation_are_shifted_by_draws_of_their_own():
-    store = frames.put(frames.create(SPECS[1], 1, MARGIN), np.zeros(1, np.int32), {n: x[None] for n, x in picture(0).items()})
+    store = frames.put(frames.create(SPECS[1], 1, CONFIG), np.zeros(1, np.int32), {n: x[None] for n, x in picture(0).items()})
     zeros = example(stored_spec(SPECS[1]), 400)
     block = jax.tree.map(lambda x: x.reshape(2, 200, *x.shape[1:]), zeros)
-    seen = frames.with_images(store, block, jax.random.key(0))
+    taken = frames.take_pair(store, block.observation[SLOTS], block.next_observation[SLOTS], jax.random.key(0))
+    seen = frames.with_images(store, block, taken)
     assert seen.observation["front"].shape == (2, 200, 6, 5, 3) and set(seen.observation) == {"front", "pose", "wrist"}
     here, after = (np.asarray(x["front"]).reshape(400, -1) for x in (seen.observation, seen.next_observation))
     assert len(np.unique(here, axis=0)) == len(np.unique(after, axis=0)) == (2 * MARGIN + 1) ** 2
@@ -155,7 +157,8 @@ def test_cameras_with_stacks_of_other_lengths_and_negative_settings_are_refused(
 
 def test_an_observation_that_is_one_image_comes_back_as_one():
     spec = Spec((Leaf("", (4, 4, 3), "uint8"),), 2)
-    store = frames.create(spec, 2, 0)
+    store = frames.create(spec, 2, FramesConfig(random_shift=0))
     rows = jax.tree.map(lambda x: x[None], example(stored_spec(spec), 3))
-    seen = frames.with_images(store, rows, jax.random.key(0))
+    slots = rows.observation[SLOTS], rows.next_observation[SLOTS]
+    seen = frames.with_images(store, rows, frames.take_pair(store, *slots, jax.random.key(0)))
     assert seen.observation.shape == (1, 3, 4, 4, 3) and seen.observation.dtype == np.uint8

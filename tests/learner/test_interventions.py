@@ -242,10 +242,10 @@ def test_a_learner_that_crashed_has_them_again_with_their_pictures_and_none_twic
     again.journal.close()
 
 
-@pytest.mark.parametrize("budget", [4096, 0], ids=["device", "host"])
-def test_a_run_that_stopped_goes_on_bit_for_bit_wherever_its_frames_are(tmp_path, budget):
+@pytest.mark.parametrize(("budget", "subsampled"), [(4096, False), (0, False), (0, True)], ids=["device", "host", "host, subsampled"])
+def test_a_run_that_stopped_goes_on_bit_for_bit_wherever_its_frames_are(tmp_path, budget, subsampled):
     """With more rows than the pool has, so that those drawn ahead are found again in a ring that begins elsewhere."""
-    parts = dataclasses.replace(parts_of("cameras"), frames=FramesConfig(budget_mebibytes=budget))
+    parts = dataclasses.replace(parts_of("cameras"), frames=FramesConfig(budget_mebibytes=budget, chroma_subsampling=subsampled))
     episodes = [episode_of(parts.agent.spec, 10, number, intervened=(2, 3)) for number in range(12)]
     run = Run(tmp_path / "straight", parts, "first")
     for rows in episodes[:9]:
@@ -300,8 +300,9 @@ def test_a_run_that_goes_on_with_other_frames_settings_keeps_its_pictures_or_say
         assert_same_steps(seen_in(state, "offline", range(20 + 2 * number, 22 + 2 * number)), take(rows, np.array([2, 3])))
         assert_same_steps(seen_in(state, "online", range(10 * number, 10 * number + 10)), rows)
     again.journal.close()
-    with pytest.raises(WarmloopError, match=r"kept for frames.random_shift=4, and it is 0 now; resume with"):
-        resume(tmp_path / "checkpoints", dataclasses.replace(parts, frames=FramesConfig(random_shift=0)))
+    for other in (FramesConfig(random_shift=0), FramesConfig(chroma_subsampling=True)):
+        with pytest.raises(WarmloopError, match=r"would have \d+ now; resume with the frames.random_shift and frames.chroma_subsampling"):
+            resume(tmp_path / "checkpoints", dataclasses.replace(parts, frames=other))
 
 
 def test_frames_that_the_ring_overwrote_take_their_rows_out_of_the_batches():
