@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from .transition import Array, Leaf, PyTree, Spec, Transition
 
 SLOTS = "frames"  # the leaf of a stored observation that holds the slots of its stack
 PairTaken = tuple[dict[str, Taken], dict[str, Taken]]  # of observations and of next observations, by camera
+Rows = TypeVar("Rows", bound=Transition)
 NOWHERE = 1 << 30  # a slot past the end of every store, so that a scatter drops the write
 
 
@@ -190,7 +191,7 @@ def take_in_place_of(room: PairTaken, frames: Frames, here: jax.Array, after: ja
     return take_pair(frames, here, after, key)
 
 
-def with_images(frames: Frames, batch: Transition, taken: PairTaken) -> Transition:
+def with_images(frames: Frames, batch: Rows, taken: PairTaken) -> Rows:
     """A block `[K, B]` of stored rows with images in place of slots, as the agents see them. Of `frames` it needs no pixels."""
     here, after = (_decoded(frames, each, batch.reward.shape) for each in taken)
     return batch.replace(observation=_joined(batch.observation, here), next_observation=_joined(batch.next_observation, after))
