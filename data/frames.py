@@ -80,6 +80,12 @@ class Frames(struct.PyTreeNode):
         """Bytes of one frame, all cameras together."""
         return sum(layout.size for layout in self.layouts)
 
+    def summary(self) -> str:
+        """A line for a person: how many frames there is room for, and what they take where."""
+        where = "the host's memory, beyond frames.budget_mebibytes" if self.on_host else "the device's memory"
+        kilobytes, gigabytes = self.frame_bytes / 1e3, self.count * self.frame_bytes / 1e9
+        return f"room for {self.count:,} camera frames of {kilobytes:.1f} kB: {gigabytes:.2f} GB of {where}"
+
 
 def stack_of(spec: Spec) -> int:
     """Frames in an observation's stack; 0 without cameras. Raises WarmloopError where the cameras' stacks differ."""

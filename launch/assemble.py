@@ -94,6 +94,8 @@ def make_learner(
         description = {"config": to_dict(config), "phase": "online", "seed": seed}
         learner = Learner(state, parts, config.learner, ingest, intake, recorder, target, description, warm_updates, on_record)
         opened.pop_all()
+    if state.frames.cameras:
+        log.info(state.frames.summary())
     return learner, meta
 
 

@@ -112,6 +112,8 @@ def train(
     if learnt != given:
         raise WarmloopError(f"The warm-up in {target} learns from {learnt} steps, and the data now have {given}; give it the same data.")
     settings.save_config(settings.run_directory(), config)
+    if state.frames.cameras:
+        log.info(state.frames.summary())
     stored, done = stored_rows.store_offline(target, state), int(state.updates)
     held = [digest for digest, out in zip(data.digests, data.held, strict=True) if out]
     about = {"config": to_dict(config), "phase": "warmup", "held_out": held}

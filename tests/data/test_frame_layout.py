@@ -85,6 +85,7 @@ def test_colour_cameras_take_half_and_gray_ones_are_kept_as_they_are():
     gray = random_pictures(5)[..., :1]
     store = frames.put(frames.create(spec_of(channels=1), 5, config), np.arange(5, dtype=np.int32), {"front": gray})
     assert store.frame_bytes == HEIGHT * WIDTH
+    assert store.summary() == "room for 5 camera frames of 0.1 kB: 0.00 GB of the device's memory"
     np.testing.assert_array_equal(seen(store, np.arange(5)[:, None]), gray)
 
 

@@ -112,6 +112,7 @@ def test_a_policy_is_trained_on_the_robots_camera_and_a_resumed_run_has_its_pict
     assert int(read(tmp_path / "robot")[-1]["environment_steps"]) == 110
     state, meta = resume(tmp_path / "robot" / "checkpoints", parts_of(tmp_path / "robot" / "checkpoints"))
     assert meta["rows"] == 110 and set(state.frames.pixels) == {"camera"} and state.frames.count == meta["frames"]
+    assert f"room for {meta['frames']:,} camera frames of 3.8 kB" in done.stderr
     moved = [np.abs(np.asarray(leaf)).max() for leaf in jax.tree.leaves(state.agent.encoder_optimizer[0].mu)]
     assert min(moved) > 0, "the critics' loss trains every layer of the encoder"
 
