@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,7 +105,7 @@ def _shown(outcome: Outcome, ranking: Sequence[Ranked]) -> dict[str, Any]:
         "high": high,
         "fresh_episodes": len(outcome.fresh),
         "episodes": len(outcome.fresh) + sum(map(len, outcome.plays)),
-        "rank_correlation": spearman(np.array([ranked.candidate.fqe.mean() for ranked in ranking]), outcome.first_means),
+        "rank_correlation": spearman(np.array([ranked.candidate.estimate for ranked in ranking]), outcome.first_means),
         "first_round": {str(ranked.candidate.updates): float(mean) for ranked, mean in zip(ranking, outcome.first_means, strict=True)},
         "first_round_episodes": outcome.first_round,
     }
@@ -112,10 +113,12 @@ def _shown(outcome: Outcome, ranking: Sequence[Ranked]) -> dict[str, Any]:
 
 def _said(shown: dict[str, Any]) -> str:
     """The result of a play-off, for a person."""
-    return (
+    said = (
         f"{shown['environment']}: {shown['episodes']} episodes chose the checkpoint of {shown['chosen']} updates.\n"
         f"Its {shown['measure']} over {shown['fresh_episodes']} fresh episodes is {shown['mean']:.4g} "
-        f"(95 % bootstrap interval {shown['low']:.4g} to {shown['high']:.4g}).\n"
-        f"FQE's rank correlation with the means of the first round, {shown['first_round_episodes']} episodes each: "
-        f"{shown['rank_correlation']:.2f}"
+        f"(95 % bootstrap interval {shown['low']:.4g} to {shown['high']:.4g})."
     )
+    if math.isnan(shown["rank_correlation"]):
+        return said
+    of = f"the means of the first round, {shown['first_round_episodes']} episodes each"
+    return f"{said}\nFQE's rank correlation with {of}: {shown['rank_correlation']:.2f}"

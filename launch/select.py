@@ -58,11 +58,13 @@ def select(directory: str | Path, config: RunConfig, data: OfflineData, seed: in
     bounds = selection.Bounds.of(rewards, returns, plain.discount, allowed)
     ranking = selection.rank(_candidates(found, config, data, unscaled, allowed, seed, stochastic), bounds)
     chosen = ranking[0]
-    if len(data.recorded) < FEW_EPISODES:
+    if data.spec.cameras:
+        log.info("FQE judges by states alone, and these policies see images: the newest is taken; --bandit_episodes compares by episodes")
+    elif len(data.recorded) < FEW_EPISODES:
         log.warning("FQE resamples whole episodes, and there are only %d: its errors are smaller than they should be", len(data.recorded))
     if chosen.reason:
         log.warning("no checkpoint can be judged by these data (%s): the newest is taken", chosen.reason)
-    about = {"episodes": len(data.recorded), "fqe": to_dict(config)["fqe"], "stochastic": stochastic}
+    about = {"episodes": len(data.recorded), "fqe": None if data.spec.cameras else to_dict(config)["fqe"], "stochastic": stochastic}
     selection.write(directory, ranking, chosen.candidate.updates, "data", about)
     return ranking
 
@@ -76,8 +78,9 @@ def _candidates(
     seed: int,
     stochastic: bool,
 ) -> list[Candidate]:
-    """The checkpoints' held-out measures and FQE estimates."""
+    """The checkpoints' held-out measures and, unless their policies see images, FQE estimates."""
     import jax
+    import numpy as np
 
     from ..learner import checkpoint, fqe, heldout
     from ..learner.selection import Candidate
@@ -90,8 +93,11 @@ def _candidates(
             raise WarmloopError(f"The checkpoint does not fit: {difference}.")
         actors.append((agent, agent.actor_params(state)))
         measures.append({} if batch is None else jax.device_get(heldout.measures(agent, state, batch)))
-    with progress("comparing checkpoints, steps", fqe.total_steps(config.fqe) * len(found)) as advance:
-        estimates = fqe.estimates(actors, unscaled, config.fqe, config.reward.discount, seed, stochastic, advance, allowed)
+    if data.spec.cameras:
+        estimates = np.zeros((len(found), 0))
+    else:
+        with progress("comparing checkpoints, steps", fqe.total_steps(config.fqe) * len(found)) as advance:
+            estimates = fqe.estimates(actors, unscaled, config.fqe, config.reward.discount, seed, stochastic, advance, allowed)
     return [
         Candidate(saved.updates, estimate, {name: float(value) for name, value in measured.items()})
         for saved, estimate, measured in zip(found, estimates, measures, strict=True)
@@ -104,9 +110,11 @@ def table(ranking: Sequence[Ranked]) -> str:
 
     shown = [describe(ranked) for ranked in ranking]
     columns = {name: key for name, key in COLUMNS.items() if key in shown[0]}
-    lines = [f"{'updates':>9}  {'FQE':>9}  {'± error':>8}" + "".join(f"  {name:>12}" for name in columns)]
+    judged = ranking[0].candidate.fqe.size > 0
+    lines = [f"{'updates':>9}" + f"  {'FQE':>9}  {'± error':>8}" * judged + "".join(f"  {name:>12}" for name in columns)]
     for place, row in enumerate(shown):
-        note = "chosen" if place == 0 else row["out"] or ("as good" if row["as_good"] else "")
+        note = "chosen" if place == 0 else row["out"] or ("as good" if row["as_good"] and judged else "")
         measures = "".join(f"  {row[key]:12.4g}" for key in columns.values())
-        lines.append(f"{row['updates']:9d}  {row['fqe']:9.4g}  {row['fqe_error']:8.2g}{measures}  {note}".rstrip())
+        estimate = f"  {row['fqe']:9.4g}  {row['fqe_error']:8.2g}" if judged else ""
+        lines.append(f"{row['updates']:9d}{estimate}{measures}  {note}".rstrip())
     return "\n".join(lines)

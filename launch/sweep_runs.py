@@ -142,8 +142,8 @@ def _selected(ranking: list[selection.Ranked], shown: dict[int, dict[str, Any]],
     """What FQE chose, and where all checkpoints were judged, how its ranking agrees with theirs by `measure`, but for those
     that diverged; None where all are alike."""
     chosen = ranking[0].candidate
-    selected = {"selected": {"updates": chosen.updates, "fqe": float(chosen.fqe.mean())} | shown[chosen.updates]}
-    estimates = {ranked.candidate.updates: float(ranked.candidate.fqe.mean()) for ranked in ranking}
+    selected = {"selected": {"updates": chosen.updates, "fqe": chosen.estimate} | shown[chosen.updates]}
+    estimates = {ranked.candidate.updates: ranked.candidate.estimate for ranked in ranking}
     if len(shown) < len(estimates):
         return selected
     order = sorted(estimates)

@@ -147,9 +147,7 @@ def compare(config: RunConfig, data: OfflineData, recorder: Any, target: Path, l
     from ..learner.warmup import td_errors
 
     keep_demonstrations(config, data, td_errors(*learnt), target)
-    if data.spec.cameras:
-        log.info("FQE judges by states alone, so the checkpoints are not compared: the newest is the one to go on from")
-    elif len(checkpoint.steps(target)) > 1:
+    if len(checkpoint.steps(target)) > 1:
         log.info("\n%s", table(select(target, config, data, settings.SEED.value)))
     if EVAL_TRAJS.value:
         evaluate(target, recorder)

@@ -12,7 +12,8 @@ The rule, in this order:
  3. Of those that are as good, the newest is chosen: it has learnt most, and held-out likelihood is a poor guide to success
     (Mandlekar et al. 2021), so it is shown and not ranked by.
 
-Where all are out, the newest is chosen, and said so. With episodes in the environment (`warmloop-evaluate --offline
+Where all are out, the newest is chosen, and said so. FQE judges by states alone: without its estimates, as of policies that see
+images, 1 goes by the critics and of the others the newest is chosen. With episodes in the environment (`warmloop-evaluate --offline
 --bandit_episodes=N`) those decide instead. selection.json, beside the checkpoints, has the ranking, the measures and the choice.
 """
 
@@ -41,13 +42,23 @@ class Candidate:
 
     Attributes:
         updates: its number.
-        fqe: `[M]` the members' estimates of its discounted return, unscaled.
+        fqe: `[M]` the members' estimates of its discounted return, unscaled; `[0]` where FQE cannot judge.
         measures: held-out measures by name; empty where nothing was held out.
     """
 
     updates: int
     fqe: np.ndarray
     measures: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def estimate(self) -> float:
+        """The members' mean; NaN where FQE cannot judge."""
+        return float(self.fqe.mean()) if self.fqe.size else float("nan")
+
+    @property
+    def error(self) -> float:
+        """The estimate's standard error; NaN where FQE cannot judge."""
+        return float(self.fqe.std(ddof=1)) if self.fqe.size else float("nan")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,10 +106,10 @@ def rank(candidates: Sequence[Candidate], bounds: Bounds) -> list[Ranked]:
     estimates, and at the end those that are out. There must be at least one."""
     reasons = [_reason(candidate, bounds) for candidate in candidates]
     eligible = [candidate for candidate, reason in zip(candidates, reasons, strict=True) if not reason]
-    best = max(eligible, key=lambda candidate: candidate.fqe.mean(), default=None)
+    best = max(eligible, key=lambda candidate: candidate.estimate, default=None)
 
     def place(ranked: Ranked) -> tuple:
-        order = ranked.candidate.updates if ranked.as_good or ranked.reason else ranked.candidate.fqe.mean()
+        order = ranked.candidate.updates if ranked.as_good or ranked.reason else ranked.candidate.estimate
         return bool(ranked.reason), not ranked.as_good, -order
 
     found = [
@@ -133,13 +144,13 @@ def read(directory: str | Path) -> dict[str, Any]:
 def describe(ranked: Ranked) -> dict[str, Any]:
     """A candidate as plain values; `fqe_error` is the standard error."""
     candidate = ranked.candidate
-    shown = {"updates": candidate.updates, "fqe": float(candidate.fqe.mean()), "fqe_error": float(candidate.fqe.std(ddof=1))}
+    shown = {"updates": candidate.updates, "fqe": candidate.estimate, "fqe_error": candidate.error}
     return shown | {"as_good": ranked.as_good, "out": ranked.reason} | dict(candidate.measures)
 
 
 def _reason(candidate: Candidate, bounds: Bounds) -> str:
-    estimate, slack = candidate.fqe.mean(), SLACK * (bounds.high - bounds.low)
-    if not np.isfinite(estimate) or estimate < bounds.low - slack or estimate > bounds.high + slack:
+    estimate, slack = candidate.estimate, SLACK * (bounds.high - bounds.low)
+    if candidate.fqe.size and (not np.isfinite(estimate) or estimate < bounds.low - slack or estimate > bounds.high + slack):
         return "FQE diverged"
     if candidate.measures.get("heldout/q_overestimation", -np.inf) > bounds.spread > 0:
         return "critics diverged"
@@ -148,7 +159,7 @@ def _reason(candidate: Candidate, bounds: Bounds) -> str:
 
 def _as_good(candidate: Candidate, best: Candidate) -> bool:
     worse = best.fqe - candidate.fqe
-    return bool(worse.mean() <= stdtrit(len(worse) - 1, 0.5 + CONFIDENCE / 2) * worse.std(ddof=1))
+    return not worse.size or bool(worse.mean() <= stdtrit(len(worse) - 1, 0.5 + CONFIDENCE / 2) * worse.std(ddof=1))
 
 
 def finite(value: Any) -> Any:

@@ -12,6 +12,20 @@ from warmloop.learner.classifier import hold_out, labelled, logits, train
 
 SMALL = ClassifierConfig(VisionConfig(features=8, channels=(8, 8)), (16,), members=2, updates=40, batch_size=16, learning_rate=3e-3)
 
+# A --config file of an agent that sees the lamps.
+CONFIG = """
+from warmloop.actor.environment import EnvironmentConfig
+from warmloop.agents import SACConfig
+from warmloop.agents.vision import VisionConfig
+from warmloop.configs.schema import AgentChoice, RunConfig, to_config_dict
+from warmloop.data.reward import RewardConfig
+
+def get_config():
+    agent = AgentChoice("sac", SACConfig(hidden=(8,), ensemble=2, batch_size=4, vision=VisionConfig(features=4, channels=(4, 4))))
+    environment = EnvironmentConfig("lamps:WarmloopTest/Lamps-v0", success="info:success")
+    return to_config_dict(RunConfig(environment, RewardConfig("environment", terminate_on_success=False), warmup_agent=agent))
+"""
+
 
 def picture(lit: bool, rng: np.random.Generator, half: slice = slice(8)) -> np.ndarray:
     """`[16, 16, 3]` of dark noise, with a lamp on its left half (or another) where it is lit."""

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import lamps
 import numpy as np
 import pytest
 from runs import Commands, sentence
@@ -135,6 +136,28 @@ def test_checkpoints_that_are_out_do_not_play(warm, tmp_path):
     assert len(selection_of(folder)["candidates"]) == 3
     with pytest.raises(WarmloopError, match=r"All checkpoints .* are out \(FQE diverged\)"):
         play_off(folder, ranking(*["FQE diverged"] * 3), None, 9, 0)
+
+
+def test_checkpoints_that_see_images_are_compared_by_episodes_and_without_them_the_newest_is_taken(tmp_path):
+    (tmp_path / "see.py").write_text(lamps.CONFIG)
+    shutil.copy(lamps.__file__, tmp_path)  # its environment, for the processes
+    write_episodes(tmp_path / "lamps.npz", [lamps.lamp_episode(number) for number in range(20)])
+    commands = Commands(tmp_path, (f"--config={tmp_path}/see.py", "--config.learner.warmup_checkpoints=2"))
+    data = f"--offline_data_path=demos={tmp_path}/lamps.npz"
+    done = commands.run("train_offline_warmup", "--exp_name=see", data, "--warmup_steps=4", "--eval_n_trajs=0")
+    assert done.returncode == 0, done.stderr
+    assert "FQE judges by states alone, and these policies see images: the newest is taken" in done.stderr
+    folder = tmp_path / "see" / "warmup"
+    selection = selection_of(folder)
+    assert [one["updates"] for one in selection["candidates"]] == [4, 2] and selection["chosen"] == 4
+    assert selection["candidates"][0]["fqe"] is None and selection["candidates"][0]["heldout/td_error"] > 0
+    (table,) = (part for part in done.stderr.split("\n\n") if "TD error" in part)
+    assert "FQE  " not in table and "nan" not in table
+    done = evaluate(commands, "--offline", f"--checkpoint={folder}", "--bandit_episodes=12")
+    assert done.returncode == 0, done.stderr
+    assert "12 episodes chose the checkpoint of" in done.stdout and "rank correlation" not in done.stdout
+    played = selection_of(folder)["play_off"]
+    assert played["first_round"].keys() == {"2", "4"} and played["rank_correlation"] is None
 
 
 def test_a_warm_up_goes_on_with_the_same_episodes_held_out_and_is_compared_anew(commands, data, warm):

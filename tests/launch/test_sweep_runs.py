@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from lamps import lamp_episode
+from lamps import CONFIG, lamp_episode
 
 from warmloop.actor.environment import EnvironmentConfig, make_environment
 from warmloop.actor.policy import RandomPolicy
@@ -21,18 +21,6 @@ from warmloop.learner import checkpoint
 PENDULUM = "configs/classic.py:pendulum"
 TINY = ("warmup_agent.hidden=(8,)", "warmup_agent.batch_size=8", "learner.updates_per_call=1", "environment.horizon=9")
 JUDGING = Judging(episodes=1)
-CAMERAS = """
-from warmloop.actor.environment import EnvironmentConfig
-from warmloop.agents import SACConfig
-from warmloop.agents.vision import VisionConfig
-from warmloop.configs.schema import AgentChoice, RunConfig, to_config_dict
-from warmloop.data.reward import RewardConfig
-
-def get_config():
-    agent = AgentChoice("sac", SACConfig(hidden=(8,), ensemble=2, batch_size=4, vision=VisionConfig(features=4, channels=(4, 4))))
-    environment = EnvironmentConfig("lamps:WarmloopTest/Lamps-v0", success="info:success")
-    return to_config_dict(RunConfig(environment, RewardConfig("environment", terminate_on_success=False), warmup_agent=agent))
-"""
 
 
 def swept(runs, out, judging=JUDGING):
@@ -78,7 +66,7 @@ def test_each_run_has_the_data_of_its_own_environment_and_what_is_the_same_is_re
 @pytest.fixture
 def lamps(tmp_path):
     """A configuration with a camera, and its data."""
-    (tmp_path / "lamps.py").write_text(CAMERAS)
+    (tmp_path / "lamps.py").write_text(CONFIG)
     write_episodes(tmp_path / "lamps.npz", [lamp_episode(number) for number in range(2)], mark(None))
     return runs_of(str(tmp_path / "lamps.py"), [], ["learner.updates_per_call=1"], {"warmup_steps": 1}), [str(tmp_path / "lamps.npz")]
 

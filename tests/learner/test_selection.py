@@ -60,6 +60,12 @@ def test_what_diverged_is_last_however_high_its_estimate(diverged, reason):
     assert [ranked.candidate.updates for ranked in found] == [100, 200] and found[1].reason == reason
 
 
+def test_without_estimates_the_newest_whose_critics_have_not_diverged_is_chosen():
+    blind = [Candidate(updates, np.zeros(0), {"heldout/q_overestimation": excess}) for updates, excess in ((100, 0), (200, 0), (300, 2.1))]
+    found = rank(blind, BOUNDS)
+    assert [(ranked.candidate.updates, ranked.reason) for ranked in found] == [(200, ""), (100, ""), (300, "critics diverged")]
+
+
 def test_where_all_diverged_the_newest_is_chosen():
     assert order(candidate(100, 2.0), candidate(300, 9.0), candidate(200, float("inf"))) == [300, 200, 100]
 
