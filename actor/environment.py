@@ -15,13 +15,11 @@ from ..data.reward import RewardConfig
 from ..data.tasks import SINGLE, TaskConfig
 from ..data.transition import PyTree, Spec, without
 from .info import plain
-from .matches import near_matches
 from .multitask import MultiTask
 from .simulators import build
+from .spaces import flat, flat_space, limits_of, seen_space, spec_of
 from .success import Outcome, success_rule
 from .wrappers import wrap, wrapper
-
-ROUNDING = 1e-6  # of a bound that an action space stores as float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,10 +115,10 @@ class Environment:
     def __init__(self, env: gym.Env, config: EnvironmentConfig, reward: RewardConfig, tasks: TaskConfig = SINGLE):
         self.env, self.config, self.reward, self.tasks = env, config, reward, tasks
         whole = spec_of(env)
-        self.space = _seen_space(_flat_space(env.observation_space), config)
+        self.space = seen_space(flat_space(env.observation_space), config.unseen, config.id)
         self.raw_spec = Spec.from_spaces(self.space, env.action_space).for_agents(config.id)
         self.spec = tasks.condition_spec(self.raw_spec)
-        self.own_limits, self.limits = _limits(env.action_space, config)
+        self.own_limits, self.limits = limits_of(env.action_space, config.limits, config.id)
         self.task, self._task = "", 0
         self.whole: PyTree = {}
         self._success = success_rule(config.success)
@@ -217,7 +215,7 @@ class Environment:
 
     def _observation(self, observation: Any) -> PyTree:
         """A copy in the stored dtypes (an environment may reuse its buffers), without the task's code."""
-        parts = _flat(observation) if isinstance(observation, Mapping) else {"": observation}
+        parts = flat(observation) if isinstance(observation, Mapping) else {"": observation}
         arrays = {name: np.array(parts[name], dtype) for name, dtype in self._dtypes.items()}
         for name, array in arrays.items():
             if array.dtype != np.uint8 and not np.isfinite(array).all():
@@ -269,54 +267,3 @@ def build_tasks(config: EnvironmentConfig, tasks: TaskConfig = SINGLE, render: b
     if not tasks.names:
         raise WarmloopError(f'Environment "{config.id}" stands for several tasks; set --config.tasks.names, or use a preset of several.')
     return MultiTask(tasks.names, make, spec_of)
-
-
-def spec_of(env: gym.Env) -> Spec:
-    """The shapes of an environment's own observations, nested ones side by side, and of its actions."""
-    return Spec.from_spaces(_flat_space(env.observation_space), env.action_space)
-
-
-def _flat(parts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested parts side by side, named `outer.inner`."""
-    flat = {}
-    for name, part in parts.items():
-        nested = isinstance(part, Mapping | gym.spaces.Dict)
-        flat |= _flat(part, f"{prefix}{name}.") if nested else {f"{prefix}{name}": part}
-    return flat
-
-
-def _flat_space(space: gym.Space) -> gym.Space:
-    return gym.spaces.Dict(_flat(space.spaces)) if isinstance(space, gym.spaces.Dict) else space
-
-
-def _seen_space(space: gym.Space, config: EnvironmentConfig) -> gym.Space:
-    """The space of what the agent gets. Raises WarmloopError where `unseen` names what is not there, or everything."""
-    parts = space.spaces if isinstance(space, gym.spaces.Dict) else {}
-    for name in config.unseen:
-        if name not in parts:
-            raise WarmloopError(
-                f'environment.unseen has "{name}", and the observations of "{config.id}" have '
-                f"{', '.join(parts) or 'no named parts'}{near_matches(name, parts)}"
-            )
-    if config.unseen and len(set(config.unseen)) == len(parts):
-        raise WarmloopError(f'environment.unseen names all that "{config.id}" observes; leave a part for the agent.')
-    return gym.spaces.Dict(without(parts, config.unseen)) if config.unseen else space
-
-
-def _limits(space: Any, config: EnvironmentConfig) -> tuple[ActionLimits, ActionLimits]:
-    """The action space's own limits (the config's in dimensions where it has none), and those to act by."""
-    low, high, given = space.low.astype(np.float64), space.high.astype(np.float64), config.limits
-    if given is None:
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
-            raise WarmloopError(
-                f'Environment "{config.id}" has unbounded actions ({space}); give its action space finite bounds, or set '
-                "environment.action_low and action_high."
-            )
-        return ActionLimits(low, high), ActionLimits(low, high)
-    if len(given.low) != len(low):
-        raise WarmloopError(f'environment.action_low has {len(given.low)} values, and actions of "{config.id}" have {len(low)} dimensions.')
-    slack_low, slack_high = (np.where(np.isfinite(side), ROUNDING * abs(side), 0.0) for side in (low, high))
-    if (given.low < low - slack_low).any() or (given.high > high + slack_high).any():
-        raise WarmloopError(f'environment.action_low and action_high, {given}, reach beyond the action space of "{config.id}", {space}.')
-    own = ActionLimits(np.where(np.isfinite(low), low, given.low), np.where(np.isfinite(high), high, given.high))
-    return own, ActionLimits(np.clip(given.low, low, high), np.clip(given.high, low, high))

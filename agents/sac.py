@@ -188,8 +188,7 @@ class SAC:
         critics = self._subset(state.target_critic, subset_key) if subset else state.target_critic
         observation = self.vision(state.encoder, state.normaliser, batch.next_observation)
         action, log_prob = sample_action(action_key, *apply(self.policy, state.actor, observation))
-        q = apply(self.critic(config.target_subset), critics, observation, action)  # [M, B]
-        value = q.min(axis=0)
+        value = apply(self.critic(config.target_subset), critics, observation, action).min(axis=0)  # over [M, B]
         if config.backup_entropy:
             value = value - jnp.exp(state.log_temperature) * log_prob
         return self.bound(batch.reward + config.discount * batch.mask * value, batch)
@@ -301,8 +300,7 @@ class SAC:
         return apply(self.critic(self.config.ensemble), state.critic, self.vision(state.encoder, state.normaliser, observation), action)
 
     def td_error(self, state: SACState, batch: Batch, key: jax.Array) -> jax.Array:
-        target = self.td_target(state, batch, key)
-        return jnp.abs(self.q_values(state, batch.observation, batch.action) - target[None]).mean(axis=0)
+        return jnp.abs(self.q_values(state, batch.observation, batch.action) - self.td_target(state, batch, key)[None]).mean(axis=0)
 
     def hand_over(self, state: SACState) -> SACState:
         return state

@@ -94,8 +94,7 @@ def refill(
     """The state with the online pool's rows from the intake's journal, and the ingest that goes on with its open episodes.
 
     `meta` describes the checkpoint, {} where there is none: how far it covers each stream, where which camera frames lie, and the
-    tasks' masses. Rows that the
-    journal lost are never drawn; the log says how many. `quality` says what an intervention weighs.
+    tasks' masses. Rows that the journal lost are never drawn; the log says how many. `quality` says what an intervention weighs.
 
     Raises:
         WarmloopError: there is no journal though rows were learnt from, or it is of another environment.
