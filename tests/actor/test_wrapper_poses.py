@@ -3,8 +3,9 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from poses import pose_of, quaternions, quick, vectors
 from scipy.spatial.transform import Rotation
 from tool_env import ToolEnv
 
@@ -13,16 +14,6 @@ from warmloop.actor.intervention import Control
 from warmloop.actor.wrappers import wrap
 from warmloop.actor.wrappers.rotations import euler_of, matrix_of, quaternion_of, six_numbers_of
 from warmloop.data.reward import RewardConfig
-
-number = st.floats(-1.0, 1.0)
-fours = st.tuples(number, number, number, number).map(np.array).filter(lambda q: np.linalg.norm(q) > 0.1)
-quaternions = fours.map(lambda q: q / np.linalg.norm(q))
-vectors = st.tuples(number, number, number).map(np.array)
-quick = settings(max_examples=60, deadline=None)
-
-
-def pose_of(position, quaternion) -> np.ndarray:
-    return np.concatenate([position, quaternion])
 
 
 @quick

@@ -3,23 +3,13 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given
+from poses import pose_of, quaternions, quick, vectors
 from scipy.spatial.transform import Rotation
 from tool_env import ToolEnv
 
 from warmloop.actor.wrappers import wrap
 from warmloop.data.errors import WarmloopError
-
-number = st.floats(-1.0, 1.0)
-fours = st.tuples(number, number, number, number).map(np.array).filter(lambda q: np.linalg.norm(q) > 0.1)
-quaternions = fours.map(lambda q: q / np.linalg.norm(q))
-vectors = st.tuples(number, number, number).map(np.array)
-quick = settings(max_examples=60, deadline=None)
-
-
-def pose_of(position, quaternion) -> np.ndarray:
-    return np.concatenate([position, quaternion])
 
 
 class TwoArms(gym.Env):
