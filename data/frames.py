@@ -60,20 +60,23 @@ class Frames(struct.PyTreeNode):
         pixels: by camera, `[F, bytes of a picture]` uint8.
         cameras: the cameras' leaves, by name.
         layouts: how each camera's pictures lie in its pixels.
-        margin: pixels by which pictures may be shifted.
         on_host: it is more than the device's budget, and lies in the host's memory.
     """
 
     pixels: dict[str, Array]
     cameras: tuple[Leaf, ...] = struct.field(pytree_node=False)
     layouts: tuple[Layout, ...] = struct.field(pytree_node=False)
-    margin: int = struct.field(pytree_node=False)
     on_host: bool = struct.field(pytree_node=False, default=False)
 
     @property
     def count(self) -> int:
         """Frames that fit."""
         return next(iter(self.pixels.values())).shape[0] if self.pixels else 0
+
+    @property
+    def margin(self) -> int:
+        """Pixels by which pictures may be shifted."""
+        return self.layouts[0].margin if self.layouts else 0
 
     @property
     def frame_bytes(self) -> int:
@@ -132,7 +135,7 @@ def create(spec: Spec, count: int, config: FramesConfig) -> Frames:
     """A store of `count` frames of nothing yet; empty without cameras."""
     layouts = tuple(layout_of(leaf, config) for leaf in spec.cameras)
     pixels = {leaf.name: np.zeros((count, layout.size), np.uint8) for leaf, layout in zip(spec.cameras, layouts, strict=True)}
-    return Frames(pixels, spec.cameras, layouts, config.random_shift)
+    return Frames(pixels, spec.cameras, layouts)
 
 
 def settle(frames: Frames, config: FramesConfig) -> Frames:
