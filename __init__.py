@@ -7,16 +7,27 @@ For notebooks:
 
 from __future__ import annotations
 
+import os
+import sys
+
+# `python -m warmloop.launch.…` puts the folder where it is started before all others. It goes last, as for the installed commands, so that
+# what a user has there hides no package (see `actor/imports.py`).
+if sys.argv[:1] == ["-m"] and sys.path[:1] == [os.getcwd()] and any(word.split(".")[0] == "warmloop" for word in sys.orig_argv):
+    sys.path.append(sys.path.pop(0))
+
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .launch.collector import ExpertDataCollector as ExpertDataCollector
-    from .launch.notebook import OfflineRLTrainer as OfflineRLTrainer
+    from .launch.notebooks.collector import ExpertDataCollector as ExpertDataCollector
+    from .launch.notebooks.trainer import OfflineRLTrainer as OfflineRLTrainer
 
 __version__ = "0.1.0"
 
-_HOMES = {"ExpertDataCollector": ".launch.collector", "OfflineRLTrainer": ".launch.notebook"}  # loaded when first asked for
+_HOMES = {  # loaded when first asked for
+    "ExpertDataCollector": ".launch.notebooks.collector",
+    "OfflineRLTrainer": ".launch.notebooks.trainer",
+}
 
 
 def __getattr__(name: str) -> Any:

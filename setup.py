@@ -1,6 +1,7 @@
 """The package: this folder is `warmloop`, and each folder of code beside this file is one of its sub-packages."""
 
 import re
+import runpy
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -83,21 +84,7 @@ EXTRAS = {
     ],
 }
 
-COMMANDS = {
-    "inspect_data": "inspect_data",
-    "merge_data": "merge_data",
-    "train_offline_warmup": "train_offline_warmup",
-    "train_rlpd": "train_rlpd",
-    "warmloop-classifier": "train_classifier",
-    "warmloop-collect": "collect",
-    "warmloop-credentials": "credentials",
-    "warmloop-demo": "demo",
-    "warmloop-demo-hil": "demo_hil",
-    "warmloop-evaluate": "evaluate",
-    "warmloop-export": "export",
-    "warmloop-local": "local",
-    "warmloop-sweep": "sweep",
-}
+COMMANDS = runpy.run_path(str(ROOT / "launch" / "starting" / "commands.py"))["COMMANDS"]
 
 setup(
     name="warmloop",
@@ -108,10 +95,15 @@ setup(
     python_requires=">=3.11",
     package_dir={"warmloop": "."},
     packages=["warmloop", *sub_packages()],
-    package_data={"warmloop.data.wire": ["*.proto", "*.pyi"]},
+    package_data={"warmloop": ["py.typed"], "warmloop.data.wire": ["*.proto", "*.pyi"]},
     install_requires=REQUIRED,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": [f"{command} = warmloop.launch.{module}:cli" for command, module in COMMANDS.items()]},
+    entry_points={
+        "console_scripts": [
+            "warmloop = warmloop.__main__:cli",
+            *(f"{command} = warmloop.launch.{module}:cli" for command, module in COMMANDS.items()),
+        ]
+    },
     cmdclass={"build_py": BuildCode},
     zip_safe=False,
 )

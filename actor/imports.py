@@ -1,4 +1,8 @@
-"""What `MODULE:CALLABLE` names: anything that Python can import, from the working directory too."""
+"""What users name by module: environments `MODULE:Id`, policies, wrappers and interventions `MODULE:CALLABLE`.
+
+Modules are found among the installed packages, in the folder where the command was started, and beside the configuration file. These two
+come last, so that a folder named `data` or a file `select.py` there hides nobody's module.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +13,63 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ..data.errors import WarmloopError
 from .matches import near_matches
 
+_FOLDERS: list[str] = []  # of the user's, that were made importable
+
+
+def make_importable(folder: str | Path) -> None:
+    """Lets modules in `folder` be imported, after those of all other folders."""
+    place = os.path.abspath(folder)
+    if place not in sys.path:
+        sys.path.append(place)
+    if place not in _FOLDERS:
+        _FOLDERS.append(place)
+
+
+def user_folders() -> list[str]:
+    """The folders that were made importable."""
+    return list(_FOLDERS)
+
 
 def is_importable_name(text: str) -> bool:
     """Whether `text` has the form `MODULE:CALLABLE`, with dots on either side."""
     module, colon, path = text.partition(":")
-    return bool(colon) and all(part.isidentifier() for part in (*module.split("."), *path.split(".")))
+    return bool(colon) and is_module_name(module) and is_module_name(path)
+
+
+def is_module_name(text: str) -> bool:
+    """Whether `text` is a name as Python imports it: identifiers with dots between them."""
+    return all(part.isidentifier() for part in text.split("."))
+
+
+def imported_module(name: str, said: str) -> ModuleType:
+    """The module `name`; `said` is how errors begin.
+
+    Raises:
+        WarmloopError: there is no such module, or importing it failed.
+    """
+    if not is_module_name(name):
+        raise WarmloopError(f'{said}: "{name}" is no module\'s name; write it as Python imports it, as in my_lab.arm.')
+    make_importable(os.getcwd())
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise _not_imported(name, said, error) from error
 
 
 def imported(name: str, said: str) -> Any:
-    """What `name` stands for; `said` is how errors begin.
+    """What `MODULE:CALLABLE` stands for; `said` is how errors begin.
 
     Raises:
         WarmloopError: there is no such module or name, or importing it failed.
     """
-    source_hash(name, said)
     module_name, _, path = name.partition(":")
-    try:
-        found: Any = importlib.import_module(module_name)
-    except Exception as error:
-        raise WarmloopError(f"{said}: importing {module_name} failed: {told(error)}.") from error
+    found: Any = imported_module(module_name, said)
     for part in path.split("."):
         if not hasattr(found, part):
             raise WarmloopError(f'{said}: there is no "{part}" in {module_name}{near_matches(part, vars(found))}')
@@ -41,21 +78,35 @@ def imported(name: str, said: str) -> Any:
 
 
 def source_hash(name: str, said: str) -> str:
-    """The sha256 of the file that `MODULE:CALLABLE` is imported from; "" where it has none. Raises WarmloopError for no such module."""
+    """The sha256 of the file that `MODULE:CALLABLE` is imported from; "" where it has none. Imports no more than the packages around it.
+
+    Raises:
+        WarmloopError: there is no such module, or importing a package around it failed.
+    """
     module = name.partition(":")[0]
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.append(os.getcwd())  # last, so that its folders hide no package
+    make_importable(os.getcwd())
     try:
         spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        spec = None
+    except (Exception, SystemExit) as error:
+        raise _not_imported(module, said, error) from error
     if spec is None:
-        raise WarmloopError(f'{said}: there is no module "{module}" here or among the installed packages.')
+        raise _no_module(module, said)
     return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest() if spec.has_location and spec.origin else ""
 
 
 def told(error: BaseException) -> str:
-    """An exception in one phrase: its kind, what it says, and the line that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
+    """An exception in one phrase: its kind, what it says, and the line of a file that raised it."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen ")]
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+
+
+def _no_module(name: str, said: str) -> WarmloopError:
+    return WarmloopError(f'{said}: there is no module "{name}" among the installed packages or in {" or ".join(_FOLDERS)}.')
+
+
+def _not_imported(name: str, said: str, error: BaseException) -> WarmloopError:
+    """What to say of a module that could not be imported: it is not there, or something in it failed."""
+    if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+        return _no_module(name, said)
+    return WarmloopError(f"{said}: importing {name} failed: {told(error)}.")

@@ -6,6 +6,7 @@ from .bc import BC, BCConfig
 from .bcq import BCQ, BCQConfig
 from .cql import CQL, CQLConfig
 from .grasp import GraspSAC, GraspSACConfig
+from .ibrl import IBRL, IBRLConfig
 from .iql import IQL, IQLConfig
 from .sac import SAC, SACConfig
 from .td3bc import TD3BC, TD3BCConfig
@@ -18,6 +19,7 @@ AGENTS: dict[str, tuple[type, type]] = {
     "iql": (IQL, IQLConfig),
     "awac": (AWAC, AWACConfig),
     "bcq": (BCQ, BCQConfig),
+    "ibrl": (IBRL, IBRLConfig),
     "sac_grasp": (GraspSAC, GraspSACConfig),
 }
 
@@ -27,6 +29,7 @@ __all__ = [
     "BC",
     "BCQ",
     "CQL",
+    "IBRL",
     "IQL",
     "SAC",
     "TD3BC",
@@ -40,6 +43,7 @@ __all__ = [
     "GraspSACConfig",
     "HasCritics",
     "HasLikelihood",
+    "IBRLConfig",
     "IQLConfig",
     "SACConfig",
     "TD3BCConfig",

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from ..data.transition import Batch, PyTree, Spec, Transition
-from .normaliser import Normaliser
+from .networks.normaliser import Normaliser, bounded
 
 Metrics = dict[str, jax.Array]
 Params = Any
@@ -29,6 +29,9 @@ class AgentConfig(Protocol):
 
     @property
     def batch_size(self) -> int: ...
+
+    @property
+    def observation_bound(self) -> float: ...
 
 
 class Agent(Protocol):
@@ -97,12 +100,15 @@ class WarmStart(struct.PyTreeNode):
 
 
 def go_on(agent: Agent, warm: Agent, state: PyTree) -> PyTree:
-    """The state with which `agent` goes on from that of `warm`: whole within one algorithm, else handed over.
+    """The state with which `agent` goes on from that of `warm`: whole within one algorithm, else handed over; with its own bound on
+    observations.
 
     Raises:
         WarmloopError: the one cannot go on from the other.
     """
-    return state if agent.name == warm.name else agent.take_over(warm.hand_over(state))
+    whole = agent.name == warm.name and not getattr(agent, "keeps_warm", False)
+    taken = state if whole else agent.take_over(warm.hand_over(state))
+    return bounded(taken, agent.config.observation_bound)
 
 
 @runtime_checkable

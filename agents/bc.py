@@ -25,12 +25,12 @@ from flax import struct
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition
 from .base import Actor, Metrics, Params, WarmStart, run_block
-from .gaussian import log_densities, log_density, sample
-from .gradients import descend
-from .networks import DeterministicPolicy, Policy, apply, initialise
-from .normaliser import Normaliser, as_learnt
-from .offline import OfflineConfig, check, explore, gaussian_policy, optimizer, refuse_noise_on_images
-from .vision import Vision, VisionConfig
+from .networks.networks import DeterministicPolicy, Policy, apply, initialise
+from .networks.normaliser import Normaliser, as_learnt
+from .networks.vision import Vision, VisionConfig
+from .shared.gaussian import log_densities, log_density, sample
+from .shared.gradients import descend
+from .shared.offline import OfflineConfig, actor_widths, check, explore, gaussian_policy, optimizer, refuse_noise_on_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ class BC:
     def policy(self) -> Policy | DeterministicPolicy:
         """The policy's module; the Gaussian's mean is before its tanh."""
         config = self.config
-        settings = (self.spec.action_dim, config.hidden, config.actor_layer_norm, config.activation, config.actor_dropout)
+        settings = (self.spec.action_dim, actor_widths(config), config.actor_layer_norm, config.activation, config.actor_dropout)
         return DeterministicPolicy(*settings) if config.deterministic else Policy(*settings, log_std_min=config.log_std_min)
 
     @property
@@ -98,7 +98,7 @@ class BC:
             actor=actor,
             encoder=encoder,
             actor_optimizer=self._optimizer.init((actor, encoder)),
-            normaliser=Normaliser.of(example, self.config.normalise_observations),
+            normaliser=Normaliser.asked(example, self.config),
             key=key,
             updates=jnp.zeros((), jnp.int32),
         )

@@ -23,12 +23,13 @@ from flax import struct
 
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Transition
-from .actor_critic import ActorCritic
 from .base import Metrics, Params
-from .gradients import descend
-from .networks import MLP, apply, initialise
-from .normaliser import Normaliser, reward_scale
-from .offline import ActorCriticConfig, check
+from .networks.bounds import bounded
+from .networks.networks import MLP, apply, initialise
+from .networks.normaliser import Normaliser
+from .shared.actor_critic import ActorCritic
+from .shared.gradients import descend
+from .shared.offline import ActorCriticConfig, actor_widths, check
 
 LOG_STD_MIN, LOG_STD_MAX = -4.0, 15.0  # of the encoder
 
@@ -115,7 +116,7 @@ class BCQ(ActorCritic[BCQConfig]):
     def perturbation(self) -> MLP:
         """`[s, a]` to a change of the action before its tanh."""
         config = self.config
-        return MLP(self.spec.action_dim, config.hidden, config.actor_layer_norm, config.activation, config.actor_dropout)
+        return MLP(self.spec.action_dim, actor_widths(config), config.actor_layer_norm, config.activation, config.actor_dropout)
 
     def init(self, key: jax.Array, example: Transition) -> BCQState:
         config = self.config
@@ -134,8 +135,8 @@ class BCQ(ActorCritic[BCQConfig]):
             vae_optimizer=self.optimizer(config.vae_lr).init(vae),
             perturbation_optimizer=self.optimizer(config.actor_lr).init(perturbation),
             critic_optimizer=self.optimizer(config.critic_lr).init(critic),
-            normaliser=Normaliser.of(example, config.normalise_observations),
-            reward_scale=reward_scale(example, config.normalise_rewards),
+            normaliser=Normaliser.asked(example, config),
+            reward_scale=self.reward_scale(example),
             key=key,
             updates=jnp.zeros((), jnp.int32),
         )
@@ -149,7 +150,7 @@ class BCQ(ActorCritic[BCQConfig]):
     def perturb(self, perturbation: Params, observation: jax.Array, action: jax.Array, dropout: jax.Array | None = None) -> jax.Array:
         """Actions `[B, N, A]` changed by Φ at most and held within ±1."""
         change = jnp.tanh(apply(self.perturbation, perturbation, _join(observation, action), dropout=dropout))
-        return jnp.clip(action + self.config.perturbation * change, -1.0, 1.0)
+        return bounded(action + self.config.perturbation * change, -1.0, 1.0)
 
     # Losses: scalar and what the caller logs.
 
@@ -157,7 +158,7 @@ class BCQ(ActorCritic[BCQConfig]):
         """Reconstruction error and divergence from the standard normal, both means over their dimensions."""
         code = apply(self.encoder, vae["encoder"], _join(batch.observation, batch.action))
         mean, log_std = jnp.split(code, 2, axis=-1)  # [B, latent] each
-        log_std = jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
+        log_std = bounded(log_std, LOG_STD_MIN, LOG_STD_MAX)
         latent = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
         decoded = jnp.tanh(apply(self.decoder, vae["decoder"], _join(batch.observation, latent)))
         reconstruction = jnp.square(decoded - batch.action).mean(axis=-1)  # [B]

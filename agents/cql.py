@@ -21,10 +21,11 @@ from flax import struct
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition
 from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
-from .gradients import accumulated_gradient
-from .networks import apply, sample_action
-from .offline import check
+from .networks.bounds import factor
+from .networks.networks import apply, sample_action
 from .sac import SAC, SACConfig, SACState
+from .shared.gradients import accumulated_gradient
+from .shared.offline import check
 
 LAGRANGE_MAX = 1e6
 CPU_PARTS = 8  # 256 rows with 30 actions each: about a thousand rows at a time
@@ -38,11 +39,11 @@ class CQLConfig(SACConfig):
         cql_weight: c, weight of the conservative term.
         cql_temperature: T of the soft maximum.
         cql_actions: N, actions of each of the three kinds.
+        importance: whether values of proposals are corrected by their density, CQL(H). Without, the recorded action is one of them.
         calibrated: Cal-QL's lower bound on the policy's values.
-        max_backup: the target takes the best of N actions at s' instead of one.
         lagrange: whether c is multiplied by a dual variable that holds the gap at `lagrange_gap`.
         lagrange_gap: τ, the gap aimed at.
-        lagrange_lr: step size of the dual variable.
+        lagrange_lr, initial_multiplier: step size of the dual variable, and what c is multiplied by at first.
     """
 
     actor_lr: float = 1e-4
@@ -50,17 +51,19 @@ class CQLConfig(SACConfig):
     cql_weight: float = 5.0
     cql_temperature: float = 1.0
     cql_actions: int = 10
+    importance: bool = True
     calibrated: bool = False
-    max_backup: bool = False
     lagrange: bool = False
     lagrange_gap: float = 1.0
     lagrange_lr: float = 3e-4
+    initial_multiplier: float = 1.0
 
     def __post_init__(self):
         super().__post_init__()
         if self.cql_actions < 1 or self.cql_temperature <= 0:
             raise WarmloopError("agent.cql_actions must be at least 1 and agent.cql_temperature above 0.")
         check(self, ("cql_weight",), 0)
+        check(self, ("initial_multiplier",), 1e-6)
 
 
 class CQLState(struct.PyTreeNode):
@@ -87,15 +90,6 @@ class CQL:
     def init(self, key: jax.Array, example: Transition) -> CQLState:
         return self.take_over(self.sac.init(key, example))
 
-    def td_target(self, state: SACState, batch: Batch, key: jax.Array) -> jax.Array:
-        """y `[B]`: SAC's, or with `max_backup` the best of N actions under the minimum of the target critics."""
-        if not self.config.max_backup:
-            return self.sac.td_target(state, batch, key)
-        observation = self.sac.vision(state.encoder, state.normaliser, batch.next_observation)
-        actions, _ = sample_action(key, *apply(self.sac.policy, state.actor, observation), count=self.config.cql_actions)
-        q = apply(self.sac.critic(self.config.ensemble), state.target_critic, observation, actions)  # [E, B, N]
-        return self.sac.bound(batch.reward + self.config.discount * batch.mask * q.min(axis=0).max(axis=-1), batch)
-
     def proposals(self, state: SACState, batch: Batch, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Actions `[B, 3N, A]` (uniform, from π(·|s), from π(·|s')) and their log densities `[B, 3N]`."""
         uniform_key, here_key, next_key = jax.random.split(key, 3)
@@ -117,8 +111,11 @@ class CQL:
         if self.config.calibrated:
             from_policy = jnp.arange(q.shape[-1]) >= self.config.cql_actions
             q = jnp.where(from_policy[None, None], jnp.maximum(q, mc_return[None, :, None]), q)
-        scaled = (q - log_density[None]) / self.config.cql_temperature
-        return self.config.cql_temperature * jax.nn.logsumexp(scaled, axis=-1) - q_data
+        temperature = self.config.cql_temperature
+        if self.config.importance:
+            return temperature * jax.nn.logsumexp((q - log_density[None]) / temperature, axis=-1) - q_data
+        every = jnp.concatenate([q, q_data[..., None]], axis=-1) / temperature
+        return temperature * (jax.nn.logsumexp(every, axis=-1) - math.log(every.shape[-1])) - q_data
 
     def critic_loss(
         self,
@@ -141,14 +138,14 @@ class CQL:
         batch = self.sac.as_learnt(state.sac, batch)
         state = state.replace(sac=state.sac.replace(key=key))
         state, (metrics, td_error) = run_block(self.critic_step, state, batch, jnp.stack(keys[1:]))
-        sac, actor_metrics = self.sac.actor_step(state.sac, jax.tree.map(lambda x: x[-1], batch), keys[0])
+        sac, actor_metrics = self.sac.actor_step(state.sac, self.sac.actor_rows(batch), keys[0])
         return state.replace(sac=sac), jax.tree.map(jnp.mean, metrics) | actor_metrics, td_error
 
     def critic_step(self, state: CQLState, inputs: tuple[Batch, jax.Array]) -> tuple[CQLState, tuple[Metrics, jax.Array]]:
         """One gradient step of the critics, their targets, and the dual variable."""
         batch, key = inputs
         target_key, proposal_key = jax.random.split(key)
-        target = self.td_target(state.sac, batch, target_key)
+        target = self.sac.td_target(state.sac, batch, target_key)
         proposals = jax.lax.stop_gradient(self.proposals(state.sac, batch, proposal_key))
         multiplier, dropout = self.multiplier(state), jax.random.fold_in(key, 1)
 
@@ -161,14 +158,15 @@ class CQL:
             loss_of, (state.sac.critic, state.sac.encoder), (batch, target, proposals), self._parts(batch.reward.size)
         )
         state = self.lagrange_step(state.replace(sac=self.sac.apply_critic(state.sac, *gradients)), gap.mean())
-        metrics = critic_metrics(loss, q, target) | {"critic/cql_gap": gap.mean(), "critic/cql_multiplier": multiplier}
-        return state, (metrics, td_error)
+        conservative = {"critic/cql_gap": gap.mean(), "critic/cql_multiplier": multiplier}
+        td_loss = {"critic/td_loss": loss - multiplier * (gap.mean() - self._gap_aim)}
+        return state, (critic_metrics(loss, q, target) | td_loss | conservative, td_error)
 
     def multiplier(self, state: CQLState) -> jax.Array:
-        """What the gap is multiplied with: c, or exp(ℓ)·c clipped to [0, 10⁶]·c."""
+        """What the gap is multiplied with: c, or exp(ℓ)·c within [10⁻⁶, 10⁶]·c."""
         if not self.config.lagrange:
             return jnp.asarray(self.config.cql_weight, jnp.float32)
-        return jnp.clip(jnp.exp(state.log_lagrange), 0.0, LAGRANGE_MAX) * self.config.cql_weight
+        return factor(state.log_lagrange, LAGRANGE_MAX) * self.config.cql_weight
 
     def lagrange_step(self, state: CQLState, gap: jax.Array) -> CQLState:
         """Ascends `exp(ℓ) · c · (gap − τ)` in ℓ; leaves ℓ and its optimizer alone where the option is off."""
@@ -193,7 +191,7 @@ class CQL:
         return self.sac.q_values(state.sac, observation, action)
 
     def td_error(self, state: CQLState, batch: Batch, key: jax.Array) -> jax.Array:
-        target = self.td_target(state.sac, batch, key)
+        target = self.sac.td_target(state.sac, batch, key)
         return jnp.abs(self.q_values(state, batch.observation, batch.action) - target[None]).mean(axis=0)
 
     def hand_over(self, state: CQLState) -> SACState:
@@ -202,7 +200,7 @@ class CQL:
 
     def take_over(self, state: SACState | WarmStart) -> CQLState:
         """A state that goes on from SAC's, with a fresh dual variable."""
-        log_lagrange = jnp.zeros(())
+        log_lagrange = jnp.log(jnp.asarray(self.config.initial_multiplier, jnp.float32))
         return CQLState(self.sac.take_over(state), log_lagrange, optax.adam(self.config.lagrange_lr).init(log_lagrange))
 
     @property

@@ -6,6 +6,7 @@ import dataclasses
 import typing
 from typing import Any
 
+from ..data.running.precision import check_precision
 from ..data.transition import Leaf, Spec
 from . import AGENTS, Agent
 
@@ -16,7 +17,8 @@ def describe_agent(agent: Agent) -> dict[str, Any]:
 
 
 def rebuild_agent(description: dict[str, Any]) -> Agent:
-    """The agent that `describe_agent` described."""
+    """The agent that `describe_agent` described. Raises WarmloopError where JAX computes in 64 bits."""
+    check_precision("This machine's JAX_ENABLE_X64, or a module that was imported,")
     leaves = tuple(Leaf(leaf["name"], tuple(leaf["shape"]), leaf["dtype"]) for leaf in description["spec"]["observation"])
     spec = Spec(leaves, description["spec"]["action_dim"])
     agent_class, config_class = AGENTS[description["name"]]

@@ -30,10 +30,10 @@ from flax import struct
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition, flatten_observation
 from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
-from .cloning import cloning_weight, mean_over, worth_cloning
-from .networks import MLP, VALUES_INIT, apply, initialise
-from .offline import check
+from .networks.networks import MLP, VALUES_INIT, apply, initialise
 from .sac import SAC, SACConfig, SACState
+from .shared.cloning import cloning_weight, mean_over, worth_cloning
+from .shared.offline import check
 
 COMMANDS = (-1.0, 0.0, 1.0)
 
@@ -163,13 +163,13 @@ class GraspSAC:
         """Weighted squared TD error, and the margin times `weight`. Returns the loss and (metrics, |TD error| `[B]`)."""
         q, command = apply(self.grasp_critic, grasp, observation, dropout=dropout), self.command(batch.action)  # [B, 3^G], [B]
         error = _at(q, command) - target
-        loss = jnp.mean(batch.weight * jnp.square(error))
-        metrics = {"grasp/loss": loss, "grasp/q_mean": (error + target).mean(), "grasp/target_mean": target.mean()}
+        loss = td_loss = jnp.mean(batch.weight * jnp.square(error))
+        metrics = {"grasp/q_mean": (error + target).mean(), "grasp/target_mean": target.mean()}
         if self.config.bc_weight > 0:
             cloning, agreement = self.cloning_loss(q, command, batch)
-            loss += weight * cloning
-            metrics |= {"grasp/cloning_loss": cloning, "grasp/agreement": agreement}
-        return loss, (metrics, jnp.abs(error))
+            loss = td_loss + weight * cloning
+            metrics |= {"grasp/td_loss": td_loss, "grasp/cloning_loss": cloning, "grasp/agreement": agreement}
+        return loss, (metrics | {"grasp/loss": loss}, jnp.abs(error))
 
     def cloning_loss(self, q: jax.Array, command: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
         """The margin by which recorded commands are not above all others, and the share that is best; over the rows worth cloning."""
@@ -185,7 +185,7 @@ class GraspSAC:
         batch = self.sac.as_learnt(state.sac, batch)
         state = state.replace(sac=state.sac.replace(key=key))
         state, (metrics, td_error) = run_block(self.critic_step, state, batch, jnp.stack(keys[1:]))
-        sac, actor_metrics = self.sac.actor_step(state.sac, self.arm_only(jax.tree.map(lambda x: x[-1], batch)), keys[0])
+        sac, actor_metrics = self.sac.actor_step(state.sac, self.arm_only(self.sac.actor_rows(batch)), keys[0])
         return state.replace(sac=sac), jax.tree.map(jnp.mean, metrics) | actor_metrics, td_error
 
     def critic_step(self, state: GraspState, inputs: tuple[Batch, jax.Array]) -> tuple[GraspState, tuple[Metrics, jax.Array]]:

@@ -22,11 +22,11 @@ from flax import struct
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Transition
 from .base import Metrics, Params
-from .gaussian import GaussianActorCritic, GaussianConfig
-from .gradients import descend
-from .networks import apply, initialise
-from .normaliser import Normaliser
-from .offline import check
+from .networks.networks import apply, initialise
+from .networks.normaliser import Normaliser
+from .shared.gaussian import GaussianActorCritic, GaussianConfig
+from .shared.gradients import descend
+from .shared.offline import check
 
 
 @dataclasses.dataclass(frozen=True)

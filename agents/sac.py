@@ -22,89 +22,16 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition, example
 from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
-from .cloning import cloning_weight, mean_over, worth_cloning
-from .gradients import descend
-from .networks import LOG_STD_MIN, Critic, Policy, apply, initialise, log_density, sample_action
-from .normaliser import Normaliser, blurred
-from .offline import check, check_shared, optimizer, refuse_noise_on_images
-from .vision import Vision, VisionConfig
-
-
-@dataclasses.dataclass(frozen=True)
-class SACConfig:
-    """Settings of SAC.
-
-    Attributes:
-        hidden, activation: widths of the critics' and the policy's hidden layers; relu, tanh, swish or elu after each.
-        ensemble, target_subset: E critics, of which |M| targets are in the minimum.
-        utd, batch_size: K critic steps of B rows for each actor step.
-        tau, actor_tau: Polyak rates of the targets and, per actor step, of the policy that acts (1: by the policy that is trained).
-        critic_lr, actor_lr, temperature_lr: Adam step sizes.
-        initial_temperature, target_entropy_per_dim: α before training, and H̄ / A.
-        backup_entropy: whether the target has the entropy term.
-        actor_q: "mean" or "min" over the ensemble in the actor's loss.
-        critic_layer_norm, actor_layer_norm: LayerNorm on hidden layers.
-        log_std_min: least log standard deviation of the policy before its tanh.
-        critic_dropout, actor_dropout: share of hidden units that are dropped in the losses.
-        weight_decay: AdamW's decay of the critics' and the policy's kernels; 0 is Adam.
-        observation_noise: standard deviation of the noise on observations in the losses, in normalised units.
-        bc_weight, bc_decay: weight of the cloning term (0 leaves it out), and factor on it per critic step.
-        bc_reduction: "mean" or "sum" of squared differences over action dimensions.
-        self_imitation: clone every row whose recorded return exceeds the policy's value, beside demonstrations (Oh et al. 2018).
-        monte_carlo_target: y is at least the return that the row's episode reached (MCAC, Wilcox et al. 2022).
-        clip_target: whether y is clipped to the bounds of the return.
-        discount, target_low, target_high: γ, and these bounds (set from the reward's configuration).
-        normalise_observations: centre and scale observations by the warm-up data's statistics.
-        vision: the encoder of camera images.
-    """
-
-    hidden: tuple[int, ...] = (256, 256)
-    activation: str = "relu"
-    ensemble: int = 10
-    target_subset: int = 2
-    utd: int = 20
-    batch_size: int = 256
-    discount: float = 0.99
-    tau: float = 0.005
-    actor_tau: float = 1.0
-    critic_lr: float = 3e-4
-    actor_lr: float = 3e-4
-    temperature_lr: float = 3e-4
-    initial_temperature: float = 1.0
-    target_entropy_per_dim: float = -0.5
-    backup_entropy: bool = False
-    actor_q: str = "mean"
-    critic_layer_norm: bool = True
-    actor_layer_norm: bool = False
-    log_std_min: float = LOG_STD_MIN
-    critic_dropout: float = 0.0
-    actor_dropout: float = 0.0
-    weight_decay: float = 0.0
-    observation_noise: float = 0.0
-    bc_weight: float = 0.0
-    bc_decay: float = 1.0
-    bc_reduction: str = "mean"
-    self_imitation: bool = False
-    monte_carlo_target: bool = False
-    clip_target: bool = False
-    target_low: float = float("-inf")
-    target_high: float = float("inf")
-    normalise_observations: bool = True
-    vision: VisionConfig = VisionConfig()
-
-    def __post_init__(self):
-        if not 1 <= self.target_subset <= self.ensemble:
-            raise WarmloopError(f"agent.target_subset is {self.target_subset}; it must lie between 1 and agent.ensemble ({self.ensemble}).")
-        for name, allowed in (("actor_q", ("mean", "min")), ("bc_reduction", ("mean", "sum"))):
-            if getattr(self, name) not in allowed:
-                raise WarmloopError(f'agent.{name} is "{getattr(self, name)}"; it must be "{allowed[0]}" or "{allowed[1]}".')
-        check_shared(self)
-        check(self, ("critic_dropout", "actor_dropout"), 0, below=1)
-        check(self, ("weight_decay", "observation_noise", "bc_weight", "bc_decay"), 0)
-        check(self, ("initial_temperature",), 1e-6)  # its logarithm is learnt
+from .networks.bounds import factor
+from .networks.networks import Critic, Policy, apply, initialise, log_density, sample_action
+from .networks.normaliser import Normaliser, blurred
+from .networks.vision import Vision
+from .sac_config import SACConfig as SACConfig
+from .shared.cloning import cloning_weight, distance, mean_over, worth_cloning
+from .shared.gradients import descend
+from .shared.offline import actor_widths, optimizer, refuse_noise_on_images
 
 
 class SACState(struct.PyTreeNode):
@@ -138,7 +65,8 @@ class SAC:
     def policy(self) -> Policy:
         """The policy's module."""
         c = self.config
-        return Policy(self.spec.action_dim, c.hidden, c.actor_layer_norm, c.activation, c.actor_dropout, c.log_std_min)
+        bounds = (c.log_std_min, c.log_std_max, c.initial_log_std)
+        return Policy(self.spec.action_dim, actor_widths(c), c.actor_layer_norm, c.activation, c.actor_dropout, *bounds)
 
     @property
     def vision(self) -> Vision:
@@ -171,7 +99,7 @@ class SAC:
             actor_optimizer=self.optimizer(config.actor_lr).init(actor),
             critic_optimizer=self.optimizer(config.critic_lr).init(critic),
             temperature_optimizer=optax.adam(config.temperature_lr).init(log_temperature),
-            normaliser=Normaliser.of(example, config.normalise_observations, softening=0.0),
+            normaliser=Normaliser.asked(example, config),
             key=key,
             updates=jnp.zeros((), jnp.int32),
             encoder=encoder,
@@ -182,16 +110,22 @@ class SAC:
 
     def td_target(self, state: SACState, batch: Batch, key: jax.Array) -> jax.Array:
         """y `[B]`, without gradient."""
+        return self.bound(self.backup(state, batch, key), batch)
+
+    def backup(self, state: SACState, batch: Batch, key: jax.Array) -> jax.Array:
+        """The target `[B]` before it is held within bounds."""
         config = self.config
         subset = config.target_subset < config.ensemble  # else one key, and no draw, does
         subset_key, action_key = jax.random.split(key) if subset else (key, key)
-        critics = self._subset(state.target_critic, subset_key) if subset else state.target_critic
+        critics = self.subset(state.target_critic, subset_key) if subset else state.target_critic
         observation = self.vision(state.encoder, state.normaliser, batch.next_observation)
-        action, log_prob = sample_action(action_key, *apply(self.policy, state.actor, observation))
-        value = apply(self.critic(config.target_subset), critics, observation, action).min(axis=0)  # over [M, B]
+        count = config.backup_actions if config.max_backup else None
+        action, log_prob = sample_action(action_key, *apply(self.policy, state.actor, observation), count=count)
+        value = apply(self.critic(config.target_subset), critics, observation, action).min(axis=0)  # [B], or [B, N]
         if config.backup_entropy:
-            value = value - jnp.exp(state.log_temperature) * log_prob
-        return self.bound(batch.reward + config.discount * batch.mask * value, batch)
+            value = value - factor(state.log_temperature) * log_prob
+        value = value.max(axis=-1) if config.max_backup else value
+        return batch.reward + config.discount * batch.mask * value
 
     def bound(self, target: jax.Array, batch: Batch) -> jax.Array:
         """A target held within what is known of the return, as far as the config asks for it."""
@@ -210,26 +144,38 @@ class SAC:
 
     def actor_loss(self, actor: Params, state: SACState, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Entropy-regularised value of the policy's actions, and the cloning term. Gradient to the policy only."""
+        terms, metrics = self.actor_terms(actor, state, batch, key)
+        loss = sum(terms.values(), jnp.zeros(()))
+        return loss, metrics | {"actor/loss": loss}
+
+    def actor_terms(self, actor: Params, state: SACState, batch: Batch, key: jax.Array) -> tuple[Metrics, Metrics]:
+        """The terms whose sum is the policy's loss, by name: `value`, `entropy` and, with `bc_weight`, `cloning`; and what is logged."""
         observation = self.vision(state.encoder, state.normaliser, batch.observation)
-        action, log_prob = sample_action(key, *apply(self.policy, actor, observation, dropout=jax.random.fold_in(key, 1)))
+        mean, log_std = apply(self.policy, actor, observation, dropout=jax.random.fold_in(key, 1))
+        action, log_prob = sample_action(key, mean, log_std)
         # As one of N actions, so that no gradient is computed for the observation's columns.
         q = apply(self.critic(self.config.ensemble), state.critic, observation, action[:, None])[..., 0]  # [E, B]
         value = q.mean(axis=0) if self.config.actor_q == "mean" else q.min(axis=0)
-        loss = jnp.mean(batch.actor_weight * (jnp.exp(state.log_temperature) * log_prob - value))
+        aim = value
+        if self.config.clone_updates:
+            aim = jnp.where(state.updates < self.config.clone_updates, log_density(batch.action, mean, log_std), value)
+        soft = {
+            "value": -jnp.mean(batch.actor_weight * aim),
+            "entropy": factor(state.log_temperature) * jnp.mean(batch.actor_weight * log_prob),
+        }
         entropy = -jnp.mean(batch.actor_weight * log_prob) / jnp.maximum(jnp.mean(batch.actor_weight), 1e-6)
-        metrics = {"actor/loss": loss, "actor/entropy": entropy, "actor/q_mean": value.mean()}
-        if self.config.bc_weight > 0:
-            cloning = self.cloning_loss(action, batch, jax.lax.stop_gradient(value))
-            weight = cloning_weight(self.config, state.updates)
-            loss = loss / jnp.maximum(jax.lax.stop_gradient(jnp.abs(value).mean()), 1e-2) + weight * cloning
-            metrics |= {"actor/cloning_loss": cloning, "actor/cloning_weight": weight}
-        return loss, metrics
+        metrics = {"actor/entropy": entropy, "actor/q_mean": value.mean()}
+        if self.config.bc_weight == 0:
+            return soft, metrics
+        cloning = self.cloning_loss(action, batch, jax.lax.stop_gradient(value))
+        weight = cloning_weight(self.config, state.updates)
+        scale = jnp.maximum(jax.lax.stop_gradient(jnp.abs(value).mean()), 1e-2)
+        logged = {"actor/soft_loss": soft["value"] + soft["entropy"], "actor/cloning_loss": cloning, "actor/cloning_weight": weight}
+        return {name: term / scale for name, term in soft.items()} | {"cloning": weight * cloning}, metrics | logged
 
     def cloning_loss(self, action: jax.Array, batch: Batch, value: jax.Array) -> jax.Array:
         """Squared distance to recorded actions over the rows worth it, by the policy's value `[B]` (`cloning.py`)."""
-        distance = jnp.square(action - batch.action)
-        distance = distance.mean(axis=-1) if self.config.bc_reduction == "mean" else distance.sum(axis=-1)
-        return mean_over(worth_cloning(self.config, batch, value), distance, batch)
+        return mean_over(worth_cloning(self.config, batch, value), distance(self.config, action, batch.action), batch)
 
     # Updates.
 
@@ -237,8 +183,12 @@ class SAC:
         key, *keys = jax.random.split(state.key, 2 + batch.reward.shape[0])
         batch = self.as_learnt(state, batch)
         state, (metrics, td_error) = run_block(self.critic_step, state.replace(key=key), batch, jnp.stack(keys[1:]))
-        state, actor_metrics = self.actor_step(state, jax.tree.map(lambda x: x[-1], batch), keys[0])
+        state, actor_metrics = self.actor_step(state, self.actor_rows(batch), keys[0])
         return state, jax.tree.map(jnp.mean, metrics) | actor_metrics, td_error
+
+    def actor_rows(self, batch: Batch) -> Batch:
+        """The rows `[N]` of a block `[K, B]` that the policy's step sees."""
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]) if self.config.actor_on_block else x[-1], batch)
 
     def as_learnt(self, state: SACState, batch: Batch) -> Batch:
         """A block as the losses see it, with noise on its observations."""
@@ -247,7 +197,10 @@ class SAC:
     def critic_step(self, state: SACState, inputs: tuple[Batch, jax.Array]) -> tuple[SACState, tuple[Metrics, jax.Array]]:
         """One gradient step of the critics on one minibatch, and the targets after it."""
         batch, key = inputs
-        target, dropout = self.td_target(state, batch, key), jax.random.fold_in(key, 1)
+        return self.regress(state, batch, self.td_target(state, batch, key), jax.random.fold_in(key, 1))
+
+    def regress(self, state: SACState, batch: Batch, target: jax.Array, dropout: jax.Array) -> tuple[SACState, tuple[Metrics, jax.Array]]:
+        """One gradient step of the critics and the encoder towards y `[B]`; `dropout` is a key."""
 
         def loss_of(critic: Params, encoder: Params) -> tuple[jax.Array, tuple]:
             return self.critic_loss(critic, self.vision(encoder, state.normaliser, batch.observation), batch, target, dropout)
@@ -271,16 +224,17 @@ class SAC:
         loss = partial(self.actor_loss, state=state, batch=batch, key=key)
         actor, moments, metrics = descend(loss, state.actor, self.optimizer(config.actor_lr), state.actor_optimizer)
         excess = metrics["actor/entropy"] - config.target_entropy_per_dim * self.spec.action_dim
-        temperature_gradient = jnp.exp(state.log_temperature) * excess
-        cooling, temperature_optimizer = optax.adam(config.temperature_lr).update(temperature_gradient, state.temperature_optimizer)
-        new = state.replace(
-            actor=actor,
-            acting=actor if config.actor_tau == 1 else optax.incremental_update(actor, state.acting, config.actor_tau),
-            actor_optimizer=moments,
-            log_temperature=optax.apply_updates(state.log_temperature, cooling),
-            temperature_optimizer=temperature_optimizer,
-        )
-        return new, metrics | {"temperature": jnp.exp(new.log_temperature)}
+        gradient = jax.grad(lambda log_temperature: factor(log_temperature) * excess)(state.log_temperature)
+        cooling, temperature_optimizer = optax.adam(config.temperature_lr).update(gradient, state.temperature_optimizer)
+        temperature = optax.apply_updates(state.log_temperature, cooling)
+        new = self.apply_actor(state, actor, moments).replace(log_temperature=temperature, temperature_optimizer=temperature_optimizer)
+        return new, metrics | {"temperature": factor(new.log_temperature)}
+
+    def apply_actor(self, state: SACState, actor: Params, moments: optax.OptState) -> SACState:
+        """The state with a new policy, and the Polyak step of the one that acts."""
+        tau = self.config.actor_tau
+        acting = actor if tau == 1 else optax.incremental_update(actor, state.acting, tau)
+        return state.replace(actor=actor, acting=acting, actor_optimizer=moments)
 
     # Acting, and passing the state on.
 
@@ -310,11 +264,11 @@ class SAC:
         if isinstance(state, SACState):
             return state
         key, fresh_key = jax.random.split(state.key)
-        acting = jax.tree.map(jnp.copy, state.actor)
         learnt = () if state.critic is None else ("critic", "target_critic", "critic_optimizer")
-        known = {name: getattr(state, name) for name in ("actor", "normaliser", "updates", "encoder", *learnt)} | {"acting": acting}
-        return self.init(fresh_key, example(self.spec)).replace(key=key, **known)
+        known = {name: getattr(state, name) for name in ("actor", "normaliser", "updates", "encoder", *learnt)}
+        return self.init(fresh_key, example(self.spec)).replace(key=key, acting=jax.tree.map(jnp.copy, state.actor), **known)
 
-    def _subset(self, critics: Params, key: jax.Array) -> Params:
+    def subset(self, critics: Params, key: jax.Array) -> Params:
+        """The members of one target, drawn without replacement."""
         members = jax.random.choice(key, self.config.ensemble, (self.config.target_subset,), replace=False)
         return jax.tree.map(lambda leaf: leaf[members], critics)

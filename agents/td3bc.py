@@ -20,12 +20,12 @@ from flax import struct
 
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Transition
-from .actor_critic import ActorCritic
 from .base import Actor, Metrics, Params, WarmStart
-from .gradients import descend
-from .networks import DeterministicPolicy, apply, initialise
-from .normaliser import Normaliser
-from .offline import ActorCriticConfig, adam_moments, check, explore, gaussian_policy
+from .networks.networks import DeterministicPolicy, apply, initialise
+from .networks.normaliser import Normaliser
+from .shared.actor_critic import ActorCritic
+from .shared.gradients import descend
+from .shared.offline import ActorCriticConfig, actor_widths, adam_moments, check, explore, gaussian_policy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,8 @@ class TD3BC(ActorCritic[TD3BCConfig]):
     def policy(self) -> DeterministicPolicy:
         """The policy's module."""
         config = self.config
-        return DeterministicPolicy(self.spec.action_dim, config.hidden, config.actor_layer_norm, config.activation, config.actor_dropout)
+        settings = (config.actor_layer_norm, config.activation, config.actor_dropout)
+        return DeterministicPolicy(self.spec.action_dim, actor_widths(config), *settings)
 
     def init(self, key: jax.Array, example: Transition) -> TD3BCState:
         actor_key, critic_key, key = jax.random.split(key, 3)

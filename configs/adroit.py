@@ -5,11 +5,11 @@ By default an episode ends, with reward 1, at its first success; `--config.rewar
 
 from ml_collections import ConfigDict
 
-from warmloop.actor.environment import EnvironmentConfig
+from warmloop.actor.environment.environment import EnvironmentConfig
 from warmloop.configs import compose
-from warmloop.configs.algorithms import SPARSE
-from warmloop.configs.schema import AgentChoice, RunConfig, to_config_dict
-from warmloop.data.replay import ReplayConfig
+from warmloop.configs.recipes.own import sparse
+from warmloop.configs.schema import RunConfig, to_config_dict
+from warmloop.data.replay.replay import ReplayConfig
 from warmloop.data.retention import RetentionConfig
 from warmloop.data.reward import RewardConfig
 from warmloop.learner.config import LearnerConfig
@@ -25,17 +25,14 @@ TASKS = {
 def task(name: str) -> RunConfig:
     """The settings of one task."""
     environment, horizon = TASKS[name]
-    # Over 28 dimensions the mean of the cloning term is too weak to hold the policy.
-    agent = AgentChoice("sac", SPARSE).replace(bc_reduction="sum")
-    return RunConfig(
+    config = RunConfig(
         environment=EnvironmentConfig(environment, horizon=horizon),
         reward=RewardConfig(),
-        agent=agent,
-        warmup_agent=agent,
         replay=ReplayConfig(capacity=100_000),
         retention=RetentionConfig(ratio=1.0),
-        learner=LearnerConfig(warmup_steps=8_000, online_steps=50_000, min_utd=0.9),
+        learner=LearnerConfig(warmup_steps=8_000, online_steps=50_000),
     )
+    return sparse(config)
 
 
 def get_config(argument: str = "door") -> ConfigDict:

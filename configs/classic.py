@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from warmloop.actor.environment import EnvironmentConfig
+from warmloop.actor.environment.environment import EnvironmentConfig
 from warmloop.agents import SACConfig
 from warmloop.configs import compose
 from warmloop.configs.schema import AgentChoice, RunConfig, to_config_dict

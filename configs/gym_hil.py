@@ -7,12 +7,12 @@ Of pictures 20,000 transitions are kept, 2.1 GB.
 
 from ml_collections import ConfigDict
 
-from warmloop.actor.environment import EnvironmentConfig
-from warmloop.actor.gym_hil import ARRANGE_BOXES, PICK_CUBE
+from warmloop.actor.environment.environment import EnvironmentConfig
+from warmloop.actor.simulators.gym_hil_tasks import ARRANGE_BOXES, PICK_CUBE
 from warmloop.configs import compose
-from warmloop.configs.algorithms import SPARSE
-from warmloop.configs.schema import AgentChoice, RunConfig, to_config_dict
-from warmloop.data.replay import ReplayConfig
+from warmloop.configs.recipes.own import sparse
+from warmloop.configs.schema import RunConfig, to_config_dict
+from warmloop.data.replay.replay import ReplayConfig
 from warmloop.data.retention import RetentionConfig
 from warmloop.data.reward import RewardConfig
 from warmloop.learner.config import LearnerConfig
@@ -29,16 +29,15 @@ TASKS = {
 def task(name: str) -> RunConfig:
     """The settings of one task."""
     environment, horizon, discount, steps = TASKS[name]
-    agent, pixels = AgentChoice("sac", SPARSE), name.endswith(PIXELS)
-    return RunConfig(
+    pixels = name.endswith(PIXELS)
+    config = RunConfig(
         environment=EnvironmentConfig(environment, PICTURES if pixels else (), horizon, wrappers=("gripper_penalty:-0.05",)),
         reward=RewardConfig(discount=discount),
-        agent=agent,
-        warmup_agent=agent,
         replay=ReplayConfig(capacity=20_000 if pixels else 100_000, intervention_rows=2_000 if pixels else 5_000),
         retention=RetentionConfig(ratio=1.0),
-        learner=LearnerConfig(warmup_steps=2_000, online_steps=steps, min_utd=0.9),
+        learner=LearnerConfig(warmup_steps=2_000, online_steps=steps),
     )
+    return sparse(config)
 
 
 def get_config(argument: str = "pick-cube") -> ConfigDict:

@@ -6,11 +6,11 @@ An episode is 300 steps at most (Meta-World's own limit is 500) and ends, with r
 
 from ml_collections import ConfigDict
 
-from warmloop.actor.environment import EnvironmentConfig
+from warmloop.actor.environment.environment import EnvironmentConfig
 from warmloop.configs import compose
-from warmloop.configs.algorithms import SPARSE
-from warmloop.configs.schema import AgentChoice, RunConfig, to_config_dict
-from warmloop.data.replay import ReplayConfig
+from warmloop.configs.recipes.own import sparse
+from warmloop.configs.schema import RunConfig, to_config_dict
+from warmloop.data.replay.replay import ReplayConfig
 from warmloop.data.retention import RetentionConfig
 from warmloop.data.reward import RewardConfig
 from warmloop.data.tasks import TaskConfig
@@ -37,17 +37,15 @@ def task(name: str) -> RunConfig:
     """The settings of one task, or of several; their names are checked where the environment is made."""
     names = SETS.get(name) or tuple(part.strip().removesuffix("-v3") for part in name.split("+"))
     count, several = len(names), len(names) > 1
-    agent = AgentChoice("sac", SPARSE)
-    return RunConfig(
+    config = RunConfig(
         environment=EnvironmentConfig("Meta-World/{task}-v3" if several else f"Meta-World/{names[0]}-v3", horizon=300),
         reward=RewardConfig(),
-        agent=agent,
-        warmup_agent=agent,
         replay=ReplayConfig(capacity=100_000 if count < 4 else 25_000 * count),
         retention=RetentionConfig(ratio=0.6),
-        learner=LearnerConfig(warmup_steps=2_000 * count, online_steps=20_000 * count, min_utd=0.9),
+        learner=LearnerConfig(warmup_steps=2_000 * count, online_steps=20_000 * count),
         tasks=TaskConfig(names) if several else TaskConfig(),
     )
+    return sparse(config)
 
 
 def get_config(argument: str = "peg-insert-side") -> ConfigDict:

@@ -17,20 +17,23 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ..actor.config import ActorConfig
-from ..actor.environment import EnvironmentConfig
+from ..actor.environment.environment import EnvironmentConfig
 from ..agents import AGENTS, Agent, AgentConfig, SACConfig
 from ..data.errors import WarmloopError
-from ..data.frames import FramesConfig
 from ..data.mixing import MixingConfig
+from ..data.plausible import PlausibleConfig
 from ..data.quality import QualityConfig
-from ..data.replay import ReplayConfig
+from ..data.replay.frames import FramesConfig
+from ..data.replay.replay import ReplayConfig
 from ..data.retention import RetentionConfig
 from ..data.reward import RewardConfig, return_bounds
-from ..data.sources import DataConfig
+from ..data.running.precision import check_precision
+from ..data.sources.sources import DataConfig
 from ..data.tasks import TaskConfig
 from ..data.transition import Spec
 from ..learner.config import LearnerConfig
-from ..learner.fqe import FQEConfig
+from ..learner.judging.fqe import FQEConfig
+from .recipes.machine import fitting_sac
 
 # Filled from the reward's and the learner's configuration in every algorithm that has them, so not settings of their own.
 DERIVED = ("discount", "target_low", "target_high", "actor_decay_updates")
@@ -47,20 +50,29 @@ class AgentChoice:
         """The same algorithm with other settings."""
         return AgentChoice(self.name, dataclasses.replace(self.settings, **settings))
 
+    def seeing_as(self, other: AgentChoice) -> AgentChoice:
+        """The same algorithm with the other's encoder of camera images, where both have one."""
+        vision = getattr(other.settings, "vision", None)
+        return self.replace(vision=vision) if vision is not None and hasattr(self.settings, "vision") else self
+
+
+UNSET = AgentChoice("", SACConfig())  # replaced when the reward is known
+
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
     """Everything that decides a run beside its seed and the data that its flags name.
 
     Attributes:
-        agent: fine-tunes online.
-        warmup_agent: warms up offline, and hands its state over to `agent`.
+        agent: fine-tunes online. By default SAC for the kind of reward, at a size that fits the machine (`machine.py`); the size is saved
+            with the run.
+        warmup_agent: warms up offline, and hands its state over to `agent`. By default it is the same.
     """
 
     environment: EnvironmentConfig
     reward: RewardConfig = RewardConfig()
-    agent: AgentChoice = AgentChoice()
-    warmup_agent: AgentChoice = AgentChoice()
+    agent: AgentChoice = UNSET
+    warmup_agent: AgentChoice = UNSET
     replay: ReplayConfig = ReplayConfig()
     mixing: MixingConfig = MixingConfig()
     quality: QualityConfig = QualityConfig()
@@ -70,11 +82,31 @@ class RunConfig:
     fqe: FQEConfig = FQEConfig()
     actor: ActorConfig = ActorConfig()
     frames: FramesConfig = FramesConfig()
+    plausible: PlausibleConfig = PlausibleConfig()
     tasks: TaskConfig = TaskConfig()
 
+    def __post_init__(self):
+        if self.agent is UNSET:
+            object.__setattr__(self, "agent", AgentChoice("sac", fitting_sac(self.reward.signal == "success")))
+        if self.warmup_agent is UNSET:
+            object.__setattr__(self, "warmup_agent", self.agent)
+        if self.learner.keep_best == "act":
+            self._check_turns()
+
+    def _check_turns(self) -> None:
+        """Raises WarmloopError where policies cannot take turns."""
+        if self.actor.swap != "episode":
+            raise WarmloopError('learner.keep_best=act gives each policy whole episodes: it needs actor.swap="episode".')
+        for name in ("max_policy_lag", "max_weights_age"):
+            if getattr(self.actor, name):
+                raise WarmloopError(f"learner.keep_best=act has an older policy act on purpose, which actor.{name} forbids; set it to 0.")
+
     def replace(self, **sections: Any) -> RunConfig:
-        """A copy in which a section given as a dict has those fields changed; anything else replaces the section."""
-        changed = {}
+        """A copy in which a section given as a dict has those fields changed; anything else replaces the section. Agents that are the
+        default for the old reward are that for the new one."""
+        changed, default = {}, AgentChoice("sac", fitting_sac(self.reward.signal == "success"))
+        if "reward" in sections and not {"agent", "warmup_agent"} & sections.keys() and self.agent == self.warmup_agent == default:
+            changed |= {"agent": UNSET, "warmup_agent": UNSET}
         for name, value in sections.items():
             old = getattr(self, name)
             if not isinstance(value, dict):
@@ -91,12 +123,14 @@ def build_agent(choice: AgentChoice, reward: RewardConfig, spec: Spec, warmup_st
 
     `warmup_steps` is the length of the offline phase that it is for; 0 for the online one, whose step sizes stay constant.
     """
+    check_precision("This machine's JAX_ENABLE_X64, or a module that was imported,")
     low, high = return_bounds(reward)
     derived = dict(zip(DERIVED, (reward.discount, low, high, warmup_steps * choice.settings.utd), strict=True))
     known = {field.name for field in dataclasses.fields(choice.settings)}
     if getattr(choice.settings, "clip_target", False) and not (math.isfinite(low) and math.isfinite(high)):
         raise WarmloopError(
-            "agent.clip_target needs a bounded reward: set reward.signal=success with reward.discount below 1, or turn it off."
+            "agent.clip_target needs a bounded reward: set reward.signal=success with reward.discount below 1, turn it off, or take "
+            "another preset, as in --config=FILE,sac."
         )
     if spec.cameras and "vision" not in known:
         able = ", ".join(name for name, (_, config) in AGENTS.items() if "vision" in typing.get_type_hints(config))

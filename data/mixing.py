@@ -2,6 +2,10 @@
 
 `ratio(t) = max(min_ratio, initial_ratio · decay^t)`, where t counts updates since the warm-up began. The share enters the
 compiled step as a number, so nothing recompiles as it decays.
+
+The share of rows is the share of the gradient: importance and quality weights have mean 1 over each pool's rows of a minibatch, and
+`WEIGHT_LIMIT` is the most that one row weighs. Divided by each pool's maximum instead (Schaul et al. 2016), a pool with a few small
+priorities would count for a fraction of its rows.
 """
 
 from __future__ import annotations
@@ -12,10 +16,12 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from . import replay
 from .errors import WarmloopError
-from .replay import ReplayConfig, ReplayState
+from .replay import replay
+from .replay.replay import ReplayConfig, ReplayState
 from .transition import Batch, Transition
+
+WEIGHT_LIMIT = 10.0  # most that one row counts, in rows of its pool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +32,13 @@ class MixingConfig:
         initial_ratio: share of offline rows at t = 0.
         decay: factor per update.
         min_ratio: the share it decays to.
+        pooled: the share is that of the offline rows among all rows instead, as if both pools were one data set.
     """
 
     initial_ratio: float = 1.0
     decay: float = 0.999
     min_ratio: float = 0.5
+    pooled: bool = False
 
     def __post_init__(self):
         for name in ("initial_ratio", "decay", "min_ratio"):
@@ -40,10 +48,12 @@ class MixingConfig:
     @property
     def draws_online(self) -> bool:
         """Whether the share is ever below 1, so that online rows are drawn beside offline ones."""
-        return self.min_ratio < 1 and (self.initial_ratio < 1 or self.decay < 1)
+        return self.pooled or (self.min_ratio < 1 and (self.initial_ratio < 1 or self.decay < 1))
 
-    def ratio(self, updates: jax.Array) -> jax.Array:
-        """The offline share `[]` after `updates` updates."""
+    def ratio(self, updates: jax.Array, offline_size: jax.Array | int = 1, online_size: jax.Array | int = 1) -> jax.Array:
+        """The offline share `[]` after `updates` updates, from pools of so many rows."""
+        if self.pooled:
+            return jnp.asarray(offline_size / jnp.maximum(offline_size + online_size, 1), jnp.float32)
         decayed = self.initial_ratio * jnp.power(self.decay, jnp.asarray(updates, jnp.float32))
         return jnp.maximum(self.min_ratio, decayed)
 
@@ -75,7 +85,7 @@ def draw_mixed(
     """A block of K minibatches of B rows (`block = (K, B)`), each with the same number of offline rows, first in the batch.
 
     Both pools are drawn stratified over the whole block, and consecutive draws go to different minibatches, so that each
-    minibatch covers its pool evenly. Importance weights are normalised by their maximum within minibatch and pool.
+    minibatch covers its pool evenly. Weights are as `unit_weights` makes them, within minibatch and pool.
     """
     utd, batch_size = block
     count = offline_rows(ratio, batch_size, offline.size, online.size)
@@ -91,8 +101,8 @@ def draw_mixed(
     from_online = from_pool(online, jitter[1], batch_size - count)
     on_rows, on_serials, on_weights = jax.tree.map(lambda x: jnp.flip(x, axis=1), from_online)
     rows = jax.tree.map(lambda a, b: jnp.where(_align(is_offline, a), a, b), off_rows, on_rows)
-    weight = jnp.where(is_offline[None], _normalise(off_weights, is_offline), _normalise(on_weights, ~is_offline))
-    batch = _as_batch(rows, weight, jnp.broadcast_to(is_offline, (utd, batch_size)), config)
+    importance = jnp.where(is_offline[None], off_weights, on_weights)
+    batch = _as_batch(rows, importance, is_offline, config)
     return batch, Drawn(off_serials, on_serials, is_offline)
 
 
@@ -108,23 +118,35 @@ def write_priorities(
     )
 
 
-def _as_batch(rows: Transition, weight: jax.Array, offline: jax.Array, config: ReplayConfig) -> Batch:
-    actor_weight = jnp.ones_like(weight)
+def unit_weights(weights: jax.Array, is_offline: jax.Array) -> jax.Array:
+    """Weights `[K, B]` scaled to mean 1 over each pool's rows of each minibatch, none above `WEIGHT_LIMIT`.
+
+    What the limit takes from a row is spread over the other rows of its pool, in proportion to what each is below the limit. Rows of
+    weight 0 keep it; where all others at the limit do not reach the mean of 1, the limit holds.
+    """
+
+    def of_pool(used: jax.Array) -> jax.Array:
+        def mean(x: jax.Array) -> jax.Array:
+            return jnp.sum(x, axis=1, keepdims=True, where=used[None]) / jnp.maximum(used.sum(), 1)
+
+        scaled = jnp.minimum(weights / jnp.maximum(mean(weights), 1e-30), WEIGHT_LIMIT)
+        room = jnp.where(weights > 0, WEIGHT_LIMIT - scaled, 0.0)
+        return scaled + room * jnp.clip((1.0 - mean(scaled)) / jnp.maximum(mean(room), 1e-30), 0.0, 1.0)
+
+    return jnp.where(is_offline[None], of_pool(is_offline), of_pool(~is_offline))
+
+
+def _as_batch(rows: Transition, importance: jax.Array, is_offline: jax.Array, config: ReplayConfig) -> Batch:
+    weight, actor_weight = unit_weights(importance, is_offline), jnp.ones_like(importance)
     if config.quality_in == "loss":
-        actor_weight = rows.quality / jnp.maximum(rows.quality.mean(axis=1, keepdims=True), 1e-6)
-        weight = weight * actor_weight
+        weight, actor_weight = unit_weights(importance * rows.quality, is_offline), unit_weights(rows.quality, is_offline)
     fields = {name: getattr(rows, name) for name in rows.__dataclass_fields__}
-    return Batch(**fields, weight=weight, actor_weight=actor_weight, offline=offline)
+    return Batch(**fields, weight=weight, actor_weight=actor_weight, offline=jnp.broadcast_to(is_offline, importance.shape))
 
 
 def _deal(x: jax.Array, utd: int, batch_size: int) -> jax.Array:
     """`[K·B, ...]` dealt like cards: draw i goes to minibatch `i % K`, position `i // K`; `[K, B, ...]`."""
     return jnp.swapaxes(x.reshape(batch_size, utd, *x.shape[1:]), 0, 1)
-
-
-def _normalise(weights: jax.Array, used: jax.Array) -> jax.Array:
-    largest = jnp.where(used[None], weights, 0.0).max(axis=1, keepdims=True)
-    return weights / jnp.maximum(largest, 1e-30)
 
 
 def _align(mask: jax.Array, like: jax.Array) -> jax.Array:

@@ -78,10 +78,9 @@ def percentiles(values: np.ndarray) -> np.ndarray:
 
 
 def steps_to_success(episode: Episode) -> int:
-    """Steps up to and including the first success; the whole length where none is recorded."""
-    if episode.success is None or not episode.success.any():
-        return len(episode)
-    return int(np.argmax(episode.success)) + 1
+    """Steps up to and including the whole episode's first success; the whole length where none is recorded."""
+    success = episode.outcome.success
+    return int(np.argmax(success)) + 1 if success is not None and success.any() else len(episode.outcome)
 
 
 def _weighed(episode: Episode, score: float, config: QualityConfig) -> Episode:

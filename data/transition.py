@@ -126,17 +126,6 @@ class Spec:
             int(np.shape(steps.action)[-1]),
         )
 
-    def for_agents(self, environment: str) -> Spec:
-        """Itself. Raises WarmloopError where it has numbers that do not lie along a single axis, which no agent takes."""
-        for leaf in self.observation:
-            if leaf.dtype != "uint8" and len(leaf.shape) != 1:
-                name = f'observations "{leaf.name}"' if leaf.name else "observations"
-                history = "; the wrapper drop_history takes the first axis off" if len(leaf.shape) == 2 and leaf.shape[0] == 1 else ""
-                raise WarmloopError(
-                    f'Environment "{environment}" has {name} of shape {leaf.shape}, and numbers must lie along one axis{history}.'
-                )
-        return self
-
     @property
     def cameras(self) -> tuple[Leaf, ...]:
         """The leaves that are images, `[H, W, C]`, `[H, W]` or stacks of them, `[k, H, W, C]`."""

@@ -21,6 +21,9 @@ Each finished episode is on disk at once, in .NAME.part beside --out. After a cr
 
 from __future__ import annotations
 
+if not __package__:
+    from starting import by_path as by_path  # started by its path
+
 import os
 from functools import partial
 from typing import TYPE_CHECKING
@@ -28,16 +31,19 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from ..data.errors import WarmloopError
-from . import interveners
-from .choices import POLICIES, PolicyChoice, choose_environment, choose_policy
-from .collected import show
-from .common import log, output_path, progress, run
-from .processes import one_thread
+from .flags import interveners
+from .flags.choices import POLICIES, PolicyChoice, choose_environment, choose_policy
+from .flags.common import log, output_path, progress, run
+from .parts.collect_report import show
+from .starting.platforms import prefer_cpu
+from .starting.processes import one_thread
+from .starting.signals import unwound
 
 if TYPE_CHECKING:
-    from ..actor.collection import Plan
-    from ..actor.parts import Parts
-    from .interveners import InterventionChoice
+    from ..actor.config import ActorConfig
+    from ..actor.episodes.collection import Plan
+    from ..actor.episodes.parts import Parts
+    from .flags.interveners import InterventionChoice
 
 LABEL_STEPS = 10
 flags.adopt_module_key_flags(interveners)
@@ -63,16 +69,18 @@ LABEL = flags.DEFINE_bool("label", False, "Record frames of success and failure 
 def main() -> None:
     out = output_path(OUT.value, OVERWRITE.value)
     os.environ |= one_thread(os.environ)
-    from ..actor.collection import Tally, check_writable, write_set
-    from ..actor.parts import Parts
+    prefer_cpu()
+    from ..actor.episodes.collection import Tally, check_writable, write_set
+    from ..actor.episodes.parts import Parts
 
     check_writable(out)
     choice, hand = choose_policy(POLICY.value, DETERMINISTIC.value), interveners.choose_intervention(interveners.INTERVENTION.value)
-    plan = make_plan(choice, hand)
+    plan, use = make_plan(choice, hand)
     parts = Parts.open(out, plan.settings(), OVERWRITE.value)
     try:
-        collect(plan, choice, hand, parts)
+        collect(plan, choice, hand, parts, use)
     finally:  # on Ctrl-C, and where too few succeed, what there is is worth keeping
+        unwound()
         tally = Tally(plan, parts.over())
         try:
             show(out, write_set(out, tally, parts), tally, LABEL.value)
@@ -86,10 +94,10 @@ def main() -> None:
         )
 
 
-def make_plan(choice: PolicyChoice, hand: InterventionChoice) -> Plan:
-    """What the flags say. Raises WarmloopError where they do not go together."""
-    from ..actor.collection import Plan
-    from ..actor.schedule import Schedule
+def make_plan(choice: PolicyChoice, hand: InterventionChoice) -> tuple[Plan, ActorConfig]:
+    """What the flags say, and the timeouts by which the environment is used. Raises WarmloopError where they do not go together."""
+    from ..actor.episodes.collection import Plan
+    from ..actor.episodes.schedule import Schedule
     from ..data.transition import Source
 
     if hand.personal and WORKERS.value > 1:
@@ -99,8 +107,8 @@ def make_plan(choice: PolicyChoice, hand: InterventionChoice) -> Plan:
     after = AFTER.value if AFTER.value is not None else LABEL_STEPS if LABEL.value else 0
     if after and not STOP_AT_SUCCESS.value:
         raise WarmloopError("--after_success says when an episode is cut, and --nostop_at_success that it is not; leave one out.")
-    environment, tasks = choose_environment(CONFIG.value, ENV.value, horizon=HORIZON.value, success=SUCCESS.value)
-    return Plan(
+    environment, tasks, use = choose_environment(CONFIG.value, ENV.value, horizon=HORIZON.value, success=SUCCESS.value)
+    plan = Plan(
         environment=choice.acting_in(environment),
         tasks=tasks,
         policy=choice.text,
@@ -118,12 +126,13 @@ def make_plan(choice: PolicyChoice, hand: InterventionChoice) -> Plan:
         intervention=hand.identity,
         discards=hand.personal,
     )
+    return plan, use
 
 
-def collect(plan: Plan, choice: PolicyChoice, hand: InterventionChoice, parts: Parts) -> None:
+def collect(plan: Plan, choice: PolicyChoice, hand: InterventionChoice, parts: Parts, use: ActorConfig) -> None:
     """Runs the attempts that are not over yet, until the set is complete."""
-    from ..actor.collection import Attempts, Tally
-    from ..actor.workers import workers
+    from ..actor.episodes.collection import Attempts, Tally
+    from ..actor.episodes.workers import workers
 
     tally = Tally(plan, parts.over())
     if tally.over:
@@ -131,7 +140,7 @@ def collect(plan: Plan, choice: PolicyChoice, hand: InterventionChoice, parts: P
     if tally.complete:
         return
     with (
-        workers(partial(Attempts, plan, choice, parts.folder, hand), WORKERS.value) as job,
+        workers(partial(Attempts, plan, choice, parts.folder, hand, use), WORKERS.value) as job,
         progress("collecting", plan.episodes) as advance,
     ):
         advance(tally.found)

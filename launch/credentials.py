@@ -9,16 +9,18 @@ and credentials/authority, which signs them and is needed nowhere else. Run agai
 
 from __future__ import annotations
 
-import re
+if not __package__:
+    from starting import by_path as by_path  # started by its path
+
 from pathlib import Path
 
 from absl import flags
 
 from ..data.errors import WarmloopError
-from ..data.wire.credentials import AUTHORITY, CERTIFICATE, CLIENTS, LEARNER, TOKENS
-from .common import run
+from ..data.files.names import is_identifier
+from ..data.wire.keyring import AUTHORITY, CERTIFICATE, CLIENTS, LEARNER, TOKENS
+from .flags.common import run
 
-NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 OUT = flags.DEFINE_string("out", None, "Folder to write.")
 HOST = flags.DEFINE_list("host", [], "Names and IP addresses by which actors reach the learner.")
 ACTORS = flags.DEFINE_list("actors", ["1"], "How many actors (named actor-0, actor-1, ... as train_rlpd does), or their names.")
@@ -27,7 +29,7 @@ DAYS = flags.DEFINE_integer("days", 730, "How long certificates hold.", lower_bo
 
 
 def main() -> None:
-    from .certificates import Authority, make_actor, make_learner
+    from .parts.certificates import Authority, make_actor, make_learner
 
     if not OUT.value:
         raise WarmloopError("Say where to write, as in --out=credentials.")
@@ -51,7 +53,7 @@ def actor_names(given: list[str]) -> list[str]:
     """The actors' names that --actors means. Raises WarmloopError for one that cannot be a folder's."""
     if len(given) == 1 and given[0].isdecimal():
         given = [f"actor-{number}" for number in range(int(given[0]))]
-    bad = [name for name in given if not NAME.fullmatch(name) or name in (AUTHORITY, LEARNER)]
+    bad = [name for name in given if not is_identifier(name) or name in (AUTHORITY, LEARNER)]
     if bad or not given:
         raise WarmloopError(f"--actors={','.join(given)} should be a number, or names of up to 64 letters, digits, '_', '-' and '.'.")
     return given

@@ -9,14 +9,17 @@ runs is shown. Results go to runs/demo: summary.json, curves.png and, where rend
 
 from __future__ import annotations
 
+if not __package__:
+    from starting import by_path as by_path  # started by its path
+
 import time
 from pathlib import Path
 
 from absl import flags
 
-from .common import run
-from .demo_parts import evaluate, fresh_folder, record, say, stage, summarise
-from .processes import free_port, run_command, run_together
+from .flags.common import run
+from .parts.demo_parts import evaluate, fresh_folder, record, say, stage, summarise
+from .starting.processes import free_port, run_command, run_together
 
 TASK = flags.DEFINE_string("task", "peg-insert-side", "A Meta-World task.")
 SEED = flags.DEFINE_integer("seed", 0, "Decides everything random.", lower_bound=0)

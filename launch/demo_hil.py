@@ -10,6 +10,9 @@ final.mp4. It needs gym-hil: pip install 'warmloop[robotics]'.
 
 from __future__ import annotations
 
+if not __package__:
+    from starting import by_path as by_path  # started by its path
+
 import importlib.util
 import time
 from pathlib import Path
@@ -17,9 +20,9 @@ from pathlib import Path
 from absl import flags
 
 from ..data.errors import WarmloopError
-from .common import run
-from .demo_parts import evaluate, fresh_folder, record, say, stage, summarise
-from .processes import free_port, run_command, run_together
+from .flags.common import run
+from .parts.demo_parts import evaluate, fresh_folder, record, say, stage, summarise
+from .starting.processes import free_port, run_command, run_together
 
 TASK = flags.DEFINE_string("task", "pick-cube", "A task of configs/gym_hil.py.")
 SEED = flags.DEFINE_integer("seed", 0, "Decides everything random.", lower_bound=0)
@@ -88,7 +91,7 @@ def fine_tune(out: Path) -> None:
 
 def interventions(out: Path) -> dict[str, float]:
     """The share of steps that the hand took: in the first twenty episodes, and over the last quarter of the run."""
-    from ..learner.metrics import read
+    from ..learner.diagnosis.metrics import read
 
     seen = [(int(each["environment_steps"]), each["actor/intervention_rate"]) for each in read(out) if "actor/intervention_rate" in each]
     late = [rate for steps, rate in seen if steps >= 0.75 * seen[-1][0]]

@@ -11,17 +11,22 @@ python -m warmloop.launch.evaluate --offline --checkpoint=runs/door/warmup --ban
 
 from __future__ import annotations
 
+if not __package__:
+    from starting import by_path as by_path  # started by its path
+
 import json
 from typing import Any
 
 from absl import flags
 
 from ..data.errors import WarmloopError
-from .common import run
-from .judge import Subject, judge, table
+from .flags.common import run
+from .flags.step_flag import define_step
+from .judging.judge import Subject, judge, table
+from .starting.platforms import prefer_cpu
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder with checkpoints, or a checkpoint's own, as a training command wrote it.")
-STEP = flags.DEFINE_integer("step", None, "Which of them, by its number of updates (the chosen one, else the newest).", lower_bound=0)
+STEP = define_step("step", 'Which of them, by its updates, or "best" for the best policy so far (the chosen one, else the newest).')
 ENV = flags.DEFINE_string("env", None, "Environment, if not the checkpoint's own: a Gymnasium id, module:Id or Meta-World/NAME-v3.")
 POLICY = flags.DEFINE_string("policy", "checkpoint", "checkpoint, random, or scripted (Meta-World's experts).")
 SUCCESS = flags.DEFINE_string("success", None, "Success, if not by the checkpoint's own rule: auto, info:KEY, classifier:DIR, …")
@@ -38,6 +43,8 @@ BANDIT = flags.DEFINE_integer(
     "bandit_episodes", 0, "With --offline: let that many episodes in the environment, in all, choose among them.", lower_bound=0
 )
 
+ABSENT = flags.DEFINE_bool("environment_absent", False, "With --offline: the environment is elsewhere; do not check the data against it.")
+
 
 def main() -> None:
     if OFFLINE.value:
@@ -45,8 +52,9 @@ def main() -> None:
             raise WarmloopError("--success is for episodes of one policy; leave it out for --offline.")
         compare()
         return
-    if DATA.value or BANDIT.value:
-        raise WarmloopError("--offline_data_path and --bandit_episodes compare checkpoints: they go with --offline.")
+    if DATA.value or BANDIT.value or ABSENT.value:
+        raise WarmloopError("--offline_data_path, --bandit_episodes and --environment_absent compare checkpoints: they go with --offline.")
+    prefer_cpu()
     subject = Subject(POLICY.value, CHECKPOINT.value, STEP.value, ENV.value, STOCHASTIC.value, SUCCESS.value)
     judge(subject, EPISODES.value, SEED.value, VIDEO.value, show)
 
@@ -58,11 +66,14 @@ def show(shown: dict[str, Any]) -> None:
 
 def compare() -> None:
     """Ranks a folder's checkpoints."""
-    from .play_off import compare_checkpoints
+    from .judging.play_off import compare_checkpoints
 
     if not CHECKPOINT.value or POLICY.value != "checkpoint":
         raise WarmloopError("Name a folder of checkpoints to compare, as in --offline --checkpoint=runs/door/warmup.")
-    shown, text = compare_checkpoints(CHECKPOINT.value, DATA.value, ENV.value, BANDIT.value, SEED.value, STOCHASTIC.value)
+    if BANDIT.value and ABSENT.value:
+        raise WarmloopError(f"--bandit_episodes={BANDIT.value} needs the environment here; leave it or --environment_absent out.")
+    choices = (ENV.value, BANDIT.value, SEED.value, STOCHASTIC.value, ABSENT.value)
+    shown, text = compare_checkpoints(CHECKPOINT.value, DATA.value, *choices)
     print(json.dumps(shown) if JSON.value else text)
 
 

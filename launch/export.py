@@ -11,14 +11,19 @@ Each is read back and run at observations of the environment and at random ones.
 
 from __future__ import annotations
 
+if not __package__:
+    from starting import by_path as by_path  # started by its path
+
 from absl import flags
 
 from ..data.errors import WarmloopError
-from .common import output_path, run
-from .exporting import export_checkpoint
+from .flags.common import output_path, run
+from .flags.step_flag import define_step
+from .parts.exporting import export_checkpoint
+from .starting.platforms import prefer_cpu
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder with checkpoints, or a checkpoint's own, as a training command wrote it.")
-STEP = flags.DEFINE_integer("step", None, "Which of them, by its number of updates (the chosen one, else the newest).", lower_bound=0)
+STEP = define_step("step", 'Which of them, by its updates, or "best" for the best policy so far (the chosen one, else the newest).')
 OUT = flags.DEFINE_string("out", None, "Folder to write.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if an export is there.")
 
@@ -26,6 +31,7 @@ OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if an export is
 def main() -> None:
     if not CHECKPOINT.value:
         raise WarmloopError("Name a checkpoint, as in --checkpoint=runs/door/checkpoints.")
+    prefer_cpu()
     out = output_path(OUT.value, OVERWRITE.value)
     for report in export_checkpoint(CHECKPOINT.value, out, STEP.value):
         print(report)

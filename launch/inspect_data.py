@@ -12,6 +12,9 @@ values that are wrong. Exit code 1 if there are any: they were not learnt from.
 
 from __future__ import annotations
 
+if not __package__:
+    from starting import by_path as by_path  # started by its path
+
 import json
 import sys
 from collections import Counter
@@ -22,15 +25,21 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from ..data.errors import WarmloopError
-from .common import output_path, progress, run
+from .flags import data_flags
+from .flags.common import output_path, progress, run
+from .starting.platforms import prefer_cpu
 
 if TYPE_CHECKING:
     from ..data.inspection import Reference
 
+flags.adopt_module_key_flags(data_flags)
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object; of a quarantine, one for each row.")
 HTML = flags.DEFINE_string("html", None, "Also write a report with pictures to this file.")
 FIX = flags.DEFINE_string("fix", None, "Write a repaired copy to this file; its ending chooses the format. The original stays as it is.")
 ENV = flags.DEFINE_string("env", "auto", "Environment to compare with: an id, none, or auto for the one that the files name.")
+SUCCESS = flags.DEFINE_string(
+    "success", "", "Which steps succeeded, where a file has no flag: reward>=NUMBER, end, terminated or never. Default: by the rewards."
+)
 ALL = flags.DEFINE_bool("all", False, "List every column, and every episode of a finding.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the files of --html and --fix if they exist.")
 ROWS = flags.DEFINE_integer("rows", 20, "Rows shown of each quarantine file.", lower_bound=1)
@@ -40,6 +49,7 @@ VALUES_SHOWN = 4
 def main(files: Sequence[str]) -> int:
     if not files:
         raise WarmloopError("Name a data set, as in demos.npz, or a quarantine folder, as in runs/door/quarantine.")
+    prefer_cpu()
     from ..data.inspection import is_quarantine
 
     quarantined = [is_quarantine(file) for file in files]
@@ -59,13 +69,14 @@ def show_data(files: Sequence[str]) -> int:
     if fix:
         written_format(fix)
     from ..data.inspection import inspect
-    from ..data.inspection.html import page
+    from ..data.inspection.page.html import page
     from ..data.inspection.text import render
-    from .reference import find_reference
+    from .run.compared_environment import find_reference
 
     reference, said = find_reference(ENV.value or "auto", files)
+    reading = data_flags.DONES.value or "", data_flags.SKIP_BAD_EPISODES.value
     with progress("inspecting, episodes", None) as advance:
-        report = inspect(list(files), reference, said, advance)
+        report = inspect(list(files), reference, said, advance, SUCCESS.value or "", *reading)
     print(json.dumps(report.as_json()) if JSON.value else render(report, every_place=ALL.value))
     if html:
         html.write_text(page(report), encoding="utf-8")
@@ -81,7 +92,7 @@ def write_repaired(files: Sequence[str], path: str, reference: Reference | None)
 
     if Path(path).resolve() in [Path(parse_source_argument(file)[1]).expanduser().resolve() for file in files]:
         raise WarmloopError(f"--fix={path} is the original, which is never changed; name another file.")
-    episodes, changes = repair(files, reference)
+    episodes, changes = repair(files, reference, SUCCESS.value or "", data_flags.DONES.value or "", data_flags.SKIP_BAD_EPISODES.value)
     write_episodes(path, episodes, {"repaired_from": list(files), "changes": [vars(change) for change in changes]})
     out = sys.stderr if JSON.value else sys.stdout
     print(f"\n{path}: {len(episodes)} episodes, {len(changes)} changes", file=out)

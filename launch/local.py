@@ -8,28 +8,36 @@ Ctrl-C or SIGTERM saves and ends them all (a second one ends them at once); --re
 
 from __future__ import annotations
 
+if not __package__:
+    from starting import by_path as by_path  # started by its path
+
 import sys
 
 from absl import flags
 
 from ..data.errors import WarmloopError
 from ..data.wire.address import is_loopback
-from . import interveners, link, settings, train_rlpd
-from .common import run
-from .processes import free_port, run_together
+from . import train_rlpd
+from .flags import connection, interveners
+from .flags.common import run
+from .run import settings
+from .starting.platforms import compute_on
+from .starting.processes import free_port, run_together
 
 flags.adopt_module_key_flags(settings)
-flags.adopt_module_key_flags(link)
+flags.adopt_module_key_flags(connection)
 flags.adopt_module_key_flags(interveners)
 flags.adopt_module_key_flags(train_rlpd)
 ACTORS = flags.DEFINE_integer("actors", 1, "Actor processes.", lower_bound=1)
 EVERYWHERE = ("0.0.0.0", "::")
-OWN = ("actors", "port", "learner", "actor", "nolearner", "noactor", "actor_id")
+OWN = ("actors", "port", "learner", "actor", "nolearner", "noactor", "actor_id", "seed")
 
 
 def main() -> None:
-    config = train_rlpd.going_on(settings.run_config(train_rlpd.RESUME.value, port=link.PORT.value))
-    shared, host = _without(sys.argv[1:], OWN), link.IP.value
+    compute_on("cpu", children=False)  # the accelerator is the learner's
+    resuming, checkpoints = train_rlpd.RESUME.value, settings.run_directory() / "checkpoints"
+    config = train_rlpd.going_on(settings.run_config(resuming, checkpoints, port=connection.PORT.value))
+    shared, host = [*_without(sys.argv[1:], OWN), f"--seed={settings.run_seed(resuming, checkpoints)}"], connection.IP.value
     if host not in EVERYWHERE and not is_loopback(host):
         raise WarmloopError(f"The actors of this machine use 127.0.0.1, which --ip={host} leaves out; --ip=0.0.0.0 serves others too.")
     if interveners.choose_intervention(interveners.INTERVENTION.value).personal and ACTORS.value > 1:
@@ -38,8 +46,9 @@ def main() -> None:
     if config.environment.limits:
         actors = [*actors, *config.environment.limits.flags()]
     # Others find the learner at its usual port; on this machine any will do, so that two runs do not get in each other's way.
-    port = config.learner.port if link.PORT.value is not None or host in EVERYWHERE else 0
-    run_together(_without(shared, ("intervention",)), actors, ACTORS.value, port or free_port())
+    port = config.learner.port if connection.PORT.value is not None or host in EVERYWHERE else 0
+    learner = _without(shared, ("intervention", "actor_platform"))
+    run_together(learner, actors, ACTORS.value, port or free_port(), robots=not config.actor.simulator)
 
 
 def _without(arguments: list[str], names: tuple[str, ...]) -> list[str]:

@@ -15,20 +15,27 @@ the set is shown.
 
 from __future__ import annotations
 
+if not __package__:
+    from starting import by_path as by_path  # started by its path
+
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
 from ..data.errors import WarmloopError
-from .common import output_path, progress, run
+from .flags import data_flags
+from .flags.common import output_path, progress, run
+from .starting.platforms import prefer_cpu
 
+flags.adopt_module_key_flags(data_flags)
 INTO = flags.DEFINE_string("into", None, "The set to add to: a folder, made if need be.")
 OUT = flags.DEFINE_string("out", None, "Or the file or folder to write.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if it exists.")
 
 
 def main(files: Sequence[str]) -> None:
+    prefer_cpu()
     if INTO.value is None and OUT.value is None:
         raise WarmloopError("Say where the data go: --into=FOLDER for a set that grows, or --out=FILE.")
     if INTO.value is not None and OUT.value is not None:
@@ -45,10 +52,10 @@ def main(files: Sequence[str]) -> None:
 
 def add(directory: Path, files: Sequence[str]) -> None:
     """Takes files into a set, and says what became of each."""
-    from ..data.merge import merge
+    from ..data.sources.merge import merge
 
     with progress("episodes", None) as advance:
-        taken = merge(directory, files, advance)
+        taken = merge(directory, files, advance, data_flags.options())
     for file in taken:
         print(f"{file.path}: {'known already' if file.known else f'{file.new} new episodes of {file.episodes}'}")
 
@@ -56,12 +63,12 @@ def add(directory: Path, files: Sequence[str]) -> None:
 def convert(files: Sequence[str], out: Path) -> None:
     """Writes the episodes of all files to one."""
     from ..data.formats import load_sources, parse_source_argument, write_episodes, written_format
-    from ..data.sources import recorded_mark
+    from ..data.sources.sources import recorded_mark
 
     written_format(out)
     mark = recorded_mark([parse_source_argument(file)[1] for file in files])
     with progress("episodes", None) as advance:
-        episodes = load_sources(files, advance)
+        episodes = load_sources(files, advance, data_flags.options())
     write_episodes(out, episodes, {"merged_from": list(files)} | mark)
     print(f"{out}: {len(episodes)} episodes, {sum(map(len, episodes))} steps")
 

@@ -1,27 +1,30 @@
 """Compares algorithms, seeds and settings on the same recorded data.
 
-    python -m warmloop.launch.sweep --config=configs/adroit.py:door --algorithms=cql,calql,rlpd --seeds=3 \\
+    python -m warmloop.launch.sweep --config=configs/adroit.py:door --algorithms=iql+small,cql+small --seeds=3 \\
         --offline_data_path=demos=demos.npz --offline_data_path=suboptimal=logs.npz --out=runs/door_sweep
     python -m warmloop.launch.sweep ... "--set=warmup_agent.actor_lr=1e-4,3e-4" "--set=warmup_agent.hidden=(256,256),(512,512)"
 
 Each run warms up on all of the data and is judged in the environment by its last checkpoint; with --checkpoints=N also by the one
 of N that fitted Q evaluation chooses. Nothing is fine-tuned: settings of that, and others that no run would differ by, are refused.
-Presets are joined by a plus, as in --algorithms=cql+small,iql+small. Where memory allows, the seeds of a run learn side by side in
-one program that holds the data once. Every finished seed is a line of OUT/results.jsonl, and its checkpoint is in OUT/NAME/seed-N;
-the same command goes on where it was broken off. A seed of the same NAME on other data or settings takes the place of both. One
-whose policy gives an action that is not a number has diverged: it has no score, and the table says how many there are. Ends with
-OUT/table.md and OUT/scores.png: the interquartile mean over the other seeds with its 95 % interval (Agarwal et al. 2021), on D4RL's
-scale where there is one.
+Presets are joined by a plus, as in --algorithms=cql+small,iql+small; two rows that would be the same run are refused. Where memory
+allows, the seeds of a run learn side by side in one program that holds the data once. Every finished seed is a line of
+OUT/results.jsonl, and its checkpoint is in OUT/NAME/seed-N; the same command goes on where it was broken off. A seed of the same NAME
+on other data or settings takes the place of both. One whose policy gives an action that is not a number has diverged: it has no score,
+and the table says how many there are. Ends with OUT/table.md and OUT/scores.png: the interquartile mean over the other seeds with its
+95 % interval (Agarwal et al. 2021), on D4RL's scale where there is one.
 """
 
 from __future__ import annotations
+
+if not __package__:
+    from starting import by_path as by_path  # started by its path
 
 from pathlib import Path
 
 from absl import flags
 
 from ..data.errors import WarmloopError
-from .common import progress, run
+from .flags.common import progress, run
 
 CONFIG = flags.DEFINE_string("config", None, "Task, such as configs/adroit.py:door.")
 ALGORITHMS = flags.DEFINE_list("algorithms", [], "Algorithm presets, such as cql,calql; none: the task's own.")
@@ -42,9 +45,9 @@ def main() -> None:
     import jax
 
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # judging is one small network at a time: waiting for it at once is faster
-    from .sweep_report import chart, table
-    from .sweep_runs import Judging, train_and_judge
-    from .sweeping import Results, runs_of, with_data
+    from .sweeps.sweep_report import chart, table
+    from .sweeps.sweep_runs import Judging, train_and_judge
+    from .sweeps.sweeping import Results, runs_of, with_data
 
     judging = Judging(EVAL_TRAJS.value, CHECKPOINTS.value, JUDGE_ALL.value and CHECKPOINTS.value > 1)
     out = Path(OUT.value)

@@ -11,16 +11,19 @@ mistakes.png; see docs/classifier.md.
 
 from __future__ import annotations
 
+if not __package__:
+    from starting import by_path as by_path  # started by its path
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from ..data.errors import WarmloopError
-from .common import output_path, progress, run
+from .flags.common import output_path, progress, run
 
 if TYPE_CHECKING:
-    from ..agents.classifier import ClassifierConfig
+    from ..agents.classifiers.classifier import ClassifierConfig
 
 DATA = flags.DEFINE_multi_string("data", [], "Recorded episodes with a success signal; repeatable.")
 OUT = flags.DEFINE_string("out", None, "Folder to write.")
@@ -42,10 +45,10 @@ BRIGHTNESS = flags.DEFINE_float("brightness", 0.2, "Share by which they are made
 
 
 def main() -> None:
-    from ..agents.classifier import Classifier
-    from ..agents.trained_classifier import TrainedClassifier, write
-    from ..learner import calibration, classifier_report
-    from ..learner import classifier as training
+    from ..agents.classifiers.classifier import Classifier
+    from ..agents.classifiers.trained_classifier import TrainedClassifier, write
+    from ..learner.classifiers import calibration, classifier_report
+    from ..learner.classifiers import classifier_training as training
 
     if not DATA.value:
         raise WarmloopError("Name recorded frames, as in --data=frames.npz; warmloop-collect --label records them.")
@@ -87,8 +90,8 @@ def main() -> None:
 
 def chosen_config() -> ClassifierConfig:
     """What the flags say of the classifier. Raises WarmloopError where they do not go together."""
-    from ..agents.classifier import ClassifierConfig
-    from ..agents.vision import VisionConfig
+    from ..agents.classifiers.classifier import ClassifierConfig
+    from ..agents.networks.vision import VisionConfig
 
     return ClassifierConfig(
         vision=VisionConfig(ENCODER.value, FEATURES.value, weights=WEIGHTS.value, frozen=FROZEN.value),
@@ -111,7 +114,7 @@ def episodes() -> list[Any]:
 
 def sources() -> list[dict[str, str]]:
     """What was trained on, by path and content."""
-    from ..data.digest import of_path
+    from ..data.files.digest import of_path
 
     paths = [Path(path).expanduser() for path in DATA.value]
     return [{"path": str(path), "sha256": of_path(path) if path.exists() else ""} for path in paths]

@@ -13,6 +13,9 @@ settings are flags too, as in --config.warmup_agent.utd=4. After it comes
 
 from __future__ import annotations
 
+if not __package__:
+    from starting import by_path as by_path  # started by its path
+
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,21 +23,26 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
-from ..data.disk import lock_directory
 from ..data.errors import WarmloopError
-from . import settings
-from .common import log, progress, run
-from .limits import taken_over
-from .select import divided, select, table
-from .session import answering
-from .sources import gathered, keep_demonstrations, warmup_data
+from ..data.files.disk import lock_directory
+from .flags import data_flags
+from .flags.common import log, progress, run
+from .flags.limits import taken_over
+from .flags.progress import upto
+from .judging.select import divided, select, table
+from .run import settings
+from .run.recorded_data import gathered, keep_demonstrations, warmup_data
+from .run.returns import warn_of_returns
+from .run.sizes import fitted, warm_up_told
+from .starting.signals import Ended, answering
 
 if TYPE_CHECKING:
     from ..configs.schema import RunConfig
-    from ..learner.offline import OfflineData
+    from ..learner.rows.offline_rows import OfflineData
     from ..learner.state import LearnerParts, LearnerState
 
 flags.adopt_module_key_flags(settings)
+flags.adopt_module_key_flags(data_flags)
 DATA = flags.DEFINE_multi_string(
     "offline_data_path", [], "Data to learn from beside the preset's sources, KIND=PATH with KIND demos, suboptimal or random; repeatable."
 )
@@ -53,117 +61,139 @@ EVAL_TRAJS = flags.DEFINE_integer(
     "eval_n_trajs", 0, "Episodes in the environment to judge the result by; 0 needs no environment.", lower_bound=0
 )
 
+ABSENT = flags.DEFINE_bool(
+    "environment_absent", False, "The environment is on another machine, such as a robot's: do not check the data against it."
+)
+
 
 def main() -> None:
-    from ..actor.success import check_unattended
-    from ..learner import checkpoint
-    from ..learner.metrics import Recorder
-    from ..learner.plot import plot_warm_up
+    from ..actor.endings.success import check_unattended
+    from ..learner.checkpoints import checkpoint
+    from ..learner.diagnosis.metrics import Recorder
+    from ..learner.diagnosis.plot import plot_warm_up
 
-    config = settings.run_config(warmup_steps=WARMUP_STEPS.value)
+    directory = settings.run_directory()
+    target = Path(CHECKPOINT.value) if CHECKPOINT.value else directory / "warmup"
+    config = data_flags.with_reading(settings.run_config(RESUME.value, target, warmup_steps=WARMUP_STEPS.value))
+    seed = settings.run_seed(RESUME.value, target)
+    if EVAL_TRAJS.value and ABSENT.value:
+        raise WarmloopError(f"--eval_n_trajs={EVAL_TRAJS.value} needs the environment here; leave it or --environment_absent out.")
     if EVAL_TRAJS.value:
         check_unattended(config.environment.success, f"--eval_n_trajs={EVAL_TRAJS.value}")
     settings.refuse_unused_agent(config)
-    directory = settings.run_directory()
-    target = Path(CHECKPOINT.value) if CHECKPOINT.value else directory / "warmup"
+    if not config.learner.warmup_steps:
+        raise WarmloopError(
+            "This configuration has no warm-up (learner.warmup_steps is 0), as rlpd and hilserl have none: give the data to train_rlpd by "
+            "--demo_path, or say how long by --warmup_steps."
+        )
     resumed = target if RESUME.value else None
     refuse_a_second(target)
     arguments = gathered(DATASET.value, DATA.value)
-    config, data = warmup_data(taken_over(config, resumed), arguments, needed=EVAL_TRAJS.value > 0)
+    config, data = warmup_data(taken_over(config, resumed), arguments, None if EVAL_TRAJS.value else ABSENT.value)
     taken_over(config, resumed)  # limits that only now came from the data are not those of the checkpoint
-    data = divided(config, data, settings.SEED.value, resumed)
-    log.info("\n".join([*data.summary(config.tasks), f"{data.held.sum()} episodes are held out, to measure by"]))
+    warn_of_returns(config, data)
+    data = divided(config, data, seed, resumed)
+    config = fitted(config, sum(map(len, data.episodes)))
+    log.info("\n".join([*data.summary(config.tasks), f"{data.held.sum()} episodes are held out, to measure by", warm_up_told(config)]))
     asked = threading.Event()
     with Recorder(directory / "warmup_metrics") as recorder:
         with answering(asked.set):
-            learnt = train(config, data, recorder, target, asked.is_set)
+            learnt = train(config, data, recorder, target, seed, asked.is_set)
         if asked.is_set():
             leave(config, target)
-        with answering(lambda: leave(config, target)):
-            compare(config, data, recorder, target, learnt)
+        try:
+            compare(config, data, recorder, target, seed, learnt)
+        except Ended:
+            leave(config, target)
     print(f"checkpoint   {checkpoint.chosen(target).path}")
     print(f"curves       {plot_warm_up(directory, target)}")
 
 
 def refuse_a_second(target: Path) -> None:
     """Raises WarmloopError where a warm-up was begun that is not to go on."""
-    from ..learner import checkpoint
+    from ..learner.checkpoints import checkpoint
 
     if checkpoint.steps(target) and not RESUME.value:
         raise WarmloopError(f"{target} holds a warm-up already; go on with it by --resume, or choose another --checkpoint_path.")
 
 
 def train(
-    config: RunConfig, data: OfflineData, recorder: Any, target: Path, interrupted: Callable[[], bool]
+    config: RunConfig, data: OfflineData, recorder: Any, target: Path, seed: int, interrupted: Callable[[], bool]
 ) -> tuple[LearnerState, LearnerParts]:
     """The offline phase, from the beginning or from where it stopped, with its checkpoints; it ends early where it is `interrupted`."""
-    from ..configs.schema import to_dict
-    from ..learner import checkpoint, stored_rows
-    from ..learner.assemble import resume, warm_start
-    from ..learner.heldout import measured
+    from ..learner.checkpoints import checkpoint, stored_rows
+    from ..learner.checkpoints.leftovers import tidy
+    from ..learner.judging.heldout import measured
+    from ..learner.starting_state import resume, warm_start
     from ..learner.warmup import warm_up
-    from .assemble import warm_parts
+    from .run.assemble import refuse_other_rows, warm_parts
+    from .run.run_record import described, save_config
 
     parts = warm_parts(config, data.spec)
     lock_directory(target, "The warm-up's folder", "another warm-up writes there; stop it, or choose another --checkpoint_path")
+    tidy(target)
     refuse_a_second(target)  # which another process may have saved while the data were read
-    state = resume(target, parts)[0] if RESUME.value else warm_start(parts, settings.SEED.value, data.rows_of(~data.held))
+    state, meta = resume(target, parts) if RESUME.value else (warm_start(parts, seed, data.rows_of(~data.held)), None)
+    if meta:
+        refuse_other_rows(config, meta, target)
     learnt, given = state.offline.capacity, sum(len(episode) for episode, out in zip(data.episodes, data.held, strict=True) if not out)
     if learnt != given:
         raise WarmloopError(f"The warm-up in {target} learns from {learnt} steps, and the data now have {given}; give it the same data.")
-    settings.save_config(settings.run_directory(), config)
+    description = described(config, "warmup", seed)
+    save_config(settings.run_directory(), description)
     if state.frames.cameras:
         log.info(state.frames.summary())
     stored, done = stored_rows.store_offline(target, state), int(state.updates)
     held = [digest for digest, out in zip(data.digests, data.held, strict=True) if out]
-    about = {"config": to_dict(config), "phase": "warmup", "held_out": held}
+    about = description | {"held_out": held}
     with progress("warming up", max(config.learner.warmup_steps - done, 0)) as advance:
+        tell = upto(advance, done)
 
         def show(updates: int, metrics: Mapping[str, float]) -> None:
-            nonlocal done
-            advance(updates - done, summary(metrics))
-            done = updates
+            tell(updates, summary(metrics))
 
         def save(state: LearnerState) -> None:
             checkpoint.save(target, state, parts.agent, about, keep=None, offline=stored)
 
-        extras = {"held_out": measured(data), "on_checkpoint": save, "interrupted": interrupted}
+        extras = {"held_out": measured(data), "on_checkpoint": save, "interrupted": interrupted, "on_call": tell}
         return warm_up(state, parts, config.learner, recorder, show, **extras), parts
 
 
 def leave(config: RunConfig, target: Path) -> NoReturn:
     """Says how to go on, and ends the process with exit code 0."""
-    from ..learner import checkpoint
+    from ..learner.checkpoints import checkpoint
 
     done = int(checkpoint.steps(target)[-1].name)
     log.info("%d of %d updates are done and saved in %s; the same command with --resume goes on", done, config.learner.warmup_steps, target)
     raise SystemExit(0)
 
 
-def compare(config: RunConfig, data: OfflineData, recorder: Any, target: Path, learnt: tuple[LearnerState, LearnerParts]) -> None:
+def compare(
+    config: RunConfig, data: OfflineData, recorder: Any, target: Path, seed: int, learnt: tuple[LearnerState, LearnerParts]
+) -> None:
     """What follows the offline phase: the demonstrations worth keeping, the comparison of its checkpoints, and episodes if they are asked
     for."""
-    from ..learner import checkpoint
+    from ..learner.checkpoints import checkpoint
     from ..learner.warmup import td_errors
 
     keep_demonstrations(config, data, td_errors(*learnt), target)
     if len(checkpoint.steps(target)) > 1:
-        log.info("\n%s", table(select(target, config, data, settings.SEED.value)))
+        log.info("\n%s", table(select(target, config, data, seed)))
     if EVAL_TRAJS.value:
-        evaluate(target, recorder)
+        evaluate(target, recorder, seed)
 
 
-def evaluate(target: Path, recorder: Any) -> None:
+def evaluate(target: Path, recorder: Any, seed: int) -> None:
     """Judges the policy of the checkpoint to go on from in the environment."""
-    from ..actor.rollout import evaluate as run_episodes
-    from ..learner import checkpoint
-    from .judge import Subject, summarise
-    from .judge import table as lines
+    from ..actor.episodes.rollout import evaluate as run_episodes
+    from ..learner.checkpoints import checkpoint
+    from .judging.judge import Subject, summarise
+    from .judging.judge import table as lines
 
     saved = checkpoint.chosen(target)
     environment, policy = Subject(checkpoint=target, step=saved.updates).load()
     with progress("evaluating", EVAL_TRAJS.value) as advance:
-        shown = run_episodes(environment, policy, settings.SEED.value, EVAL_TRAJS.value, lambda episode: advance())
+        shown = run_episodes(environment, policy, seed, EVAL_TRAJS.value, lambda episode: advance())
     environment.close()
     recorder.write(saved.updates, shown.scalars())
     print(lines(summarise(environment.config, shown)))

@@ -8,6 +8,9 @@ With neither --learner nor --actor both run in this process, in lock step, and -
 
 from __future__ import annotations
 
+if not __package__:
+    from starting import by_path as by_path  # started by its path
+
 import contextlib
 import shlex
 import uuid
@@ -17,19 +20,25 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from ..data.errors import WarmloopError
-from . import interveners, link, settings
-from .acting import acting
-from .common import log, run
-from .limits import taken_over
-from .session import in_lock_step, on_signals, running_learner
-from .sources import FILTERED
+from .flags import connection, data_flags, interveners
+from .flags.common import log, run
+from .flags.limits import taken_over
+from .flags.step_flag import define_step
+from .run import settings
+from .run.acting import acting
+from .run.recorded_data import FILTERED
+from .run.session import in_lock_step, running_learner
+from .run.sizes import fine_tuning_told
+from .starting.platforms import act_on, prefer_cpu
+from .starting.signals import answering
 
 if TYPE_CHECKING:
     from ..configs.schema import RunConfig
     from ..learner.loop import Learner
 
 flags.adopt_module_key_flags(settings)
-flags.adopt_module_key_flags(link)
+flags.adopt_module_key_flags(data_flags)
+flags.adopt_module_key_flags(connection)
 flags.adopt_module_key_flags(interveners)
 LEARNER = flags.DEFINE_bool("learner", False, "Be the learner process.")
 ACTOR = flags.DEFINE_bool("actor", False, "Be an actor process.")
@@ -38,8 +47,13 @@ WARM_STEP = flags.DEFINE_integer("warm_checkpoint_step", None, "Which of them, b
 DEMOS = flags.DEFINE_multi_string("demo_path", [], "Demonstrations to mix in, [KIND=]PATH; repeatable.")
 ONLINE_STEPS = flags.DEFINE_integer("online_steps", None, "Environment steps (the preset's learner.online_steps).", lower_bound=1)
 RESUME = flags.DEFINE_bool("resume", False, "Go on from this run's own newest checkpoint, by its configuration unless --config is given.")
-EVAL_STEP = flags.DEFINE_integer("eval_checkpoint_step", 0, "Only evaluate this run's checkpoint of that many updates.", lower_bound=0)
+EVAL_STEP = define_step("eval_checkpoint_step", 'Only evaluate this run\'s checkpoint of that many updates, or its "best" policy.')
 EVAL_TRAJS = flags.DEFINE_integer("eval_n_trajs", 20, "Episodes of that evaluation.", lower_bound=1)
+PLATFORM = flags.DEFINE_string(
+    "actor_platform",
+    "cpu",
+    "What an actor process computes on, such as cpu or cuda. JAX_PLATFORMS does not count for it: it never takes the learner's GPU.",
+)
 VIDEO = flags.DEFINE_bool("save_video", False, "Record clips of evaluations and interventions, and a contact sheet.")
 
 
@@ -48,14 +62,21 @@ def main() -> None:
         raise WarmloopError("Choose one of --learner and --actor; with neither, both run in this process.")
     if interveners.choose_intervention(interveners.INTERVENTION.value).kinds != ("none",) and LEARNER.value:
         raise WarmloopError("--intervention is for the actor, beside whose robot the person is; leave it out for --learner.")
-    config = settings.run_config(RESUME.value, port=link.PORT.value, online_steps=ONLINE_STEPS.value)
+    if ACTOR.value:
+        act_on(PLATFORM.value)
+    elif not flags.FLAGS["actor_platform"].using_default_value:
+        raise WarmloopError("--actor_platform is for an actor process; elsewhere JAX_PLATFORMS chooses, as in JAX_PLATFORMS=cpu.")
+    checkpoints = None if ACTOR.value else settings.run_directory() / "checkpoints"
+    config = settings.run_config(RESUME.value, checkpoints, port=connection.PORT.value, online_steps=ONLINE_STEPS.value)
+    config = data_flags.with_reading(config)
+    seed = settings.run_seed(RESUME.value, checkpoints)
     if EVAL_STEP.value:
         evaluate_checkpoint()
     elif ACTOR.value:
-        act(config)
+        act(config, seed)
     else:
         config = going_on(config)
-        learn(config) if LEARNER.value else lock_step(config)
+        learn(config, seed) if LEARNER.value else lock_step(config, seed)
 
 
 def going_on(config: RunConfig) -> RunConfig:
@@ -64,7 +85,7 @@ def going_on(config: RunConfig) -> RunConfig:
     Raises:
         WarmloopError: it sets others, or --resume would begin from nothing beside a warm-up of this name.
     """
-    from ..learner import checkpoint
+    from ..learner.checkpoints import checkpoint
 
     own, warm = settings.run_directory() / "checkpoints", settings.run_directory() / "warmup"
     if RESUME.value and not CHECKPOINT.value and checkpoint.steps(warm) and not checkpoint.steps(own):
@@ -76,16 +97,15 @@ def going_on(config: RunConfig) -> RunConfig:
     return taken_over(config, own, CHECKPOINT.value)
 
 
-def learn(config: RunConfig) -> None:
+def learn(config: RunConfig, seed: int) -> None:
     """The learner process."""
-    from ..learner.service import serve
+    from ..learner.receiving.service import serve
 
-    secrets = link.learner_credentials()
-    with learning(config) as (learner, _):
-        server = serve(link.IP.value, config.learner.port, learner.intake, secrets)
+    secrets = connection.learner_credentials()
+    with learning(config, seed) as (learner, _):
+        server = serve(connection.IP.value, config.learner.port, learner.intake, secrets)
         log.info("learning; actors connect to port %d", server.port)
         (settings.run_directory() / "port").write_text(f"{server.port}\n")
-        on_signals(lambda: setattr(learner, "stop_requested", True))
         try:
             learner.run()
         finally:
@@ -93,61 +113,63 @@ def learn(config: RunConfig) -> None:
             server.stop(grace=10.0)
 
 
-def act(config: RunConfig) -> None:
+def act(config: RunConfig, seed: int) -> None:
     """An actor process."""
     import jax
 
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # one small network at a time: waiting for it at once is twice as fast
-    from ..actor.client import Client
-    from ..actor.loop import ActorLoop
-    from ..actor.spool import Spool
-    from ..data.wire.schema import Schema
-    from .assemble import fine_agent
+    from ..actor.control_loop import ActorLoop
+    from ..actor.delivery.client import Client
+    from ..actor.delivery.spool import Spool
+    from .run.assemble import fine_agent, schema_of
+    from .run.recorded_data import target_of
 
-    channel = link.actor_channel(config.learner.port)
-    chosen = config.replace(actor={"evaluate_every": 0}).actor if link.ACTOR_ID.value else config.actor
+    channel = connection.actor_channel(config.learner.port)
+    chosen = config.replace(actor={"evaluate_every": 0}).actor if connection.ACTOR_ID.value else config.actor
     stream = uuid.uuid4().int % 2**31  # a restarted actor sends what its spool holds, but its episodes are new ones
-    folder, limits = settings.run_directory() / "spool" / link.actor_name(), (config.actor.spool_rows, config.actor.spool_mebibytes << 20)
-    with acting(config, VIDEO.value, link.actor_name() if link.ACTOR_ID.value else "") as (environment, intervener, clips):
+    folder = settings.run_directory() / "spool" / connection.actor_name()
+    limits = (config.actor.spool_rows, config.actor.spool_mebibytes << 20)
+    with acting(config, VIDEO.value, connection.actor_name() if connection.ACTOR_ID.value else "") as (environment, intervener, clips):
         agent = fine_agent(config, environment.spec)
-        schema = Schema.of(environment.spec, config.tasks.label(config.environment.id), action_limits=config.environment.limits)
+        schema = schema_of(config, target_of(environment))
         with Spool(folder, schema, *limits) as spool:
-            client = Client(channel, schema, agent, link.actor_name(), config.actor, rows=spool.rows)
-            on_signals(client.stop)
+            client = Client(channel, schema, agent, connection.actor_name(), config.actor, rows=spool.rows)
             try:
-                ActorLoop(environment, agent, client, chosen, settings.SEED.value, stream, intervener=intervener, clips=clips).run()
+                with answering(client.stop):
+                    beside = {"intervener": intervener, "clips": clips, "quarantine": settings.run_directory() / "quarantine"}
+                    ActorLoop(environment, agent, client, chosen, seed, stream, **beside).run()
             finally:
                 client.close()
 
 
-def lock_step(config: RunConfig) -> None:
+def lock_step(config: RunConfig, seed: int) -> None:
     """Actor and learner in this process, in turn."""
-    with learning(config, lock_step=True) as (learner, meta):
-        on_signals(lambda: setattr(learner, "stop_requested", True))
-        with acting(config, VIDEO.value) as (environment, intervener, clips):
-            in_lock_step(config, learner, meta, environment, settings.SEED.value, intervener=intervener, clips=clips)
+    with learning(config, seed, lock_step=True) as (learner, meta), acting(config, VIDEO.value) as (environment, intervener, clips):
+        in_lock_step(config, learner, meta, environment, seed, intervener=intervener, clips=clips)
 
 
 @contextlib.contextmanager
-def learning(config: RunConfig, lock_step: bool = False) -> Iterator[tuple[Learner, dict]]:
+def learning(config: RunConfig, seed: int, lock_step: bool = False) -> Iterator[tuple[Learner, dict]]:
     """The learner that the flags ask for, as `running_learner` gives it; draws the run's curves at the end."""
-    from ..actor.environment import make_environment
-    from ..learner.plot import plot_run
-    from .sources import target_of
+    from ..actor.environment.environment import make_environment
+    from ..learner.diagnosis.plot import plot_run
+    from .run.recorded_data import target_of
 
     directory = settings.run_directory()
     environment = make_environment(config.environment, config.reward, tasks=config.tasks)
     environment.close()
     origin = ((CHECKPOINT.value, WARM_STEP.value), DEMOS.value, RESUME.value)
-    with running_learner(config, target_of(environment), directory, settings.SEED.value, *origin, lock_step) as running:
+    log.info(fine_tuning_told(config))
+    with running_learner(config, target_of(environment), directory, seed, *origin, lock_step) as running:
         yield running
     print(f"curves       {plot_run(directory)}")
 
 
 def evaluate_checkpoint() -> None:
     """Evaluates one of this run's checkpoints."""
-    from .judge import Subject, judge, table
+    from .judging.judge import Subject, judge, table
 
+    prefer_cpu()
     directory = settings.run_directory()
     video = directory / "evaluation.mp4" if VIDEO.value else None
     subject = Subject(checkpoint=directory / "checkpoints", step=EVAL_STEP.value)

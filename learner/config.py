@@ -17,17 +17,22 @@ class LearnerConfig:
         online_steps: environment steps of the fine-tuning.
         frozen_steps: environment steps collected first with the frozen, stochastic policy and no updates (WSRL's warm-up).
         max_utd: updates per environment step at most; the learner waits for data beyond that.
-        min_utd: updates per environment step at least; simulators wait for the learner below that, robots never. 0 is off.
-        updates_per_call: updates in one compiled program during the warm-up.
+        min_utd: updates per environment step at least; simulators wait for the learner below that, robots never. -1 is `max_utd`, 0 is off.
+        updates_per_call: updates in one compiled call of the warm-up at most; 0 is as many as take about a second. The results are the
+            same.
         publish_every: updates between two versions of the actor's weights.
         log_every: updates between two records of metrics.
         checkpoint_every: updates between two checkpoints; 0 saves at the end only.
         keep_checkpoints: complete checkpoints kept of a fine-tuning.
         warmup_checkpoints: checkpoints of the warm-up, evenly spaced over its updates, all kept, for the selection to choose from; 1 is
-            the last alone.
+            the last alone, 0 one for every 200 updates up to 10.
         held_out: share of the warm-up's episodes that are not learnt from but measured by; of fewer than 20 episodes none are.
         early_stop_after: records (every `log_every` updates) without a better `early_stop_on` after which the warm-up ends; 0 is never.
         early_stop_on: the held-out measure: "action_error", "log_prob" or "td_error".
+        keep_best: what is done for the best policy so far: "off" is nothing; "keep" keeps it, for `--step=best`, and tells when success
+            falls below it; "act" then also has it act, by turns with the trained one, until that does as well.
+        best_window: episodes by which a policy is judged, at least: training episodes without a person's help, or the episodes of
+            evaluations where `actor.evaluate_every` asks for some.
         host, port: where the learner listens; port 0 takes any free one.
     """
 
@@ -35,31 +40,45 @@ class LearnerConfig:
     online_steps: int = 50_000
     frozen_steps: int = 0
     max_utd: float = 1.0
-    min_utd: float = 0.0
-    updates_per_call: int = 10
+    min_utd: float = -1.0
+    updates_per_call: int = 0
     publish_every: int = 50
     log_every: int = 500
     checkpoint_every: int = 10_000
     keep_checkpoints: int = 2
-    warmup_checkpoints: int = 10
+    warmup_checkpoints: int = 0
     held_out: float = 0.1
     early_stop_after: int = 0
     early_stop_on: str = "action_error"
+    keep_best: str = "keep"
+    best_window: int = 20
     host: str = "127.0.0.1"
     port: int = 5488
 
     def __post_init__(self):
-        for name in ("updates_per_call", "publish_every", "log_every", "keep_checkpoints", "warmup_checkpoints"):
+        for name in ("publish_every", "log_every", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise WarmloopError(f"learner.{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("warmup_steps", "online_steps", "frozen_steps", "max_utd", "min_utd", "checkpoint_every", "early_stop_after"):
+        counts = ("warmup_steps", "online_steps", "frozen_steps", "updates_per_call", "warmup_checkpoints", "checkpoint_every")
+        for name in (*counts, "max_utd", "early_stop_after"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise WarmloopError(f"learner.{name} is {getattr(self, name)}; it must be a number, and not negative.")
+        if self.keep_best not in ("off", "keep", "act"):
+            raise WarmloopError(f'learner.keep_best is "{self.keep_best}"; it must be off, keep or act.')
+        if self.best_window < 2:
+            raise WarmloopError(f"learner.best_window is {self.best_window}; it must be at least 2.")
         if not 0 <= self.port <= 65535:
             raise WarmloopError(f"learner.port is {self.port}; it must lie in [0, 65535].")
         if not 0 <= self.held_out <= 0.5:
             raise WarmloopError(f"learner.held_out is {self.held_out}; it must lie in [0, 0.5].")
         if self.early_stop_on not in ("action_error", "log_prob", "td_error"):
             raise WarmloopError(f'learner.early_stop_on is "{self.early_stop_on}"; it must be action_error, log_prob or td_error.')
+        if self.min_utd != -1 and not 0 <= self.min_utd < math.inf:
+            raise WarmloopError(f"learner.min_utd is {self.min_utd}; it must be a number of at least 0, or -1 for learner.max_utd.")
         if self.min_utd > self.max_utd:
             raise WarmloopError(f"learner.min_utd ({self.min_utd}) is above learner.max_utd ({self.max_utd}).")
+
+    @property
+    def least_utd(self) -> float:
+        """Updates per environment step below which simulators wait; 0 where they never do."""
+        return self.max_utd if self.min_utd == -1 else self.min_utd

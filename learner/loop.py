@@ -19,16 +19,25 @@ import jax
 import numpy as np
 
 from ..data.errors import WarmloopError
-from . import checkpoint, stored_rows
+from ..data.replay import replay
+from ..data.wire.weights import Snapshot
+from .checkpoints import checkpoint, stored_policies, stored_rows
+from .checkpoints.stored_rows import StoredRows
 from .config import LearnerConfig
-from .ingest import Ingest
-from .intake import Intake
-from .metrics import Recorder
+from .diagnosis.departures import Departures
+from .diagnosis.metrics import Recorder
+from .journal.streams import LOST
+from .judging.best import BestPolicy
+from .receiving.intake import Intake
+from .rows.ingest import Ingest
+from .soundness import check_sound, copy_of, is_sound, judged, what_is_not_finite
 from .state import LearnerParts, LearnerState
 from .step import Stepper
-from .stored_rows import StoredRows
 
 RECENT_EPISODES = 20
+LATE = 0.5  # share of the updates that may be missing when the last environment step comes
+RETURNS = 3  # times that a run goes back to its last sound state, in a stretch of `RETURNS_WITHIN` publications
+RETURNS_WITHIN = 20
 TAKE_ROWS = 1024
 SAVE_AGAIN_SECONDS = 30.0  # after a checkpoint that could not be written
 OnRecord = Callable[[int, int, Mapping[str, float]], None]
@@ -47,6 +56,7 @@ class Learner:
         directory: where checkpoints go.
         description: JSON kept with each checkpoint beside what the loop adds.
         on_record: called with (updates, environment steps, metrics) at every record.
+        best: what keeps the best policy; None makes one that judges training episodes.
     """
 
     def __init__(
@@ -61,11 +71,13 @@ class Learner:
         description: Mapping[str, Any],
         warm_updates: int,
         on_record: OnRecord = lambda updates, steps, metrics: None,
+        best: BestPolicy | None = None,
     ):
         self.state, self.parts, self.config, self.intake, self.recorder = state, parts, config, intake, recorder
         self.directory, self.description, self.warm_updates, self.on_record = directory, dict(description), warm_updates, on_record
         self.updates, self._step = int(state.updates), Stepper(parts)
-        self.ingest = ingest
+        self.ingest, self.best = ingest, best or BestPolicy(config, success=ingest.reward.signal == "success")
+        self.departures = Departures(parts.agent.spec, state.offline, parts.agent.actor_params(state.agent).normaliser)
         self._offline: StoredRows | None = None  # written by the first checkpoint
         self._shown: dict[str, Any] = {}  # the interventions that were written last, and what had changed of them until then
         self._shown_at = 0
@@ -74,7 +86,10 @@ class Learner:
         self._recent: dict[str, deque[float]] = {}
         self._logged, self._logged_at = self.updates, time.perf_counter()
         self._news = True  # since the last record
+        self._told_pace = self.environment_steps >= config.online_steps
         self._saved, self._save_again_at = self.updates, 0.0
+        self._sound: tuple[int, Any] = self.updates, None  # the agent that was last found to be finite, and after how many updates
+        self._returns: deque[int] = deque(maxlen=RETURNS + 1)
         self._pace()
         self.publish()
 
@@ -97,6 +112,7 @@ class Learner:
     def advance(self) -> bool:
         """Takes in what has come, and does one update if one is owed. Returns whether anything happened."""
         took = self._take()
+        self._tell_pace()
         self._pace()
         if self.owed <= 0:
             return took
@@ -121,18 +137,29 @@ class Learner:
         self.save()
 
     def publish(self) -> None:
-        """Makes the current actor parameters the newest version; the version is the number of updates behind them."""
-        self.intake.publish(self.updates, self.parts.agent.actor_params(self.state.agent))
+        """Makes the current actor parameters the newest version; the version is the number of updates behind them.
+
+        Where the state is not finite, goes back to the last one that was. Raises NotFinite where that has not helped.
+        """
+        if is_sound(judged(self.state)):
+            self._sound = self.updates, copy_of(self.state.agent)
+        else:
+            self._go_back()
+        self.best.published(Snapshot.of(self.updates, self.parts.agent.actor_params(self.state.agent)))
+        self.intake.weights.offer(self.best.offered)
 
     def record(self) -> None:
         """Writes the newest metrics, and the recent episodes' means, to disk."""
         now = time.perf_counter()
-        scalars = {name: float(value) for name, value in jax.device_get(self._metrics).items()}
+        scalars = {name: float(np.mean(values)) for name, values in self._recent.items()}
+        scalars |= {name: float(value) for name, value in jax.device_get(self._metrics).items()}
         if self.updates > self._logged:
+            learnt = max(self.environment_steps - self.config.frozen_steps, 1)
             scalars["learner/updates_per_second"] = (self.updates - self._logged) / max(now - self._logged_at, 1e-9)
+            scalars["learner/updates_per_step"] = (self.updates - self.warm_updates) / learnt
+            scalars["learner/updates_per_step_asked"] = self.config.max_utd
         scalars["replay/online_size"] = float(min(self.environment_steps, self.state.online.capacity))
-        scalars |= {name: float(np.mean(values)) for name, values in self._recent.items()}
-        scalars |= self.intake.metrics()
+        scalars |= self.intake.metrics() | self.best.metrics()
         self._logged, self._logged_at, self._news = self.updates, now, False
         self.on_record(self.updates, self.environment_steps, self.recorder.write(self.updates, scalars, self.environment_steps))
 
@@ -177,33 +204,68 @@ class Learner:
         meta["frame_regions"] = self.ingest.regions
         if self.ingest.balance is not None:
             meta["task_masses"] = self.ingest.balance.basis.tolist()
-        meta |= dict(extra or {})
+        kept = self.best.state(lambda policies: stored_policies.store(self.directory, policies))
+        meta |= ({} if kept is None else {stored_policies.BEST: kept}) | dict(extra or {})
         path = checkpoint.save(self.directory, self.state, self.parts.agent, meta, self.config.keep_checkpoints, self._offline)
-        oldest = checkpoint.covered_rows(self.directory)
-        journal.discard(oldest - self.state.online.capacity - self.ingest.longest)
+        rows, segment = checkpoint.covered(self.directory)
+        journal.discard(rows - self.state.online.capacity - self.ingest.longest, before=segment)
         self._saved = self.updates
         return path
+
+    def _go_back(self) -> None:
+        """To the last sound agent, with new priorities; the batches that follow are others. Raises NotFinite after the third time."""
+        updates, agent = self._sound
+        self._returns.append(self.updates)
+        recent = [at for at in self._returns if self.updates - at <= RETURNS_WITHIN * self.config.publish_every]
+        if agent is None or len(recent) > RETURNS:
+            check_sound(self.state, "nothing is published or saved, and the learner stops; its checkpoints are whole")
+        log.error(
+            "After %d updates the learning has diverged (not finite: %s). It goes back to the agent of %d updates; nothing was published.",
+            self.updates, what_is_not_finite(judged(self.state)), updates,
+        )  # fmt: skip
+        pools = {name: replay.forget_priorities(getattr(self.state, name)) for name in ("offline", "online")}
+        self.state = self.state.replace(agent=copy_of(agent), ahead=(), **pools)
 
     def _take(self) -> bool:
         chunks = self.intake.take(TAKE_ROWS)
         for chunk in chunks:
+            if chunk.stream != LOST:
+                self.departures.watch(chunk.rows)
             self.state = self.ingest.insert(self.state, chunk.stream, chunk.rows)
         self._news |= bool(chunks)
         for report in self.intake.reports():
+            self.best.heard(report.scalars, self.environment_steps)
+            self.intake.weights.offer(self.best.offered)
             self._note(dict(report.scalars))
         return bool(chunks)
 
+    def _tell_pace(self) -> None:
+        """Says, once all environment steps are there, that most updates come too late for them."""
+        asked, done = self.owed + self.updates - self.warm_updates, self.updates - self.warm_updates
+        if self.environment_steps < self.config.online_steps or self._told_pace:
+            return
+        self._told_pace = True
+        if asked - done > max(self.config.publish_every, LATE * asked):
+            log.warning(
+                "All %d environment steps have come while %d of %d updates were done: the policy that took them had hardly learnt. A "
+                "simulator waits for its learner unless learner.min_utd is 0 or actor.simulator is False; on a robot, ask for fewer "
+                "updates (learner.max_utd) or smaller networks.",
+                self.environment_steps,
+                done,
+                asked,
+            )
+
     def _pace(self) -> None:
-        """Simulators wait while the learner is behind `min_utd`, and leave when all environment steps have come.
+        """Simulators wait while the learner is behind its least pace, and all leave when the environment steps have come.
 
         They never wait for a learner that owes no update: at the boundary, where rounding may leave nothing owed to either side,
         both would wait for ever.
         """
         room = math.inf
-        if self.config.min_utd:
+        if least := self.config.least_utd:
             done = self.updates - self.warm_updates + self.config.publish_every
-            room = self.config.frozen_steps + done / self.config.min_utd - self.environment_steps
-        self.intake.admit(max(room, 0.0 if self.owed > 0 else 1.0), max(self.config.online_steps - self.environment_steps, 0))
+            room = self.config.frozen_steps + done / least - self.environment_steps
+        self.intake.admit(max(room, 0.0 if self.owed > 0 else 1.0), self.config.online_steps)
 
     def _note(self, scalars: dict[str, float]) -> None:
         """Evaluations are recorded as they come; training episodes enter the running means."""

@@ -11,12 +11,12 @@ from flax import struct
 from jax.core import Tracer
 
 from ..agents.base import Agent
-from ..data import frames as camera_frames
-from ..data import replay
-from ..data.frame_index import FrameIndex
-from ..data.frames import Frames, FramesConfig, stack_of, stored_spec
 from ..data.mixing import MixingConfig
-from ..data.replay import ReplayConfig, ReplayState
+from ..data.replay import frames as camera_frames
+from ..data.replay import replay
+from ..data.replay.frame_index import FrameIndex
+from ..data.replay.frames import Frames, FramesConfig, stack_of, stored_spec
+from ..data.replay.replay import ReplayConfig, ReplayState
 from ..data.transition import PyTree, Spec, Transition, concatenate, example, length, take
 
 ROWS_AT_ONCE = 1 << 18  # inserted into a pool: bounds what is packed beside it

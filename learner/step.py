@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from flax import struct
 
 from ..agents.base import Metrics
-from ..data.frames import SLOTS, Frames, PairTaken, take_in_place_of, take_pair, with_images
 from ..data.mixing import Drawn, draw_mixed, offline_rows, write_priorities
-from ..data.replay import beta_at
+from ..data.replay.frames import SLOTS, Frames, PairTaken, take_in_place_of, take_pair, with_images
+from ..data.replay.replay import beta_at
 from ..data.transition import Batch
 from .state import LearnerParts, LearnerState
 
@@ -44,7 +44,7 @@ def draw(state: LearnerState, parts: LearnerParts) -> tuple[LearnerState, Block]
     key, draw_key = jax.random.split(state.key)
     draw_key, shift_key = jax.random.split(draw_key) if state.frames.cameras else (draw_key, draw_key)
     config = parts.agent.config
-    ratio, beta = parts.mixing.ratio(state.updates), beta_at(parts.replay, state.updates)
+    ratio, beta = parts.mixing.ratio(state.updates, state.offline.size, state.online.size), beta_at(parts.replay, state.updates)
     batch, drawn = draw_mixed(state.offline, state.online, draw_key, (config.utd, config.batch_size), ratio, beta, parts.replay)
     return state.replace(key=key), Block(batch, drawn, shift_key, ratio, beta)
 
@@ -57,6 +57,7 @@ def learn(state: LearnerState, block: Block, taken: PairTaken | None, parts: Lea
     offline, online = write_priorities(state.offline, state.online, block.drawn, td_error, parts.replay)
     count = offline_rows(block.ratio, config.batch_size, state.offline.size, state.online.size)
     metrics |= {
+        "normaliser/clipped_share": parts.agent.actor_params(state.agent).normaliser.clipped_share(batch.observation),
         "learner/offline_ratio": block.ratio,
         "learner/effective_offline_ratio": count / config.batch_size,
         "replay/beta": block.beta,
@@ -65,30 +66,55 @@ def learn(state: LearnerState, block: Block, taken: PairTaken | None, parts: Lea
     return state.replace(agent=agent, offline=offline, online=online, updates=state.updates + 1), metrics
 
 
-@partial(jax.jit, static_argnames=("parts", "count"), donate_argnames="state")
 def run_steps(state: LearnerState, parts: LearnerParts, count: int = 1) -> tuple[LearnerState, Metrics]:
-    """`count` updates in one program; the metrics are their means."""
-    if count == 1:
-        return step(state, parts)
-    state, metrics = jax.lax.scan(lambda state, _: step(state, parts), state, None, length=count)
-    return state, jax.tree.map(lambda x: jnp.mean(x, axis=0), metrics)
+    """`count` updates in one call; `state` is given away, the metrics are the last one's."""
+    return run_one(state, parts) if count == 1 else run_many(state, parts, count)
+
+
+@partial(jax.jit, static_argnames="parts", donate_argnames="state")
+def run_one(state: LearnerState, parts: LearnerParts) -> tuple[LearnerState, Metrics]:
+    """One update, without a loop, whose carried state XLA would copy."""
+    return step(state, parts)
+
+
+@partial(jax.jit, static_argnames="parts", donate_argnames="state")
+def run_many(state: LearnerState, parts: LearnerParts, count: jax.Array | int) -> tuple[LearnerState, Metrics]:
+    """`count` updates, a number that the program is given: so the updates are the same to the bit in calls of any length."""
+    return looped(state, parts, count)
+
+
+def looped(state: LearnerState, parts: LearnerParts, count: jax.Array | int) -> tuple[LearnerState, Metrics]:
+    """`count` updates, one after the other, and the metrics of the last."""
+    shapes = jax.eval_shape(lambda state: step(state, parts)[1], state)
+    before = (state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes))
+    return jax.lax.fori_loop(0, count, lambda _, carry: step(carry[0], parts), before)
 
 
 class Stepper:
-    """Runs a learner's updates, wherever its camera frames are. It keeps what was looked up for the batch that was drawn ahead."""
+    """Runs a learner's updates, wherever its camera frames are. It keeps what was looked up for the batch that was drawn ahead.
 
-    def __init__(self, parts: LearnerParts):
-        self.parts = parts
+    No more than one update is under way when a call returns: a process that has handed over fifty slow ones answers no signal meanwhile.
+
+    Args:
+        loop: whether every call is to be the loop's program, for updates that are the same to the bit in calls of any length.
+    """
+
+    def __init__(self, parts: LearnerParts, loop: bool = False):
+        self.parts, self._run = parts, run_many if loop else run_steps
+        self._before: Metrics = {}
         self._ahead: tuple[Block, PairTaken] | None = None
         self._looked_up: deque[tuple[PairTaken, PairTaken]] = deque()  # on the host and on the device, the older first
 
     def __call__(self, state: LearnerState, count: int = 1) -> tuple[LearnerState, Metrics]:
-        """`count` updates; `state` is given away. The metrics are their means, with cameras the last one's."""
-        if not state.frames.cameras:
-            return run_steps(state, self.parts, count)
+        """`count` updates; `state` is given away. The metrics are the last one's."""
         metrics: Metrics = {}
-        for _ in range(count):  # not within a program, where a CPU's convolutions would be many times slower
-            state, metrics = self._apart(state) if state.frames.on_host or state.ahead else run_steps(state, self.parts)
+        if not state.frames.cameras:
+            state, metrics = self._run(state, self.parts, count)
+        else:
+            for _ in range(count):  # not within a program, where a CPU's convolutions would be many times slower
+                state, metrics = self._apart(state) if state.frames.on_host or state.ahead else run_one(state, self.parts)
+        jax.block_until_ready(self._before)
+        self._before = metrics
         return state, metrics
 
     def _apart(self, state: LearnerState) -> tuple[LearnerState, Metrics]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,9 +12,13 @@ import jax
 import numpy as np
 
 from ..data.transition import Batch
+from .chunks import Chunks
 from .config import LearnerConfig
-from .heldout import EarlyStop, measures
-from .metrics import Recorder
+from .diagnosis.departures import tell_held
+from .diagnosis.metrics import Recorder
+from .judging import proportion
+from .judging.heldout import EarlyStop, measures
+from .soundness import check_sound
 from .state import LearnerParts, LearnerState
 from .step import Stepper
 
@@ -21,6 +26,7 @@ OnProgress = Callable[[int, Mapping[str, float]], None]
 OnCheckpoint = Callable[[LearnerState], Any]
 
 log = logging.getLogger("warmloop")
+LONG_SECONDS = 1_800.0
 
 
 def warm_up(
@@ -33,31 +39,43 @@ def warm_up(
     held_out: Batch | None = None,
     on_checkpoint: OnCheckpoint = lambda state: None,
     interrupted: Callable[[], bool] = lambda: False,
+    on_call: Callable[[int], Any] = lambda updates: None,
 ) -> LearnerState:
     """Updates until `until` (default `config.warmup_steps`) in all, or until the held-out measures say that it is enough.
 
-    All updates of one program size run first, so two programs serve any number.
+    A compiled call takes about a second, and may be of any number of updates: these are the same to the bit.
 
     Args:
         on_progress: called with (updates, metrics) at every record.
+        on_call: called with the updates that are done after every call.
         held_out: rows to measure by at every record.
         interrupted: asked after every program; True ends the warm-up there, with a record and a checkpoint.
-        on_checkpoint: given the state `config.warmup_checkpoints` times, evenly spaced, the last time at the end.
+        on_checkpoint: given the state `config.warmup_checkpoints` times, evenly spaced, the last time at the end; 0 is as many times as
+            `proportion.checkpoints` says.
 
     Raises:
-        WarmloopError: it is to stop early by a measure that is not taken.
+        WarmloopError: it is to stop early by a measure that is not taken, or has diverged (`NotFinite`).
     """
     done, last = int(state.updates), config.warmup_steps if until is None else until
+    if not done:
+        tell_held(parts.agent.spec, state.offline, parts.agent.actor_params(state.agent).normaliser)
     logged, since = done, time.perf_counter()
-    spacing, stop = max(last / config.warmup_checkpoints, 1), EarlyStop(config.early_stop_on, config.early_stop_after)
-    saved, run = done // spacing, Stepper(parts)
+    spacing = max(last / (config.warmup_checkpoints or proportion.checkpoints(last)), 1)
+    saved, stop = done // spacing, EarlyStop(config.early_stop_on, config.early_stop_after)
+    run, chunks, told = Stepper(parts, loop=True), Chunks(config.updates_per_call), False
     while done < last:
-        count = config.updates_per_call if last - done >= config.updates_per_call else 1
+        next_saved = math.ceil((saved + 1) * spacing)
+        count = chunks.begin(min(last, logged + config.log_every, max(next_saved, done + 1)) - done)
         state, metrics = run(state, count)
+        jax.block_until_ready(metrics)
+        chunks.end(count)
         done += count
         last = done if interrupted() else last
+        if chunks.rate and not told:
+            told = tell_duration(last - done, chunks.rate)
+        on_call(done)
         if done - logged >= config.log_every or done == last:
-            jax.block_until_ready(metrics)
+            check_sound(state, "it ends; the checkpoints before are whole")
             rate = {"learner/updates_per_second": (done - logged) / (time.perf_counter() - since)}
             measured = {} if held_out is None else measures(parts.agent, state.agent, held_out)
             scalars = {name: float(value) for name, value in jax.device_get({**metrics, **measured, **rate}).items()}
@@ -71,6 +89,20 @@ def warm_up(
             on_checkpoint(state)
             since += time.perf_counter() - began
     return state
+
+
+def tell_duration(updates: int, rate: float) -> bool:
+    """Says how long these updates take at so many a second, where that is long. True, for that it is told."""
+    if updates / rate > LONG_SECONDS:
+        hours = updates / rate / 3600
+        log.info(
+            "the %d updates left take about %.1f hours here, at %.0f a second; Ctrl-C saves what is done, and the preset small, as in "
+            "TASK,cql,small, is of a laptop's size",
+            updates,
+            hours,
+            rate,
+        )
+    return True
 
 
 def td_errors(state: LearnerState, parts: LearnerParts) -> np.ndarray:

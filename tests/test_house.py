@@ -1,7 +1,9 @@
-"""The house rules of the source tree, read off its syntax: who may import whom, and what only one place may do."""
+"""The house rules of the source tree, read off its syntax: its rooms, who may import whom, and what only one place may do."""
 
 import ast
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,11 @@ ALLOWED = {
 }
 OTHER_FOLDERS = {"tests", "docs"}
 BUILT_FOLDERS = {"__pycache__", "build", "dist", "runs", "warmloop.egg-info"}
+MOST_FILES = 14
+CROWDED = {"tests/helpers", "tests/benchmarks", "tests/benchmarks/warm"}  # each file there stands by itself
+SHARED_NAMES = {"__init__.py", "conftest.py", "config.py"}  # users import the actor's and the learner's settings by that name
 PICKLERS = {"pickle", "cloudpickle", "dill", "joblib"}
-UNPICKLER = "data/formats/safe_pickle.py"
+UNPICKLER = "data/formats/pickles/safe_pickle.py"
 
 
 def imported_names(tree: ast.AST, module: str, *, is_package: bool) -> Iterator[str]:
@@ -75,6 +80,45 @@ def unsafe_loads(source: str) -> list[str]:
     return [f"line {getattr(node, 'lineno', 0)}: {ast.unparse(node)}" for node in nodes]
 
 
+def arrows(files: Mapping[str, tuple[str, bool]]) -> dict[str, set[str]]:
+    """Who imports whom among modules, each given by its name as its source and whether it is a package."""
+    found: dict[str, set[str]] = {}
+    for module, (source, is_package) in files.items():
+        found[module] = set()
+        for name in imported_names(ast.parse(source), module, is_package=is_package):
+            while name and name not in files:
+                name = name.rpartition(".")[0]
+            found[module] |= {name} - {"", module}
+    return found
+
+
+def circle(files: Mapping[str, tuple[str, bool]]) -> list[str]:
+    """Modules that import each other in a circle, from one to itself again; none where there is no circle."""
+    try:
+        TopologicalSorter(arrows(files)).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def crowded(paths: Iterable[Path]) -> dict[str, int]:
+    """The folders that hold more files than a person looks over at once, and how many."""
+    counts = Counter(path.parent.as_posix() for path in paths)
+    return {folder: count for folder, count in counts.items() if count > MOST_FILES and folder not in CROWDED}
+
+
+def shared_names(paths: Iterable[Path]) -> list[Path]:
+    """Files that have a name of another file, but for a benchmark, which is named after what it measures."""
+    named = [path for path in paths if path.name not in SHARED_NAMES and path.parts[:2] != ("tests", "benchmarks")]
+    counts = Counter(path.name for path in named)
+    return sorted(path for path in named if counts[path.name] > 1)
+
+
+def python_files() -> list[Path]:
+    """Every Python file of the repository, by its path from the root."""
+    return sorted(path.relative_to(ROOT) for folder in ALLOWED.keys() | OTHER_FOLDERS for path in (ROOT / folder).rglob("*.py"))
+
+
 def sources() -> list[Path]:
     """Every hand-written source file of the package below its root."""
     return sorted(path for folder in ALLOWED for path in (ROOT / folder).rglob("*.py") if "_pb2" not in path.name)
@@ -115,6 +159,18 @@ def test_the_top_level_folders_are_the_agreed_ones():
     assert ALLOWED.keys() <= folders
 
 
+def test_no_files_import_each_other_in_a_circle():
+    assert circle({module_name(path): (path.read_text(), path.name == "__init__.py") for path in sources()}) == []
+
+
+def test_no_folder_is_crowded():
+    assert crowded(python_files()) == {}
+
+
+def test_no_two_files_share_a_name():
+    assert shared_names(python_files()) == []
+
+
 def test_every_code_folder_is_a_package():
     holders = {path.parent for path in sources()}
     assert [str(folder) for folder in sorted(holders) if not (folder / "__init__.py").is_file()] == []
@@ -144,6 +200,24 @@ def test_an_import_along_the_direction_is_allowed():
 
 def test_a_bare_import_of_a_folder_is_found():
     assert bare_imports("from agents.sac import SAC", "warmloop.learner.step") == ["agents.sac.SAC"]
+
+
+def test_a_circle_is_found_wherever_its_imports_stand():
+    files = {
+        "warmloop.data": ("", True),
+        "warmloop.data.a": ("from . import b", False),
+        "warmloop.data.b": ("def f():\n    from .c import g", False),
+        "warmloop.data.c": ("if TYPE_CHECKING:\n    from warmloop.data.a import h", False),
+    }
+    assert {"warmloop.data.a", "warmloop.data.b", "warmloop.data.c"} == set(circle(files))
+    assert circle(files | {"warmloop.data.c": ("from .. import data\nimport numpy.a", False)}) == []
+
+
+def test_a_crowded_folder_and_a_name_that_occurs_twice_are_found():
+    assert crowded([Path("data", f"{number}.py") for number in range(MOST_FILES + 1)]) == {"data": MOST_FILES + 1}
+    assert crowded([Path("data", f"{number}.py") for number in range(MOST_FILES)]) == {}
+    twice = [Path("actor/loop.py"), Path("learner/loop.py")]
+    assert shared_names([*twice, Path("actor/config.py"), Path("learner/config.py"), Path("tests/benchmarks/loop.py")]) == twice
 
 
 def test_linen_without_a_module_is_found():

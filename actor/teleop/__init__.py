@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from .axes import Axes
 from .operator import Device, Operator, OperatorConfig
+from .plugged import Plugged
 
 
 def _keyboard() -> tuple[Callable[[], Device], str]:
@@ -26,7 +27,13 @@ def _spacemouse() -> tuple[Callable[[], Device], str]:
     return spacemouse.SpaceMouse, spacemouse.HELP
 
 
-DEVICES = {"keyboard": _keyboard, "gamepad": _gamepad, "spacemouse": _spacemouse}
+def _terminal() -> tuple[Callable[[], Device], str]:
+    from . import terminal
+
+    return terminal.Terminal, terminal.HELP
+
+
+DEVICES = {"keyboard": _keyboard, "terminal": _terminal, "gamepad": _gamepad, "spacemouse": _spacemouse}
 
 
 def open_devices(names: Sequence[str], action_dim: int, config: OperatorConfig) -> Operator:
@@ -35,7 +42,7 @@ def open_devices(names: Sequence[str], action_dim: int, config: OperatorConfig) 
     opened: list[Device] = []
     try:
         for name in names:
-            opened.append(DEVICES[name]()[0]())
+            opened.append(Plugged(name, DEVICES[name]()[0]))
         return Operator(opened, action_dim, config)
     except BaseException:
         for device in opened:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ...data.errors import WarmloopError
-from ..intervention import Signal
+from ...data.running.threads import vital_thread
+from ..intervention.intervention import Signal
 from .axes import MOTIONS
 from .operator import Reading, Said
 
@@ -43,7 +44,7 @@ class Gamepad:
         self._motions, self._active, self._failure = np.zeros(len(MOTIONS)), False, ""
         self._said = Said(SIGNALS)
         self._ready, self._stop = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="gamepad", daemon=True)
+        self._thread = vital_thread(self._run, "gamepad", "reads the gamepad", self._died)
         self._thread.start()
         if not self._ready.wait(START_SECONDS):
             self._failure = self._failure or f"The gamepad did not answer within {START_SECONDS:.0f} s."
@@ -76,6 +77,10 @@ class Gamepad:
         except WarmloopError as error:
             self._failure = str(error)
             self._ready.set()
+
+    def _died(self, name: str, error: BaseException) -> None:
+        self._failure = f"The thread that reads the gamepad broke: {error!r}."  # else the last motion would go on for ever
+        self._ready.set()
 
 
 class _Pad:

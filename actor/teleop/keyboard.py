@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import os
+import sys
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ...data.errors import WarmloopError
-from ..intervention import Signal
+from ..intervention.intervention import Signal
 from .axes import MOTIONS
 from .operator import Reading, Said
 
@@ -43,6 +47,7 @@ DIRECTIONS = {
     for key in keys.split()
 }
 
+INSTEAD = "Or type into this terminal, by --intervention=terminal."
 KNOWN = {*DIRECTIONS, *SIGNALS, TAKE_OVER, OTHER_ARM}
 MODIFIERS = {"ctrl", "ctrl_l", "ctrl_r", "alt", "alt_l", "alt_r", "alt_gr", "cmd", "cmd_l", "cmd_r"}
 X_MODIFIERS = {0xFE03: "alt_gr", 0xFFE7: "alt", 0xFFE8: "alt_r"}  # AltGr, and Alt beside Shift, to which pynput gives no name
@@ -59,15 +64,24 @@ class Keyboard:
 
     def __init__(self):
         self._down: dict[str, bool] = {}
-        self._released: dict[str, float] = {}
+        self._released: dict[str, float] = {}  # when that was heard
+        self._released_at: dict[str, float] = {}  # and when it happened
         self._modifiers, self._meant = set[str](), set[str]()
         self._said = Said(SIGNALS)
         self._keeps = False
+        if deaf := why_deaf(os.environ, sys.platform):
+            raise WarmloopError(f"The keyboard cannot be heard: {deaf}. {INSTEAD}")
         self._listener = _listener(self._press, self._release)
         self._listener.start()
         if not _hears(self._listener):  # and it is not stopped, for which pynput would wait until it is ready
             raise WarmloopError(
-                "The keyboard cannot be heard: its listener does not start. See that this session has a display of its own."
+                f"The keyboard cannot be heard: its listener does not start. See that this session has a display of its own. {INSTEAD}"
+            )
+        if not getattr(self._listener, "IS_TRUSTED", True):  # on macOS, which otherwise lets it hear nothing, silently
+            self._listener.stop()
+            raise WarmloopError(
+                "The keyboard cannot be heard: macOS does not let this program listen. Allow the terminal application in System Settings > "
+                f"Privacy & Security, under both Accessibility and Input Monitoring, and start it anew. {INSTEAD}"
             )
 
     def clear(self) -> None:
@@ -96,7 +110,7 @@ class Keyboard:
             self._meant.clear()
         if name not in KNOWN:
             return
-        repeated = self._down.get(name) or time.monotonic() - self._released.get(name, -1.0) < REPEAT_SECONDS
+        repeated = self._down.get(name) or 0.0 <= self._happened() - self._released_at.get(name, -math.inf) < REPEAT_SECONDS
         self._down[name] = True
         if repeated or self._modifiers:
             return
@@ -108,8 +122,24 @@ class Keyboard:
         name = _name(key)
         self._modifiers.discard(name)
         if name in KNOWN:
-            self._released[name] = time.monotonic()
+            self._released[name], self._released_at[name] = time.monotonic(), self._happened()
             self._down[name] = False
+
+    def _happened(self) -> float:
+        """When the event that is being handled happened, in seconds of the display's clock where that is known."""
+        return getattr(self._listener, "happened", None) or time.monotonic()
+
+
+def why_deaf(environment: Mapping[str, str], platform: str) -> str:
+    """Why a listener that starts would hear nothing in a session with these environment variables; "" where nothing speaks for that.
+
+    Under Wayland, pynput's listener is told of keys only while a window of X has the focus.
+    """
+    if not platform.startswith("linux") or environment.get("PYNPUT_BACKEND_KEYBOARD", environment.get("PYNPUT_BACKEND")) == "uinput":
+        return ""
+    if environment.get("WAYLAND_DISPLAY") or environment.get("XDG_SESSION_TYPE") == "wayland":
+        return "this is a Wayland session, which lets no program listen to another's keys; log in to a session of X11 (Xorg)"
+    return ""
 
 
 def _name(key: Any) -> str:
@@ -134,6 +164,20 @@ def _listener(press: Any, release: Any) -> Any:
     except Exception as error:  # its backend asks for the display when it is imported
         raise WarmloopError(
             f"The keyboard cannot be heard: pynput found no display ({' '.join(str(error).split())}). Run this in a desktop session, or "
-            "set DISPLAY."
+            f"set DISPLAY. {INSTEAD}"
         ) from error
-    return keyboard.Listener(on_press=press, on_release=release)
+    made = _timed(keyboard.Listener) if keyboard.Listener.__module__.endswith("_xorg") else keyboard.Listener
+    return made(on_press=press, on_release=release)
+
+
+def _timed(listener: Any) -> Any:
+    """A listener of X that says when events happened: on a busy machine it hears several at once, and late."""
+
+    class Timed(listener):
+        happened: float | None = None
+
+        def _handle_message(self, display: Any, event: Any, *more: Any) -> None:
+            self.happened = event.time / 1000.0
+            super()._handle_message(display, event, *more)
+
+    return Timed

@@ -6,13 +6,13 @@ import dataclasses
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from ...data.errors import WarmloopError
 from ...data.transition import PyTree
-from ..intervention import Command, Signal
+from ..intervention.intervention import Command, Signal
 from .axes import GRIPPER, MOTIONS, Axes
 
 GRIPPERS = ("momentary", "sticky")
@@ -71,6 +71,13 @@ class Device(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class Reopening(Protocol):
+    """A device that may be lost, and opened again."""
+
+    def ready(self) -> None: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class OperatorConfig:
     """How a person's devices move the robot.
@@ -110,6 +117,12 @@ class Operator:
         self._grippers = np.zeros(action_dim, np.float32)
         self._scale = np.full(len(MOTIONS), self._config.speed)
         self._scale[GRIPPER] = 1.0
+
+    def ready(self) -> None:
+        """Opens a device again that was lost. Raises EnvironmentFault where it is still not there."""
+        for device in self._devices:
+            if isinstance(device, Reopening):
+                device.ready()
 
     def begin(self, seed: int) -> None:
         self._arm, self._acting, self._due = 0, False, time.monotonic()

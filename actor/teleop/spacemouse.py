@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...data.errors import WarmloopError
-from ..intervention import Signal
+from ...data.running.threads import vital_thread
+from ..intervention.intervention import Signal
 from .operator import Reading, Said
 
 CONNEXION, LOGITECH = 0x256F, 0x046D
@@ -54,7 +55,7 @@ class SpaceMouse:
         self._read, self._close_device, self._failure = read, close, ""
         self._state, self._said = State(), Said(SIGNALS)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="spacemouse", daemon=True)
+        self._thread = vital_thread(self._run, "spacemouse", "reads the 3-D mouse", self._died)
         self._thread.start()
 
     def clear(self) -> None:
@@ -82,6 +83,9 @@ class SpaceMouse:
             state = self._state.after(report)
             self._said.add(sorted(state.buttons - self._state.buttons))
             self._state = state
+
+    def _died(self, name: str, error: BaseException) -> None:
+        self._failure = f"The thread that reads the 3-D mouse broke: {error!r}."  # else the last motion would go on for ever
 
 
 class State(NamedTuple):

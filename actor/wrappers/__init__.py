@@ -18,11 +18,13 @@ import gymnasium as gym
 from ...data.errors import WarmloopError
 from ..imports import imported, is_importable_name, told
 from ..matches import near_matches
-from .endings import PastSuccess
+from .array_kinds import AsNumbers, AsPicture
+from .endings import PastSuccess, TimeLimitIsTruncation
 from .gripper import GripperPenalty
 from .history import DropHistory
 from .pictures import Crop, FrameStack, Resize
 from .poses import QuaternionTo6D, QuaternionToEuler, RelativeFrame
+from .prepared import Prepared
 
 Wrap = Callable[[gym.Env], gym.Env]
 
@@ -32,21 +34,29 @@ WRAPPERS: dict[str, type[gym.Wrapper]] = {
     "quaternion_to_6d": QuaternionTo6D,
     "gripper_penalty": GripperPenalty,
     "past_success": PastSuccess,
+    "time_limit_is_truncation": TimeLimitIsTruncation,
+    "as_picture": AsPicture,
+    "as_numbers": AsNumbers,
     "drop_history": DropHistory,
     "frame_stack": FrameStack,
     "resize": Resize,
     "crop": Crop,
 }
+OF_ANY_SPACE = ("past_success", "time_limit_is_truncation", "as_picture", "as_numbers")  # which take an environment as it is
 WORDS = {"true": True, "false": False}
 
 
-def wrap(env: gym.Env, wrappers: Sequence[str]) -> gym.Env:
-    """The environment in all its wrappers.
+def wrap(env: gym.Env, wrappers: Sequence[str], name: str = "") -> gym.Env:
+    """The environment `name` in all its wrappers. Those of one's own get what is beneath them as it is; before each one of this folder
+    that knows pictures and actions in one form alone, what is certain is put into that form.
 
     Raises:
         WarmloopError: an unknown wrapper, an argument that it does not take, or one that does not fit the environment.
     """
     for text in wrappers:
+        if text.partition(":")[0] in WRAPPERS.keys() - OF_ANY_SPACE:
+            prepared = Prepared(env, name)
+            env = prepared if prepared.changes else env
         env = wrapper(text)(env)
     return env
 

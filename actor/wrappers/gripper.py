@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from ...data.errors import WarmloopError
-from ..info import key_of_persons_action, plain
+from ..bridge.info import key_of_persons_action, plain
 from .numbers import alone
 
 DECIDED = 0.5  # of an action in [-1, 1]: commands nearer to 0 hold the gripper

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 from ...data.errors import WarmloopError
+from ..bridge.leaf_rules import UnfitError
 from ..matches import near_matches
 
 Change = Callable[[Any], Any]
@@ -50,7 +51,7 @@ class Part:
     def of(self, observation: Any) -> np.ndarray:
         """The numbers, float64 `[width]`."""
         for level in filter(None, self.name.split(".")) if self.name else ():
-            observation = observation[level]
+            observation = _inner(observation, level, self.name or "")
         return np.asarray(observation, np.float64)[self.slice]
 
     def replaced(self, observation: Any, part: np.ndarray) -> Any:
@@ -76,13 +77,41 @@ def leaves(space: gym.Space, prefix: str = "") -> dict[str, gym.Space]:
     return {name: leaf for key, part in space.items() for name, leaf in leaves(part, f"{prefix}.{key}" if prefix else key).items()}
 
 
+def leaf_named(space: gym.Space, text: str, wrapper: str) -> str:
+    """The full name of the leaf that `text` names, in full or by its last level. Raises WarmloopError where there is none, or several."""
+    known = leaves(space)
+    found = [name for name in known if text in (name, name.rpartition(".")[2])]
+    if text in known or len(found) == 1:
+        return text if text in known else found[0]
+    named = ", ".join(name for name in known if name) or "none, but for the whole"
+    raise WarmloopError(f'The wrapper {wrapper} finds no part "{text}" of the observations (there are {named}){near_matches(text, known)}')
+
+
 def at(tree: Any, name: str, change: Change) -> Any:
-    """A nested observation, or space, with the leaf `name` changed."""
-    if not name:
+    """A nested observation, or space, with the leaf `name` changed. Raises UnfitError where an observation lacks it."""
+    return _at(tree, name, change, name)
+
+
+def _at(tree: Any, rest: str, change: Change, name: str) -> Any:
+    if not rest:
         return change(tree)
-    key, _, rest = name.partition(".")
-    parts = {**tree, key: at(tree[key], rest, change)}
+    key, _, rest = rest.partition(".")
+    parts = {**_known(tree, name), key: _at(_inner(tree, key, name), rest, change, name)}
     return gym.spaces.Dict(parts) if isinstance(tree, gym.spaces.Dict) else parts
+
+
+def _known(tree: Any, name: str) -> Any:
+    if isinstance(tree, Mapping | gym.spaces.Dict):
+        return tree
+    raise UnfitError(f'{tree!r:.60} as an observation, which has no "{name}"')
+
+
+def _inner(tree: Any, key: str, name: str) -> Any:
+    try:
+        return tree[key]
+    except (KeyError, IndexError, TypeError):
+        has = ", ".join(map(str, tree)) if isinstance(tree, Mapping) else ""
+        raise UnfitError(f'an observation without "{name}" (it has: {has or "nothing"})') from None
 
 
 def images(space: gym.Space, camera: str, wrapper: str) -> list[str]:

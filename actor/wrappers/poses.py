@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from ...data.errors import WarmloopError
-from ..info import ACTIONS
+from ..bridge.info import ACTIONS
 from .leaves import Part, leaves
 from .numbers import alone, parsed
 from .rotations import ORDERS, euler_of, matrix_of, quaternion_of, reordered, six_numbers_of

@@ -175,6 +175,10 @@ def _split(equation: Any, inputs: list[Value]) -> str:
     return f"np.split({inputs[0].text}, {ends}, axis={equation.params['axis']})"
 
 
+def _stack(equation: Any, inputs: list[Value]) -> str:
+    return f"np.stack([{', '.join(each.text for each in inputs)}], axis={equation.params['axis']})"
+
+
 def _concatenate(equation: Any, inputs: list[Value]) -> str:
     return f"np.concatenate([{', '.join(each.text for each in inputs)}], axis={equation.params['dimension']})"
 
@@ -280,6 +284,7 @@ RULES: dict[str, Rule] = {
     "slice": _slice,
     "split": _split,
     "concatenate": _concatenate,
+    "stack": _stack,
     "gather": _gather,
     "dynamic_slice": _dynamic_slice,
 }

@@ -8,20 +8,29 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..digest import of_path
 from ..episode import Episode
 from ..errors import WarmloopError
+from ..files.digest import of_path
+from ..files.whole_files import did_you_mean, listed, require_file
+from ..outcome import check_rule, told
 from ..transition import Source, Spec
-from . import collected, d3rlpy_dump, d4rl, dapg, hdf5, hilserl, lerobot, minari, npz, rlds, robomimic, sb3
-from .files import did_you_mean, require_file
-from .recording import Recording, level_extras, to_episodes
+from . import aloha, array_dict, collected, d3rlpy_dump, d4rl, dapg, isaac, lerobot, minari, npz, rlds, robomimic, sb3
+from .hdf5 import hdf5
+from .hilserl import hilserl
+from .recordings.budget import RATIO, VIDEO_RATIO, Meter, size_of
+from .recordings.checked_values import to_episodes
+from .recordings.options import PLAIN, BadEpisode, ReadOptions
+from .recordings.picture_columns import PictureColumns
+from .recordings.recording import Recording, each_episode, level_extras, number_of, without_optional
 
+log = logging.getLogger("warmloop")
 Shape = Callable[[Recording], Recording]
 KINDS = {"demos": Source.DEMOS, "suboptimal": Source.SUBOPTIMAL, "random": Source.RANDOM}
 
@@ -41,7 +50,7 @@ class Format:
 
     described: str
     matches: Callable[[str], bool]
-    read: Callable[[str], Iterator[Recording]]
+    read: Callable[[str, ReadOptions], Iterator[Recording]]
     write: Callable[[str, list[Episode], dict[str, Any]], None] | None = None
     names: Callable[[str], bool] = lambda path: False
     environment: Callable[[str], str | None] = lambda path: None
@@ -56,21 +65,43 @@ FORMATS = {
     "rlds": Format("an RLDS data set of TFDS (DIRECTORY or DIRECTORY::SPLIT)", rlds.matches, rlds.read),
     "d4rl": Format("D4RL's HDF5", d4rl.matches, d4rl.read),
     "robomimic": Format("robomimic's HDF5 (PATH or PATH::FILTER_KEY)", robomimic.matches, robomimic.read),
+    "isaac": Format("Isaac Lab's HDF5 (PATH or PATH::FILTER_KEY)", isaac.matches, isaac.read, environment=isaac.environment),
+    "aloha": Format("ALOHA's HDF5 (an episode, or a folder of them)", aloha.matches, aloha.read),
     "d3rlpy": Format("d3rlpy's HDF5 dump", d3rlpy_dump.matches, d3rlpy_dump.read),
     "dapg": Format("DAPG's pickled paths", dapg.matches, dapg.read),
+    "dict": Format("a pickled dict of arrays", array_dict.matches, array_dict.read),
     "sb3": Format("a Stable-Baselines3 replay buffer", sb3.matches, sb3.read),
 }
 
 
 def load_episodes(
-    path: str | Path, source: Source | None = None, number_from: int = 0, shape: Shape = lambda piece: piece
+    path: str | Path,
+    source: Source | None = None,
+    number_from: int = 0,
+    shape: Shape = lambda piece: piece,
+    success: str = "",
+    options: ReadOptions = PLAIN,
 ) -> list[Episode]:
-    """The episodes at `path`, checked: all of them, or an error. Arguments and errors as `iterate_episodes` has them."""
-    return list(iterate_episodes(path, source, number_from, shape))
+    """The episodes at `path`, checked: all of them, or an error. Arguments and errors as `iterate_episodes` has them; an error as well
+    where they take more memory than their files may (`budget.py`)."""
+    return list(_bounded(path, iterate_episodes(path, source, number_from, shape, success, options)))
+
+
+def _bounded(path: str | Path, episodes: Iterator[Episode]) -> Iterator[Episode]:
+    """Episodes that are all to be held. Raises WarmloopError once they take more memory than the files at `path` may."""
+    meter = Meter(str(path), "holding its episodes", _size(path), _ratio(path))
+    for episode in episodes:
+        meter.take(episode.nbytes)
+        yield episode
 
 
 def iterate_episodes(
-    path: str | Path, source: Source | None = None, number_from: int = 0, shape: Shape = lambda piece: piece
+    path: str | Path,
+    source: Source | None = None,
+    number_from: int = 0,
+    shape: Shape = lambda piece: piece,
+    success: str = "",
+    options: ReadOptions = PLAIN,
 ) -> Iterator[Episode]:
     """The episodes at `path`, checked, one after the other; of most formats no more than some 32 MiB is held at a time, and of
     pickles the whole file.
@@ -80,18 +111,50 @@ def iterate_episodes(
         source: the kind of data; None takes what the file says of itself, and demos where it says nothing.
         number_from: added to the episodes' numbers, so that those of several files stay apart.
         shape: applied to each piece as it was read, before it is checked.
+        success: which steps succeeded, for episodes without a flag (`data/outcome.py`); "" decides by the rewards.
+        options: what the file does not say itself, and whether bad episodes are left out.
 
     Raises:
-        WarmloopError: one sentence for anything missing, damaged, unsupported, inconsistent or out of range.
+        WarmloopError: one sentence for anything missing, damaged, unsupported, inconsistent or out of range; with bad episodes left out,
+            only where that concerns the whole file, or every episode.
     """
-    for piece in read_pieces(path):
-        yield from to_episodes(shape(piece), source, number_from)
+    bad: list[BadEpisode] = []
+    options = options.collecting(bad)
+    some = told_unread = False
+    for piece in read_pieces(path, source, success, options):
+        piece = without_optional(shape(piece))
+        if piece.unread and not told_unread:
+            log.info("%s: not read: %s", _origin(path), listed(piece.unread))
+        told_unread = True
+        for episode in _checked(piece, source, number_from, options):
+            some = True
+            yield episode
+    if bad and not some:
+        raise WarmloopError(f"{_origin(path)}: all of its episodes are bad; of the first: {bad[0].reason}")
 
 
-def read_pieces(path: str | Path) -> Iterator[Recording]:
-    """The rows at `path`, tidy but not checked, in pieces of whole episodes, each with its number."""
+def _checked(piece: Recording, source: Source | None, number_from: int, options: ReadOptions) -> Iterator[Episode]:
+    """A piece's episodes, checked; bad ones are left out where they may be."""
+    try:
+        yield from to_episodes(piece, source, number_from)
+        return
+    except WarmloopError:
+        if options.on_bad is None:
+            raise
+    for one in each_episode(piece):
+        try:
+            yield from to_episodes(one, source, number_from)
+        except WarmloopError as error:
+            options.leave_out(piece.origin, f"episode {number_of(one, 0)}", error)
+
+
+def read_pieces(path: str | Path, source: Source | None = None, success: str = "", options: ReadOptions = PLAIN) -> Iterator[Recording]:
+    """The rows at `path`, tidy but not checked, in pieces of whole episodes, each with its number. Arguments as `iterate_episodes`."""
     origin, count = _origin(path), 0
-    for piece in format_of(origin).read(origin):
+    check_rule("The success of data", success)
+    found = format_of(origin)
+    pictures = PictureColumns(origin)
+    for piece in map(pictures, told(lambda: found.read(origin, options), success, source)):
         numbers = count + np.arange(len(piece)) if piece.numbers is None else piece.numbers
         count += len(piece)
         if len(piece):
@@ -159,14 +222,14 @@ def parse_source_argument(argument: str) -> tuple[Source | None, str]:
     )
 
 
-def load_sources(arguments: Sequence[str], on_episode: Callable[[], object] = lambda: None) -> list[Episode]:
+def load_sources(arguments: Sequence[str], on_episode: Callable[[], object] = lambda: None, options: ReadOptions = PLAIN) -> list[Episode]:
     """The episodes of all `kind=path` arguments, in order, each with a number of its own; their shapes must agree. `on_episode` is called
     after each one read."""
     episodes: list[Episode] = []
     for argument in arguments:
         source, path = parse_source_argument(argument)
         number_from = 1 + max((episode.number for episode in episodes), default=-1)
-        for episode in iterate_episodes(path, source, number_from):
+        for episode in _bounded(path, iterate_episodes(path, source, number_from, options=options)):
             episodes.append(episode)
             on_episode()
         _check_same_spec(episodes)
@@ -194,12 +257,8 @@ def content_of(path: str | Path) -> str:
         WarmloopError: there is none.
     """
     origin = _origin(path)
-    if origin.startswith(minari.SCHEME):
-        return of_path(minari.data_directory(origin))
-    name, key = hdf5.split(origin)
-    if not Path(name).is_dir():
-        require_file(Path(name))
-    return of_path(Path(name)) + (f"{hdf5.SPLIT}{key}" if key else "")
+    key = None if origin.startswith(minari.SCHEME) else hdf5.split(origin)[1]
+    return of_path(_holder(origin)) + (f"{hdf5.SPLIT}{key}" if key else "")
 
 
 def format_of(path: str | Path) -> Format:
@@ -211,7 +270,7 @@ def format_of(path: str | Path) -> Format:
     if Path(origin).is_dir():
         raise WarmloopError(
             f"{origin} is a directory without a data set: no Minari's data/metadata.json, no LeRobot's meta/info.json, "
-            "no RLDS's features.json."
+            "no RLDS's features.json, no HIL-SERL's transitions_*.pkl and no ALOHA's episode_*.hdf5."
         )
     require_file(Path(origin))
     raise WarmloopError(f"{origin} is in no supported format; supported are {_described()}.")
@@ -220,6 +279,26 @@ def format_of(path: str | Path) -> Format:
 def _origin(path: str | Path) -> str:
     text = str(path)
     return text if text.startswith(minari.SCHEME) else str(Path(text).expanduser())
+
+
+def _size(path: str | Path) -> int:
+    """Bytes of the file or folder that holds what `path` names."""
+    return size_of(_holder(_origin(path)))
+
+
+def _holder(origin: str) -> Path:
+    """The file or folder that holds what `origin` names. Raises WarmloopError where there is none."""
+    if origin.startswith(minari.SCHEME):
+        return minari.data_directory(origin)
+    name, _ = hdf5.split(origin)
+    if not Path(name).is_dir():
+        require_file(Path(name))
+    return Path(name)
+
+
+def _ratio(path: str | Path) -> int:
+    """How many times its files what `path` names may take."""
+    return VIDEO_RATIO if lerobot.has_video(_origin(path)) else RATIO
 
 
 def _described(writing: bool = False) -> str:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WarmloopError
+from ..files.whole_files import replacing, require_file
 from ..transition import Leaf, Spec
 from . import npz
-from .files import replacing, require_file
-from .recording import Recording
+from .recordings.options import PLAIN, ReadOptions
+from .recordings.recording import Recording
 
 FORMAT = "warmloop-set-1"
 MANIFEST = "manifest.json"
@@ -32,7 +33,7 @@ class TakenFile:
         content: the SHA-256 of its content, and the filter key where it was read by one.
         kind: what it was said to be: demos, suboptimal or random; "" for what it says itself.
         environment: that it was recorded in; "" where it does not say.
-        mark: what this project wrote beside its data of their actions (`data/sources.py`).
+        mark: what this project wrote beside its data of their actions (`data/sources/sources.py`).
         episodes, repeated: its episodes, and how many of them were in the set already.
         added: when, UTC, ISO 8601.
     """
@@ -55,7 +56,7 @@ class TakenEpisode:
         number: its own.
         file, of_file: which of the manifest's files it came from, from 0, and its number there.
         part: the .npz file that holds it.
-        digest: of its content (`data/digest.py`).
+        digest: of its content (`data/files/digest.py`).
         steps, undiscounted_return, success, task: in short what it is.
     """
 
@@ -89,7 +90,7 @@ def matches(path: str) -> bool:
     return _said(Path(path)) is not None
 
 
-def read(origin: str) -> Iterator[Recording]:
+def read(origin: str, options: ReadOptions = PLAIN) -> Iterator[Recording]:
     """The rows of the set in folder `origin`, in pieces.
 
     Raises:
@@ -100,7 +101,7 @@ def read(origin: str) -> Iterator[Recording]:
         raise WarmloopError(f"{origin} is an empty set; add files to it with merge_data --into={origin} FILE.")
     for name in manifest.parts:
         expected, found = [episode.number for episode in manifest.episodes if episode.part == name], []
-        for piece in npz.read(str(Path(origin) / name)):
+        for piece in npz.read(str(Path(origin) / name), options):
             found += [] if piece.numbers is None else piece.numbers.tolist()
             yield piece
         if found != expected:
@@ -154,6 +155,6 @@ def _said(directory: Path) -> dict[str, Any] | None:
     """The manifest as JSON; None where there is none of a set's."""
     try:
         said = json.loads((directory / MANIFEST).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return said if isinstance(said, dict) and said.get("format") == FORMAT else None

@@ -8,6 +8,7 @@ HDF5 can loop for ever over texts in a damaged file.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import WarmloopError
-from .flat import Part, channels_last, join
-from .hdf5 import layout, opened, read_arrays
-from .recording import Columns, Recording
+from .hdf5.hdf5 import layout, names, opened, read_arrays
+from .recordings.flat import Part, channels_last, join
+from .recordings.options import PLAIN, ReadOptions
+from .recordings.recording import Columns, Recording
 
 if TYPE_CHECKING:
     import h5py
@@ -30,27 +32,32 @@ def matches(path: str) -> bool:
     return layout(path) == "d3rlpy"
 
 
-def read(origin: str) -> Iterator[Recording]:
+def read(origin: str, options: ReadOptions = PLAIN) -> Iterator[Recording]:
     """The rows of file `origin`, in pieces.
 
     Raises:
         WarmloopError: the file is damaged, holds something other than whole episodes or discrete actions, or an episode lacks a key.
     """
     with opened(origin) as file:
-        count = np.asarray(file["num_episodes"])
+        count = read_arrays(origin, "", file, ["num_episodes"], ["num_episodes"])["num_episodes"]
         if count.ndim or count.dtype.kind not in "iu":
             raise WarmloopError(f"{origin}: `num_episodes` is {count.dtype} {count.shape}; one whole number is needed.")
-        yield from join(origin, (_part(origin, file, index) for index in range(int(count))))
+        present = set(names(file))
+        attempts = (
+            (f"episode {index}", functools.partial(_part, origin, file, present, index))
+            for index in range(min(int(count), len(present) + 1))
+        )
+        yield from join(origin, attempts, options)
 
 
-def _part(origin: str, file: h5py.File, index: int) -> Part:
+def _part(origin: str, file: h5py.File, present: set[str], index: int) -> Part:
     name = f"episode {index}"
     observations = [f"observations_{index}"]
-    if observations[0] not in file:
+    if observations[0] not in present:
         parts = (f"observations_{index}_{part}" for part in itertools.count())
-        observations = list(itertools.takewhile(lambda part: part in file, parts))
+        observations = list(itertools.takewhile(lambda part: part in present, parts))
     scalars = {f"{kind}_{index}": kind for kind in REQUIRED[1:]}
-    missing = [key for key in scalars if key not in file] + ([] if observations else [f"observations_{index}"])
+    missing = [key for key in scalars if key not in present] + ([] if observations else [f"observations_{index}"])
     if missing:
         raise WarmloopError(f"{origin}, {name}: there is no `{missing[0]}`, and `num_episodes` counts it; dump the buffer again.")
     wanted = [*observations, *scalars]

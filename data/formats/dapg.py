@@ -11,6 +11,7 @@ episodes end by time alone); and of `env_infos` the success flag `success`, `is_
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import WarmloopError
-from .flat import SUCCESS_FLAGS, Part, join
-from .pickled import layout, numbers
-from .recording import Columns, Recording, require_keys
-from .safe_pickle import load
+from .pickles.pickled import layout, numbers
+from .pickles.safe_pickle import load
+from .recordings.flat import SUCCESS_FLAGS, Part, join
+from .recordings.options import PLAIN, ReadOptions
+from .recordings.recording import Columns, Recording, require_keys
 
 REQUIRED = ["observations", "actions", "rewards"]
 
@@ -31,7 +33,7 @@ def matches(path: str) -> bool:
     return layout(path) == "dapg"
 
 
-def read(origin: str) -> Iterator[Recording]:
+def read(origin: str, options: ReadOptions = PLAIN) -> Iterator[Recording]:
     """The rows of file `origin`; nothing in it is run.
 
     Raises:
@@ -40,7 +42,8 @@ def read(origin: str) -> Iterator[Recording]:
     paths = load(Path(origin), inert={})
     if not isinstance(paths, list) or not all(isinstance(path, dict) for path in paths):
         raise WarmloopError(f"{origin} holds a {type(paths).__name__}, and not DAPG's list of episodes (dicts).")
-    yield from join(origin, [_part(origin, path, index) for index, path in enumerate(paths)])
+    attempts = ((f"episode {index}", functools.partial(_part, origin, path, index)) for index, path in enumerate(paths))
+    yield from join(origin, attempts, options)
 
 
 def _part(origin: str, path: dict[str, Any], index: int) -> Part:

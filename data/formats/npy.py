@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from ..errors import WarmloopError
+from .recordings.budget import require
 
 READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -22,11 +23,11 @@ class ArchivedArray:
     The archive's checksum of an array is compared when its last row is read.
 
     Raises:
-        WarmloopError: it is an array of Python objects.
+        WarmloopError: it is an array of Python objects; on reading, the rows take more memory than is allowed.
     """
 
     def __init__(self, path: str, archive: zipfile.ZipFile, name: str):
-        self._archive, self._name = archive, name
+        self._path, self._archive, self._name = path, archive, name
         self._file = self._opened()
         self.shape, self.fortran, self.dtype = _header(self._file)
         if self.dtype.hasobject:
@@ -64,7 +65,9 @@ class ArchivedArray:
         self._file.seek((row - self._row) * self._row_bytes, 1)
 
     def _read(self, shape: tuple[int, ...]) -> np.ndarray:
-        content = self._file.read(math.prod(shape) * self.dtype.itemsize)  # read, and not room made: a header can claim any size
+        size = math.prod(shape) * self.dtype.itemsize
+        require(self._path, f"`{self._name}`", size, self._archive.start_dir)
+        content = self._file.read(size)  # read, and not room made: a header can claim any size
         return np.frombuffer(bytearray(content), self.dtype).reshape(shape)
 
     def _transposed(self) -> np.ndarray:

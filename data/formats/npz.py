@@ -1,46 +1,47 @@
 """Episodes in plain `.npz` files: arrays only, never a pickle.
 
-Read: `observations`, `actions`, `rewards` `[N, ...]`, and where present `next_observations`, `terminals`, `timeouts`, `success`,
-`intervened`, `episode_starts` `[E]` or `episode_ids` `[N]`. A dict observation is one array per leaf, `observations/NAME`.
-`timestamps` are kept as an extra. Other arrays are ignored, so D4RL's layout reads as it is.
-
-- Boundaries: `episode_starts`, else where `episode_ids` changes, else after `terminals | timeouts`; a file with no `timeouts`
-  that does record `next_observations` is also cut where these do not lead to the following row.
-- Without `next_observations` they are the following row's observations. An episode's last row has none: it is dropped, unless it is
-  terminal, where the target does not use it and the observation itself stands in.
+Read: the flat arrays of our own and of others, under the names that `marks.py` lists, by the rules of `flat_arrays.py`. A dict
+observation is one array per leaf, `observations/NAME`. `timestamps` are kept as an extra. Names of arrays that are not read are told.
 
 Written (`metadata` says `"format": "warmloop-episodes-1"`): all of the above, and per row `intervened`, `source`, `quality`,
 `mc_return`, `policy_version`, `step`, `extras/NAME`, per episode `episode_numbers`, `episode_sources`, `episode_tasks`,
-`success_known`. Reading that back gives every field bit for bit. Uncompressed: floats hardly deflate, and it is some twenty times faster.
+`success_known`, and of pieces of episodes what they were cut out of (`wholes.py`). Reading that back gives every field bit for bit.
+Uncompressed: floats hardly deflate, and it is some twenty times faster.
+
+A file of our own is sealed (`data/files/sealed.py`), but for those of earlier versions, and read as it was written or not at all. It holds
+nothing but the arrays above.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy_format
 
 from ..episode import Episode
 from ..errors import WarmloopError
+from ..files import sealed
+from ..files.whole_files import kind, replacing, require_file
 from ..transition import Source
-from .files import kind, replacing, require_file
-from .flat import pieces, starts_by_flags
 from .npy import ArchivedArray, names, opened
-from .recording import RECORDED_FIELDS, Columns, Recording, Table, check, named, require_keys, starts_after
+from .recordings import wholes
+from .recordings.flat import pieces
+from .recordings.flat_arrays import first_rows, read_arrays
+from .recordings.options import PLAIN, ReadOptions
+from .recordings.recording import RECORDED_FIELDS, Recording, Stored, check, named, require_keys
 
 FORMAT = "warmloop-episodes-1"
 OPTIONAL = ("terminals", "timeouts", "success", "intervened")
 PER_EPISODE = {"episode_numbers": "numbers", "episode_sources": "sources", "episode_tasks": "tasks", "success_known": "success_known"}
 DATA = ("observations", "next_observations", "actions", "rewards", *OPTIONAL)
 OURS = (*(name for name in RECORDED_FIELDS if name not in ("truncated", "intervened")), "extras")
+MEMBERS = {*DATA, *OURS, *PER_EPISODE, *wholes.ARRAYS, "episode_ids", "episode_starts", "metadata"}
+FOLDERS = ("observations/", "next_observations/", "extras/")
 ENVIRONMENTS = ("env_id", "environment")
-TIMES = ("timestamps", "timestamp", "time")
 
 
 def matches(path: str) -> bool:
@@ -54,7 +55,7 @@ def names_one(path: str) -> bool:
     return path.endswith(".npz")
 
 
-def read(origin: str) -> Iterator[Recording]:
+def read(origin: str, options: ReadOptions = PLAIN) -> Iterator[Recording]:
     """The rows of file `origin`, in pieces.
 
     Raises:
@@ -63,23 +64,34 @@ def read(origin: str) -> Iterator[Recording]:
     require_file(Path(origin))
     with opened(origin) as archive:
         present = names(archive)
-        require_keys(origin, "the file", present, ["observations", "actions", "rewards"])
 
         def array(name: str) -> ArchivedArray:
             return ArchivedArray(origin, archive, name)
 
-        ours = "metadata" in present and _metadata(array("metadata").whole()).get("format") == FORMAT
-        table = {name: array(name) for name in present if name.split("/")[0] in (DATA + OURS if ours else DATA)}
-        if ours and "timeouts" in present:
-            table["truncated"] = array("timeouts")
-        check(origin, table)
-        table |= _times(present, array, table["actions"].shape[0])
-        starts = _starts(origin, {name: array(name).whole() for name in ("episode_ids", "episode_starts") if name in present}, table)
-        own = {field: array(name).whole() for name, field in PER_EPISODE.items() if ours and name in present}
-        kinds = [values for values in (own.get("sources"), table["source"][:] if "source" in table else None) if values is not None]
-        if any(values.shape != starts.shape for values in own.values()) or not all(np.isin(values, list(Source)).all() for values in kinds):
-            raise WarmloopError(f"{origin}: its {len(starts)} episodes and what it records of each do not match; write it again.")
-        yield from pieces(origin, table, starts, **own)
+        if _is_ours(origin, present, array):
+            yield from _read_ours(origin, present, array)
+        else:
+            yield from read_arrays(origin, present, array, options, ignored=["metadata"])
+
+
+def _read_ours(origin: str, present: list[str], array: Callable[[str], ArchivedArray]) -> Iterator[Recording]:
+    """The rows of a file that `write` wrote."""
+    require_keys(origin, "the file", present, ["observations", "actions", "rewards", "episode_starts"])
+    table: dict[str, Stored] = {name: array(name) for name in present if name.split("/")[0] in DATA + OURS}
+    if "timeouts" in present:
+        table["truncated"] = array("timeouts")
+    check(origin, table)
+    rows = table["actions"].shape[0]
+    starts = first_rows(origin, {name: array(name) for name in ("episode_ids", "episode_starts") if name in present}, rows)
+    assert starts is not None
+    own: dict[str, Any] = {field: array(name).whole() for name, field in PER_EPISODE.items() if name in present}
+    kinds = [values for values in (own.get("sources"), table["source"][:] if "source" in table else None) if values is not None]
+    if any(values.shape != starts.shape for values in own.values()) or not all(np.isin(values, list(Source)).all() for values in kinds):
+        raise WarmloopError(f"{origin}: its {len(starts)} episodes and what it records of each do not match; write it again.")
+    if wholes.ARRAYS[0] in present:
+        lengths = np.diff(starts, append=rows)
+        own["wholes"] = wholes.from_arrays({name: array(name).whole() for name in wholes.ARRAYS}, lengths)
+    yield from pieces(origin, table, starts, **own)
 
 
 def own_metadata(path: str | Path) -> dict[str, Any]:
@@ -93,10 +105,8 @@ def own_metadata(path: str | Path) -> dict[str, Any]:
 
 def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> None:
     """Writes `episodes` to file `origin`, whole or not at all; one column at a time is joined in memory."""
-    with replacing(Path(origin)) as file, zipfile.ZipFile(file, "w") as archive:
-        for name, column in _columns(episodes, metadata):
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                npy_format.write_array(member, column, allow_pickle=False)
+    with replacing(Path(origin)) as file:
+        sealed.write(file, _columns(episodes, metadata))
 
 
 def _columns(episodes: list[Episode], metadata: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
@@ -122,6 +132,7 @@ def _columns(episodes: list[Episode], metadata: dict[str, Any]) -> Iterator[tupl
     yield "episode_numbers", np.array([episode.number for episode in episodes], np.int64)
     yield "episode_sources", np.array([episode.source for episode in episodes], np.int32)
     yield "episode_tasks", np.array([episode.task for episode in episodes])
+    yield from wholes.as_arrays(episodes)
     yield "metadata", np.array(json.dumps(metadata | {"format": FORMAT}))
     known = np.array([episode.success is not None for episode in episodes])
     if known.any():
@@ -136,6 +147,20 @@ def environment(origin: str) -> str | None:
     return next((said[key] for key in ENVIRONMENTS if isinstance(said.get(key), str)), None)
 
 
+def _is_ours(origin: str, present: list[str], array: Callable[[str], ArchivedArray]) -> bool:
+    """Whether this project wrote the file. Raises WarmloopError where it did, and the file is no longer what was written."""
+    sealed.verify(origin)
+    if "metadata" not in present or _metadata(array("metadata").whole()).get("format") != FORMAT:
+        return False
+    unknown = [name for name in present if name not in MEMBERS and not name.startswith(FOLDERS)]
+    if unknown:
+        raise WarmloopError(
+            f"{origin} is a file of warmloop's own with `{unknown[0]}`, which it does not write: it was changed or damaged since; restore "
+            "it from a copy, or take `metadata` out of it to have it read as anybody's arrays."
+        )
+    return True
+
+
 def _metadata(array: np.ndarray) -> dict[str, Any]:
     """The file's JSON metadata; other files may say anything there, so what is no JSON object counts as none."""
     try:
@@ -143,30 +168,3 @@ def _metadata(array: np.ndarray) -> dict[str, Any]:
     except ValueError:
         return {}
     return metadata if isinstance(metadata, dict) else {}
-
-
-def _times(present: list[str], array: Callable[[str], ArchivedArray], rows: int) -> dict[str, ArchivedArray]:
-    """The column of timestamps, where the file has one number for each row."""
-    found = next((times for times in (array(name) for name in TIMES if name in present) if times.shape in ((rows,), (rows, 1))), None)
-    return {} if found is None or found.dtype.kind not in "iuf" else {"extras/timestamps": found}
-
-
-def _starts(origin: str, arrays: Columns, table: Table) -> np.ndarray:
-    rows = table["actions"].shape[0]
-    by_id = None
-    if "episode_ids" in arrays:
-        ids = np.ravel(arrays["episode_ids"])
-        if len(ids) != rows:
-            raise WarmloopError(f"{origin}: `episode_ids` has {len(ids)} rows and `actions` has {rows}.")
-        by_id = starts_after(np.append(ids[1:] != ids[:-1], True))
-    if "episode_starts" in arrays:
-        starts = np.ravel(arrays["episode_starts"])
-        whole = starts.dtype.kind in "iu" and len(starts) > 0
-        if not whole or starts[0] != 0 or starts[-1] >= rows or np.any(np.diff(starts.astype(np.int64)) <= 0):
-            raise WarmloopError(f"{origin}: `episode_starts` must rise from 0 and stay below the {rows} rows.")
-        if by_id is not None and not np.array_equal(by_id, starts):
-            raise WarmloopError(f"{origin}: `episode_starts` and `episode_ids` disagree on where episodes begin; remove one.")
-        return starts.astype(np.int64)
-    if by_id is not None:
-        return by_id
-    return starts_by_flags(table)

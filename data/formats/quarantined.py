@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import WarmloopError
+from ..files import sealed
 from ..transition import Array
 
 OWN = ("number", "reason")  # beside the rows' leaves
@@ -40,17 +40,26 @@ def quarantine_files(path: str | Path) -> list[Path]:
 def read_quarantine(path: Path) -> Iterator[QuarantinedRow]:
     """The rows of one file. Raises WarmloopError where it is not one, or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            leaves = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        leaves = sealed.load(path)
+    except OSError as error:
         raise WarmloopError(f"{path} cannot be read as quarantined rows ({error}).") from error
     if not {*OWN, "action", "episode", "step"} <= leaves.keys():
         raise WarmloopError(f"{path} holds no quarantined rows: it has no numbers and reasons. Name RUNS/EXP_NAME/quarantine.")
     for row, (number, reason) in enumerate(zip(leaves["number"], leaves["reason"], strict=True)):
         values = dict(bad for name, leaf in leaves.items() if name not in OWN for bad in _bad_values(name, leaf[row]))
+        named = str(reason).partition(" ")[0]
+        if not values and named in leaves and leaves[named].dtype.kind == "f":  # beyond what is plausible
+            values = dict([_largest(named, leaves[named][row])])
         yield QuarantinedRow(
             path.stem.rpartition("-")[0], int(number), int(leaves["episode"][row]), int(leaves["step"][row]), str(reason), values
         )
+
+
+def _largest(name: str, value: Array) -> tuple[str, float]:
+    """The element of the greatest magnitude."""
+    index = np.unravel_index(np.argmax(np.abs(value)), np.shape(value))
+    place = ",".join(map(str, map(int, index)))
+    return (f"{name}[{place}]" if place else name), float(value[index])
 
 
 def _bad_values(name: str, value: Array) -> Iterator[tuple[str, float]]:

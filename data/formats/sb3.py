@@ -20,10 +20,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import WarmloopError
-from .flat import channels_last, complete, has_next
-from .pickled import layout, numbers
-from .recording import Recording, breaks, require_keys, starts_after, tidy
-from .safe_pickle import Record, load
+from .pickles.pickled import layout, numbers
+from .pickles.safe_pickle import Record, load
+from .recordings.boundaries import trajectory_ends
+from .recordings.flat import channels_last, complete, has_next
+from .recordings.options import PLAIN, ReadOptions
+from .recordings.recording import Recording, breaks, require_keys, starts_after, tidy
 
 BUFFERS = ("ReplayBuffer", "DictReplayBuffer", "NStepReplayBuffer", "HerReplayBuffer")
 SPACES = {"box": "Box", "dict": "Dict", "discrete": "Discrete", "multi_discrete": "MultiDiscrete", "multi_binary": "MultiBinary"}
@@ -46,7 +48,7 @@ def matches(path: str) -> bool:
     return layout(path) == "sb3"
 
 
-def read(origin: str) -> Iterator[Recording]:
+def read(origin: str, options: ReadOptions = PLAIN) -> Iterator[Recording]:
     """The rows of file `origin`; nothing in it is run.
 
     Raises:
@@ -67,8 +69,9 @@ def read(origin: str) -> Iterator[Recording]:
     columns = {name: channels_last(_unrolled(array, order)) for name, array in arrays.items()}
     dones, timeouts = columns.pop("dones") != 0, columns.pop("timeouts") != 0
     columns = tidy(origin, columns | {"terminals": dones & ~timeouts})
-    ends = dones | (np.arange(len(dones)) % len(order) == len(order) - 1)
-    yield complete(Recording(origin, columns, starts_after(ends | breaks(columns) if has_next(columns) else ends)))
+    cut = (dones & timeouts) | (np.arange(len(dones)) % len(order) == len(order) - 1)
+    cut = cut | breaks(columns) if has_next(columns) else cut
+    yield complete(Recording(origin, columns, starts_after(trajectory_ends(origin, columns, columns["terminals"], cut))))
 
 
 def _arrays(origin: str, state: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..transition import PyTree
-from .report import Column
+from .camera_facts import is_picture
+from .findings import Column
 
 BINS = 20
+BRIGHTNESS = " (brightness)"  # what a camera's column is called
 HALF_PRECISION_VALUES = 200  # so many values, none of them whole, that all fit half precision are no accident
 
 
@@ -21,9 +23,9 @@ def as_numbers(observation: PyTree) -> tuple[list[str], np.ndarray]:
     names, parts = [], []
     for name, leaf in leaves(observation).items():
         leaf = np.asarray(leaf)
-        if leaf.dtype == np.uint8 and leaf.ndim >= 3:
+        if is_picture(leaf):
             parts.append(np.array([[frame.mean()] for frame in leaf], np.float32))
-            names.append(f"{name} (brightness)")
+            names.append(f"{name}{BRIGHTNESS}")
             continue
         flat = leaf.reshape(len(leaf), -1).astype(np.float32, copy=False)
         parts.append(flat)

@@ -7,12 +7,12 @@ import functools
 
 import numpy as np
 
-from ..digest import of_arrays
 from ..episode import Episode
+from ..files.digest import of_arrays
 from ..quality import steps_to_success
 from .columns import as_numbers, leaves
+from .findings import Severity
 from .reading import Recorded
-from .report import Severity
 
 SATURATED = 0.999
 START_ROWS = 10  # so many first rows that agree bit for bit mean the same recording
@@ -42,6 +42,8 @@ class EpisodeFacts:
 
     Attributes:
         flagged: whether it carries a success flag at all.
+        success_by: the rule by which that was told without a flag; "" for the file's own.
+        after_success: how many of its steps come after its first success.
         digest: of every observation, action and reward; equal for duplicates.
         start_digest: of the first rows, where the robot moves in them and there are enough; else empty.
         signature: `[2D + A * (1 + PROBES)]` means and samples that nearly agree for near-duplicates.
@@ -60,8 +62,10 @@ class EpisodeFacts:
     undiscounted_return: float
     success: bool
     flagged: bool
+    success_by: str
     success_at_the_end: bool
     steps_to_success: int
+    after_success: int
     terminated: bool
     cut_by_time: bool | None
     jerk: float
@@ -140,8 +144,10 @@ class View:
             undiscounted_return=episode.undiscounted_return,
             success=episode.succeeded,
             flagged=episode.success is not None,
+            success_by=self.recorded.success_by,
             success_at_the_end=bool(flag[-1]) if episode.success is not None else episode.succeeded,
             steps_to_success=steps_to_success(episode),
+            after_success=len(self) - 1 - int(np.argmax(flag)) if flag.any() else 0,
             terminated=bool(self.terminated[-1]),
             cut_by_time=None if self.timeouts is None else bool(self.timeouts[-1]),
             jerk=float(np.abs(np.diff(action, 2, axis=0)).mean()) if len(self) > 2 else 0.0,

@@ -11,13 +11,15 @@ import numpy as np
 from ..episode import Episode
 from ..errors import WarmloopError
 from ..formats import format_of, parse_source_argument
+from ..formats.recordings.options import BadEpisode, ReadOptions
 from ..quality import QualityConfig, score
 from .checks import DATA_CHECKS, EPISODE_CHECKS
-from .checks.environment import coverage
+from .checks.environment_checks import coverage
 from .episode_facts import EpisodeFacts, Fault, View
+from .findings import EpisodeLine, Finding, Severity, Summary
 from .reading import Recorded, given, read
 from .reference import Reference
-from .report import EpisodeLine, Finding, Report, Severity, Summary
+from .report import Report
 from .survey import Survey, outcome
 
 HARM_FACTOR = 0.5  # of an episode's quality, for each harmful finding in it
@@ -28,6 +30,9 @@ def inspect(
     reference: Reference | None = None,
     environment: str = "",
     on_episode: Callable[[], object] = lambda: None,
+    success: str = "",
+    dones: str = "",
+    skip_bad_episodes: bool = False,
 ) -> Report:
     """What is in the data, and what is wrong with it; `print` it, or look at its `findings`. Works through it once, an episode at a time.
 
@@ -36,10 +41,13 @@ def inspect(
         reference: the environment to compare with; without one, what needs its spaces or rewards is not checked.
         environment: what to say of the reference in the report, such as why there is none.
         on_episode: called after each episode.
+        success: which steps succeeded, for files without a flag (`data/outcome.py`); "" decides by rewards of 0 and 1 alone.
+        dones: what `dones` mean in a file that marks ends by them alone, as `ReadOptions` has it.
+        skip_bad_episodes: episodes that training would refuse are left out, as it leaves them out with that setting, and noted.
 
     Raises:
-        WarmloopError: there is nothing to inspect, or a file does not exist, or a folder holds no data set. A file that cannot
-            be read is a finding.
+        WarmloopError: there is nothing to inspect, or a file does not exist, or a folder holds no data set. A file, or an episode, that
+            cannot be read is a finding.
     """
     sources = [data] if isinstance(data, str | Path) else list(data)
     if not sources:
@@ -48,7 +56,7 @@ def inspect(
     files = [str(source) for source in sources if not isinstance(source, Episode)]
     survey = Survey(reference, kinds_are_known=any(parse_source_argument(file)[0] is not None for file in files))
     findings: list[Finding] = []
-    for recorded in itertools.chain(given(episodes), *(_readable(file, findings) for file in files)):
+    for recorded in itertools.chain(given(episodes), *(_readable(file, findings, success, dones, skip_bad_episodes) for file in files)):
         findings += _look(recorded, survey)
         on_episode()
     if survey.facts:
@@ -60,17 +68,23 @@ def inspect(
     return _report(survey, findings, names, environment or (reference.name if reference else "none"))
 
 
-def _readable(file: str, findings: list[Finding]) -> Iterator[Recorded]:
-    """The file's episodes; a file that cannot be read becomes a finding."""
+def _readable(file: str, findings: list[Finding], success: str, dones: str, skip: bool) -> Iterator[Recorded]:
+    """The file's episodes; a file and an episode that cannot be read become findings."""
     source, path = parse_source_argument(file)
     if not path.startswith("minari:") and not Path(path).expanduser().exists():
         raise WarmloopError(f"{path} does not exist.")
     if Path(path).expanduser().is_dir():
         format_of(path)
+    bad: list[BadEpisode] = []
+    options = ReadOptions(dones, lambda _: None).collecting(bad)
     try:
-        yield from read(path, source)
+        yield from read(path, source, success, options, trainable=skip)
     except WarmloopError as error:
-        findings.append(Finding("unreadable file", Severity.BREAKS, path, None, None, str(error), "Record or copy the file again."))
+        remedy = "Do what is said above, or record or copy the file again."
+        findings.append(Finding("unreadable file", Severity.BREAKS, path, None, None, str(error), remedy))
+    severity = Severity.NOTE if skip else Severity.BREAKS
+    advice = "It is left out by --skip_bad_episodes." if skip else "Record it again, or leave it out by --skip_bad_episodes."
+    findings += [Finding("unreadable episode", severity, one.file, one.number, None, one.reason, advice) for one in bad]
 
 
 def _look(recorded: Recorded, survey: Survey) -> list[Finding]:
@@ -95,7 +109,7 @@ def _finding(check: str, fault: Fault, looked_at: EpisodeFacts, whole: bool = Fa
 
 def _report(survey: Survey, findings: list[Finding], files: tuple[str, ...], environment: str) -> Report:
     if not survey.facts:
-        return Report(Summary(files, 0, 0, "none", 0, 0, environment, {}), (), (), tuple(findings))
+        return Report(Summary(files, 0, 0, "none", 0, 0, 0, environment, {}), (), (), tuple(findings))
     told = outcome(survey)
     summary = Summary(
         files=files,
@@ -104,11 +118,15 @@ def _report(survey: Survey, findings: list[Finding], files: tuple[str, ...], env
         success_definition=told.definition,
         successes=told.successes,
         successes_at_the_end=told.at_the_end,
+        steps_after_success=told.steps_after,
         environment=environment,
         coverage=coverage(survey),
+        unread={file: names for file, names in survey.unread.items() if names},
     )
     columns = [*survey.actions.columns(), *survey.rewards.columns(), *survey.observations.columns()]
-    return Report(summary, tuple(columns), tuple(_lines(survey.facts, findings)), tuple(findings))
+    cameras = tuple(camera.camera() for camera in survey.cameras.values())
+    shown = {name: camera.pictures for name, camera in survey.cameras.items()}
+    return Report(summary, tuple(columns), tuple(_lines(survey.facts, findings)), tuple(findings), cameras, shown)
 
 
 def _lines(facts: Iterable[EpisodeFacts], findings: Iterable[Finding]) -> Iterator[EpisodeLine]:

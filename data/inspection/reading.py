@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from ..episode import Episode
+from ..errors import WarmloopError
 from ..formats import read_pieces
-from ..formats.recording import cut
+from ..formats.recordings.checked_values import to_episodes
+from ..formats.recordings.options import PLAIN, ReadOptions
+from ..formats.recordings.recording import cut, each_episode, number_of, without_optional
 from ..transition import Source
 
 QUARANTINE = "quarantine"
@@ -27,25 +30,41 @@ class Recorded:
         times: `[T]` float64, seconds, where the file has them.
         timeouts: `[T]` bool, where the file says which rows a time limit ended.
         numbered: `[T]` int, the file's own step numbers, where it has them.
+        success_by: as a Recording's.
+        unread: names of what is not read of its file.
     """
 
     episode: Episode
     times: np.ndarray | None = None
     timeouts: np.ndarray | None = None
     numbered: np.ndarray | None = None
+    success_by: str = ""
+    unread: tuple[str, ...] = ()
 
 
-def read(path: str | Path, source: Source | None = None) -> Iterator[Recorded]:
+def read(
+    path: str | Path, source: Source | None = None, success: str = "", options: ReadOptions = PLAIN, trainable: bool = False
+) -> Iterator[Recorded]:
     """The episodes at `path`, one after the other.
+
+    Args:
+        success: which steps succeeded, as `data/outcome.py` has it.
+        options: how the file is read; bad episodes are those that cannot be read, and where `trainable`, those that training would refuse.
 
     Raises:
         WarmloopError: the file is missing, damaged, or in no supported format.
     """
-    for piece in read_pieces(path):
-        for start, episode in zip(piece.starts, cut(piece, source), strict=True):
-            rows = slice(int(start), int(start) + len(episode))
-            timeouts, numbered = (piece.columns[name][rows] if name in piece.columns else None for name in ("timeouts", "step"))
-            yield Recorded(episode, _times(episode), timeouts, numbered)
+    for piece in map(without_optional, read_pieces(path, source, success, options)):
+        for one in each_episode(piece):
+            try:
+                if trainable:
+                    to_episodes(one, source, 0)
+            except WarmloopError as error:
+                options.leave_out(piece.origin, f"episode {number_of(one, 0)}", error)
+                continue
+            (episode,) = cut(one, source)
+            timeouts, numbered = (one.columns.get(name) for name in ("timeouts", "step"))
+            yield Recorded(episode, _times(episode), timeouts, numbered, piece.success_by, piece.unread)
 
 
 def given(episodes: Iterable[Episode]) -> Iterator[Recorded]:

@@ -1,9 +1,10 @@
 """A repaired copy of a data set: what can be put right without guessing, and an exact account of it.
 
-Duplicates go; an episode is cut before its first value that is not finite; actions that pass [-1, 1] by rounding are clipped; a
-terminal flag that stands for the time limit becomes a truncation; where the next observation does not lead on, that step goes and
-the episode is split; next observations that repeat the observation are taken from the following step. Rewards, success flags and
-actions in another unit are left as they are: what they should be is not to be known from the data.
+Duplicates go; an episode is cut before its first value that is not finite; actions that pass [-1, 1] by rounding are clipped; a terminal
+flag that stands for the time limit becomes a truncation, without its last step where no observation after that was recorded; where the
+next observation does not lead on, that step goes and the episode is split; next observations that repeat the observation are taken from
+the following step. Rewards, success flags and actions in another unit are left as they are: what they should be is not to be known from
+the data.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ import numpy as np
 
 from ..episode import Episode
 from ..formats import parse_source_argument
-from .checks.actions import ROUNDING
-from .checks.continuity import breaks, repeats_itself
-from .checks.endings import is_false_terminal, time_limits
-from .checks.values import first_non_finite
+from ..formats.recordings.options import BadEpisode, ReadOptions
+from ..plausible import ABSURD
+from ..sources.ends import as_truncation
+from .checks.action_checks import ROUNDING
+from .checks.continuity_checks import breaks, repeats_itself
+from .checks.ending_checks import is_false_terminal, time_limits
+from .checks.value_checks import first_unusable
 from .episode_facts import EpisodeFacts, View
 from .reading import Recorded, read
 from .reference import Reference
@@ -35,21 +39,26 @@ class Change:
     what: str
 
 
-def repair(files: Sequence[str], reference: Reference | None = None) -> tuple[list[Episode], list[Change]]:
+def repair(
+    files: Sequence[str], reference: Reference | None = None, success: str = "", dones: str = "", skip_bad_episodes: bool = False
+) -> tuple[list[Episode], list[Change]]:
     """The episodes of `files` (`PATH` or `kind=PATH`), repaired and numbered anew, and all that was changed. No file is touched.
+    `success`, `dones` and `skip_bad_episodes` are as `inspect` has them; but an episode is bad only where it cannot be read.
 
     Raises:
         WarmloopError: a file cannot be read.
     """
     survey = Survey(reference, kinds_are_known=False)
-    for recorded in _all(files):
+    bad: list[BadEpisode] = []
+    options = ReadOptions(dones, (lambda _: None) if skip_bad_episodes else None).collecting(bad)
+    for recorded in _all(files, success, options):
         if survey.difference(recorded.episode) is None:
             survey.add(View(recorded))
     limits = time_limits(survey) if survey.facts else set()
     kept: list[Episode] = []
     changes: list[Change] = []
     seen: dict[bytes, EpisodeFacts] = {}
-    for recorded in _all(files):
+    for recorded in _all(files, success, options):
         episode, facts = recorded.episode, View(recorded).facts()
         if facts.digest in seen:
             other = seen[facts.digest]
@@ -59,34 +68,39 @@ def repair(files: Sequence[str], reference: Reference | None = None) -> tuple[li
         parts, done = _repaired(recorded, facts, limits)
         kept += parts
         changes += [Change(episode.origin, episode.number, what) for what in done]
+    changes += [Change(one.file, -1 if one.number is None else one.number, f"left out: {one.reason}") for one in bad]
     return [_numbered(episode, number) for number, episode in enumerate(kept)], changes
 
 
-def _all(files: Sequence[str]) -> Iterator[Recorded]:
+def _all(files: Sequence[str], success: str, options: ReadOptions) -> Iterator[Recorded]:
     for file in files:
         source, path = parse_source_argument(file)
-        yield from read(path, source)
+        yield from read(path, source, success, options)
 
 
 def _repaired(recorded: Recorded, facts: EpisodeFacts, limits: set[int]) -> tuple[list[Episode], list[str]]:
     """The parts that are left of an episode, and what was done to it."""
     done: list[str] = []
-    episode = _without_false_terminal(recorded, facts, limits, done)
-    episode = _clipped(episode, done)
-    episode = _before_non_finite(episode, done)
+    episode = _with_one_end(recorded, facts, limits, done)
+    episode = None if episode is None else _before_non_finite(_clipped(episode, done), done)
     parts = [] if episode is None else _led_on(episode, done)
     return parts, done
 
 
-def _without_false_terminal(recorded: Recorded, facts: EpisodeFacts, limits: set[int], done: list[str]) -> Episode:
-    episode = recorded.episode
-    both = facts.terminated and facts.cut_by_time is True and not facts.success_at_the_end
+def _with_one_end(recorded: Recorded, facts: EpisodeFacts, limits: set[int], done: list[str]) -> Episode | None:
+    """The episode with its last step terminal or truncated, and not both, nor terminal for the time limit; None where nothing is left."""
+    episode, last = recorded.episode, len(recorded.episode) - 1
+    both = facts.terminated and facts.cut_by_time is True
+    if both and facts.flagged and facts.success_at_the_end:
+        done.append(f"step {last}: its timeout flag is taken off, since it is terminal and a success")
+        return episode
     if not both and not is_false_terminal(facts, limits):
         return episode
-    done.append(f"step {len(episode) - 1}: its terminal flag stood for the time limit and is a truncation now")
-    mask, truncated = episode.steps.mask.copy(), episode.steps.truncated.copy()
-    mask[-1], truncated[-1] = 1.0, True
-    return dataclasses.replace(episode, steps=episode.steps.replace(mask=mask, truncated=truncated))
+    cut = as_truncation(episode)
+    left = len(cut) if cut is not None else 0
+    dropped = "" if left == len(episode) else f"; step {last} is dropped, since no observation after it was recorded"
+    done.append(f"step {last}: its terminal flag stood for the time limit and is a truncation now{dropped}")
+    return cut
 
 
 def _clipped(episode: Episode, done: list[str]) -> Episode:
@@ -99,15 +113,17 @@ def _clipped(episode: Episode, done: list[str]) -> Episode:
 
 
 def _before_non_finite(episode: Episode, done: list[str]) -> Episode | None:
-    place = first_non_finite(episode)
+    place = first_unusable(episode)
     if place is None:
         return episode
-    step, name = place
+    step, name, value = place
+    wrong = f"{value:.3g}" if np.isfinite(value) else "not finite"
     if step == 0:
-        done.append(f"dropped: its {name} is not finite from the first step on")
+        done.append(f"dropped: its {name} is {wrong} from the first step on")
         return None
-    done.append(f"cut before step {step}, whose {name} is not finite; truncated there, {len(episode) - step} steps dropped")
-    return episode.part(slice(0, step))
+    done.append(f"cut before step {step}, whose {name} is {wrong}; truncated there, {len(episode) - step} steps dropped")
+    known = (np.abs(episode.outcome.reward) <= ABSURD).all()  # NaN is not
+    return episode.piece(slice(0, step)) if known else episode.part(slice(0, step))
 
 
 def _led_on(episode: Episode, done: list[str]) -> list[Episode]:
@@ -117,10 +133,12 @@ def _led_on(episode: Episode, done: list[str]) -> list[Episode]:
     if not len(broken):
         return [episode]
     if repeats_itself(view):
-        done.append(f"next observations taken from the following steps; the last step, {len(episode) - 1}, has none and is dropped")
-        following = jax.tree.map(lambda leaf: leaf[1:], episode.steps.observation)
-        whole = episode.part(slice(0, len(episode) - 1))
-        return [dataclasses.replace(whole, steps=whole.steps.replace(next_observation=following))]
+        last, terminal = len(episode) - 1, episode.steps.mask[-1] == 0
+        kept = "stays, since it is terminal and needs none" if terminal else "has none and is dropped"
+        done.append(f"next observations taken from the following steps; the last step, {last}, {kept}")
+        following = jax.tree.map(lambda leaf: np.concatenate([leaf[1:], leaf[-1:]]), episode.steps.observation)
+        whole = dataclasses.replace(episode, steps=episode.steps.replace(next_observation=following))
+        return [whole if terminal else whole.piece(slice(0, last))]
     listed = ", ".join(map(str, broken[:5])) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
     done.append(f"split where the next observation does not lead on; dropped: steps {listed}")
     starts, ends = np.append(0, broken + 1), np.append(broken, len(episode))

@@ -1,156 +1,20 @@
-"""What an inspection hands over: findings ranked by what they would do to training, and the figures behind them."""
+"""What an inspection hands over: all that it found, and how that reads."""
 
 from __future__ import annotations
 
-import dataclasses
-import enum
 import html
-import math
-from typing import Any
+
+from .findings import Inspected
+from .text import render
 
 
-class Severity(enum.IntEnum):
-    """What a defect would do to training."""
-
-    NOTE = 0  # worth knowing; training goes as it would
-    HARMS = 1  # training runs and learns something worse, or more slowly
-    BREAKS = 2  # the data cannot be loaded, or what is learnt from it is wrong
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """One defect, where it is, and what to do.
-
-    Attributes:
-        check: name of the check that found it.
-        severity: what it would do to training.
-        file: the file (or stream) it is in.
-        episode: number of the episode as the file has it, or of an example where the whole file is concerned; None without one.
-        step: the first step concerned, from 0; None where the whole episode is.
-        what: one sentence saying what is wrong.
-        advice: one sentence saying what to do.
-        whole: the whole data set is concerned, and `episode` is an example.
-    """
-
-    check: str
-    severity: Severity
-    file: str
-    episode: int | None
-    step: int | None
-    what: str
-    advice: str
-    whole: bool = False
-
-    @property
-    def place(self) -> str:
-        """The episode and step, in words."""
-        if self.episode is None:
-            return ""
-        return f"episode {self.episode}" if self.step is None else f"episode {self.episode}, step {self.step}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """One number of an observation or action, or the reward, over all steps.
-
-    Attributes:
-        kind: observation, action or reward.
-        repeated: share of the steps on which it keeps its value.
-        histogram: counts in 20 equal bins of [-1, 1], outer values in the outer bins; for actions only.
-    """
-
-    name: str
-    kind: str
-    mean: float
-    std: float
-    low: float
-    high: float
-    repeated: float
-    not_finite: int
-    histogram: tuple[int, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class EpisodeLine:
-    """One episode in figures.
-
-    Attributes:
-        undiscounted_return: sum of the recorded rewards.
-        success: by the definition that the summary names.
-        ending: "terminated", or "truncated" where its last row keeps the bootstrap.
-        jerk: mean absolute second difference of its actions.
-        saturation: share of its action values at a limit.
-        quality: score in [0, 1]; 0 where something breaks training.
-        worst: the gravest finding in it, None where there is none.
-    """
-
-    file: str
-    number: int
-    length: int
-    undiscounted_return: float
-    success: bool
-    ending: str
-    jerk: float
-    saturation: float
-    quality: float
-    worst: Severity | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """All files in figures.
-
-    Attributes:
-        files: as they were named.
-        success_definition: what `success` means for these episodes.
-        environment: what they were compared with, or why with none.
-        coverage: share of the reference's ranges that the data visits, by name; empty without a reference.
-    """
-
-    files: tuple[str, ...]
-    episodes: int
-    steps: int
-    success_definition: str
-    successes: int
-    successes_at_the_end: int
-    environment: str
-    coverage: dict[str, float]
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """Everything an inspection found; `findings` are the gravest first."""
-
-    summary: Summary
-    columns: tuple[Column, ...]
-    episodes: tuple[EpisodeLine, ...]
-    findings: tuple[Finding, ...]
-
-    @property
-    def breaks_training(self) -> bool:
-        """Whether anything was found that would break training."""
-        return any(finding.severity == Severity.BREAKS for finding in self.findings)
-
-    def as_json(self) -> dict[str, Any]:
-        """The report as plain dicts, lists, numbers and strings; severities by name, numbers that are not finite as null."""
-        return _plain(dataclasses.asdict(self)) | {"breaks_training": self.breaks_training}
+class Report(Inspected):
+    """Everything an inspection found, as text where it is printed and as HTML in a notebook."""
 
     def __str__(self) -> str:
         """The report as the command prints it."""
-        from .text import render
-
         return render(self)
 
     def _repr_html_(self) -> str:
         """How a notebook shows it."""
         return f"<pre>{html.escape(str(self))}</pre>"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, Severity):
-        return value.name.lower()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,8 +7,10 @@ import dataclasses
 import numpy as np
 
 from ..episode import Episode
+from ..outcome import SETTING
 from ..transition import Source, Spec
-from .columns import ColumnStatistics
+from .camera_facts import CameraStatistics, is_picture
+from .columns import BRIGHTNESS, ColumnStatistics, leaves
 from .episode_facts import SATURATED, EpisodeFacts, View
 from .reference import Agreement, Reference
 
@@ -23,15 +25,19 @@ class Survey:
         observations, actions, rewards: statistics of the columns; from the first episode on.
         spec: shapes of the first episode.
         saturated: `[A]` steps on which each action is at a limit.
+        cameras: statistics of the pictures, by the observation's name.
         kinds: the kinds of data that the episodes say they are.
         agreement: how each file's rewards agree with the reference's; empty without a reference.
+        unread: by file, the names of what is not read of it.
     """
 
     def __init__(self, reference: Reference | None, kinds_are_known: bool):
         self.reference, self.kinds_are_known = reference, kinds_are_known
         self.facts: list[EpisodeFacts] = []
         self.kinds: set[Source] = set()
+        self.cameras: dict[str, CameraStatistics] = {}
         self.agreement: dict[str, Agreement] = {}
+        self.unread: dict[str, tuple[str, ...]] = {}
 
     def add(self, view: View) -> EpisodeFacts:
         """Takes in one episode, whose shapes are those of the first."""
@@ -43,15 +49,28 @@ class Survey:
             self.rewards = ColumnStatistics(["reward"], "reward")
             self.saturated = np.zeros(view.action.shape[1])
         self.facts.append(facts)
+        self.unread.setdefault(facts.file, view.recorded.unread)
         self.kinds.add(Source(view.episode.source))
         self.observations.add(view.observation)
         self.actions.add(view.action)
         self.rewards.add(view.reward[:, None])
+        self._look(view)
         self.saturated += (np.abs(view.action) >= SATURATED).sum(axis=0)
         if self.reference is not None:
             agreement = self.agreement.setdefault(facts.file, Agreement(facts))
             self.reference.compare(view, agreement)
         return facts
+
+    def _look(self, view: View) -> None:
+        """Takes in the pictures of an episode."""
+        pictures = {name: leaf for name, leaf in leaves(view.episode.steps.observation).items() if is_picture(leaf)}
+        if not pictures:
+            return
+        numbers = [index for index, name in enumerate(view.names) if not name.endswith(BRIGHTNESS)]
+        moving = (view.change[:, numbers] > 0).any(axis=1) if numbers else (view.action[:-1] != 0).any(axis=1)
+        for name, frames in pictures.items():
+            camera = self.cameras.setdefault(name, CameraStatistics(name, frames.shape[1:], frames.dtype))
+            camera.add(frames, np.asarray(moving), len(self.facts) - 1, view.episode.number)
 
     def difference(self, episode: Episode) -> str | None:
         """How the shapes of an episode differ from those of the first; None where they do not."""
@@ -90,15 +109,22 @@ class Outcome:
 
     successes: int
     at_the_end: int
+    steps_after: int
     definition: str
 
 
 def outcome(survey: Survey) -> Outcome:
     """Successes, and by which definition they are counted."""
     flagged = sum(facts.flagged for facts in survey.facts)
-    by_flag, by_reward = "the file's success flag at any step", "terminated with a positive last reward (the file has no success flag)"
+    rules = {facts.success_by for facts in survey.facts if facts.flagged}
+    told = " or ".join(f"a step with {rule}" if ">=" in rule else f"`{rule}`" for rule in sorted(rules - {""}))
+    by_flag = f"{told} (the file has no success flag)" if told else "the file's success flag at any step"
+    if told and "" in rules:
+        by_flag = f"the file's success flag at any step, or where it has none {told}"
+    by_reward = f"terminated with a positive last reward (there is no success flag; --success, in training {SETTING}, says which steps are)"
     definition = by_flag if flagged == len(survey.facts) else by_reward
     if 0 < flagged < len(survey.facts):
         definition = f"{by_flag}; {len(survey.facts) - flagged} episodes without one: terminated with a positive last reward"
     successes = sum(facts.success for facts in survey.facts)
-    return Outcome(successes, sum(facts.success_at_the_end for facts in survey.facts), definition)
+    at_the_end, after = (sum(getattr(facts, name) for facts in survey.facts) for name in ("success_at_the_end", "after_success"))
+    return Outcome(successes, at_the_end, after, definition)

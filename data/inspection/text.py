@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .report import Column, Finding, Report, Severity
+from .findings import Camera, Column, Finding, Inspected, Severity
 
 WIDTH = 92
 PLACES = 5
@@ -21,9 +21,18 @@ MEANING = {
 }
 
 
-def render(report: Report, *, every_place: bool = False) -> str:
+def render(report: Inspected, *, every_place: bool = False) -> str:
     """The whole report in words; `every_place` lists all episodes of a finding, and all columns."""
-    lines = [*_summary(report), "", *_columns(report.columns, every_place), "", *_quality(report), "", *_findings(report, every_place)]
+    lines = [
+        *_summary(report),
+        "",
+        *_columns(report.columns, every_place),
+        *_cameras(report.cameras),
+        "",
+        *_quality(report),
+        "",
+        *_findings(report, every_place),
+    ]
     return "\n".join(lines)
 
 
@@ -35,7 +44,7 @@ def grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
     return sorted(groups.values(), key=lambda group: -group[0].severity)
 
 
-def verdict(report: Report) -> str:
+def verdict(report: Inspected) -> str:
     """One sentence: whether to train on it."""
     counts = {severity: sum(finding.severity == severity for finding in report.findings) for severity in MARKS}
     if counts[Severity.BREAKS]:
@@ -46,7 +55,7 @@ def verdict(report: Report) -> str:
     return f"Nothing is wrong with it that the checks can see{notes}."
 
 
-def _summary(report: Report) -> Iterator[str]:
+def _summary(report: Inspected) -> Iterator[str]:
     summary = report.summary
     lengths = np.array([line.length for line in report.episodes])
     returns = np.array([line.undiscounted_return for line in report.episodes])
@@ -56,8 +65,11 @@ def _summary(report: Report) -> Iterator[str]:
             "steps": f"{summary.steps} ({lengths.min()} to {lengths.max()} an episode, median {np.median(lengths):.0f})",
             "returns": f"{returns.min():.4g} to {returns.max():.4g}, mean {returns.mean():.4g}",
             "success": f"{summary.successes} of {summary.episodes} ({summary.successes / summary.episodes:.0%}), at the last step "
-            f"{summary.successes_at_the_end}; success means: {summary.success_definition}",
+            f"{summary.successes_at_the_end}; {summary.steps_after_success} steps come after one; "
+            f"success means: {summary.success_definition}",
         }
+    if summary.not_read:
+        rows |= {"not read": summary.not_read}
     rows |= {"compared with": summary.environment}
     for name, value in rows.items():
         yield from _wrapped(f"{name:<15}", value)
@@ -76,7 +88,17 @@ def _columns(columns: Sequence[Column], every: bool) -> Iterator[str]:
             yield f"  and {len(chosen) - COLUMNS_SHOWN} more {kind} columns (--all shows them)"
 
 
-def _quality(report: Report) -> Iterator[str]:
+def _cameras(cameras: Sequence[Camera]) -> Iterator[str]:
+    if cameras:
+        yield ""
+        yield f"{'camera':<24}{'size':>18}{'least':>10}{'greatest':>10}{'mean':>10}{'black':>10}"
+    for camera in cameras:
+        size = " x ".join(map(str, camera.shape))
+        figures = "".join(f"{value:>10.3g}" for value in (camera.low, camera.high, camera.mean))
+        yield f"{camera.name[:23]:<24}{size:>18}{figures}{camera.black / camera.pictures:>10.0%}"
+
+
+def _quality(report: Inspected) -> Iterator[str]:
     if not report.episodes:
         return
     bars = "▁▂▃▄▅▆▇█"
@@ -87,7 +109,7 @@ def _quality(report: Report) -> Iterator[str]:
     yield "  least: " + ", ".join(f"episode {line.number} ({line.quality:.2f})" for line in worst)
 
 
-def _findings(report: Report, every_place: bool) -> Iterator[str]:
+def _findings(report: Inspected, every_place: bool) -> Iterator[str]:
     yield verdict(report)
     for group in grouped(report.findings):
         first = group[0]

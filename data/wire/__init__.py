@@ -2,3 +2,4 @@
 
 PROTOCOL_MIN = PROTOCOL_MAX = 1  # versions of warmloop.proto that this code speaks
 MIB = 1 << 20
+END_OF_NUMBERS = 1 << 48  # of a stream's rows: a robot at 1 kHz needs 9,000 years

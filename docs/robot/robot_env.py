@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from warmloop.data.errors import WarmloopError
+from warmloop.data.errors import EnvironmentFault, WarmloopError
 
 REACHED = 0.1  # radians from the target
 PICTURE = (32, 32, 3)
@@ -38,9 +38,9 @@ class Line:
             self._socket.sendall(json.dumps({"do": what, **arguments}).encode() + b"\n")
             answer = json.loads(self._answers.readline() or b"null")
         except (OSError, ValueError) as error:
-            raise WarmloopError(f'The robot at {self._name} did not answer "{what}": {error}.') from error
+            raise EnvironmentFault(f'The robot at {self._name} did not answer "{what}": {error}.') from error
         if answer is None or "error" in answer:
-            raise WarmloopError(f'The robot at {self._name} answered "{what}" by {answer["error"] if answer else "hanging up"}.')
+            raise EnvironmentFault(f'The robot at {self._name} answered "{what}" by {answer["error"] if answer else "hanging up"}.')
         return answer
 
     def close(self) -> None:
@@ -121,7 +121,10 @@ class RobotEnv(gym.Env):
         return _picture(self._line.ask("state", camera=True))
 
     def safe_stop(self) -> None:
-        """Brings the robot to rest, by a new connection: the old one may be what broke. One that was never reached does not move."""
+        """Brings the robot to rest, by a new connection, from any thread: the old one may be what broke, or be waiting in `step`.
+
+        One that was never reached does not move.
+        """
         if self._line is None:
             return
         self.disconnect()

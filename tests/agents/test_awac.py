@@ -150,3 +150,36 @@ def test_a_policy_with_a_state_dependent_deviation_is_refused(agent, state):
 def test_a_wrong_setting_is_refused_by_name(wrong, names):
     with pytest.raises(WarmloopError, match=names):
         dataclasses.replace(CONFIG, **wrong)
+
+
+def test_the_softmax_weighs_rows_by_their_share_of_the_minibatch_and_counts_advantages_up_to_the_limit(state, make_batch):
+    agent = AWAC(dataclasses.replace(CONFIG, weighting="softmax", advantage_limit=0.5), SPEC)
+    batch, advantage = make_batch(8), np.linspace(-1, 2, 8, dtype=np.float32)
+    _, metrics = agent.actor_loss(state.actor, batch, jnp.asarray(advantage), KEY)
+    loss, _ = agent.regression_loss(state.actor, batch, jnp.log(8 * jax.nn.softmax(np.minimum(advantage, 0.5) / 0.8)), KEY)
+    assert float(metrics["actor/weight"]) == pytest.approx(1.0, rel=1e-5)
+    assert float(metrics["actor/loss"]) == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_the_policys_l2_is_the_gradient_that_pytorchs_weight_decay_adds(agent, state, make_batch):
+    batch, advantage = make_batch(8), jnp.zeros(8)
+    decaying = AWAC(dataclasses.replace(CONFIG, actor_l2=0.1), SPEC)
+    plain, more = (jax.grad(lambda actor, of=of: of.actor_loss(actor, batch, advantage, KEY)[0])(state.actor) for of in (agent, decaying))
+    added = jax.tree.map(lambda a, b: np.asarray(a - b), more, plain)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, 0.1 * np.asarray(b), atol=1e-5), added, state.actor)
+
+
+def test_the_baseline_may_be_the_policys_mean_and_the_target_is_held_within_the_returns_bounds(state, make_batch):
+    agent = AWAC(dataclasses.replace(CONFIG, baseline="mean", clip_target=True, target_low=-0.1, target_high=0.0), SPEC)
+    batch = make_batch(8)
+    mean, _ = agent.policy.apply(state.actor, batch.observation)
+    expected = least(state.critic, batch.observation, batch.action) - least(state.critic, batch.observation, mean)
+    np.testing.assert_allclose(agent.advantage(state, batch, KEY), expected, rtol=1e-4, atol=1e-4)
+    target = np.asarray(agent.td_target(state, batch, KEY))
+    assert target.min() >= np.float32(-0.1) and target.max() <= 0
+
+
+@pytest.mark.parametrize(("setting", "value"), [("weighting", "none"), ("baseline", "median"), ("actor_l2", -1.0)])
+def test_a_mistaken_setting_is_refused_by_name(setting, value):
+    with pytest.raises(WarmloopError, match=f"agent.{setting}"):
+        dataclasses.replace(CONFIG, **{setting: value})

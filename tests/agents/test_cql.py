@@ -9,7 +9,7 @@ import oracle
 import pytest
 
 from warmloop.agents import CQL, SAC, CQLConfig, SACConfig
-from warmloop.agents.gradients import accumulated_gradient
+from warmloop.agents.shared.gradients import accumulated_gradient
 from warmloop.data.transition import Leaf, Spec, example
 
 SPEC = Spec((Leaf("", (5,), "float32"),), 3)
@@ -79,10 +79,10 @@ def test_calibration_lifts_the_policys_actions_only_and_only_below_a_known_retur
 
 
 def test_max_backup_takes_the_best_of_many_actions(agent, state, make_batch):
-    best = dataclasses.replace(agent, config=dataclasses.replace(CONFIG, max_backup=True, cql_actions=64))
+    best = dataclasses.replace(agent, config=dataclasses.replace(CONFIG, max_backup=True, backup_actions=64))
     batch = make_batch(6, mask=np.ones(6, np.float32))
-    target = np.asarray(jax.jit(best.td_target)(state.sac, batch, jax.random.key(0)))
-    single = np.stack([np.asarray(jax.jit(agent.td_target)(state.sac, batch, key)) for key in jax.random.split(jax.random.key(1), 20)])
+    target = np.asarray(jax.jit(best.sac.td_target)(state.sac, batch, jax.random.key(0)))
+    single = np.stack([np.asarray(jax.jit(agent.sac.td_target)(state.sac, batch, key)) for key in jax.random.split(jax.random.key(1), 20)])
     assert (target > single.mean(0)).all()
 
 

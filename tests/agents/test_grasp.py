@@ -11,7 +11,7 @@ import oracle
 import pytest
 
 from warmloop.agents import BC, SAC, BCConfig, GraspSAC, GraspSACConfig, SACConfig
-from warmloop.agents.vision import VisionConfig
+from warmloop.agents.networks.vision import VisionConfig
 from warmloop.data.errors import WarmloopError
 from warmloop.data.transition import Batch, Leaf, Source, Spec, example
 
@@ -251,7 +251,7 @@ def test_a_wrong_setting_is_refused_by_name(wrong, says):
 
 def test_the_presets_penalty_is_the_one_that_gym_hil_reports():
     pytest.importorskip("gym_hil", reason="gym-hil's C build is missing")
-    from warmloop.actor.environment import make_environment
+    from warmloop.actor.environment.environment import make_environment
     from warmloop.configs import load
     from warmloop.configs.schema import build_agent
 

@@ -6,55 +6,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from blocks import KEY, SMALL, SPEC, assert_same, block_of, rows_of
 
 from warmloop.agents import AGENTS, SAC, HasCritics, HasLikelihood, SACConfig
+from warmloop.agents.base import go_on
 from warmloop.data.errors import WarmloopError
 from warmloop.data.mixing import MixingConfig
 from warmloop.data.replay import ReplayConfig
-from warmloop.data.transition import Batch, Leaf, Spec, example
-from warmloop.learner import checkpoint
-from warmloop.learner.assemble import fine_tune, resume
+from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.starting_state import fine_tune, resume
 from warmloop.learner.state import LearnerParts, create
 from warmloop.learner.step import run_steps
 
-SPEC = Spec((Leaf("pose", (3,), "float32"), Leaf("velocity", (2,), "float32")), 3)
-SMALL = {"hidden": (16, 16), "batch_size": 8, "utd": 2}
-KEY = jax.random.key(5)
 UNSHARED = ("bcq", "sac_grasp")  # algorithms whose policy no other has
-
-
-def rows_of(count, seed=0):
-    rng = np.random.default_rng(seed)
-
-    def observation():
-        return {
-            "velocity": rng.normal(0, 4, (count, 2)).astype(np.float32),
-            "pose": rng.normal((1, -3, 2), (2, 0.5, 1), (count, 3)).astype(np.float32),
-        }
-
-    return example(SPEC, count).replace(
-        observation=observation(),
-        next_observation=observation(),
-        action=np.tanh(rng.normal(size=(count, 3))).astype(np.float32),
-        reward=rng.normal(size=count).astype(np.float32),
-        mc_return=rng.normal(size=count).astype(np.float32),
-    )
-
-
-def block_of(*lead):
-    rows = jax.tree.map(lambda x: jnp.asarray(x).reshape(*lead, *x.shape[1:]), rows_of(int(np.prod(lead)), 1))
-    one = jnp.ones(lead)
-    fields = {name: getattr(rows, name) for name in rows.__dataclass_fields__}
-    return Batch(**fields, weight=one, actor_weight=one, offline=one.astype(bool))
-
-
-def assert_same(a, b):
-    def check(x, y):
-        x, y = (jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf for leaf in (x, y))
-        np.testing.assert_array_equal(x, y)
-
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    jax.tree.map(check, a, b)
 
 
 @dataclasses.dataclass
@@ -149,7 +113,9 @@ def test_the_learner_trains_saves_resumes_and_serves_it(trained, tmp_path):
     assert agent == trained.agent
     assert_same(actor, trained.agent.actor_params(state.agent))
     assert_same(resume(tmp_path, trained.parts)[0].agent, state.agent)
-    assert_same(fine_tune(trained.parts, 1, rows_of(20), tmp_path).agent, state.agent)
+    assert_same(fine_tune(trained.parts, 1, rows_of(20), tmp_path).agent, go_on(trained.agent, trained.agent, state.agent))
+    if not getattr(trained.agent, "keeps_warm", False):
+        assert_same(go_on(trained.agent, trained.agent, state.agent), state.agent)
 
 
 def test_sac_fine_tunes_what_it_warmed_up_or_refuses_it(trained, tmp_path):

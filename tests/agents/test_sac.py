@@ -10,7 +10,7 @@ import oracle
 import pytest
 
 from warmloop.agents import SAC, SACConfig
-from warmloop.agents.networks import Critic, sample_action
+from warmloop.agents.networks.networks import Critic, log_density, sample_action
 from warmloop.data.errors import WarmloopError
 from warmloop.data.transition import Leaf, Source, Spec, example
 
@@ -71,7 +71,7 @@ def test_target_of_a_terminal_step_is_its_reward(agent, state, make_batch):
 
 def test_target_subsets_are_all_drawn_and_never_hold_one_member_twice(agent, state):
     numbered = {"params": {"number": jnp.arange(4.0)}}
-    draws = jax.vmap(lambda key: agent._subset(numbered, key)["params"]["number"])(jax.random.split(jax.random.key(0), 200))
+    draws = jax.vmap(lambda key: agent.subset(numbered, key)["params"]["number"])(jax.random.split(jax.random.key(0), 200))
     pairs = {tuple(sorted(pair)) for pair in np.asarray(draws).tolist()}
     assert pairs == {(float(i), float(j)) for j in range(4) for i in range(j)}
 
@@ -220,3 +220,40 @@ def test_acting_uses_the_statistics_of_the_warm_up_data():
 def test_a_wrong_setting_is_refused_by_name(wrong, names):
     with pytest.raises(WarmloopError, match=names):
         dataclasses.replace(CONFIG, **wrong)
+
+
+# Settings of published presets that sac's own defaults leave off.
+
+
+def small_agent(**settings):
+    return SAC(SACConfig(**{"hidden": (16, 16), "ensemble": 2, "target_subset": 2, "utd": 2, "batch_size": 8} | settings), SPEC)
+
+
+def test_the_policy_may_have_other_widths_than_the_critics_and_begin_narrow():
+    agent = small_agent(actor_hidden=(8,), initial_log_std=-1.0)
+    state = agent.init(jax.random.key(0), example(SPEC))
+    layers = state.actor["params"]
+    assert (layers["hidden_0"]["kernel"].shape, layers["gaussian"]["kernel"].shape) == ((5, 8), (8, 6))
+    assert state.critic["params"]["kernel_0"].shape == (2, 8, 16) and state.critic["params"]["kernel_1"].shape == (2, 16, 16)
+    _, log_std = agent.policy.apply(state.actor, jnp.zeros(5))
+    np.testing.assert_allclose(log_std, -1.0, atol=0.05)
+
+
+def test_the_policys_step_may_see_the_whole_block(make_batch):
+    batch = make_batch(2, 8)
+    last, block = (small_agent(actor_on_block=whole).actor_rows(batch) for whole in (False, True))
+    np.testing.assert_array_equal(last.reward, batch.reward[-1])
+    np.testing.assert_array_equal(block.reward, batch.reward.reshape(-1))
+    assert block.observation.shape == (16, 5)
+
+
+def test_for_its_first_updates_the_policy_may_clone_instead_of_following_q(make_batch):
+    agent = small_agent(clone_updates=10)
+    state, batch, key = agent.init(jax.random.key(0), example(SPEC)), make_batch(8), jax.random.key(1)
+    mean, log_std = agent.policy.apply(state.actor, batch.observation)
+    _, log_prob = sample_action(key, mean, log_std)
+    expected = jnp.mean(batch.actor_weight * (jnp.exp(state.log_temperature) * log_prob - log_density(batch.action, mean, log_std)))
+    early, late = (agent.actor_loss(state.actor, state.replace(updates=jnp.int32(n)), batch, key)[0] for n in (9, 10))
+    np.testing.assert_allclose(early, expected, rtol=1e-5)
+    np.testing.assert_allclose(late, small_agent().actor_loss(state.actor, state, batch, key)[0], rtol=1e-5)
+    assert abs(float(early) - float(late)) > 0.1

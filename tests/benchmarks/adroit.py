@@ -23,7 +23,7 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot as plt
 
-from warmloop.learner.metrics import read
+from warmloop.learner.diagnosis.metrics import read
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"

@@ -19,8 +19,8 @@ jax.config.update("jax_cpu_enable_async_dispatch", False)  # acting is one small
 import numpy as np  # noqa: E402
 
 from warmloop import ExpertDataCollector, OfflineRLTrainer  # noqa: E402
-from warmloop.actor.environment import make_environment  # noqa: E402
-from warmloop.actor.rollout import Evaluation, evaluate  # noqa: E402
+from warmloop.actor.environment.environment import make_environment  # noqa: E402
+from warmloop.actor.episodes.rollout import Evaluation, evaluate  # noqa: E402
 
 STARTS = 12_345  # seed of the episodes that policies are judged by
 
@@ -48,7 +48,7 @@ def look(trainer: OfflineRLTrainer, episodes: int) -> Evaluation:
 def learn(config: str, seed: int, steps: int, every: int, until: float, episodes: int, settings: dict) -> tuple[OfflineRLTrainer, dict]:
     """SAC from nothing: what it learnt, and its curve: environment steps, seconds of training so far, mean returns, success rates."""
     run = {"learner": {"frozen_steps": min(1_000, every), "checkpoint_every": 0}, "replay": {"alpha": 0.0, "capacity": steps}}
-    trainer = OfflineRLTrainer(config, "sac", seed=seed, **(SAC | settings), **run)
+    trainer = OfflineRLTrainer(config, "", seed=seed, **(SAC | settings), **run)  # the task's own sac, not the preset
     curve = {"steps": [], "seconds": [], "returns": [], "success": []}
     done, seconds = 0, 0.0
     while done < steps and (not curve["returns"] or curve["returns"][-1] < until):

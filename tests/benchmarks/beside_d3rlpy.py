@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from scoreboard import ONE_THREAD, call
 
-from warmloop.actor.environment import make_environment
-from warmloop.actor.rollout import evaluate
+from warmloop.actor.environment.environment import make_environment
+from warmloop.actor.episodes.rollout import evaluate
 from warmloop.configs import load
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,12 +22,12 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot as plt
 
-from warmloop.actor.environment import make_environment
-from warmloop.actor.policy import AgentPolicy
+from warmloop.actor.environment.environment import make_environment
+from warmloop.actor.policies.policy import AgentPolicy
 from warmloop.configs import load
 from warmloop.data.formats import load_episodes
-from warmloop.learner.checkpoint import load_policy
-from warmloop.learner.metrics import read
+from warmloop.learner.checkpoints.checkpoint import load_policy
+from warmloop.learner.diagnosis.metrics import read
 
 CUBE = Path(__file__).with_name("cube_by_picture.py")
 NOISY = ("--noise=0.6", "--random_share=0.3")  # as in demo-hil

@@ -45,8 +45,8 @@ def warm(task: str, seed: int, episodes: int, board: Path) -> dict[str, Any]:
 
     preset, algorithm, data, updates, steps, _, every = TASKS[task]
     run = {"learner": {"warmup_checkpoints": 1, "held_out": 0.0, "checkpoint_every": 0}, "replay": {"capacity": steps}}
-    trainer = OfflineRLTrainer(preset, algorithm, seed=seed, **run)
-    chosen = load(f"{preset},{algorithm},small,then_sac")
+    trainer = OfflineRLTrainer(preset, f"{algorithm}_tuned", seed=seed, **run)
+    chosen = load(f"{preset},{algorithm}_tuned,small,then_sac")
     same = {name: SAC[name] for name in ("utd", "batch_size", "actor_lr", "critic_lr", "backup_entropy")}  # as from nothing
     trainer.config = trainer.config.replace(warmup_agent=chosen.warmup_agent, agent=chosen.agent.replace(**same))
     curve: dict[str, Any] = {"steps": [], "seconds": [], "returns": []}

@@ -11,14 +11,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from warmloop.actor.client import Client
 from warmloop.actor.config import ActorConfig
-from warmloop.actor.environment import EnvironmentConfig, make_environment
-from warmloop.actor.loop import ActorLoop
+from warmloop.actor.control_loop import ActorLoop
+from warmloop.actor.delivery.client import Client
+from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
 from warmloop.agents import SAC, SACConfig
 from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import Spec, example
-from warmloop.data.wire.schema import Schema
+from warmloop.data.wire.row_schema import Schema
 
 ENVIRONMENT = EnvironmentConfig("AdroitHandDoor-v1", horizon=200)
 
@@ -75,8 +75,8 @@ def _bare_rate(seconds: float) -> float:
 
 
 def _serve(spec: Spec, ports: Any, done: Any) -> None:
-    from warmloop.learner.intake import Intake
-    from warmloop.learner.service import serve
+    from warmloop.learner.receiving.intake import Intake
+    from warmloop.learner.receiving.service import serve
 
     agent = SAC(SACConfig(), spec)
     intake = Intake(Schema.of(spec, ENVIRONMENT.id))

@@ -11,13 +11,13 @@ The learner clones (`hgdagger`), the teacher's steps too, for which a few thousa
 
 from ml_collections import ConfigDict
 
-from warmloop.agents.vision import VisionConfig
+from warmloop.agents.networks.vision import VisionConfig
 from warmloop.configs import load
 from warmloop.configs.schema import to_config_dict
 
 
 def get_config() -> ConfigDict:
-    config = load("configs/gym_hil.py:pick-cube-pixels,hgdagger")
+    config = load("configs/gym_hil.py:pick-cube-pixels,hgdagger_tuned")
     agent = {"vision": VisionConfig(channels=(16, 32, 32)), "batch_size": 128}
     return to_config_dict(
         config.replace(

@@ -20,10 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from warmloop.data import frames, replay
-from warmloop.data.frame_index import FrameIndex
 from warmloop.data.mixing import draw_mixed
-from warmloop.data.replay import ReplayConfig
+from warmloop.data.replay import ReplayConfig, frames, replay
+from warmloop.data.replay.frame_index import FrameIndex
 from warmloop.data.transition import Leaf, Spec, example
 
 SIDE, CAMERAS, BATCH, MARGIN, EPISODE = 128, ("front", "wrist"), 256, 4, 100

@@ -18,7 +18,7 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot as plt
 
-from warmloop.learner.metrics import read
+from warmloop.learner.diagnosis.metrics import read
 
 SUCCESS, HAND = "evaluation/success_rate", "actor/intervention_rate"
 ARMS = {

@@ -21,15 +21,15 @@ import numpy as np
 sys.path.append(str(Path(__file__).parents[1] / "helpers"))
 
 from actors import spooling_client
-from faults import Faults
 from learners import LearnerProcess, resident_bytes
 from link_loop import step_times
+from machine_faults import Faults
 from marked_rows import SCHEMA, marked
 from secrets_folder import make_credentials
 
-from warmloop.actor.link import Link, open_channel
-from warmloop.data.wire import MIB, frames
-from warmloop.data.wire.credentials import ActorCredentials
+from warmloop.actor.delivery.link import Link, open_channel
+from warmloop.data.wire import MIB, row_bytes
+from warmloop.data.wire.keyring import ActorCredentials
 
 POOL = 65_536  # distinct rows that a sender repeats
 Result = dict[str, Any]
@@ -95,7 +95,7 @@ def together(target: Callable[..., None], actors: int, process: LearnerProcess, 
 
 def _send_messages(port: int, actor: int, rows_each: int, seconds: float, begin: Any, results: Any) -> None:
     link = opened(open_channel(f"127.0.0.1:{port}"), f"actor-{actor}")
-    pool = [frames.encode(SCHEMA, marked(actor, first, rows_each)) for first in range(0, min(POOL, 4096 * rows_each), rows_each)]
+    pool = [row_bytes.encode(SCHEMA, marked(actor, first, rows_each)) for first in range(0, min(POOL, 4096 * rows_each), rows_each)]
     begin.wait()
     start = time.perf_counter()
     while time.perf_counter() - start < seconds:
@@ -169,7 +169,7 @@ def acknowledgement(seconds: float) -> Result:
 def push_latency(seconds: float, secure: bool = False) -> Result:
     """Round trip of a push of one row, one after another."""
     with connection(secure) as link:
-        durations, frame = [], frames.encode(SCHEMA, marked(0, 0, 1))
+        durations, frame = [], row_bytes.encode(SCHEMA, marked(0, 0, 1))
         deadline = time.perf_counter() + seconds
         while (start := time.perf_counter()) < deadline:
             link.push(link.status.received, 1, frame)
@@ -197,7 +197,7 @@ def slow_disk(seconds: float) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         faults = Faults(Path(folder))
         with learner(environment=faults.environment) as process:
-            link, frame = opened(open_channel(f"127.0.0.1:{process.port}"), "arm"), frames.encode(SCHEMA, marked(0, 0, 512))
+            link, frame = opened(open_channel(f"127.0.0.1:{process.port}"), "arm"), row_bytes.encode(SCHEMA, marked(0, 0, 512))
             faults.set(fsync=1.0)
             before, top, deadline = resident_bytes(process.pid), 0, time.perf_counter() + 3 * seconds
             while time.perf_counter() < deadline:

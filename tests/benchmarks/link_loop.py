@@ -15,8 +15,8 @@ from learners import LearnerProcess
 from marked_rows import AGENT, SCHEMA
 
 from warmloop.actor.config import ActorConfig
-from warmloop.actor.environment import EnvironmentConfig, make_environment
-from warmloop.actor.loop import ActorLoop
+from warmloop.actor.control_loop import ActorLoop
+from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
 from warmloop.data.reward import RewardConfig
 
 ROUNDS = 3

@@ -28,9 +28,8 @@ from control_loop import control_loop
 from flops import bc_update, cql_update, iql_update, sac_update, td3bc_update
 
 from warmloop.agents import BC, CQL, IQL, SAC, TD3BC, BCConfig, CQLConfig, IQLConfig, SACConfig, TD3BCConfig
-from warmloop.data import replay
 from warmloop.data.mixing import MixingConfig
-from warmloop.data.replay import ReplayConfig
+from warmloop.data.replay import ReplayConfig, replay
 from warmloop.data.transition import Leaf, Source, Spec, Transition, example
 from warmloop.learner.state import LearnerParts, create
 from warmloop.learner.step import run_steps

@@ -3,6 +3,9 @@
     python tests/benchmarks/scoreboard.py --jobs=2                # the small board
     python tests/benchmarks/scoreboard.py --size=full             # networks, batches and updates as published; days on a CPU
 
+The algorithms are the recipes of configs/recipes/own.py (`td3bc_tuned` and so on), and sac is the task's own; the published presets, which
+draw rows uniformly and have their papers' sizes, are not on this board.
+
 Adroit's data lie beside the repository (../shared/data). Locomotion's are made first, by behaviour.py: SAC from nothing, up to a
 known return. Then one warmloop-sweep for each data set: three seeds side by side, each judged by 50 episodes of its last checkpoint and
 of the one that FQE chose. What is done is not done again. Writes OUT/scoreboard.md and OUT/scoreboard.png.
@@ -24,7 +27,7 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot as plt
 
-from warmloop.learner.scores import interquartile_mean, interval
+from warmloop.learner.judging.scores import interquartile_mean, interval
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -88,7 +91,8 @@ def budgets(name: str, size: str) -> dict[int, list[str]]:
 
 def sweep(name: str, config: str, data: list[str], updates: int, algorithms: list[str], given: argparse.Namespace) -> None:
     """The board's row of one data set, for the algorithms that get so many updates."""
-    presets = [given.size if algorithm == "sac" else f"{algorithm}+{given.size}" for algorithm in algorithms]
+    # The recipes of docs/results.md, which are warmloop's own; sac is the task's default.
+    presets = [given.size if algorithm == "sac" else f"{algorithm}_tuned+{given.size}" for algorithm in algorithms]
     flags = [f"--config={config}", f"--algorithms={','.join(presets)}", f"--seeds={given.seeds}", f"--eval_n_trajs={given.episodes}"]
     flags += [f"--warmup_steps={updates}", "--checkpoints=4", f"--out={folder(given.out, name) / f'{updates}-updates'}"]
     flags += ["--judge_all"] if name in given.judge_all else []
@@ -117,7 +121,7 @@ def results(out: Path, name: str, size: str) -> dict[str, list[dict[str, Any]]]:
     for line in (json.loads(text) for path in files for text in path.read_text().splitlines()):
         parts = line["run"].split()[0].split("+")
         if parts[-1] == size and not line.get("diverged"):
-            found.setdefault(parts[0] if len(parts) > 1 else "sac", {})[line["seed"]] = line
+            found.setdefault(parts[0].removesuffix("_tuned") if len(parts) > 1 else "sac", {})[line["seed"]] = line
     return {algorithm: list(found[algorithm].values()) for algorithm in ALGORITHMS if algorithm in found}
 
 

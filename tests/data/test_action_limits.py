@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warmloop.actor.environment import EnvironmentConfig, make_environment
+from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
 from warmloop.data.action_limits import ActionLimits
 from warmloop.data.errors import WarmloopError
 
@@ -101,7 +101,7 @@ def test_limits_give_an_unbounded_action_space_bounds():
 
     gym.register("Unbounded-v0", Unbounded, max_episode_steps=10)
     try:
-        with pytest.raises(WarmloopError, match=r"unbounded actions .* set environment\.action_low"):
+        with pytest.raises(WarmloopError, match=r"unbounded actions .*environment\.action_low"):
             make_environment(EnvironmentConfig("Unbounded-v0"))
         environment = make_environment(EnvironmentConfig("Unbounded-v0", action_low=(-5.0, 0.0), action_high=(5.0, 1.0)))
         environment.reset(0)

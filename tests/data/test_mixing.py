@@ -1,13 +1,16 @@
 """Mixed batches: the share in every minibatch, its schedule, and priorities going home."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from warmloop.data import replay
 from warmloop.data.errors import WarmloopError
-from warmloop.data.mixing import MixingConfig, draw_mixed, offline_rows, write_priorities
-from warmloop.data.replay import ReplayConfig
+from warmloop.data.mixing import WEIGHT_LIMIT, MixingConfig, draw_mixed, offline_rows, unit_weights, write_priorities
+from warmloop.data.replay import ReplayConfig, replay
 from warmloop.data.transition import Leaf, Source, Spec, example
 
 SPEC = Spec((Leaf("", (2,), "float32"),), 1)
@@ -63,16 +66,51 @@ def test_a_block_covers_its_share_of_each_pool_evenly(pools):
     assert counts.min() > 0 and counts.max() < 3 * counts.mean()
 
 
-def test_weights_are_normalised_within_pool_and_minibatch(pools):
-    offline, online = pools
-    offline = jax.jit(replay.update_priorities, static_argnums=3)(
-        offline, np.arange(150), np.linspace(0.1, 5, 150, dtype=np.float32), CONFIG
-    )
-    batch, _ = mixed(offline, online, jax.random.key(0), 0.5)
-    weight = np.asarray(batch.weight)
-    np.testing.assert_allclose(weight[:, : B // 2].max(1), 1.0, rtol=1e-6)
-    np.testing.assert_allclose(weight[:, B // 2 :], 1.0, rtol=1e-6)
-    assert weight[:, : B // 2].min() < 0.9
+def with_priorities(state, td_error):
+    """A pool whose first rows have these |TD errors|."""
+    td_error = np.asarray(td_error, np.float32)
+    return jax.jit(replay.update_priorities, static_argnums=3)(state, np.arange(len(td_error)), td_error, CONFIG)
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 0.75])
+@pytest.mark.parametrize("beta", [0.4, 1.0])
+def test_the_share_of_rows_is_the_share_of_the_gradient_however_priorities_differ(pools, ratio, beta):
+    """One pool has a few rows without error beside large ones, the other errors that are all alike: by the maximum, 14 to 86."""
+    offline = with_priorities(pools[0], np.where(np.arange(150) % 30 == 0, 0.01, 5.0))
+    online = with_priorities(pools[1], np.full(120, 1e3))
+    theta = np.zeros(())
+    for key in jax.random.split(jax.random.key(0), 3):
+        batch, _ = draw_mixed(offline, online, key, (K, B), ratio, beta, CONFIG)
+        each = jax.vmap(jax.vmap(jax.grad(lambda theta, weight: weight * 0.5 * (theta - 1.0) ** 2), (None, 0)), (None, 0))
+        gradient = np.asarray(each(theta, batch.weight))
+        share = np.where(batch.offline, gradient, 0).sum(axis=1) / gradient.sum(axis=1)
+        np.testing.assert_allclose(share, ratio, rtol=1e-5)
+
+
+def test_weights_have_mean_one_within_pool_and_minibatch_and_follow_the_priorities(pools):
+    offline = with_priorities(pools[0], np.linspace(0.1, 5, 150))
+    batch, _ = mixed(offline, pools[1], jax.random.key(0), 0.5)
+    weight, half = np.asarray(batch.weight), B // 2
+    np.testing.assert_allclose(weight[:, :half].mean(1), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(weight[:, half:], 1.0, rtol=1e-6)
+    urgency = np.asarray(offline.urgency)[np.asarray(batch.step)[:, :half]]
+    np.testing.assert_allclose(weight[:, :half], urgency**-0.5 / (urgency**-0.5).mean(1, keepdims=True), rtol=1e-4)
+
+
+@settings(deadline=None)
+@given(
+    weights=arrays(np.float32, (2, 24), elements=st.just(0.0) | st.floats(2**-20, 2**20, width=32)),
+    offline=st.integers(0, 24),
+)
+def test_weights_are_bounded_keep_their_order_and_reach_the_mean_where_the_bound_allows(weights, offline):
+    is_offline = np.arange(24) < offline
+    found = np.asarray(unit_weights(jnp.asarray(weights), jnp.asarray(is_offline)))
+    assert np.all(found >= 0) and np.all(found <= WEIGHT_LIMIT * (1 + 1e-5)) and np.all(found[weights == 0] == 0)
+    for rows, given_weights in ((found[:, is_offline], weights[:, is_offline]), (found[:, ~is_offline], weights[:, ~is_offline])):
+        for row, before in zip(rows, given_weights, strict=True):
+            if before.any():
+                np.testing.assert_allclose(row.mean(), min(1.0, WEIGHT_LIMIT * np.mean(before > 0)), rtol=1e-4)
+                assert np.all(np.diff(row[np.argsort(before)]) >= -1e-4)
 
 
 def test_priorities_reach_the_rows_they_were_drawn_from(pools):
@@ -87,13 +125,14 @@ def test_priorities_reach_the_rows_they_were_drawn_from(pools):
         np.testing.assert_allclose(state.urgency, expected, rtol=1e-5)
 
 
-def test_quality_in_the_loss_weighs_critic_and_actor_around_one():
+def test_quality_in_the_loss_compares_the_rows_of_one_pool_and_leaves_the_pools_their_shares():
     config = ReplayConfig(capacity=200, quality_in="loss")
-    offline = pool(100, Source.DEMOS, quality=3.0)
-    batch, _ = draw_mixed(offline, pool(100, Source.ONLINE), jax.random.key(0), (K, B), 0.5, 0.5, config)
-    np.testing.assert_allclose(batch.actor_weight[:, : B // 2], 1.5)
-    np.testing.assert_allclose(batch.actor_weight[:, B // 2 :], 0.5)
-    np.testing.assert_allclose(batch.weight, batch.actor_weight)
+    quality = np.where(np.arange(200) % 2, 3.0, 1.0)
+    batch, _ = draw_mixed(pool(100, Source.DEMOS, quality), pool(100, Source.ONLINE), jax.random.key(0), (K, B), 0.5, 0.5, config)
+    offline, half = np.asarray(batch.actor_weight)[:, : B // 2], np.asarray(batch.quality)[:, : B // 2]
+    np.testing.assert_allclose(offline, half / half.mean(1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(batch.actor_weight[:, B // 2 :], 1.0, rtol=1e-6)
+    np.testing.assert_allclose(batch.weight, batch.actor_weight, rtol=1e-5)
 
 
 def test_the_ratio_decays_from_its_start_to_its_floor():

@@ -32,10 +32,38 @@ def test_the_best_episodes_are_kept_in_their_order():
     episodes = [
         returning(total, n, success) for n, (total, success) in enumerate([(9, False), (1, True), (0, False), (5, True), (3, False)])
     ]
-    assert numbers(retain(episodes, RetentionConfig(ratio=0.2))[0]) == [3]
+    assert numbers(retain(episodes, RetentionConfig(ratio=0.2, keep_successes=0))[0]) == [3]
     assert numbers(retain(episodes, RetentionConfig(ratio=0.6))[0]) == [0, 1, 3]
     by_return = RetentionConfig(ratio=0.4, success_weight=0)
     assert numbers(retain(episodes, by_return)[0]) == [0, 3]
+
+
+def test_of_a_small_set_no_successful_episode_is_dropped():
+    five = [returning(1, n, True) for n in range(5)]
+    assert numbers(retain(five, RetentionConfig())[0]) == [0, 1, 2, 3, 4]
+    mixed = [returning(1, n, n % 3 == 0) for n in range(60)]
+    kept, report = retain(mixed, RetentionConfig(ratio=0.1))
+    assert numbers(kept) == list(range(0, 60, 3)) and report.success_rate == 1.0
+    many = [returning(1, n, True) for n in range(60)]
+    assert len(retain(many, RetentionConfig(ratio=0.2))[0]) == 12
+    assert retain(five, RetentionConfig(ratio=0))[0] == [], "no retention is asked for"
+
+
+@pytest.mark.parametrize(("count", "ratio", "warned"), [(5, 0.2, True), (20, 0.2, True), (25, 0.2, False), (5, 1, False), (3, 0, False)])
+def test_retention_that_leaves_hardly_an_episode_says_so(count, ratio, warned):
+    _, report = retain([returning(1, n) for n in range(count)], RetentionConfig(ratio=ratio))
+    assert bool(report.warning) is warned
+    if report.warning:
+        assert f"{report.episodes} of {count} episodes" in report.warning and "--config.retention.ratio=1" in report.warning
+
+
+def test_steps_behind_the_success_that_ends_an_episode_are_not_chosen_but_stay_with_one_that_is_kept_whole():
+    e = episode(6, success=[0, 0, 1, 1, 1, 1], intervened=[0, 1, 0, 0, 0, 1])
+    errors = [np.array([1.0, 2, 3, 0, 0, 0])]
+    pieces, report = retain([e], RetentionConfig(ratio=0.3, unit="transition"), errors, learnt=[3])
+    assert places(pieces) == [(0, 1), (0, 2)] and (report.rows, report.of_rows) == (2, 3)
+    (whole,), _ = retain([e], RetentionConfig(ratio=1), errors, learnt=[3])
+    assert whole is e
 
 
 def test_of_equal_episodes_the_earlier_is_kept():
@@ -65,6 +93,7 @@ def test_pieces_keep_the_returns_and_rewards_of_the_whole_episode(unit):
     e = apply_reward(episode(6, success=[0, 0, 0, 0, 0, 1], intervened=[0, 1, 1, 0, 0, 0]), RewardConfig(discount=0.9))
     (piece,), _ = retain([e], RetentionConfig(ratio=0, unit=unit))
     assert piece.steps.mc_return == pytest.approx([0.9**4, 0.9**3])
+    assert piece.succeeded and piece.undiscounted_return == 1
     assert np.array_equal(piece.steps.reward, e.steps.reward[1:3])
 
 
@@ -73,7 +102,7 @@ def test_pieces_keep_the_returns_and_rewards_of_the_whole_episode(unit):
 def test_kept_rows_are_whole_in_order_and_as_many_as_the_ratio_says(episodes, unit, twentieths, data):
     ratio = twentieths / 20
     errors = data.draw(st.none() | st.just([np.arange(len(e), dtype=np.float64) for e in episodes]))
-    kept, report = retain(episodes, RetentionConfig(ratio=ratio, unit=unit), errors)
+    kept, report = retain(episodes, RetentionConfig(ratio=ratio, unit=unit, keep_successes=0), errors)
     everything = places(episodes)
     assert places(kept) == [place for place in everything if place in set(places(kept))]
     human = {(e.number, int(t)) for e in episodes for t in np.flatnonzero(e.steps.intervened)}

@@ -3,8 +3,8 @@ import random
 import time
 
 import pytest
-from faults import Faults
 from learners import LearnerProcess
+from machine_faults import Faults
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from learners import assert_each_once, finish, resident_bytes
 from marked_rows import AGENT, EPISODE, SCHEMA, marked
 from proxy import Proxy
 
-from warmloop.actor.client import Client
 from warmloop.actor.config import ActorConfig
-from warmloop.actor.spool import Spool
+from warmloop.actor.delivery.client import Client
+from warmloop.actor.delivery.spool import Spool
 from warmloop.data.wire import MIB
 
 KEEPALIVE_SECONDS = 10.0  # in which an actor finds that a connection is dead

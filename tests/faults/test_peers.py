@@ -9,12 +9,12 @@ from actors import Actor, ActorProcess
 from learners import assert_each_once
 from marked_rows import SCHEMA, SPEC, marked
 
-from warmloop.actor.link import Link, open_channel
+from warmloop.actor.delivery.link import Link, open_channel
 from warmloop.data.errors import WarmloopError
 from warmloop.data.transition import Leaf, Spec, concatenate, take
-from warmloop.data.wire import frames
+from warmloop.data.wire import row_bytes
 from warmloop.data.wire import warmloop_pb2 as pb
-from warmloop.data.wire.schema import Schema
+from warmloop.data.wire.row_schema import Schema
 from warmloop.data.wire.warmloop_pb2_grpc import LearnerStub
 
 
@@ -54,12 +54,12 @@ def test_whatever_is_refused_names_the_difference_and_a_good_actor_goes_on(learn
 @pytest.mark.fault
 def test_a_damaged_frame_is_refused_whole_and_sent_again(learner):
     process = learner()
-    frame = bytearray(frames.encode(SCHEMA, marked(0, 0, 20)))
+    frame = bytearray(row_bytes.encode(SCHEMA, marked(0, 0, 20)))
     with open_channel(f"127.0.0.1:{process.port}") as channel:
         stub = LearnerStub(channel)
         hello = {"actor_id": "arm", "stream_id": "s", "schema": SCHEMA.json, "schema_hash": SCHEMA.hash}
         session = stub.Hello(pb.HelloRequest(protocol_min=1, protocol_max=1, **hello), timeout=10).session
-        honest = frames.checksum(bytes(frame))
+        honest = row_bytes.checksum(bytes(frame))
         frame[100] ^= 1
         request = pb.PushRequest(session=session, first=0, count=20, frame=bytes(frame), crc32=honest)
         with pytest.raises(grpc.RpcError, match="arrived damaged"):
@@ -80,7 +80,7 @@ def test_observations_that_are_not_numbers_go_to_quarantine_across_a_crash_and_t
     sent = concatenate([take(rows, slice(0, 10)), poisoned, take(rows, slice(11, 30))])
     with linked(process, "arm") as link:
         link.hello(0)
-        link.push(0, 30, frames.encode(SCHEMA, sent))
+        link.push(0, 30, row_bytes.encode(SCHEMA, sent))
         eventually(lambda: link.heartbeat() or link.status.durable == 30)
         process.kill()
         process.start()

@@ -1,18 +1,25 @@
 """The commands that users run, a learner that learns and actors with an environment, under the same faults."""
 
+import contextlib
 import re
 import signal
 import time
 
+import numpy as np
 import pytest
+from hostile import Hostile
 from runs import Commands, assert_whole_episodes
 
-from warmloop.data.transition import concatenate
-from warmloop.data.wire.schema import Schema
-from warmloop.launch.processes import free_port
-from warmloop.learner import checkpoint
-from warmloop.learner.intake import Intake
-from warmloop.learner.journal import Journal
+from warmloop.actor.environment.environment import make_environment
+from warmloop.configs.schema import from_dict
+from warmloop.data.transition import concatenate, example
+from warmloop.launch.run.assemble import schema_of
+from warmloop.launch.run.recorded_data import target_of
+from warmloop.launch.starting.processes import free_port
+from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.journal.journal import Journal
+from warmloop.learner.receiving.intake import Intake
+from warmloop.learner.soundness import is_sound
 
 pytestmark = pytest.mark.fault
 KILLS = 6
@@ -51,14 +58,18 @@ class Pair:
 
     def journal(self):
         """All rows that ever came, in the order they came."""
-        agent, _ = checkpoint.restore_agent(checkpoint.newest(self.checkpoints))
-        environment = checkpoint.newest(self.checkpoints).meta["config"]["environment"]["id"]
         journal = Journal(self.folder / "journal")
-        intake = Intake(Schema.of(agent.spec, environment), journal=journal)
+        intake = Intake(self.schema(), journal=journal)
         assert list(intake.recover(0, {})) == []
         rows = concatenate([chunk.rows for chunk in intake.take(10**9)])
         journal.close()
         return rows
+
+    def schema(self):
+        """What the run's actors and its learner agree on."""
+        config = from_dict(checkpoint.newest(self.checkpoints).meta["config"])
+        with contextlib.closing(make_environment(config.environment, config.reward, tasks=config.tasks)) as environment:
+            return schema_of(config, target_of(environment))
 
     def __enter__(self):
         return self
@@ -103,3 +114,30 @@ def test_without_room_for_a_checkpoint_learning_goes_on_and_the_last_one_stays_w
         faults.fill(None)
         eventually(lambda: pair.steps()[-1] > newest.path, 100, "no later checkpoint was made")
         pair.finish()
+
+
+def test_a_hostile_actor_beside_two_real_ones_delays_no_row_and_poisons_nothing(tmp_path, chance, eventually):
+    with Pair(tmp_path) as pair:
+        eventually(lambda: len(pair.steps()) == 2, 300, "there was no checkpoint")
+        spec = checkpoint.restore_agent(checkpoint.newest(pair.checkpoints))[0].spec
+
+        def rows(actor, first, count):
+            made, number = example(spec, count), np.arange(first, first + count, dtype=np.int32)
+            fields = {name: np.array(getattr(made, name)) for name in ("observation", "next_observation", "reward", "mask")}
+            return made.replace(**fields, step=number, truncated=number % 50 == 49)
+
+        hostile = Hostile(int((pair.folder / "port").read_text()), chance.randrange(10**6), schema=pair.schema(), rows=rows)
+        time.sleep(40.0)
+        before = pair.steps()[-1]
+        hostile.stop()
+        print(hostile.done)
+        assert min(hostile.done[attack.__name__] for attack in hostile.attacks) > 0
+        eventually(lambda: pair.steps()[-1] > before, 100, "learning did not go on")
+        pair.finish()
+        assert not re.search(r"Traceback|are missing|diverged", pair.log())
+        assert not list((pair.folder / "spool").glob("*/*.rows")), "the actors were told of every row"
+        for path in pair.steps():
+            agent, state = checkpoint.restore_agent(checkpoint.numbered(pair.checkpoints, int(path.name)))
+            assert is_sound(state) and is_sound(agent.actor_params(state))
+        assert any("reward is 1e+20, beyond" in line or "reward is not finite" in line for line in pair.log().splitlines())
+        assert sum(path.stat().st_size for path in pair.folder.rglob("*") if path.is_file()) < 200_000_000

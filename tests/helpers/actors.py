@@ -21,20 +21,25 @@ from pathlib import Path
 
 from marked_rows import AGENT, SCHEMA, marked
 
-from warmloop.actor.client import Client
 from warmloop.actor.config import ActorConfig
-from warmloop.actor.spool import Spool
+from warmloop.actor.delivery.channel import open_channel
+from warmloop.actor.delivery.client import Client
+from warmloop.actor.delivery.spool import Spool
+from warmloop.data.wire.keyring import ActorCredentials
 
 TICK = 0.02  # seconds between two records
 FLUSH_SECONDS = 150.0  # of a busy machine
 
 
 @contextlib.contextmanager
-def spooling_client(port: int, actor_id: str, folder: Path, config: ActorConfig | None = None) -> Iterator[tuple[Client, Spool]]:
-    """An actor's client as `train_rlpd --actor` makes it, with its spool."""
+def spooling_client(
+    port: int, actor_id: str, folder: Path, config: ActorConfig | None = None, secrets: Path | None = None
+) -> Iterator[tuple[Client, Spool]]:
+    """An actor's client as `train_rlpd --actor` makes it, with its spool; `secrets` is a folder of credentials."""
     spool = Spool(folder, SCHEMA)
     try:
-        client = Client.connect(f"127.0.0.1:{port}", SCHEMA, AGENT, actor_id, config, spool.rows)
+        channel = open_channel(f"127.0.0.1:{port}", ActorCredentials.read(secrets, actor_id) if secrets else None)
+        client = Client(channel, SCHEMA, AGENT, actor_id, config, rows=spool.rows)
         try:
             yield client, spool
         finally:
@@ -52,7 +57,10 @@ class Actor:
         acknowledged: the number below which the learner's disk holds all rows.
     """
 
-    def __init__(self, port: int, number: int, folder: Path, rate: float = 200.0, config: ActorConfig | None = None):
+    def __init__(
+        self, port: int, number: int, folder: Path, rate: float = 200.0, config: ActorConfig | None = None, secrets: Path | None = None
+    ):
+        self._secrets = secrets
         self.number, self.rate, self.end, self.acknowledged = number, rate, 0, 0
         self.failure: BaseException | None = None
         self._port, self._folder, self._config = port, folder, config or ActorConfig(patience=600.0)
@@ -72,7 +80,8 @@ class Actor:
 
     def _run(self) -> None:
         try:
-            with spooling_client(self._port, f"actor-{self.number}", self._folder / "spool", self._config) as (client, spool):
+            name, folder = f"actor-{self.number}", self._folder / "spool"
+            with spooling_client(self._port, name, folder, self._config, self._secrets) as (client, spool):
                 self._record(client, spool)
         except BaseException as error:
             self.failure = error

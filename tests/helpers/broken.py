@@ -2,10 +2,13 @@
 
 import dataclasses
 import gzip
+import itertools
 import json
+import lzma
 import os
 import pickle
 import shutil
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +19,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
+import pytest
 import tfrecords
 from buffers import FIXTURES, rewritten
+from robot_files import write_aloha, write_isaac
+
+from warmloop.data.errors import WarmloopError
+from warmloop.data.formats import load_episodes
+from warmloop.data.formats.recordings import budget
 
 Change = Callable[[np.ndarray], Any]  # of an array; None for one that is to be removed
+REWARDS = ("rewards", "episode_1/rewards", "data/demo_1/rewards", "rewards_1", "data/demo_1/actions", "action")
 FILTERS = {name: number.to_bytes(2, "little") for name, number in (("lzf", 32000), ("unknown", 32199))}
 
 
@@ -113,6 +123,17 @@ def edit_hilserl(path, what, change):
     save(path, rows)
 
 
+def make_dict(folder):
+    arrays = np.load(make_npz(folder))
+    return save(folder / "arrays.pkl", dict(arrays))
+
+
+def edit_dict(path, what, change):
+    arrays = pickle.loads(path.read_bytes())
+    changed = change(arrays.pop(what))
+    save(path, arrays if changed is None else arrays | {what: changed})
+
+
 def edit_dapg(path, what, change):
     paths = pickle.loads(path.read_bytes())
     changed = change(paths[1].pop(what))
@@ -191,18 +212,46 @@ LAYOUTS = {
     "lerobot": Layout(fixture("lerobot-v3"), edit_lerobot, reward="`action`", main="data/chunk-000/file-000.parquet", row=6),
     "d4rl": Layout(fixture("d4rl-next.hdf5"), hdf5("rewards", "observations"), row=6),
     "robomimic": Layout(fixture("robomimic.hdf5"), hdf5("data/demo_1/rewards", "data/demo_1/obs/state"), "demo_1"),
+    "isaac": Layout(
+        lambda folder: write_isaac(folder / "demos.hdf5"), hdf5("data/demo_1/actions", "data/demo_1/obs/eef_pos"), "demo_1", "`actions`"
+    ),
+    "aloha": Layout(
+        lambda folder: write_aloha(folder / "aloha"),
+        hdf5("action", "observations/qpos", "episode_1.hdf5"),
+        "episode_1",
+        "`action",
+        "episode_1.hdf5",
+    ),
     "d3rlpy": Layout(fixture("d3rlpy.h5"), hdf5("rewards_1", "observations_1"), "episode 1", "rewards"),
+    "dict": Layout(make_dict, edit_dict, row=6),
     "dapg": Layout(fixture("dapg.pickle"), edit_dapg, "episode 1"),
     "sb3": Layout(fixture("sb3-ring.pkl"), edit_sb3),
     "rlds": Layout(fixture("rlds-counting/1.0.0"), edit_rlds, "episode 1", "`steps/reward`", tfrecords.TRAIN),
 }
 
 
+def refused(path):
+    """The one sentence by which a file is refused, soon."""
+    begun = time.perf_counter()
+    with pytest.raises(WarmloopError) as caught:
+        load_episodes(path)
+    said = str(caught.value)
+    assert str(path) in said and said.endswith(".") and "\n" not in said
+    assert time.perf_counter() - begun < 20
+    return said
+
+
+def asks_for_memory(said):
+    """The sentence, which says what the file would take and how to allow it."""
+    assert "of memory" in said and f"set {budget.SETTING}=" in said
+    return said
+
+
 def unknown_filter(path):
     """Stores an HDF5 file's rewards by a filter that is not installed."""
-    path = next(path.rglob("main_data.hdf5")) if path.is_dir() else path
+    path = next(itertools.chain(path.rglob("main_data.hdf5"), path.rglob("episode_1.hdf5"))) if path.is_dir() else path
     with h5py.File(path, "a") as file:
-        key = next(key for key in ("rewards", "episode_1/rewards", "data/demo_1/rewards", "rewards_1") if key in file)
+        key = next(key for key in REWARDS if key in file)
         array = np.zeros((12, *file[key].shape[1:]), file[key].dtype)
         del file[key]
         file.create_dataset(key, data=array, compression="lzf", chunks=array.shape)
@@ -229,6 +278,11 @@ def unknown_zip_method(path):
 def gzipped(file):
     """Compresses a file as a whole."""
     file.write_bytes(gzip.compress(file.read_bytes()))
+
+
+def xz(file):
+    """Compresses a file as a whole, as no reader here unpacks."""
+    file.write_bytes(lzma.compress(file.read_bytes()))
 
 
 def no_episodes(path):

@@ -7,18 +7,18 @@ import gymnasium as gym
 import jax
 import numpy as np
 
-from warmloop.actor.client import Client
 from warmloop.actor.config import ActorConfig
-from warmloop.actor.environment import EnvironmentConfig, make_environment
+from warmloop.actor.control_loop import ActorLoop
+from warmloop.actor.delivery.client import Client
+from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
 from warmloop.actor.intervention import Command
-from warmloop.actor.loop import ActorLoop
 from warmloop.agents import SAC, SACConfig
 from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import concatenate, example
 from warmloop.data.wire.direct import DirectStub
-from warmloop.data.wire.schema import Schema
-from warmloop.learner.intake import Intake
-from warmloop.learner.service import Servicer
+from warmloop.data.wire.row_schema import Schema
+from warmloop.learner.receiving.intake import Intake
+from warmloop.learner.receiving.service import Servicer
 
 LINE = "WarmloopTest/Line-v0"
 STEPS = 8  # of an episode
@@ -76,7 +76,7 @@ class Told:
 class LockStep:
     """An actor's loop with the real client, and the learner's intake, in turn."""
 
-    def __init__(self, config=None, intervener=None, reward=None, settings=None, environment=None, seed=0):
+    def __init__(self, config=None, intervener=None, reward=None, settings=None, environment=None, seed=0, quarantine=None):
         self.environment = make_environment(environment or EnvironmentConfig(LINE, settings or {}), reward or RewardConfig())
         spec = self.environment.spec
         agent = SAC(SACConfig(hidden=(8,), ensemble=2, utd=1, batch_size=4), spec)
@@ -84,7 +84,8 @@ class LockStep:
         self.intake = Intake(schema)
         self.intake.publish(0, agent.actor_params(agent.init(jax.random.key(0), example(spec))))
         self.client = Client(DirectStub(Servicer(self.intake)), schema, agent, "actor-0", config or ActorConfig(), background=False)
-        self.loop = ActorLoop(self.environment, agent, self.client, config or ActorConfig(), seed, 0, intervener=intervener)
+        beside = {"intervener": intervener, "quarantine": quarantine}
+        self.loop = ActorLoop(self.environment, agent, self.client, config or ActorConfig(), seed, 0, **beside)
         self.waiting = list[int]()  # rows that had come, after each step
 
     def run(self, episodes):

@@ -8,8 +8,8 @@ from typing import Any
 
 from wire_rows import SCHEMA
 
-from warmloop.learner.intake import Intake, Limits
-from warmloop.learner.journal import Journal
+from warmloop.learner.journal.journal import Journal
+from warmloop.learner.receiving.intake import Intake, Limits
 
 
 def journaled(folder: Path, limits: Limits | None = None, **settings) -> Any:

@@ -3,12 +3,12 @@
 import gymnasium as gym
 import numpy as np
 
-from warmloop.agents.classifier import Classifier, ClassifierConfig
-from warmloop.agents.trained_classifier import TrainedClassifier, write
-from warmloop.agents.vision import VisionConfig
+from warmloop.agents.classifiers.classifier import Classifier, ClassifierConfig
+from warmloop.agents.classifiers.trained_classifier import TrainedClassifier, write
+from warmloop.agents.networks.vision import VisionConfig
 from warmloop.data.episode import Episode, make_steps
-from warmloop.learner.calibration import Scores, calibrate, measured
-from warmloop.learner.classifier import hold_out, labelled, logits, train
+from warmloop.learner.classifiers.calibration import Scores, calibrate, measured
+from warmloop.learner.classifiers.classifier_training import hold_out, labelled, logits, train
 
 SMALL = ClassifierConfig(VisionConfig(features=8, channels=(8, 8)), (16,), members=2, updates=40, batch_size=16, learning_rate=3e-3)
 
@@ -16,7 +16,7 @@ SMALL = ClassifierConfig(VisionConfig(features=8, channels=(8, 8)), (16,), membe
 CONFIG = """
 from warmloop.actor.environment import EnvironmentConfig
 from warmloop.agents import SACConfig
-from warmloop.agents.vision import VisionConfig
+from warmloop.agents.networks.vision import VisionConfig
 from warmloop.configs.schema import AgentChoice, RunConfig, to_config_dict
 from warmloop.data.reward import RewardConfig
 

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import tfrecords
 
-from warmloop.data.formats.recording import named
+from warmloop.data.formats.recordings.recording import named
 
 
 def arrays(e, following=True):

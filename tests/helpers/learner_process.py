@@ -20,14 +20,15 @@ import jax
 import numpy as np
 from marked_rows import AGENT, SCHEMA, SPEC, identify
 
+from warmloop.data.plausible import PlausibleLimits
 from warmloop.data.transition import PyTree, concatenate, example, length
 from warmloop.data.wire import MIB
-from warmloop.data.wire.credentials import LearnerCredentials
-from warmloop.learner.intake import Intake
-from warmloop.learner.journal import Journal
-from warmloop.learner.service import serve
-from warmloop.learner.streams import Chunk
-from warmloop.learner.terms import Limits
+from warmloop.data.wire.keyring import LearnerCredentials
+from warmloop.learner.journal.journal import Journal
+from warmloop.learner.journal.streams import Chunk
+from warmloop.learner.receiving.intake import Intake
+from warmloop.learner.receiving.service import serve
+from warmloop.learner.receiving.terms import Limits
 
 NOTE = np.dtype([("serial", "<i8"), ("actor", "<i4"), ("number", "<i4"), ("kind", "<i4")])
 TAKEN, RESTORED, BEGINS = range(3)  # the last one says only where a life goes on
@@ -41,7 +42,8 @@ class Loop:
     def __init__(self, given: argparse.Namespace):
         self.given, self.journal = given, Journal(given.folder / "journal", segment_bytes=given.segment)
         limits = Limits(queue_rows=given.queue, actors=given.actors, lease_seconds=given.lease)
-        self.intake = Intake(SCHEMA, given.folder / "quarantine", limits, journal=self.journal)
+        plausible = PlausibleLimits.unknown(SPEC)
+        self.intake = Intake(SCHEMA, given.folder / "quarantine", limits, journal=self.journal, plausible=plausible)
         self.checkpoints = given.folder / "checkpoints"
         self.checkpoints.mkdir(exist_ok=True)
         self.notes = open(given.folder / f"notes-{given.life:04d}", "wb", buffering=0)  # noqa: SIM115 (open as long as the process)

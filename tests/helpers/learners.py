@@ -11,7 +11,7 @@ import numpy as np
 from actors import Actor, ActorProcess
 from learner_process import BEGINS, NOTE, RESTORED, TAKEN
 
-from warmloop.learner.records import Kind, parse, segments
+from warmloop.learner.journal.records import Kind, parse, segments
 
 SCRIPT = Path(__file__).with_name("learner_process.py")
 START_SECONDS = 600.0  # of a busy machine

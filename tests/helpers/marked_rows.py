@@ -4,7 +4,7 @@ import numpy as np
 
 from warmloop.agents import SAC, SACConfig
 from warmloop.data.transition import Leaf, Spec, Transition, example
-from warmloop.data.wire.schema import Schema, flatten
+from warmloop.data.wire.row_schema import Schema, flatten
 
 SPEC = Spec((Leaf("", (39,), "float32"),), 28)
 SCHEMA = Schema.of(SPEC, "Marked-v0")

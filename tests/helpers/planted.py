@@ -142,6 +142,11 @@ def dead_sensor(arrays: Arrays) -> None:
     arrays["observations"][:, 2] = arrays["next_observations"][:, 2] = 0.5
 
 
+def hardly_varying(arrays: Arrays) -> None:
+    for name in ("observations", "next_observations"):
+        arrays[name][:, 2] = 0.6 + 0.002 * arrays[name][:, 2] / np.abs(arrays[name][:, 2]).max()
+
+
 def stuck_sensor(arrays: Arrays) -> None:
     for row in rows_of(arrays, 8)[11:46]:
         observe(arrays, row, 1, arrays["observations"][row - 1, 1])
@@ -299,6 +304,7 @@ DEFECTS = {
     "actions of 1 % of the range": Defect(tiny_actions, "small actions", "harms"),
     "one episode in other units": Defect(episode_in_other_units, "actions on another scale", "harms", 7),
     "a dead sensor": Defect(dead_sensor, "constant columns", "note"),
+    "a coordinate that is hardly varied": Defect(hardly_varying, "little variation", "note"),
     "a sensor that hangs": Defect(stuck_sensor, "stuck sensors", "harms", 8, 10),
     "a sensor's glitch": Defect(sensor_glitch, "sensor spikes", "harms", 3, 30),
     "a teleport": Defect(teleport, "observation jumps", "harms", 2),
@@ -310,7 +316,7 @@ DEFECTS = {
     "a gap in time": Defect(lost_rows_in_time, "time gaps", "harms", 6, 24),
     "time limits marked terminal": Defect(timeouts_as_terminals, "terminal at the time limit", "harms", mends=True, real=LIMITED),
     "one time limit marked terminal": Defect(one_timeout_as_terminal, "terminal at the time limit", "harms", mends=True, real=LIMITED),
-    "terminal and timeout at once": Defect(terminal_and_timeout, "terminal and timeout", "harms", 1),
+    "terminal and timeout at once": Defect(terminal_and_timeout, "terminal and timeout", "harms", 1, mends=True),
     "a terminal step inside": Defect(terminal_inside, "terminal inside an episode", "breaks", 1, 10),
     "an episode of one step": Defect(remnant_of_a_reset, "episode lengths", "harms", 1, 0),
     "resets missed": Defect(missed_resets, "episode lengths", "harms"),

@@ -115,6 +115,15 @@ def enriched(episodes):
     return rich
 
 
+def assert_same_whole(a, b):
+    """Both are whole, or cut out of the same."""
+    assert (a is None) == (b is None)
+    if a is not None:
+        assert a.first == b.first and (a.success is None) == (b.success is None)
+        assert np.array_equal(a.reward, b.reward) and np.array_equal(a.mask, b.mask)
+        assert a.success is None or np.array_equal(a.success, b.success)
+
+
 def assert_lossless(written, read):
     """Everything but the file that it was read from is the same, bit for bit."""
     assert len(written) == len(read)
@@ -124,3 +133,4 @@ def assert_lossless(written, read):
         assert (a.success is None) == (b.success is None)
         assert a.success is None or np.array_equal(a.success, b.success)
         assert_identical(dict(a.extras), dict(b.extras))
+        assert_same_whole(a.whole, b.whole)

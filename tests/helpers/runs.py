@@ -6,6 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
+from warmloop.configs.schema import from_dict
+from warmloop.data.mixing import MixingConfig
+from warmloop.data.replay import ReplayConfig
+from warmloop.data.wire.row_schema import Schema
+from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.journal.journal import Journal
+from warmloop.learner.receiving.intake import Intake
+from warmloop.learner.starting_state import refill, resume
+from warmloop.learner.state import LearnerParts
+
 SIZES = (
     "--config.agent.hidden=(16, 16)",
     "--config.warmup_agent.hidden=(16, 16)",
@@ -30,7 +40,7 @@ class Commands:
     def line(self, module: str, *arguments: str) -> list[str]:
         return [sys.executable, "-m", f"warmloop.launch.{module}", f"--runs={self.folder}", *self.settings, *arguments]
 
-    def run(self, module: str, *arguments: str, timeout: float = 200) -> subprocess.CompletedProcess[str]:
+    def run(self, module: str, *arguments: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.line(module, *arguments), capture_output=True, text=True, timeout=timeout, cwd=self.folder)
 
     def start(self, module: str, *arguments: str, environment: dict[str, str] | None = None, group: bool = False) -> subprocess.Popen[str]:
@@ -70,3 +80,16 @@ def assert_whole_episodes(rows, count: int) -> None:
         if j is not None:
             assert j > i and step[j] == step[i] + 1, "rows are out of order"
     assert sorted(j for j in successors if j is not None) == sorted(np.flatnonzero(step > 0).tolist())
+
+
+def saved_state(directory: Path, capacity: int = 5000):
+    """The newest state of a run of the small configuration, its online rows from its journal, and its description."""
+    saved = checkpoint.newest(directory)
+    agent, _ = checkpoint.restore_agent(saved)
+    parts = LearnerParts(agent, ReplayConfig(capacity=capacity), MixingConfig())
+    state, meta = resume(directory, parts)
+    journal = Journal(directory.parent / "journal")
+    intake = Intake(Schema.of(agent.spec, meta["config"]["environment"]["id"]), journal=journal)
+    state, _ = refill(state, parts, from_dict(meta["config"]).reward, intake, meta)
+    journal.close()
+    return state, meta

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from warmloop.launch.certificates import Authority, make_actor, make_learner
+from warmloop.launch.parts.certificates import Authority, make_actor, make_learner
 
 
 def make_credentials(

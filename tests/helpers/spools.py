@@ -10,8 +10,8 @@ from typing import Any
 
 from wire_rows import SCHEMA, stream
 
-from warmloop.actor.spool import Spool
-from warmloop.data.wire import frames
+from warmloop.actor.delivery.spool import Spool
+from warmloop.data.wire import row_bytes
 
 
 def append(spool, rows):
@@ -19,7 +19,7 @@ def append(spool, rows):
         spool.rows.append(rows)
 
 
-def written(spool, number, seconds=20.0):
+def written(spool, number, seconds=60.0):
     """Waits until the rows below a number are written."""
     with spool.rows.changed:
         assert spool.rows.changed.wait_for(lambda: spool.rows.written >= number, seconds), spool.rows.trouble
@@ -30,7 +30,7 @@ def held(spool):
     rows, found = spool.rows, []
     for number in range(rows.first, rows.end):
         if not any(number in gap for gap in rows.gaps):
-            assert rows.frame(number, 1) == frames.encode(SCHEMA, stream(1, number)), f"row {number} was altered"
+            assert rows.frame(number, 1) == row_bytes.encode(SCHEMA, stream(1, number)), f"row {number} was altered"
             found.append(number)
     return found
 

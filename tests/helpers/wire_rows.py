@@ -4,7 +4,7 @@ import numpy as np
 
 from warmloop.agents import SAC, SACConfig
 from warmloop.data.transition import Leaf, Spec, concatenate, example, take
-from warmloop.data.wire.schema import Schema
+from warmloop.data.wire.row_schema import Schema
 
 SPEC = Spec((Leaf("", (3,), "float32"),), 2)
 SCHEMA = Schema.of(SPEC, "Rows-v0")

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from runs import Commands
 
-from warmloop.actor.environment import EnvironmentConfig, make_environment
-from warmloop.actor.policy import RandomPolicy
-from warmloop.actor.rollout import run_episode
+from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
+from warmloop.actor.episodes.rollout import run_episode
+from warmloop.actor.policies.policy import RandomPolicy
 from warmloop.data.formats import write_episodes
 from warmloop.data.transition import Source
 

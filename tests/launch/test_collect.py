@@ -1,6 +1,7 @@
 """The collect command, run as a user runs it."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from warmloop.actor.environment import EnvironmentConfig, make_environment
-from warmloop.actor.experts import scripted_policy
-from warmloop.actor.policy import NoisyPolicy
-from warmloop.actor.rollout import run_episode
+from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
+from warmloop.actor.episodes.rollout import run_episode
+from warmloop.actor.policies.experts import scripted_policy
+from warmloop.actor.policies.policy import NoisyPolicy
 from warmloop.actor.seeds import COLLECTION_STREAM, episode_seed
 from warmloop.data.formats import load_episodes
 
@@ -21,7 +22,7 @@ COMMAND = [sys.executable, "-m", "warmloop.launch.collect"]
 
 
 def collect(*flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *flags], capture_output=True, text=True, timeout=120)
+    return subprocess.run([*COMMAND, *flags], capture_output=True, text=True, timeout=300)
 
 
 def test_a_noisy_expert_is_recorded_as_it_acts(tmp_path: Path):
@@ -97,17 +98,25 @@ def test_an_interrupt_keeps_the_episodes_recorded_so_far(tmp_path: Path):
     with subprocess.Popen([*COMMAND, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "collecting: 0 of 1000000\n"
-        time.sleep(1.0)
+        while not list(tmp_path.glob(".some.npz.part/0*")):
+            assert process.poll() is None
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=200)
     assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error
     assert len(load_episodes(out)) >= 1
 
 
+def children_seconds() -> float:
+    """What children that have ended computed; how long they waited for a busy machine is not of it."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_help_is_quick_and_shows_an_example_and_the_flags():
-    start = time.monotonic()
+    start = children_seconds()
     done = collect("--help")
-    assert done.returncode == 0 and time.monotonic() - start < 5
+    assert done.returncode == 0 and children_seconds() - start < 5
     assert "--policy=scripted --episodes=50" in done.stdout
     assert "--random_share\n" in done.stdout and "--[no]success_only\n" in done.stdout
     assert "verbosity" not in done.stdout

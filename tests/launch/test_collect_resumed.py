@@ -14,13 +14,18 @@ from warmloop.data.formats import load_episodes
 COMMAND = [sys.executable, "-m", "warmloop.launch.collect"]
 LAB = """
 import time
+from pathlib import Path
 import numpy as np
 
+HELD = Path(__file__).with_name("held")
+
 class Slow:
-    '''Random actions, slowly enough to be interrupted.'''
+    '''Random actions; begins no episode while so many as `held` says are on disk.'''
     def __init__(self, environment):
         self.size = environment.spec.action_dim
     def begin(self, seed):
+        while HELD.exists() and len(list(HELD.parent.glob(".*.part/0*"))) >= int(HELD.read_text() or 0):
+            time.sleep(0.01)
         self.generator = np.random.default_rng(seed)
     def __call__(self, observation, step):
         time.sleep(0.01)
@@ -49,7 +54,8 @@ def finished(parts: Path) -> list[str]:
 
 def break_off(folder: Path, out: str, *flags: str, by: signal.Signals, after: int) -> tuple[int, str, list[str]]:
     """Starts the command, sends it a signal once so many attempts are on disk; its exit code, stderr, and what was on disk then."""
-    parts = folder / f".{out}.part"
+    parts, held = folder / f".{out}.part", folder / "held"
+    held.write_text(str(after))
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([*COMMAND, *flags, f"--out={out}"], cwd=folder, **pipes) as process:
         deadline = time.monotonic() + 120
@@ -58,7 +64,8 @@ def break_off(folder: Path, out: str, *flags: str, by: signal.Signals, after: in
             time.sleep(0.01)
         there = finished(parts)
         process.send_signal(by)
-        _, error = process.communicate(timeout=30)  # comes only once the workers, which hold stderr too, are gone
+        held.unlink()
+        _, error = process.communicate(timeout=120)  # comes only once the workers, which hold stderr too, are gone
     return process.returncode, error, there
 
 

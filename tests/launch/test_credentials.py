@@ -15,15 +15,15 @@ from secrets_folder import make_credentials
 from wire_rows import SCHEMA
 
 from warmloop.data.errors import WarmloopError
-from warmloop.data.wire.credentials import ActorCredentials, LearnerCredentials, digest
+from warmloop.data.wire.keyring import ActorCredentials, LearnerCredentials, digest
 from warmloop.launch.credentials import actor_names
-from warmloop.learner.intake import Intake, Limits
-from warmloop.learner.service import serve
+from warmloop.learner.receiving.intake import Intake, Limits
+from warmloop.learner.receiving.service import serve
 
 
 def make(commands, *arguments: str):
     line = [sys.executable, "-m", "warmloop.launch.credentials", "--out=credentials", *arguments]
-    return subprocess.run(line, capture_output=True, text=True, timeout=60, cwd=commands.folder)
+    return subprocess.run(line, capture_output=True, text=True, timeout=200, cwd=commands.folder)
 
 
 def mode(path: Path) -> int:
@@ -185,7 +185,7 @@ def test_an_actor_process_that_may_not_connect_ends_with_one_sentence(commands, 
         shutil.copy(folder / name, mine / name)
     server = serve("127.0.0.1", 0, Intake(SCHEMA, limits=Limits()), LearnerCredentials.read(lab))
     flags = [] if mistake == "no credentials" else [f"--credentials={mine}"]
-    done = commands.run("train_rlpd", "--exp_name=actor", "--actor", f"--port={server.port}", *flags, timeout=60)
+    done = commands.run("train_rlpd", "--exp_name=actor", "--actor", f"--port={server.port}", *flags, timeout=200)
     server.close()
     assert says in sentence(done)
 
@@ -195,7 +195,7 @@ def test_the_actors_of_one_machine_need_an_address_that_they_reach(commands, lab
 
 
 def test_learner_and_actors_of_one_machine_work_with_the_whole_folder(commands, lab):
-    done = commands.run("local", "--exp_name=secured", f"--credentials={lab}", "--ip=0.0.0.0", "--actors=2", "--online_steps=300")
+    done = commands.run("local", "--exp_name=secured", f"--credentials={lab}", "--ip=0.0.0.0", "--actors=2", "--online_steps=600")
     assert done.returncode == 0, done.stderr
     lines = (commands.folder / "secured" / "metrics.jsonl").read_text().splitlines()
     assert any("actor/episode_return" in json.loads(line) for line in lines)

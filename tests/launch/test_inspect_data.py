@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import gymnasium as gym
+import lab_environment
 import numpy as np
 import pytest
 from planted import DEFECTS, clean_arrays
@@ -11,8 +13,8 @@ from runs import sentence
 
 from warmloop.data.formats import load_episodes
 from warmloop.data.transition import Leaf, Spec, example
-from warmloop.launch.reference import find_reference
-from warmloop.learner.quarantine import Quarantine, faults
+from warmloop.launch.run.compared_environment import find_reference
+from warmloop.learner.journal.quarantine import Quarantine, faults
 
 ROWS = example(Spec((Leaf("", (3,), "float32"),), 2), 4)
 
@@ -140,9 +142,60 @@ def test_a_file_s_word_imports_no_module(tmp_path):
     assert reference is None and "antigravity:Env-v0" in said and "antigravity" not in sys.modules
 
 
+def test_a_robot_is_not_moved_to_inspect_data(monkeypatch):
+    def moved(*_):
+        raise AssertionError("it was moved")
+
+    for name in ("reset", "step"):
+        monkeypatch.setattr(lab_environment.Reach, name, moved)
+    monkeypatch.setitem(
+        gym.registry, "Lab/Robot-v0", gym.envs.registration.EnvSpec("Lab/Robot-v0", lab_environment.Reach, max_episode_steps=9)
+    )
+    reference, _ = find_reference("lab_environment:Lab/Robot-v0", [])
+    assert reference is not None and reference.horizon == 9 and reference.rewards is None
+
+
 def test_the_reward_s_sign_of_the_human_demonstrations_is_found(shared_data):
     pytest.importorskip("gymnasium_robotics", reason="the Adroit environments are not installed")
     done = inspect(shared_data / "door-human.npz", "--json")
     assert [finding["check"] for finding in json.loads(done.stdout)["findings"]] == ["reward against the environment"]
     replayed = inspect(shared_data / "door-human-replay.npz", "--json")
     assert json.loads(replayed.stdout)["findings"] == []
+
+
+def test_a_bad_episode_is_left_out_by_a_flag_and_arrays_that_are_not_read_are_told(tmp_path):
+    arrays = clean_arrays()
+    arrays["rewards"][70] = np.nan
+    arrays |= {"dones": arrays.pop("timeouts"), "qpos": np.zeros((len(arrays["rewards"]), 2))}
+    del arrays["terminals"], arrays["episode_ids"]
+    np.savez(tmp_path / "demos.npz", **arrays)
+    asked = inspect(tmp_path / "demos.npz", "--env=none")
+    assert asked.returncode == 1 and "dones=terminal or dones=time_limit" in " ".join(asked.stdout.split())
+    shown = inspect(tmp_path / "demos.npz", "--env=none", "--dones=time_limit")
+    assert shown.returncode == 1 and "not read       `qpos`" in shown.stdout
+    skipped = inspect(tmp_path / "demos.npz", "--env=none", "--dones=time_limit", "--skip_bad_episodes", "--json")
+    said = json.loads(skipped.stdout)
+    assert skipped.returncode == 0 and said["summary"]["episodes"] == 11
+    assert [(f["check"], f["episode"]) for f in said["findings"] if f["severity"] == "note"] == [("unreadable episode", 1)]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train_offline_warmup", "--offline_data_path=demos.npz", "--warmup_steps=1"),
+        ("train_rlpd", "--demo_path=demos.npz", "--online_steps=1"),
+    ],
+    ids=["warm-up", "fine-tuning"],
+)
+def test_training_leaves_bad_episodes_out_by_the_same_flag_but_never_all(tmp_path, command):
+    arrays = {"observations": np.zeros((8, 3), np.float32), "actions": np.zeros((8, 1)), "rewards": np.full(8, np.nan)}
+    np.savez(tmp_path / "demos.npz", **arrays, dones=np.arange(8) % 4 == 3)
+    whole = [sys.executable, "-m", f"warmloop.launch.{command[0]}", "--exp_name=a", "--config=configs/classic.py:pendulum", *command[1:]]
+
+    def run(*flags):
+        return sentence(subprocess.run([*whole, *flags], capture_output=True, text=True, timeout=180, cwd=tmp_path))
+
+    if command[0] == "train_offline_warmup":
+        assert "`dones` mark where its episodes end" in run()
+        assert "episode 0, step 0: `rewards` holds nan" in run("--dones=time_limit")
+    assert "all of its episodes are bad" in run("--dones=time_limit", "--skip_bad_episodes")

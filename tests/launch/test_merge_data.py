@@ -90,3 +90,25 @@ def test_a_warm_up_takes_new_files_into_its_set_and_learns_from_all_of_it(comman
         lines += [line for line in done.stderr.splitlines() if "new episodes" in line or ("successful" in line and "kept" not in line)]
     assert "2 new episodes of 2" in lines[0] and "1 new episodes of 2" in lines[2]
     assert lines[1].split()[1] == "2" and lines[3].split()[1] == "3"
+
+
+@pytest.fixture
+def one_bad(tmp_path):
+    """Demonstrations of which the second has a reward that is not finite, and whose ends are marked by dones alone."""
+    rng = np.random.default_rng(0)
+    arrays = {"observations": rng.normal(size=(30, 3)), "actions": np.zeros((30, 2)), "rewards": np.arange(30.0)}
+    arrays["rewards"][12] = np.nan
+    np.savez(tmp_path / "demos.npz", **arrays, dones=np.arange(30) % 10 == 9)
+    return tmp_path / "demos.npz"
+
+
+def test_what_dones_mean_and_which_episode_is_bad_are_answered_by_flags(tmp_path, one_bad):
+    out = f"--out={tmp_path / 'all.npz'}"
+    assert "`dones` mark where its episodes end" in sentence(merge(out, one_bad))
+    assert "episode 1, step 2: `rewards` holds nan" in sentence(merge(out, one_bad, "--dones=terminal"))
+    done = merge(out, one_bad, "--dones=terminal", "--skip_bad_episodes")
+    assert done.returncode == 0 and "2 episodes, 20 steps" in done.stdout
+    assert f"{one_bad}, episode 1, is left out: " in done.stderr
+    assert all(e.steps.mask[-1] == 0 for e in load_episodes(tmp_path / "all.npz"))
+    into = merge(f"--into={tmp_path / 'set'}", one_bad, "--dones=time_limit", "--skip_bad_episodes")
+    assert "2 new episodes of 2" in into.stdout and "is left out" in into.stderr

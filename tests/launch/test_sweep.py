@@ -12,10 +12,11 @@ from runs import sentence
 
 from warmloop.configs.schema import to_dict
 from warmloop.data.errors import WarmloopError
-from warmloop.launch.sweep_report import chart, table
-from warmloop.launch.sweep_runs import _selected
-from warmloop.launch.sweeping import LOOKED_AT, runs_of
-from warmloop.learner import checkpoint, selection
+from warmloop.launch.sweeps.sweep_report import chart, table
+from warmloop.launch.sweeps.sweep_runs import _selected
+from warmloop.launch.sweeps.sweeping import LOOKED_AT, runs_of
+from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.judging import selection
 
 SWEEP = Path(__file__).resolve().parents[2] / "launch" / "sweep.py"
 SMALL = (
@@ -166,3 +167,30 @@ def test_a_broken_off_sweep_goes_on_with_the_seeds_that_are_missing(swept, demos
 )
 def test_a_mistake_is_one_sentence(tmp_path, demos, arguments, says):
     assert says in sentence(sweep(tmp_path / "out", demos, *arguments))
+
+
+@pytest.mark.parametrize(
+    ("algorithms", "settings", "says"),
+    [
+        (["cql", "cql+then_sac"], [], "cql and cql.then_sac would be the same run under two names"),
+        (["hgdagger", "bc"], [], "hgdagger and bc would be the same run"),
+        (["cql", "cql"], [], "cql is there twice"),
+        (["iql"], ["warmup_agent.expectile=0.7,0.7"], "there twice"),
+        (["iql"], ["learner.updates_per_call=1,2"], "would be the same run"),
+        (["rlpd"], [], "rlpd has no warm-up"),
+    ],
+)
+def test_two_rows_that_would_be_the_same_run_are_refused(algorithms, settings, says):
+    with pytest.raises(WarmloopError, match=says):
+        runs_of("configs/adroit.py:door", algorithms, settings, {})
+
+
+def test_rows_of_a_file_of_ones_own_are_the_presets_that_they_are_named_by(tmp_path):
+    (tmp_path / "my.py").write_text(
+        "from warmloop.actor.environment import EnvironmentConfig\n"
+        "from warmloop.configs.schema import RunConfig, to_config_dict\n"
+        "def get_config(argument=''):\n"
+        "    return to_config_dict(RunConfig(EnvironmentConfig('Pendulum-v1')))\n"
+    )
+    runs = runs_of(str(tmp_path / "my.py"), ["bc+small", "iql+small"], [], {})
+    assert {name: run.warmup_agent.name for name, run in runs.items()} == {"bc+small": "bc", "iql+small": "iql"}

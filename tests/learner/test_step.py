@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from warmloop.data import replay
+from warmloop.data.replay import replay
 from warmloop.learner.state import create
-from warmloop.learner.step import run_steps
+from warmloop.learner.step import Stepper, run_many, run_one, run_steps
 from warmloop.learner.warmup import td_errors
 
 
@@ -39,17 +39,39 @@ def test_many_updates_in_one_program_equal_as_many_programs(parts, make_rows):
     assert int(many.updates) == 4
 
 
+def test_updates_are_the_same_to_the_bit_in_calls_of_any_length_and_one_program_serves_them_all(parts, make_rows):
+    def run(*counts):
+        state, step, metrics = create(parts, 0, make_rows(40)), Stepper(parts, loop=True), {}
+        for count in counts:
+            state, metrics = step(state, count)
+        return state, metrics
+
+    before = run_many._cache_size()
+    (whole, _), (ones, last) = run(7), run(*[1] * 7)
+    assert same(whole, ones) and same(whole, run(3, 4)[0])
+    assert run_many._cache_size() <= before + 1
+    assert float(last["learner/offline_ratio"]) == pytest.approx(0.9**6 if 0.9**6 > 0.5 else 0.5)
+
+
+def test_the_metrics_of_a_call_are_those_of_its_last_update_to_the_bit(parts, make_rows):
+    one, metrics = create(parts, 0, make_rows(40)), {}
+    for _ in range(3):
+        one, metrics = run_many(one, parts, 1)
+    _, together = run_many(create(parts, 0, make_rows(40)), parts, 3)
+    assert same(metrics, together)
+
+
 def test_nothing_recompiles_while_the_ratio_decays_and_the_pools_fill(parts, make_rows):
     state = create(parts, 0, make_rows(40))
     state, _ = run_steps(state, parts)
-    compiled = run_steps._cache_size()
+    compiled = run_one._cache_size()
     ratios = []
     for i in range(6):
         rows = make_rows(8, seed=i)
         state = state.replace(online=replay.insert(state.online, rows, 8, parts.replay))
         state, metrics = run_steps(state, parts)
         ratios.append(float(metrics["learner/effective_offline_ratio"]))
-    assert run_steps._cache_size() == compiled
+    assert run_one._cache_size() == compiled
     assert ratios == sorted(ratios, reverse=True) and ratios[-1] < ratios[0]
 
 

@@ -13,7 +13,7 @@ both for the end. A time limit must not count, so a frame is terminal where `nex
 Without `next.done` nothing is terminal. There is no observation after the last frame, so that is dropped unless it is terminal.
 
 Written to a directory whose name ends in `.lerobot`: version 3.0, which LeRobot loads, images as PNG (a video would alter them). There
-`next.done` means terminated. What LeRobot has no key for is in `meta/warmloop.parquet`, which LeRobot ignores: see `own.py`.
+`next.done` means terminated. What LeRobot has no key for is in `meta/warmloop.parquet`, which LeRobot ignores: see `warmloop_table.py`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import WarmloopError
-from ..flat import Part, join
-from ..recording import Columns, Recording, require_keys
+from ..recordings.flat import Part, join
+from ..recordings.options import PLAIN, ReadOptions
+from ..recordings.recording import Columns, Recording, require_keys
 from .meta import EXTRA, INFO, INTERVENED, NUMBERS, OBSERVATION, PICTURES, Layout, load, reading
-from .own import PATH as OWN_PATH
-from .own import Own, own_rows
-from .rows import episodes
+from .parquet import episodes
+from .warmloop_table import PATH as OWN_PATH
+from .warmloop_table import Own, own_rows
 from .writer import write as write
 
 FLAGS = {"next.done": "dones", "next.truncated": "timeouts", "next.success": "success", INTERVENED: "intervened"}
@@ -41,18 +42,24 @@ def matches(path: str) -> bool:
     return (Path(path) / INFO).is_file()
 
 
+def has_video(path: str) -> bool:
+    """Whether `path` is a data set with videos, by its folders."""
+    return matches(path) and (Path(path) / "videos").is_dir()
+
+
 def names(path: str) -> bool:
     """Whether `path` is a directory's name to write to."""
     return path.endswith(".lerobot")
 
 
-def read(origin: str) -> Iterator[Recording]:
+def read(origin: str, options: ReadOptions = PLAIN) -> Iterator[Recording]:
     """The rows of the data set in directory `origin`.
 
     Raises:
         WarmloopError: a file or a column is missing, is damaged or contradicts another; or a decoder is not installed.
     """
-    yield from join(origin, (_parts(load(Path(origin)))))
+    parts = _parts(load(Path(origin)))
+    yield from join(origin, ((part.name, lambda part=part: part) for part in parts), options)
 
 
 def _parts(layout: Layout) -> Iterator[Part]:
@@ -115,7 +122,7 @@ def _restored(own: Own, number: int, taken: Columns, leaves: Columns, flags: Col
     taken |= own.steps | {"terminals": flags["dones"], "truncated": flags["timeouts"]}
     if not own.success_known:
         taken.pop("success", None)
-    return Part(f"episode {number}", own.number, taken, task, own.source)
+    return Part(f"episode {number}", own.number, taken, task, own.source, own.whole)
 
 
 def _plain(column: np.ndarray) -> np.ndarray:

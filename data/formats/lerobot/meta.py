@@ -6,12 +6,13 @@ import contextlib
 import dataclasses
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from ...errors import WarmloopError
-from ..files import require_file
+from ...files.whole_files import require_file
+from ..recordings.budget import require
 
 INFO = "meta/info.json"
 OBSERVATION = "observation."
@@ -19,6 +20,7 @@ EXTRA = "complementary_info."
 INTERVENED = f"{EXTRA}is_intervention"
 NUMBERS = {"bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)), "float16", "float32", "float64"}
 PICTURES = {"image", "video"}
+NUMBER, OBJECT = 8, 64  # bytes of one, as an array and as Python's
 VERSION = re.compile(r"v?(\d+)\.(\d+)(\.\d+)?")
 FIELD = re.compile(r"\{(\w+)(?::0(\d)d)?\}")  # of a path's template; str.format would follow attributes
 
@@ -80,6 +82,33 @@ def reading(path: Path) -> Iterator[None]:
         raise WarmloopError(f"{path} is not a readable part of a LeRobot data set ({reason}); download or record it again.") from error
 
 
+def check_values(path: Path, file: Any, rows: int | None, keys: Collection[str] | None = None, each: int = NUMBER) -> None:
+    """Raises WarmloopError where rows of a parquet file take more memory than they may: a run of equal values is stored as one.
+
+    Args:
+        file: pyarrow's, opened.
+        rows: that are read at once; None for all.
+        keys: the columns that are read; None for all.
+        each: bytes of a value.
+    """
+    size = path.stat().st_size
+    for index in range(file.metadata.num_row_groups):
+        found = file.metadata.row_group(index)
+        columns = (found.column(column) for column in range(found.num_columns))
+        values = sum(column.num_values for column in columns if keys is None or column.path_in_schema.split(".")[0] in keys)
+        at_once = values if rows is None else values * rows // max(found.num_rows, 1)
+        require(str(path), "what is read at once", at_once * each, size)
+
+
+def read_columns(path: Path, columns: list[str] | None = None) -> dict[str, list[Any]]:
+    """A small table of parquet as lists. Raises WarmloopError where it takes more memory than it may."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        check_values(path, file, None, columns, OBJECT)
+        return file.read(columns).to_pydict()
+
+
 def load(root: Path) -> Layout:
     """The metadata of the data set in directory `root`.
 
@@ -129,12 +158,10 @@ def _version_2(root: Path, info: dict[str, Any], features: dict[str, Feature]) -
 
 def _version_3(root: Path, info: dict[str, Any], features: dict[str, Feature]) -> tuple[dict[int, str], list[Entry]]:
     """Many episodes per file, and metadata in parquet."""
-    import pyarrow.parquet as pq
-
     path, tasks = root / "meta/tasks.parquet", {}
     if info.get("total_tasks") != 0:
         with reading(path):
-            table = pq.read_table(path).to_pydict()
+            table = read_columns(path)
             names = table["task" if "task" in table else "__index_level_0__"]  # pandas' index, named or not
             tasks = {int(index): str(name) for index, name in zip(table["task_index"], names, strict=True)}
     own = ["episode_index", "length", "data/chunk_index", "data/file_index"]
@@ -142,7 +169,7 @@ def _version_3(root: Path, info: dict[str, Any], features: dict[str, Feature]) -
     entries = []
     for path in sorted((root / "meta/episodes").glob("*/*.parquet")):
         with reading(path):
-            columns = pq.read_table(path, columns=own + shot).to_pydict()
+            columns = read_columns(path, own + shot)
             rows = [{name: columns[name][i] for name in own + shot} for i in range(len(columns["episode_index"]))]
         with reading(root / INFO):
             entries += [_entry(root, info, row, _videos(features)) for row in rows]

@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from ...disk import sync_directory
 from ...episode import Episode
 from ...errors import WarmloopError
+from ...files.disk import sync_directory
 from ...transition import storage_dtype
-from ..recording import Columns, breaks, named
+from ..recordings.recording import Columns, breaks, named
 from . import stats as statistics
 from .meta import EXTRA, INFO, INTERVENED, NUMBERS, OBSERVATION, Feature, require_pyarrow
-from .own import PATH, Shapes, write_own
-from .video import CHANNELS, encode_image
+from .video_frames import CHANNELS, encode_image
+from .warmloop_table import PATH, Shapes, write_own
 
 FPS = 10
 FILES_PER_CHUNK = 1000

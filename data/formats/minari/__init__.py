@@ -1,8 +1,9 @@
 """Minari datasets, by ID (`minari:D4RL/door/human-v2`, under MINARI_DATASETS_PATH or Minari's default root) or by directory.
 
 Nothing is downloaded. Read, from HDF5 and (with pyarrow) from Arrow files: observations (a Box or a Dict of them; a leaf of a Dict in a
-Dict is named `robot.joints`), actions, rewards, terminations; of `infos` the success flag `success`, `is_success`, `succeed` or
-`goal_achieved`, and `is_intervention`. A dataset's infos may have an entry for the reset or not: the last T count.
+Dict is named `robot.joints`; a choice, as of Discrete, is its number, and left out unless it is asked for by name; texts and other leaves
+are told as not read), actions, rewards, terminations; of `infos` the success flag `success`, `is_success`, `succeed` or `goal_achieved`,
+and `is_intervention`. A dataset's infos may have an entry for the reset or not: the last T count.
 
 Written, in HDF5: the same, images uncompressed (Minari's default is JPEG, which alters them), `success` only in episodes where it is known,
 the `truncations`, and beyond what Minari itself has: in `infos/extras` what else was recorded of each step, in `infos/warmloop` `quality`,
@@ -24,15 +25,16 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from ...disk import sync_directory
 from ...episode import Episode
 from ...errors import WarmloopError
+from ...files.disk import sync_directory
+from ...files.whole_files import did_you_mean
 from ...transition import Leaf, Spec
-from ..files import did_you_mean
-from ..flat import Part, join
-from ..recording import Recording
-from . import arrow, hdf5
-from .episodes import buffer, episode_metadata, leaves
+from ..recordings.flat import Attempt, join
+from ..recordings.options import PLAIN, ReadOptions
+from ..recordings.recording import Recording
+from . import arrow, main_data
+from .episodes import Kept, buffer, episode_metadata
 
 SCHEME = "minari:"
 NAME = re.compile(r"[\w-]+-v\d+")
@@ -51,24 +53,25 @@ def names(path: str) -> bool:
     return path.startswith(SCHEME) or NAME.fullmatch(Path(path).name) is not None
 
 
-def read(origin: str) -> Iterator[Recording]:
+def read(origin: str, options: ReadOptions = PLAIN) -> Iterator[Recording]:
     """The rows of the dataset `origin`, in pieces.
 
     Raises:
         WarmloopError: it is not on this machine, is damaged, or has spaces that no agent takes.
     """
-    yield from join(origin, _parts(origin))
+    yield from join(origin, _attempts(origin), options)
 
 
-def _parts(origin: str) -> Iterator[Part]:
+def _attempts(origin: str) -> Iterator[Attempt]:
     storage = _storage(origin, data_directory(origin))
     try:
-        flat = gym.spaces.Dict({".".join(path): space for path, space in leaves(storage.observation_space)})
-        observation = flat if isinstance(storage.observation_space, gym.spaces.Dict) else storage.observation_space
+        kept = Kept.of(storage.observation_space)
+        flat = gym.spaces.Dict({".".join(path): space for path, space in kept.boxes.items()})
+        observation = flat if kept.boxes and isinstance(storage.observation_space, gym.spaces.Dict) else storage.observation_space
         Spec.from_spaces(observation, storage.action_space)
     except WarmloopError as error:
         raise WarmloopError(f"{origin}: {error}") from None
-    yield from (hdf5 if storage.FORMAT == "hdf5" else arrow).parts(origin, storage)
+    yield from (main_data if storage.FORMAT == "hdf5" else arrow).attempts(origin, storage, kept)
 
 
 def _storage(origin: str, directory: Path) -> Any:

@@ -5,6 +5,7 @@ A row is a step, and the last one is of the observation that follows: its action
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -12,37 +13,39 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import WarmloopError
-from .. import images
-from ..flat import Part
-from ..recording import Columns
-from .episodes import FLAGS, SCALARS, is_jpeg, leaves, to_part
+from ..recordings import images
+from ..recordings.flat import Attempt, Part
+from ..recordings.recording import Columns
+from .episodes import FLAGS, SCALARS, Kept, is_jpeg, to_part
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def parts(origin: str, storage: Any) -> Iterator[Part]:
-    """The episodes that have steps, one at a time. Infos that are not needed are not read.
+def attempts(origin: str, storage: Any, kept: Kept) -> Iterator[Attempt]:
+    """The episodes, one at a time. Infos that are not needed are not read.
 
     Raises:
-        WarmloopError: a file is missing or damaged, or an episode lacks or contradicts itself in a key.
+        WarmloopError: of an attempt, a file is missing or damaged, or the episode lacks or contradicts itself in a key.
     """
     for index in range(storage.total_episodes):
-        place = f"{origin}, episode {index}"
-        rows = _rows(place, storage, index)
-        arrays = {name: _array(place, name, _at(place, rows, name))[:-1] for name in SCALARS}
-        arrays["actions"] = _array(place, "actions", _at(place, rows, "actions"), storage.action_space.shape)[:-1]
-        observations = {}
-        for path, space in leaves(storage.observation_space):
-            key = "/".join(("observations", *path))
-            found, shape = _at(place, rows, "observations", *path), space.shape or ()
-            if is_jpeg(storage, space):
-                observations[path] = images.decode(place, key, found.to_pylist(), (*shape, 1)[:3]).reshape(-1, *shape)
-            else:
-                observations[path] = _array(place, key, found, shape)
-        part = to_part(origin, index, arrays, observations, _infos(place, rows), {})
-        if part is not None:
-            yield part
+        yield f"episode {index}", functools.partial(_part, origin, storage, index, kept)
+
+
+def _part(origin: str, storage: Any, index: int, kept: Kept) -> Part | None:
+    place = f"{origin}, episode {index}"
+    rows = _rows(place, storage, index)
+    arrays = {name: _array(place, name, _at(place, rows, name))[:-1] for name in SCALARS}
+    arrays["actions"] = _array(place, "actions", _at(place, rows, "actions"), storage.action_space.shape)[:-1]
+    observations = {}
+    for path, space in {**kept.boxes, **kept.choices}.items():
+        key = "/".join(("observations", *path))
+        found, shape = _at(place, rows, "observations", *path), space.shape or ()
+        if is_jpeg(storage, space):
+            observations[path] = images.decode(place, key, found.to_pylist(), (*shape, 1)[:3]).reshape(-1, *shape)
+        else:
+            observations[path] = _array(place, key, found, shape)
+    return to_part(origin, index, arrays, observations, _infos(place, rows), {}, kept)
 
 
 def _rows(place: str, storage: Any, index: int) -> pa.StructArray:

@@ -21,6 +21,7 @@ and a single step is none.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,10 +30,11 @@ from typing import Any
 import numpy as np
 
 from ...errors import WarmloopError
-from ..files import did_you_mean
-from ..flat import SUCCESS_FLAGS, Part, join
-from ..hdf5 import split
-from ..recording import Columns, Recording
+from ...files.whole_files import did_you_mean
+from ..hdf5.hdf5 import split
+from ..recordings.flat import SUCCESS_FLAGS, Attempt, Part, join
+from ..recordings.options import PLAIN, ReadOptions
+from ..recordings.recording import Columns, Recording
 from .features import STEPS, Feature, column, load, stored
 from .tfrecord import parse, records
 
@@ -48,16 +50,16 @@ def matches(path: str) -> bool:
     return any((place / name).is_file() for name in (FEATURES, INFO)) or (place.is_file() and ".tfrecord" in place.name)
 
 
-def read(origin: str) -> Iterator[Recording]:
+def read(origin: str, options: ReadOptions = PLAIN) -> Iterator[Recording]:
     """The transitions of the data set `origin`, in pieces.
 
     Raises:
         WarmloopError: a file is missing or damaged, there is no such split, or an episode lacks or contradicts itself in a key.
     """
-    yield from join(origin, _parts(origin))
+    yield from join(origin, _attempts(origin), options)
 
 
-def _parts(origin: str) -> Iterator[Part]:
+def _attempts(origin: str) -> Iterator[Attempt]:
     path, chosen = split(origin)
     directory = Path(path) if Path(path).is_dir() else Path(path).parent
     if not (directory / FEATURES).is_file():
@@ -68,9 +70,7 @@ def _parts(origin: str) -> Iterator[Part]:
     for file, promised in files:
         first = number
         for record in records(file):
-            part = _part(f"{file}, episode {number}", number, features, record)
-            if part is not None:
-                yield part
+            yield f"episode {number}", functools.partial(_part, f"{file}, episode {number}", number, features, record)
             number += 1
         if promised is not None and number - first != promised:
             raise WarmloopError(f"{file} holds {number - first} episodes and {INFO} counts {promised}; copy the data set again.")

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import WarmloopError
-from .. import images
-from ..files import require_file
+from ...files.whole_files import require_file
+from ..recordings import images
 
 STEPS = "steps"
 TEXTS = ("string", "object", "str", "bytes")

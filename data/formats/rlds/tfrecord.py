@@ -15,7 +15,7 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
 from ...errors import WarmloopError
-from ..files import require_file
+from ...files.whole_files import require_file
 
 FRAME = 16  # bytes around each record: length, checksum; checksum
 GZIP, ZLIB = b"\x1f\x8b", (b"\x78\x01", b"\x78\x9c", b"\x78\xda")

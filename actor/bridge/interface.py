@@ -1,0 +1,113 @@
+"""The calls of environments as Gymnasium has them today, made of older ones: `reset` without a seed, and fewer values returned."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gymnasium as gym
+
+from ...data.errors import WarmloopError
+from .said import say_once
+
+MADE_BY_GYMNASIUM = (gym.wrappers.TimeLimit, gym.wrappers.OrderEnforcing, gym.wrappers.PassiveEnvChecker)
+
+
+class Interface(gym.Wrapper):
+    """Calls an environment as its methods are written, and returns what Gymnasium's users expect.
+
+        reset()                        without `seed` or `options`, if it takes none; what cannot be seeded is said once
+        observation                    of reset alone: with an empty info
+        observation, reward, done, info   of step: `done` is a termination, but for info["TimeLimit.truncated"]
+        None                           as the info: an empty one
+
+    Raises:
+        WarmloopError: a step that returns neither four values nor five.
+    """
+
+    def __init__(self, env: gym.Env, name: str):
+        super().__init__(env)
+        self._name, self._reset_takes = name, _arguments(env.reset)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        given: Any = self._reset(seed, options)
+        modern = isinstance(given, tuple) and len(given) == 2 and (given[1] is None or isinstance(given[1], Mapping))
+        if modern:
+            return given[0], dict(given[1] or {})
+        say_once(f'Environment "{self._name}": its reset returns the observation alone, as before Gymnasium 0.26; it is taken so.')
+        return given, {}
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, Any]:
+        given: Any = self.env.step(action)
+        if not isinstance(given, tuple | list) or len(given) not in (4, 5):
+            count = f"{len(given)} values" if isinstance(given, tuple | list) else f"{given!r:.60}"
+            raise WarmloopError(
+                f'Environment "{self._name}": its step returned {count}; return observation, reward, terminated, truncated, info.'
+            )
+        if len(given) == 5:
+            return tuple(given) if given[4] is not None else (*given[:4], {})
+        observation, reward, done, said = given
+        info: Any = {} if said is None else said
+        say_once(
+            f'Environment "{self._name}": its step returns four values, as before Gymnasium 0.26; `done` counts as a termination, but '
+            'where its info has "TimeLimit.truncated". If it stands for a time limit, set '
+            "--config.environment.time_limit_is_truncation=True."
+        )
+        cut = isinstance(info, Mapping) and bool(info.get("TimeLimit.truncated", False))
+        return observation, reward, False if cut else done, cut, info
+
+    def _reset(self, seed: int | None, options: dict[str, Any] | None) -> Any:
+        reset: Callable[..., Any] = self.env.reset
+        asked = {"seed": seed} | ({} if options is None else {"options": options})
+        taken = {name: value for name, value in asked.items() if name in self._reset_takes}
+        if "seed" not in taken and seed is not None:
+            seeding = getattr(self.env.unwrapped, "seed", None)
+            if callable(seeding):
+                seeding(seed)
+            else:
+                say_once(f'Environment "{self._name}": its reset takes no seed, so a seed does not decide its episodes.')
+        return reset(**taken)
+
+
+def modern(env: gym.Env, name: str) -> gym.Env:
+    """The environment behind an Interface, below the wrappers that `gymnasium.make` put around it; itself where it has one."""
+    layers = [env]
+    while isinstance(layers[-1], gym.Wrapper):
+        layers.append(layers[-1].env)
+    if any(isinstance(layer, Interface) for layer in layers):
+        return env
+    first = next((index for index, layer in enumerate(layers) if isinstance(layer, MADE_BY_GYMNASIUM)), -1)
+    last = first
+    while last >= 0 and isinstance(layers[last + 1], MADE_BY_GYMNASIUM):
+        last += 1
+    _replace(layers, len(layers) - 1, name, only_if=len(layers) - 1 > last + 1 and _hands_a_seed_to(layers[-2], layers[-1]))
+    return _replace(layers, last + 1, name)
+
+
+def _hands_a_seed_to(wrapper: gym.Env, env: gym.Env) -> bool:
+    """Whether a wrapper passes on a seed that the environment in it does not take."""
+    return "seed" in _arguments(wrapper.reset) and "seed" not in _arguments(env.reset)
+
+
+def _replace(layers: list[Any], index: int, name: str, only_if: bool = True) -> gym.Env:
+    """Puts a layer behind an Interface; returns the outermost one."""
+    if only_if:
+        made = Interface(layers[index], name)
+        if index == 0:
+            return made
+        layers[index - 1].env = made
+    return layers[0]
+
+
+def _arguments(reset: Callable[..., Any]) -> set[str]:
+    """Which of seed and options a `reset` can be given by name."""
+    asked = {"seed", "options"}
+    try:
+        parameters = inspect.signature(reset).parameters.values()
+    except (TypeError, ValueError):  # of a function that is not written in Python
+        return asked
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return asked
+    by_name = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return {parameter.name for parameter in parameters if parameter.kind in by_name} & asked

@@ -1,0 +1,269 @@
+"""The control loop: act, step, record. Everything slow (network, weights) is the client's, on its own thread."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from ..agents.base import Agent
+from ..data.episode import Episode
+from ..data.errors import EnvironmentFault
+from ..data.transition import PyTree, Source, Transition
+from .config import ActorConfig
+from .delivery.client import Client
+from .endings.success import check_unattended
+from .environment.environment import Environment, StepResult
+from .environment.guard import Guard
+from .episodes.rollout import evaluate
+from .films.clips import Clips
+from .intervention.intervention import Control, Intervener, Signal, Taken, takeovers
+from .policies.policy import AgentPolicy, RandomPolicy
+from .seeds import episode_seed
+from .watchdog import Interrupted, Watchdog
+
+PAUSE_SECONDS = 0.001  # before looking again whether the learner lets a simulator go on
+
+log = logging.getLogger(__name__)
+
+
+class ActorLoop:
+    """Runs episodes with the newest policy and hands every step to the client.
+
+    Args:
+        seed, stream: together with an episode's number they decide that episode.
+        progress: what `progress` gave when an earlier run of this stream stopped.
+        intervener: who may act in the policy's place, evaluation excepted.
+        clips: what records the episodes for a person to look at.
+        quarantine: the folder for faults of the environment.
+
+    Raises:
+        WarmloopError: it is to evaluate, and only a person could tell a success.
+
+    Attributes:
+        episode: number of the episode that runs or comes next.
+        steps_taken: environment steps so far, evaluation not counted.
+        at_boundary: no episode is under way.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        agent: Agent,
+        client: Client,
+        config: ActorConfig,
+        seed: int,
+        stream: int,
+        progress: Mapping[str, int] | None = None,
+        intervener: Intervener | None = None,
+        clips: Clips | None = None,
+        quarantine: Path | None = None,
+    ):
+        if config.evaluate_every:
+            check_unattended(environment.config.success, f"actor.evaluate_every={config.evaluate_every}")
+        self.environment, self.client, self.config, self.seed, self.stream = environment, client, config, seed, stream
+        progress = progress or {}
+        self.episode, self.steps_taken, self.at_boundary = progress.get("episode", 0), progress.get("steps_taken", 0), True
+        self._evaluate_at = progress.get("evaluate_at", 0)
+        self._held = config.simulator and not environment.can_rest
+        self._watchdog = Watchdog(client, config)
+        self._guard = Guard(environment, config, client.actor_id, quarantine)
+        self._guard.faults.check = self._watchdog.leave_if_told
+        self._clips = clips or Clips(environment)
+        self._control, self._rows = Control(environment, intervener), EpisodeRows(client, config.hold_episodes)
+        version, params = client.wait_for_weights(config.patience)
+        self.policy = AgentPolicy(agent, params, config.deterministic, version)
+        self.judge = AgentPolicy(agent, params, deterministic=True, version=version)
+        self._random = RandomPolicy(environment.spec.action_dim)
+        self._acted = -1  # the newest version that has acted in this episode; -1 where random actions did
+
+    @property
+    def progress(self) -> dict[str, int]:
+        """Where this stream stands, for a run that goes on from here; true at a boundary."""
+        return {"episode": self.episode, "steps_taken": self.steps_taken, "evaluate_at": self._evaluate_at}
+
+    @property
+    def _random_now(self) -> bool:
+        return self.steps_taken < self.config.random_steps and self.policy.version <= 0 and self.config.simulator
+
+    def run(self) -> None:
+        """Acts until the learner says stop."""
+        for _ in self.steps():
+            pass
+
+    def steps(self) -> Iterator[None]:
+        """Yields after every environment step, so that a lock-step run can interleave the learner.
+
+        However this ends, the environment is brought to a safe stop.
+        """
+        try:
+            with contextlib.suppress(Interrupted), self._guard:
+                yield from self._episodes()
+        finally:
+            self._rows.release()  # of an episode that was broken off; nobody has said that they are not wanted
+
+    def _episodes(self) -> Iterator[None]:
+        while not self.client.stopped:
+            self._swap()
+            if self.config.evaluate_every and self.steps_taken >= self._evaluate_at:
+                self._evaluate()
+                self._evaluate_at += self.config.evaluate_every
+            if self.client.paused and not self.config.simulator:
+                self._guard.rest("the learner does not save its rows, or the spool's disk fails, so the robot waits")
+            while self.client.paused and not self.client.stopped:
+                time.sleep(PAUSE_SECONDS)
+            if not self.client.stopped:
+                yield from self._episode()
+
+    def _episode(self) -> Iterator[None]:
+        seed = episode_seed(self.seed, self.stream, self.episode, len(self.environment.tasks))
+        self.policy.begin(seed)
+        self._random.begin(seed)
+        observation, over, step = self._control.begin(seed, self.episode), False, 0
+        self._clips.begin()
+        succeeded, total = False, 0.0
+        while not over:
+            self._watchdog.check(self.policy.version)
+            random = self._random_now
+            action = (self._random if random else self.policy)(observation, step)
+            self._acted = -1 if random or (step and self._acted < 0) else self.policy.version
+            try:
+                taken = self._control.step(observation, action, step)
+            except EnvironmentFault as fault:
+                self._break_off(fault, step, observation, action)
+                return
+            result = taken.result
+            over, step = result.terminated or result.truncated, step + 1
+            succeeded, total = succeeded or result.success, total + result.raw_reward
+            self.steps_taken += 1
+            self.at_boundary = over
+            self._rows.add(self._row(observation, taken, step - 1))
+            self._clips.add(result.next_observation, taken.intervened)
+            if over:
+                self._end(taken.signal, succeeded and taken.signal is not Signal.FAILURE, total, step)
+            observation = result.next_observation
+            while self._held and not over and (self.client.paused or self.client.ahead) and not self.client.stopped:
+                time.sleep(PAUSE_SECONDS)
+            if self.config.swap == "step" and not over:
+                self._swap()
+            yield
+            if self._held and not over and self.client.spent:
+                self.at_boundary = True
+                return
+
+    def _break_off(self, fault: EnvironmentFault, step: int, observation: PyTree, action: np.ndarray) -> None:
+        """Ends an episode in which a fault came instead of step `step`. The rows before it stay: the learner closes them as truncated, with
+        the bootstrap of the last one, when the next episode's come."""
+        number, self.at_boundary = self.episode, True
+        self._rows.release()
+        self._clips.begin()
+        self.episode += step > 0
+        self.client.report({"actor/faults": 1.0})
+        self._guard.faults.meet(fault, number, step, observation, action)
+
+    def _end(self, signal: Signal | None, succeeded: bool, total: float, steps: int) -> None:
+        """Hands an episode's rows over and tells of it, unless it is not wanted."""
+        if signal is not None and signal.unwanted:
+            if self.config.hold_episodes:
+                self._rows.drop()
+                self.episode += signal is Signal.DISCARD
+                return
+            log.warning(
+                "The episode stays, as a truncated one: its rows are with the learner. Set --config.actor.hold_episodes to discard."
+            )
+        self._rows.release()
+        self._clips.end_training(self.episode, succeeded)
+        self.episode += 1
+        self._report(succeeded, total, steps)
+
+    def _report(self, succeeded: bool, total: float, steps: int) -> None:
+        """What the learner's metrics shall know of an episode that has ended."""
+        shown = {"actor/success_rate": float(succeeded), "actor/episode_return": total}
+        if self.environment.task:
+            shown |= {f"{name}/{self.environment.task}": value for name, value in shown.items()}
+        self.client.report(
+            shown
+            | takeovers(self._control.intervened)
+            | {
+                "actor/episode_length": float(steps),
+                "actor/faults": 0.0,
+                "actor/policy_lag": float(max(self.client.newest_version - self.policy.version, 0)),  # older ones may act again
+                "actor/policy_version": float(self._acted),
+                "actor/spool_rows": float(self.client.statistics()["held"]),
+            }
+        )
+
+    def _row(self, observation: PyTree, taken: Taken, step: int) -> Transition:
+        """One step as the learner stores it, leaves without a leading axis."""
+        result = taken.result
+        return Transition(
+            observation=observation,
+            action=taken.action,
+            reward=np.float32(result.learner_reward),
+            mask=np.float32(not result.terminated),
+            next_observation=result.next_observation,
+            truncated=np.bool_(result.truncated),
+            mc_return=np.float32(-np.inf),
+            quality=np.float32(1.0),
+            source=np.int32(Source.INTERVENTION if taken.intervened else Source.ONLINE),
+            intervened=np.bool_(taken.intervened),
+            policy_version=np.int32(self.policy.version),
+            episode=np.int32(self.episode),
+            step=np.int32(step),
+        )
+
+    def _swap(self) -> None:
+        newest = self.client.newest_weights()
+        if newest is not None and newest[0] != self.policy.version:
+            self.policy.load(newest[1], newest[0])
+
+    def _evaluate(self) -> None:
+        """The deterministic policy on the evaluation stream's seeds; its steps are not learnt from. Raises Interrupted where a signal came:
+        a run that goes on from here evaluates anew."""
+        newest = self.client.newest_weights()
+        if newest is not None:
+            self.judge.load(newest[1], newest[0])
+
+        def watch(step: int, result: StepResult, observation: PyTree, action: np.ndarray) -> None:
+            self._watchdog.check(self.judge.version)
+            if step == 0:  # of an episode that a fault had broken off, too
+                self._clips.begin()
+            self._clips.add(result.next_observation)
+
+        def over(episode: Episode) -> None:
+            self._clips.end_evaluation(self.steps_taken, episode.number, episode.succeeded)
+            if self.client.interrupted:
+                raise Interrupted
+
+        shown = evaluate(self.environment, self.judge, self.seed, self.config.evaluation_episodes, over, watch)
+        about = {"evaluation/environment_steps": float(self.steps_taken), "evaluation/policy_version": float(self.judge.version)}
+        self.client.report(shown.scalars() | about)
+
+
+class EpisodeRows:
+    """The running episode's rows on their way to the client: at once or, where they are held, when it has ended."""
+
+    def __init__(self, client: Client, hold: bool):
+        self._client, self._hold, self._held = client, hold, list[Transition]()
+
+    def add(self, row: Transition) -> None:
+        """One more row, without a leading axis."""
+        if self._hold:
+            self._held.append(row)
+        else:
+            self._client.record(row)
+
+    def release(self) -> None:
+        """Hands over what is held."""
+        if self._held:
+            held, self._held = self._held, []
+            self._client.record(jax.tree.map(lambda *leaves: np.stack(leaves), *held))
+
+    def drop(self) -> None:
+        """Forgets what is held."""
+        self._held = []

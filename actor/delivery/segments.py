@@ -1,0 +1,173 @@
+"""Files of a spool: a header, then records of rows, each with a checksum, appended and never changed.
+
+    header   magic, stream id, sha256 of the schema, serial number, number of the first row to come, crc32
+    record   mark, length, crc32, number of the first row, count, and the rows' frame (`data/wire/row_bytes.py`)
+
+All numbers are little endian. A record is found again after damage by its mark.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+MAGIC, MARK = b"WLSPOOL1", b"\x89ROW"
+HEADER = struct.Struct("<8s32s32sQQ")
+RECORD = struct.Struct("<4sIIQI")  # mark, length, crc32, first, count
+CRC = struct.Struct("<I")
+HEADER_BYTES = HEADER.size + CRC.size
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What a segment says of itself; `serial` grows by one with every segment of the stream."""
+
+    stream_id: str
+    schema_hash: bytes
+    serial: int
+    first: int
+
+    def encode(self) -> bytes:
+        packed = HEADER.pack(MAGIC, self.stream_id.encode(), self.schema_hash, self.serial, self.first)
+        return packed + CRC.pack(zlib.crc32(packed))
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """Rows `first` … `first + count - 1` as a frame."""
+
+    first: int
+    count: int
+    frame: memoryview
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """What a segment's file holds.
+
+    Attributes:
+        header: None where it is damaged.
+        records: those that are whole.
+        damaged: bytes between whole records that are not.
+        end: where the last whole record (or the header) ends; what follows is torn or damaged too.
+        size: of the file.
+        torn: what follows is the beginning of a record, or of the header, that was not written to its end.
+    """
+
+    header: Header | None
+    records: list[Record]
+    damaged: int
+    end: int
+    size: int
+    torn: bool
+
+
+def read(path: Path, row_bytes: int) -> Contents:
+    """Reads a segment and checks every byte of it. Raises OSError."""
+    data = path.read_bytes()
+    view, records, damaged = memoryview(data), [], 0
+    header = _header(data)
+    position = end = min(HEADER_BYTES, len(data))
+    while (position := data.find(MARK, position)) >= 0:
+        record = _record(view[position:], row_bytes)
+        if record is None:
+            position += 1
+            continue
+        damaged += position - end
+        records.append(record)
+        position = end = position + RECORD.size + len(record.frame)
+    end = end if header or records else 0
+    return Contents(header, records, damaged, end, len(data), _broken_off(data[end:], row_bytes) if end else len(data) < HEADER_BYTES)
+
+
+def _broken_off(tail: bytes, row_bytes: int) -> bool:
+    """Whether these bytes are the beginning of a record, and not a record of which some changed."""
+    if tail[: len(MARK)] != MARK[: len(tail)]:
+        return False
+    if len(tail) < RECORD.size:
+        return True
+    _, size, _, _, count = RECORD.unpack_from(tail)
+    return size == count * row_bytes and len(tail) < RECORD.size + size
+
+
+def _header(data: bytes) -> Header | None:
+    packed = data[: HEADER.size]
+    if len(data) < HEADER_BYTES or CRC.unpack_from(data, HEADER.size)[0] != zlib.crc32(packed):
+        return None
+    magic, stream_id, schema_hash, serial, first = HEADER.unpack(packed)
+    return Header(stream_id.decode(), schema_hash, serial, first) if magic == MAGIC else None
+
+
+def _record(data: memoryview, row_bytes: int) -> Record | None:
+    """The record that `data` begins with, if it is whole."""
+    if len(data) < RECORD.size:
+        return None
+    _, size, crc, first, count = RECORD.unpack_from(data)
+    frame = data[RECORD.size : RECORD.size + size]
+    if count < 1 or size != count * row_bytes or len(frame) != size or crc != _checksum(size, first, count, frame):
+        return None
+    return Record(first, count, frame)
+
+
+def _checksum(size: int, first: int, count: int, frame: bytes | memoryview) -> int:
+    return zlib.crc32(frame, zlib.crc32(struct.pack("<IQI", size, first, count)))
+
+
+class Segment:
+    """A segment that is being written: rows from `header.first` to `end - 1`. Every method raises OSError.
+
+    Attributes:
+        size: bytes written.
+        doubtful: flushing failed, so what of it is on the disk is unknown.
+    """
+
+    def __init__(self, path: Path, header: Header):
+        self.path, self.first, self.end = path, header.first, header.first
+        self.size, self.doubtful, self._synced = 0, False, True
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            self._write([header.encode()])
+        except OSError:
+            self.abandon()
+            raise
+
+    def append(self, first: int, count: int, frame: bytes) -> None:
+        """Appends one record; after an error, only `abandon` may follow."""
+        head = RECORD.pack(MARK, len(frame), _checksum(len(frame), first, count, frame), first, count)
+        self._write([head, frame])
+        self.end, self._synced = first + count, False
+
+    def sync(self) -> None:
+        """Makes what was written outlive a loss of power."""
+        if not self._synced:
+            self.doubtful = True
+            os.fsync(self._file)
+            self.doubtful, self._synced = False, True
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def abandon(self) -> None:
+        """Cuts off what could not be written whole, and closes; removes a file that holds no rows."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._file, self.size)
+        with contextlib.suppress(OSError):
+            os.close(self._file)
+        if self.end == self.first:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+
+    def _write(self, pieces: Sequence[bytes]) -> None:
+        left, total = [memoryview(piece) for piece in pieces], sum(map(len, pieces))
+        while left:
+            written = os.writev(self._file, left)
+            while left and written >= len(left[0]):
+                written -= len(left.pop(0))
+            if written:
+                left[0] = left[0][written:]
+        self.size += total

@@ -1,0 +1,83 @@
+"""What a thread can do for a main thread that does not get to it: bring the environments to rest, and break into what it waits for.
+
+Only the standard library is imported here: commands need this before anything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+
+STOP_SECONDS = 5.0  # for the environments of one process to come to rest
+BREAK = getattr(signal, "SIGURG", None)  # nobody's signal by default; it interrupts a sleep, a lock and a socket of the main thread
+
+_stops: dict[int, Callable[[str], object]] = {}
+_numbers = itertools.count()
+may_end = False  # this process is a command's, which may be ended where its main thread cannot be broken into
+_breakable = False
+_pending: list[tuple[BaseException, threading.Event, Callable[[], bool]]] = []
+
+
+@contextlib.contextmanager
+def resting(stop: Callable[[str], object]) -> Iterator[None]:
+    """Within the block `stop(reason)` is called where the process ends at once. It must be callable from any thread, at any time."""
+    number = next(_numbers)
+    _stops[number] = stop
+    try:
+        yield
+    finally:
+        del _stops[number]
+
+
+def bring_to_rest(reason: str, seconds: float = STOP_SECONDS) -> None:
+    """Stops every environment that is in use, each on a thread of its own, and waits `seconds` at most. Raises nothing."""
+    threads = [threading.Thread(target=_stopped, args=(stop, reason), daemon=True) for stop in list(_stops.values())]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(seconds)
+
+
+def _stopped(stop: Callable[[str], object], reason: str) -> None:
+    try:
+        stop(reason)
+    except BaseException:  # whatever a driver raises; the process ends anyway
+        traceback.print_exc(file=sys.stderr)
+
+
+def break_in(error: BaseException, wanted: Callable[[], bool] = lambda: True) -> threading.Event | None:
+    """Raises `error` in the main thread as soon as it runs Python again, if it is still `wanted` there. Gives the event of that; None where
+    `breakable` was not called."""
+    if BREAK is None or not _breakable:
+        return None
+    raised = threading.Event()
+    _pending.append((error, raised, wanted))
+    signal.pthread_kill(threading.main_thread().ident or 0, BREAK)
+    return raised
+
+
+def process_may_end() -> None:
+    """Says that this process is a command's own, not a notebook's or a test's."""
+    global may_end
+    may_end = True
+
+
+def breakable() -> None:
+    """Lets `break_in` work from here on; does nothing outside of the main thread, which alone may ask for signals."""
+    global _breakable
+    if BREAK is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(BREAK, _raise)
+        _breakable = True
+
+
+def _raise(number: int, frame: object) -> None:
+    while _pending:
+        error, raised, wanted = _pending.pop(0)
+        if wanted():
+            raised.set()
+            raise error

@@ -1,0 +1,1 @@
+"""How an episode ends: success, by rules and by classifiers, and time limits."""

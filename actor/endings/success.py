@@ -1,0 +1,152 @@
+"""When an episode has succeeded: the rules that `environment.success` can name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ...data.errors import WarmloopError
+from ...data.transition import PyTree, Spec
+from ..bridge.info import as_array
+from .classified import KIND, Stages
+
+OPERATOR = "operator"
+KEYS = ("success", "is_success", "goal_achieved", "succeed")
+
+
+class Outcome(NamedTuple):
+    """What a rule can tell a step's success from.
+
+    Attributes:
+        observation: after the step, as the environment gave it, in the stored dtypes.
+        info: the step's.
+        terminated: the environment terminated.
+        reward: the step's raw reward.
+        total: the episode's raw return so far.
+    """
+
+    observation: PyTree
+    info: Mapping[str, Any]
+    terminated: bool
+    reward: float
+    total: float
+
+
+class SuccessRule(Protocol):
+    """Tells a step's success."""
+
+    def prepare(self, spec: Spec, name: str) -> None:
+        """Makes it ready for the environment `name` with observations of `spec`. Raises WarmloopError where it cannot be."""
+        ...
+
+    def begin(self) -> None:
+        """An episode begins."""
+        ...
+
+    def __call__(self, outcome: Outcome) -> tuple[bool | None, float]:
+        """Whether the step succeeded, None where it carries no signal, and what the rule adds to its raw reward."""
+        ...
+
+
+class Told:
+    """A rule by which the step itself tells, whatever came before."""
+
+    def __init__(self, tell: Callable[[Outcome], bool | None]):
+        self._tell = tell
+
+    def prepare(self, spec: Spec, name: str) -> None:
+        """Nothing is needed."""
+
+    def begin(self) -> None:
+        """Every episode is alike."""
+
+    def __call__(self, outcome: Outcome) -> tuple[bool | None, float]:
+        return self._tell(outcome), 0.0
+
+
+class Classified:
+    """A rule by which classifiers tell from the observation."""
+
+    def __init__(self, text: str):
+        self._stages = Stages.parse(text)
+
+    def prepare(self, spec: Spec, name: str) -> None:
+        self._stages.prepare(spec, name)
+
+    def begin(self) -> None:
+        self._stages.begin()
+
+    def __call__(self, outcome: Outcome) -> tuple[bool | None, float]:
+        return self._stages(outcome.observation)
+
+
+def success_rule(rule: str) -> SuccessRule:
+    """The rule that a text names; nothing is read from disk until it is prepared. `rule` is one of
+
+        auto             the first of success, is_success, goal_achieved, succeed in the step's info
+        info:KEY         the value of KEY in the step's info
+        terminated       the environment terminated
+        reward>=X        the step's raw reward
+        return>=X        the episode's raw return so far
+        operator         never by itself: only a person's success key says so
+        classifier:DIR   what warmloop-classifier trained says so, of the observation; `actor/endings/classified.py` has the options
+
+    Raises:
+        WarmloopError: `rule` is none of these.
+    """
+    if rule == "auto":
+        return Told(lambda outcome: flag_of(outcome.info, KEYS))
+    if rule.startswith("info:") and len(rule) > len("info:"):
+        keys = (rule.removeprefix("info:"),)
+        return Told(lambda outcome: flag_of(outcome.info, keys))
+    if rule == "terminated":
+        return Told(lambda outcome: outcome.terminated)
+    if rule == OPERATOR:
+        return Told(lambda outcome: False)
+    if rule.startswith(KIND):
+        return Classified(rule)
+    quantity, _, bound = rule.partition(">=")
+    try:
+        least = float(bound)
+        if quantity == "reward":
+            return Told(lambda outcome: outcome.reward >= least)
+        if quantity == "return":
+            return Told(lambda outcome: outcome.total >= least)
+    except ValueError:
+        pass
+    raise WarmloopError(
+        f'environment.success is "{rule}"; it must be auto, info:KEY, terminated, operator, reward>=NUMBER, return>=NUMBER or '
+        "classifier:DIR."
+    )
+
+
+def check_unattended(rule: str, what: str) -> None:
+    """Raises WarmloopError where `what`, which hears no person, would find no success by the rule, whatever happened."""
+    if rule == OPERATOR:
+        raise WarmloopError(
+            f"{what} would count no success: environment.success=operator leaves the word to a person, whom an evaluation does not hear. "
+            "Name a rule that tells it alone, such as classifier:DIR (docs/classifier.md) or info:KEY, as environment.success or by "
+            "`warmloop-evaluate --success`; or judge by hand, by `warmloop-collect --config=FILE --policy=checkpoint:DIR --deterministic "
+            "--success=operator --intervention=keyboard`."
+        )
+
+
+def flag_of(info: Mapping[str, Any], keys: tuple[str, ...]) -> bool | None:
+    """What the first of `keys` in an info says, of several numbers whether all are true; None where it has none, or None.
+
+    Raises:
+        WarmloopError: it says neither true nor false.
+    """
+    for key in keys:
+        if info.get(key) is not None:
+            said = info[key]
+            array = as_array(said)
+            if array.dtype.kind not in "biuf" or not array.size or np.isnan(array).any():
+                raise WarmloopError(
+                    f'The info of a step has as "{key}" {said!r:.60}, which says neither success nor failure; put True or False there, '
+                    "or name another rule by --config.environment.success."
+                )
+            return bool(array.all())
+    return None

@@ -1,0 +1,1 @@
+"""Whole episodes: played, collected into sets, and compared."""

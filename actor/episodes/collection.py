@@ -1,0 +1,257 @@
+"""Collecting a set of episodes: which attempts there are, what each one does, and which of them the set is made of.
+
+An attempt is decided by the plan and its number alone, and the set by the attempts in the order of their numbers: so it is the same
+however many workers there are, in whatever order they finish, and however often the work was broken off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...data.episode import Episode
+from ...data.errors import WarmloopError
+from ...data.formats import FORMATS, write_episodes, written_format
+from ...data.sources.sources import mark
+from ...data.tasks import TaskConfig
+from ...data.transition import Source
+from ..config import ActorConfig
+from ..environment.environment import Environment, EnvironmentConfig, make_environment
+from ..environment.guard import guarded
+from ..imports import told
+from ..intervention.intervention import Intervener, Signal
+from ..policies.policy import NoisyPolicy, Policy
+from ..seeds import COLLECTION_STREAM, episode_seed
+from .parts import Parts, store
+from .rollout import Recording, record_episode
+from .schedule import Schedule
+
+ATTEMPTS_PER_SUCCESS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What decides every episode of a set.
+
+    Attributes:
+        environment, tasks: where.
+        policy: who acts, as the user says it, and `identity`: what that stands for at this moment (a hash, say).
+        deterministic: whether a policy that could sample its actions does not.
+        episodes: how many the set has.
+        seed: decides every episode.
+        source: the kind of data they are recorded as.
+        noise: standard deviation of the noise on the actions, by attempt.
+        random_share: share of the steps in bursts of one random action, by attempt.
+        success_only: only successful attempts count; there are at most `ATTEMPTS_PER_SUCCESS` for each.
+        stop_at_success: an episode is cut after its first successful step.
+        after_success: it is, that many steps later.
+        unseen: what the policy does not see of the observations is recorded too.
+        intervention: who may take over, as the user says it and what that stands for at this moment.
+        discards: that is a person, who may discard attempts: others come in their place, within the same limit.
+    """
+
+    environment: EnvironmentConfig
+    tasks: TaskConfig
+    policy: str
+    identity: str
+    deterministic: bool
+    episodes: int
+    seed: int
+    source: Source
+    noise: Schedule
+    random_share: Schedule
+    success_only: bool
+    stop_at_success: bool
+    after_success: int = 0
+    unseen: bool = False
+    intervention: str = "none"
+    discards: bool = False
+
+    @property
+    def limit(self) -> int:
+        """The most attempts there can be."""
+        return self.episodes * (ATTEMPTS_PER_SUCCESS if self.success_only or self.discards else 1)
+
+    def levels(self, attempt: int) -> tuple[float, float]:
+        """The noise and the random share of an attempt."""
+        return self.noise.at(attempt, self.episodes), self.random_share.at(attempt, self.episodes)
+
+    def settings(self) -> dict[str, Any]:
+        """All of it as JSON, as a set's metadata says it."""
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return own | {
+            "environment": self.environment.id,
+            "environment_kwargs": [[name, repr(value)] for name, value in dict(self.environment.kwargs).items()],
+            "environment_wrappers": list(self.environment.wrappers),
+            "tasks": list(self.tasks.names),
+            "horizon": self.environment.horizon,
+            "success": self.environment.success,
+            "source": self.source.name.lower(),
+            "noise": self.noise.text,
+            "random_share": self.random_share.text,
+            **mark(self.environment.limits),
+        }
+
+
+class Attempts:
+    """A worker's job: runs attempts in an environment of its own, and puts each on disk; an attempt's result is whether it succeeded,
+    None where a person discarded it."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        make_policy: Callable[[Environment], Policy],
+        folder: Path,
+        make_intervener: Callable[[Environment], Intervener | None] = lambda environment: None,
+        use: ActorConfig | None = None,
+    ):
+        self._plan, self._folder = plan, folder
+        self._environment = make_environment(plan.environment, tasks=plan.tasks, use=use)
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._environment.close)
+            stack.enter_context(guarded(self._environment))
+            self._policy = make_policy(self._environment)
+            self._intervener = make_intervener(self._environment)
+            if self._intervener is not None:
+                stack.callback(self._intervener.close)
+            self._stack = stack.pop_all()
+
+    def __call__(self, number: int) -> bool | None:
+        episode, signal = self._record(number)
+        while signal is Signal.RERECORD:
+            episode, signal = self._record(number)
+        if signal is Signal.DISCARD:
+            store(self._folder, number, None)
+            return None
+        succeeded = episode.succeeded
+        store(self._folder, number, succeeded, episode if succeeded or not self._plan.success_only else None)
+        return succeeded
+
+    def close(self) -> None:
+        """Brings the environment to rest, and closes what is open."""
+        self._stack.close()
+
+    def _record(self, number: int) -> Recording:
+        plan = self._plan
+        noise, random_share = plan.levels(number)
+        policy = NoisyPolicy(self._policy, noise, random_share) if noise or random_share else self._policy
+        seed = episode_seed(plan.seed, COLLECTION_STREAM, number, len(plan.tasks))
+        settings = {"source": plan.source, "episode": number, "unseen": plan.unseen}
+        settings |= {"stop_at_success": plan.stop_at_success, "after_success": plan.after_success}
+        try:
+            return record_episode(self._environment, policy, seed, intervener=self._intervener, **settings)
+        except WarmloopError:
+            raise
+        except Exception as error:
+            raise WarmloopError(f"Attempt {number} (seed {seed}) failed in the policy or the environment: {told(error)}.") from error
+
+
+class Tally:
+    """Which attempts are over, and whether the set is complete.
+
+    Attributes:
+        plan: of the set.
+        over: by attempt, whether it succeeded; None where it was discarded.
+        found: how many of the set's episodes there are.
+    """
+
+    def __init__(self, plan: Plan, over: Mapping[int, bool | None]):
+        self.plan, self.over = plan, dict(over)
+        self.found = min(plan.episodes, sum(map(self._takes, self.over)))
+        self._settled, self._taken = 0, 0  # attempts before which all are over, and how many of these the set takes
+        self._settle()
+
+    def add(self, attempt: int, succeeded: bool | None) -> int:
+        """One more attempt is over; returns by how much `found` grows."""
+        self.over[attempt] = succeeded
+        self._settle()
+        more = int(self._takes(attempt) and self.found < self.plan.episodes)
+        self.found += more
+        return more
+
+    @property
+    def complete(self) -> bool:
+        """Whether no further attempt can change the set."""
+        return self._taken == self.plan.episodes or self._settled == self.plan.limit
+
+    def wanted(self) -> Iterator[int]:
+        """The attempts that remain, lowest first, for as long as the set is not complete."""
+        for attempt in range(self.plan.limit):
+            if self.complete:
+                return
+            if attempt not in self.over:
+                yield attempt
+
+    def considered(self) -> list[int]:
+        """The attempts that the set was chosen from: where it is complete, those up to its last one, and otherwise all that are over."""
+        return [attempt for attempt in sorted(self.over) if not self.complete or attempt < self._settled]
+
+    def kept(self) -> list[int]:
+        """The attempts that the set is made of."""
+        return [attempt for attempt in self.considered() if self._takes(attempt)][: self.plan.episodes]
+
+    def succeeded(self) -> list[bool]:
+        """Whether each of the considered attempts succeeded, but for the discarded ones."""
+        return [succeeded for succeeded in map(self.over.get, self.considered()) if succeeded is not None]
+
+    def _takes(self, attempt: int) -> bool:
+        succeeded = self.over[attempt]
+        return succeeded is not None and (succeeded or not self.plan.success_only)
+
+    def _settle(self) -> None:
+        while not self.complete and self._settled in self.over:
+            self._taken += self._takes(self._settled)
+            self._settled += 1
+
+
+def check_writable(out: Path) -> None:
+    """Raises WarmloopError where no set can be written to `out`, before any time is spent on it."""
+    if out.is_dir() and not any(candidate.write and candidate.matches(str(out)) for candidate in FORMATS.values()):
+        raise WarmloopError(f"{out} is a folder without a data set; it is not replaced. Choose another --out.")
+    written_format(out)
+
+
+def write_set(out: Path, tally: Tally, parts: Parts) -> list[Episode]:
+    """Writes the set, or as much as there is of it, to `out`; the parts of a complete one go. Returns its episodes.
+
+    The metadata are the settings, and what each episode was made with.
+    """
+    plan, kept = tally.plan, tally.kept()
+    episodes = [_numbered(parts.load(attempt, bool(tally.over[attempt])), number, plan) for number, attempt in enumerate(kept)]
+    noise, random_share = zip(*map(plan.levels, kept), strict=True) if kept else ((), ())
+    if episodes:
+        with _set_aside(out):
+            metadata = {"attempts": kept, "episode_noise": noise, "episode_random_share": random_share}
+            write_episodes(out, episodes, plan.settings() | metadata)
+    if tally.complete:
+        parts.remove()
+    return episodes
+
+
+@contextlib.contextmanager
+def _set_aside(out: Path) -> Iterator[None]:
+    """Where `out` is a folder, keeps it under another name until there is a new one: a folder cannot be replaced in one step."""
+    if not out.is_dir():
+        yield
+        return
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    os.replace(out, old)
+    try:
+        yield
+    except BaseException:
+        os.replace(old, out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _numbered(episode: Episode, number: int, plan: Plan) -> Episode:
+    steps = episode.steps.replace(episode=np.full(len(episode), number, np.int32))
+    return dataclasses.replace(episode, steps=steps, number=number, origin=plan.environment.id)

@@ -1,0 +1,255 @@
+"""Whole episodes of a policy in an environment: to record them, and to evaluate."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ...data.episode import Episode, make_steps
+from ...data.errors import EnvironmentFault, WarmloopError
+from ...data.statistics import wilson
+from ...data.transition import PyTree, Source, without
+from ..endings.success import check_unattended
+from ..environment.environment import Environment, StepResult
+from ..environment.guard import guarded
+from ..intervention.intervention import Control, Intervener, Signal, Taken
+from ..policies.policy import Policy
+from ..seeds import EVALUATION_STREAM, episode_seed
+
+log = logging.getLogger(__name__)
+
+OnStep = Callable[[int, StepResult, PyTree, np.ndarray], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What N episodes of a policy showed.
+
+    Attributes:
+        success: `[N]` bool, success at any step of the episode.
+        final_success: `[N]` bool, success at its last step.
+        returns: `[N]` float64, undiscounted sums of the environment's own reward.
+        lengths: `[N]` int64, steps.
+        tasks: `[N]` names of the episodes' tasks; "" where there is a single, nameless one.
+    """
+
+    success: np.ndarray
+    final_success: np.ndarray
+    returns: np.ndarray
+    lengths: np.ndarray
+    tasks: np.ndarray
+
+    @property
+    def success_rate(self) -> float:
+        return float(self.success.mean())
+
+    @property
+    def final_success_rate(self) -> float:
+        return float(self.final_success.mean())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % Wilson interval of the success rate."""
+        return wilson(int(self.success.sum()), len(self.success))
+
+    @property
+    def mean_return(self) -> float:
+        return float(self.returns.mean())
+
+    @property
+    def mean_length(self) -> float:
+        return float(self.lengths.mean())
+
+    @property
+    def by_task(self) -> dict[str, Evaluation]:
+        """The same of each named task, in the order of their first episodes."""
+        names = [name for name in dict.fromkeys(self.tasks.tolist()) if name]
+        fields = dataclasses.fields(self)
+        return {name: Evaluation(*(getattr(self, field.name)[self.tasks == name] for field in fields)) for name in names}
+
+    def scalars(self) -> dict[str, float]:
+        """The means as metrics, over all episodes and of each task: `evaluation/success_rate`, `evaluation/success_rate/TASK`, …"""
+        low, high = self.interval
+        shown = {
+            "evaluation/success_rate": self.success_rate,
+            "evaluation/success_low": low,
+            "evaluation/success_high": high,
+            "evaluation/episode_return": self.mean_return,
+            "evaluation/return_std": float(self.returns.std()),
+            "evaluation/episode_length": self.mean_length,
+            "evaluation/episodes": float(len(self.success)),
+        }
+        for name, part in self.by_task.items():
+            shown |= {f"evaluation/success_rate/{name}": part.success_rate, f"evaluation/episode_return/{name}": part.mean_return}
+        return shown
+
+
+class Recording(NamedTuple):
+    """An episode, and the word of the person at the device that ended it, if one did."""
+
+    episode: Episode
+    signal: Signal | None
+
+
+def run_episode(environment: Environment, policy: Policy, seed: int, **settings: Any) -> Episode:
+    """One episode, recorded as `record_episode` does."""
+    return record_episode(environment, policy, seed, **settings).episode
+
+
+def record_episode(
+    environment: Environment,
+    policy: Policy,
+    seed: int,
+    *,
+    source: Source = Source.ONLINE,
+    episode: int = 0,
+    stop_at_success: bool = False,
+    after_success: int = 0,
+    on_step: OnStep | None = None,
+    intervener: Intervener | None = None,
+    unseen: bool = False,
+) -> Recording:
+    """One episode, recorded as the environment gave it: its own rewards, mask 0 only where it terminated itself, and observations
+    without the task's code, which the policy sees. A person's failure is thus a truncation.
+
+    A fault of the environment breaks the episode off, and it is repeated: a recording is whole, and an evaluation counts nothing else.
+
+    `data.reward.apply_reward` makes the learner's rewards and endings of it, under any configuration.
+
+    Args:
+        seed: decides the episode, together with the policy's parameters.
+        source: kind of data it is recorded as, but for the steps of an intervention.
+        episode: its number.
+        stop_at_success: cut it after its first successful step.
+        after_success: cut it that many steps later; see `Ending`.
+        on_step: called after every step with its number, the result, the observation before it and the action.
+        intervener: who may act in the policy's place.
+        unseen: record the parts of observations that the policy does not see, too.
+    """
+    control = Control(environment, intervener)
+    with guarded(environment) as guard:
+        while True:
+            attempt = _Attempt(control, policy, Ending(environment, stop_at_success, after_success), on_step)
+            try:
+                attempt.run(seed, episode)
+                break
+            except EnvironmentFault as fault:
+                guard.faults.meet(fault, episode, len(attempt.taken), attempt.observations[-1])
+    kept = attempt.observations if unseen else [without(whole, environment.config.unseen) for whole in attempt.observations]
+    return Recording(_recorded(environment, kept, attempt.taken, source, episode), attempt.taken[-1].signal)
+
+
+class _Attempt:
+    """An episode while it is recorded: the steps `[T]` taken, and the whole observations `[T + 1]`."""
+
+    def __init__(self, control: Control, policy: Policy, ending: Ending, on_step: OnStep | None):
+        self._control, self._policy, self._ending, self._on_step = control, policy, ending, on_step
+        self.taken, self.observations = list[Taken](), list[PyTree]()
+
+    def run(self, seed: int, episode: int) -> None:
+        self._policy.begin(seed)
+        observation, over = self._control.begin(seed, episode), False
+        self.observations.append(self._control.environment.whole)
+        while not over:
+            number = len(self.taken)
+            step, over = self._ending(self._control.step(observation, self._policy(observation, number), number))
+            self.taken.append(step)
+            if self._on_step is not None:
+                self._on_step(number, step.result, observation, step.action)
+            observation = step.result.next_observation
+            self.observations.append(self._control.environment.whole)
+
+
+class Ending:
+    """When a recorded episode is over: where the environment or a person's word ends it, or at its first success where it is cut there.
+
+    With `after_success` it goes on for that many steps, so that there are frames enough that show success. In them a person's failure
+    and success keys say what the steps from there on show, and a simulator that terminated because of the success is stepped on.
+    """
+
+    def __init__(self, environment: Environment, stop_at_success: bool = False, after_success: int = 0):
+        self._environment, self._cut, self._after = environment, stop_at_success, after_success
+        self._left: int | None = None  # steps to come, once there was a success
+        self._said: bool | None = None  # by a person, of the steps from there on
+
+    def __call__(self, taken: Taken) -> tuple[Taken, bool]:
+        """The step as it is recorded, and whether it is the last."""
+        result, signal = taken.result, taken.signal
+        first_word = self._left is None and signal is Signal.FAILURE
+        if not self._after or first_word or (signal is not None and signal.unwanted):
+            return taken, result.terminated or result.truncated or (self._cut and result.success)
+        self._said = self._said if signal is None else signal is Signal.SUCCESS
+        success = result.success if self._said is None else self._said
+        if self._left is not None:
+            self._left -= 1
+        elif success:
+            self._left = self._after
+        over = self._left == 0 or (self._environment.over and not (success and result.raw_terminated))
+        if not over and self._environment.over:
+            self._environment.go_on()
+            result = result._replace(raw_terminated=False)
+        return taken._replace(result=result._replace(success=success)), over
+
+
+def _recorded(environment: Environment, observations: list[PyTree], taken: list[Taken], source: Source, number: int) -> Episode:
+    """The episode of steps `[T]` that were taken, and the observations `[T + 1]` before, between and after them."""
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *observations)
+    intervened = np.array([step.intervened for step in taken])
+    steps = make_steps(
+        jax.tree.map(lambda leaf: leaf[:-1], stacked),
+        np.stack([step.action for step in taken]),
+        np.array([step.result.raw_reward for step in taken], np.float32),
+        jax.tree.map(lambda leaf: leaf[1:], stacked),
+        np.array([step.result.raw_terminated for step in taken]),
+        source=source,
+        episode=number,
+        intervened=intervened,
+    )
+    steps = steps.replace(source=np.where(intervened, np.int32(Source.INTERVENTION), steps.source))
+    signalled = environment.signalled or any(step.signal is not None for step in taken)
+    success = np.array([step.result.success for step in taken]) if signalled else None
+    return Episode(steps, success, environment.config.id, number, source, environment.task)
+
+
+def evaluate(
+    environment: Environment,
+    policy: Policy,
+    seed: int,
+    episodes: int,
+    progress: Callable[[Episode], None] | None = None,
+    on_step: OnStep | None = None,
+) -> Evaluation:
+    """Runs `episodes` episodes from the evaluation stream of `seed`; `progress` is called after each one, `on_step` as by `run_episode`.
+
+    Raises:
+        WarmloopError: `episodes` is less than 1, or only a person could tell a success.
+    """
+    check_unattended(environment.config.success, "An evaluation")
+    if episodes < 1:
+        raise WarmloopError(f"An evaluation needs at least 1 episode, and {episodes} were asked for.")
+    with guarded(environment):
+        return _evaluated(environment, policy, seed, episodes, progress, on_step)
+
+
+def _evaluated(
+    environment: Environment, policy: Policy, seed: int, episodes: int, progress: Callable[[Episode], None] | None, on_step: OnStep | None
+) -> Evaluation:
+    success, final_success, returns, lengths, tasks = [], [], [], [], []
+    for number in range(episodes):
+        chosen = episode_seed(seed, EVALUATION_STREAM, number, len(environment.tasks))
+        episode = run_episode(environment, policy, chosen, episode=number, on_step=on_step)
+        if episode.steps.intervened.any():
+            log.warning("In episode %d of an evaluation a hand acted in the environment: it does not show the policy alone.", number)
+        success.append(episode.succeeded)
+        final_success.append(episode.succeeded if episode.success is None else bool(episode.success[-1]))
+        returns.append(episode.undiscounted_return)
+        lengths.append(len(episode))
+        tasks.append(episode.task)
+        if progress is not None:
+            progress(episode)
+    return Evaluation(*map(np.array, (success, final_success, returns, lengths, tasks)))

@@ -1,0 +1,159 @@
+"""One function over many numbers, in this process or in several beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol, TypeVar
+
+from ...data.errors import WarmloopError
+from .. import emergency
+from ..imports import told
+
+LEAVE_SECONDS = 10.0
+OF_A_TERMINAL = [signal.Signals[name] for name in ("SIGINT", "SIGHUP") if name in signal.Signals.__members__]
+Result = TypeVar("Result", covariant=True)
+
+
+class Job(Protocol[Result]):
+    """What a worker does: called with one number after the other, and closed at the end."""
+
+    def __call__(self, number: int) -> Result: ...
+
+    def close(self) -> None: ...
+
+
+Run = Callable[[Iterable[int]], Iterator[tuple[int, Result]]]
+
+
+@contextlib.contextmanager
+def workers(make: Callable[[], Job[Result]], count: int) -> Iterator[Run[Result]]:
+    """Gives `run(numbers)`, which yields `(number, result)` in the order in which they finish; at the end the jobs are closed.
+
+    Args:
+        make: makes a worker's job; with more than one worker, called in a fresh process each, so it must be picklable.
+        count: workers; a single one works in this process.
+
+    Numbers are taken one at a time, as workers become free. Whatever goes wrong in a job, its making included, is raised here.
+
+    Raises:
+        WarmloopError: a job raised one, or its process died.
+    """
+    if count > 1:
+        with _processes(make, count) as crew:
+            yield crew.run
+        return
+    job = make()
+    try:
+        yield lambda numbers: ((number, job(number)) for number in numbers)
+    finally:
+        job.close()
+
+
+class _Crew:
+    """Worker processes and what each one is at."""
+
+    def __init__(self, processes: dict[Connection, Any]):
+        self._processes = processes
+        for connection in processes:
+            self._receive(connection)  # each says that it is ready, or what is wrong
+
+    def run(self, numbers: Iterable[int]) -> Iterator[tuple[int, Any]]:
+        waiting, busy = iter(numbers), {}
+        idle = list(self._processes)
+        while True:
+            while idle and (number := next(waiting, None)) is not None:
+                busy[connection := idle.pop()] = number
+                with contextlib.suppress(OSError):  # of a process that is gone, which is found below
+                    connection.send(number)
+            if not busy:
+                return
+            for ready in wait(list(busy)):
+                assert isinstance(ready, Connection)
+                idle.append(ready)
+                yield busy.pop(ready), self._receive(ready)
+
+    def _receive(self, connection: Connection) -> Any:
+        try:
+            good, value = connection.recv()
+        except (EOFError, OSError):
+            process = self._processes[connection]
+            process.join(LEAVE_SECONDS)
+            code = process.exitcode
+            how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+            raise WarmloopError(f"A worker process died ({how}); it may have run out of memory. Use fewer --workers.") from None
+        if not good:
+            raise WarmloopError(value)
+        return value
+
+
+@contextlib.contextmanager
+def _processes(make: Callable[[], Job], count: int) -> Iterator[_Crew]:
+    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of JAX's threads
+    processes: dict[Connection, Any] = {}
+    try:
+        with _ignored():  # which the workers inherit: Ctrl-C and a terminal that hangs up are this process's to answer
+            for number in range(count):
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_work, args=(make, theirs), name=f"worker-{number}", daemon=True)
+                process.start()
+                theirs.close()
+                processes[ours] = process
+        yield _Crew(processes)
+    finally:
+        for process in processes.values():
+            process.terminate()
+        for process in processes.values():
+            process.join(LEAVE_SECONDS)
+            if process.is_alive():
+                process.kill()
+                process.join(LEAVE_SECONDS)
+
+
+@contextlib.contextmanager
+def _ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in OF_A_TERMINAL}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _work(make: Callable[[], Job], connection: Connection) -> None:
+    """A worker process: answers `(True, result)` or `(False, sentence)` to every number."""
+    emergency.process_may_end()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the job is closed
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    job = None
+    try:
+        job = make()
+        connection.send((True, None))
+        while True:
+            connection.send((True, job(connection.recv())))
+    except EOFError:
+        pass
+    except Exception as error:
+        connection.send((False, str(error) if isinstance(error, WarmloopError) else told(error)))
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is leaving
+        if job is not None:
+            job.close()
+
+
+def _die_with_parent() -> None:
+    """Ends this process when the one that started it is gone, however that ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    emergency.bring_to_rest("the process that started this one is gone")
+    os._exit(1)

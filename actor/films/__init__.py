@@ -1,0 +1,1 @@
+"""Films of episodes, for a person to look at."""

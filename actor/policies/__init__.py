@@ -1,0 +1,1 @@
+"""What chooses actions: agents, scripted experts, and policies from outside this package."""

@@ -1,0 +1,1 @@
+"""Reward classifiers: the network, and a trained one on disk."""

@@ -1,0 +1,201 @@
+"""Algorithms with the settings of their papers, by the authors' own launch scripts and configurations, for each kind of task.
+
+Each preset turns a task's `RunConfig` into one with that algorithm's settings; the environment, what counts as success, the horizon and
+the pool's capacity stay the task's. `tests/configs/recipes/test_published.py` lists every setting with its source, and every difference
+with its reason. Rows are drawn uniformly and all are kept: quality weights, priorities and retention are warmloop's own
+(`configs/recipes/own.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ...agents import AgentConfig, AWACConfig, BCConfig, BCQConfig, CQLConfig, IQLConfig, SACConfig, TD3BCConfig
+from ..schema import AgentChoice, RunConfig
+from .kinds import kind, sparse_reward
+
+# Every row weighs the same, whatever its source and however its episode went.
+ALIKE = {"demos": 1.0, "suboptimal": 1.0, "random": 1.0, "interventions": 1.0, "success_bonus": 1.0, "score_share": 0.0}
+POOLED = {"pooled": True}  # offline and online rows as one data set
+HALF = {"initial_ratio": 0.5, "decay": 1.0, "min_ratio": 0.5, "pooled": False}
+NO_OFFLINE = {"initial_ratio": 1.0, "decay": 0.0, "min_ratio": 0.0, "pooled": False}  # once there are online rows
+MINUS_ONE = {"scale": 1.0, "bias": -1.0}  # −1 a step, 0 at a success
+TEN = {"scale": 10.0, "bias": -5.0}  # −5 a step, 5 at a success
+MILLION = 1_000_000
+
+
+def sac(config: RunConfig) -> RunConfig:
+    """SAC (Haarnoja et al. 2018) as Stable-Baselines3 and SBX have it: two critics, one update a step, uniform replay, H̄ = −A."""
+    settings = SACConfig(
+        ensemble=2,
+        target_subset=2,
+        utd=1,
+        target_entropy_per_dim=-1.0,
+        backup_entropy=True,
+        actor_q="min",
+        critic_layer_norm=False,
+        normalise_observations=False,
+    )
+    config = _uniform(config, "sac", settings).replace(reward={"scale": 1.0, "bias": 0.0, "discount": 0.99}, mixing=POOLED)
+    # The policy acts by its newest weights; serialising 75,000 numbers at every step would cost half of the speed.
+    return config.replace(learner=_online(100, publish_every=10), actor={"random_steps": 100, "swap": "step"})
+
+
+def rlpd(config: RunConfig) -> RunConfig:
+    """RLPD (Ball et al. 2023): no warm-up, half of every batch offline, 10 critics with LayerNorm, UTD 20, 5,000 random steps."""
+    of, hands_or_maze = kind(config), kind(config) in ("dexterous", "maze")
+    settings = SACConfig(
+        hidden=(256, 256, 256) if hands_or_maze else (256, 256),
+        target_subset=1 if of == "maze" else 2,
+        backup_entropy=of == "locomotion" and not sparse_reward(config),
+        normalise_observations=False,
+    )
+    config = _uniform(config, "sac", settings).replace(mixing=HALF, reward=_sparse(config, MINUS_ONE))
+    return config.replace(learner=_online(5_000, warmup_steps=0), actor={"random_steps": 5_000})
+
+
+def hilserl(config: RunConfig) -> RunConfig:
+    """HIL-SERL (Luo et al. 2024): half of every batch demonstrations and interventions, two critics, γ 0.97, a cold temperature."""
+    settings = SACConfig(
+        activation="tanh",
+        ensemble=2,
+        target_subset=2,
+        utd=2,
+        initial_temperature=1e-2,
+        actor_layer_norm=True,
+        log_std_min=math.log(1e-5),
+        log_std_max=math.log(5.0),
+        normalise_observations=False,
+    )
+    config = _uniform(config, "sac", settings).replace(mixing=HALF, reward={"scale": 1.0, "bias": 0.0, "discount": 0.97})
+    return config.replace(learner=_online(100, warmup_steps=0, publish_every=50), frames={"random_shift": 4})
+
+
+def wsrl(config: RunConfig) -> RunConfig:
+    """WSRL (Zhou et al. 2025): Cal-QL offline, CQL for locomotion; online SAC on online rows alone, after 5,000 frozen steps."""
+    of = kind(config)
+    critics, policy, updates, weight = {
+        "maze": ((256,) * 4, (256, 256), MILLION, 5.0),
+        "kitchen": ((512,) * 3, (512,) * 3, 250_000, 5.0),
+        "locomotion": ((256, 256), (256, 256), 250_000, 5.0),
+    }.get(of, ((512,) * 3, (512, 512), 20_000, 1.0))
+    common: dict[str, Any] = {
+        "hidden": critics,
+        "actor_hidden": policy,
+        "ensemble": 10,
+        "target_subset": 2,
+        "actor_layer_norm": True,
+        "actor_lr": 1e-4,
+        "temperature_lr": 1e-4,
+        "target_entropy_per_dim": -1.0,
+        "actor_q": "min",
+        "log_std_min": math.log(1e-5),
+        "log_std_max": math.log(10.0),
+        "normalise_observations": False,
+    }
+    dual = {"lagrange": True, "lagrange_gap": 0.8} if of == "maze" else {}
+    warm = CQLConfig(**common, **dual, calibrated=of != "locomotion", cql_weight=weight, max_backup=True, importance=of != "kitchen")
+    fine = SACConfig(**common, utd=4, actor_on_block=True, max_backup=of == "maze")
+    agent = AgentChoice("sac", fine).seeing_as(config.agent)
+    config = _uniform(config, "cql", warm).replace(agent=agent, mixing=NO_OFFLINE, retention={"ratio": 0.0})
+    return config.replace(reward=_shaped(config), learner=_online(5_000, warmup_steps=updates))
+
+
+def cql(config: RunConfig) -> RunConfig:
+    """CQL(H) (Kumar et al. 2020), offline and online: by its own script for locomotion, elsewhere as the baseline of Cal-QL's."""
+    if kind(config) != "locomotion":
+        return calql(config).replace(agent={"calibrated": False}, warmup_agent={"calibrated": False})
+    settings = _conservative(hidden=(256, 256, 256), clone_updates=40_000)
+    return _uniform(config, "cql", settings).replace(mixing=HALF, learner=_online(0, warmup_steps=MILLION))
+
+
+def calql(config: RunConfig) -> RunConfig:
+    """Cal-QL (Nakamoto et al. 2023), offline and online; calibration and the conservative term stay on."""
+    of = kind(config)
+    both: dict[str, Any] = {"calibrated": True, "max_backup": True, "initial_log_std": -1.0}
+    settings, updates = {
+        "maze": (dict(hidden=(256,) * 4, actor_hidden=(256, 256), lagrange=True, lagrange_gap=0.8, initial_multiplier=math.e), MILLION),
+        "kitchen": (dict(hidden=(512,) * 3, importance=False), 250_000),
+        "locomotion": (dict(hidden=(256, 256)), MILLION),
+    }.get(of, (dict(hidden=(512,) * 3, actor_hidden=(512, 512), cql_weight=1.0), 20_000))
+    config = _uniform(config, "cql", _conservative(**both | settings))
+    return config.replace(mixing=HALF, reward=_shaped(config), learner=_online(0, warmup_steps=updates))
+
+
+def iql(config: RunConfig) -> RunConfig:
+    """IQL (Kostrikov et al. 2022), offline and online, with τ, β, dropout and rewards of its configurations."""
+    of = kind(config)
+    expectile, inverse_temperature, dropout = {"locomotion": (0.7, 3.0, 0.0), "maze": (0.9, 10.0, 0.0)}.get(of, (0.7, 0.5, 0.1))
+    settings = IQLConfig(
+        expectile=expectile,
+        inverse_temperature=inverse_temperature,
+        actor_dropout=dropout,
+        normalise_observations=False,
+        return_span=1_000.0 if of == "locomotion" and not sparse_reward(config) else 0.0,
+    )
+    reward = _sparse(config, MINUS_ONE) if of == "maze" else {}
+    return _uniform(config, "iql", settings).replace(mixing=POOLED, reward=reward, learner=_online(0, warmup_steps=MILLION))
+
+
+def awac(config: RunConfig) -> RunConfig:
+    """AWAC (Nair et al. 2020), offline and online, by its scripts for locomotion and, elsewhere, for hands."""
+    common: dict[str, Any] = {"batch_size": 1_024, "weighting": "softmax", "actor_l2": 1e-4, "normalise_observations": False}
+    if kind(config) == "locomotion":
+        settings, reward, updates = AWACConfig(**common, actor_hidden=(256,) * 4, temperature=2.0), {}, 50_000
+    else:
+        clipped = {"baseline": "mean", "advantage_limit": 0.5, "clip_target": sparse_reward(config)}
+        settings, reward, updates = AWACConfig(**common, **clipped, temperature=0.5), _sparse(config, MINUS_ONE), 25_000
+    return _uniform(config, "awac", settings).replace(mixing=POOLED, reward=reward, learner=_online(0, warmup_steps=updates))
+
+
+def td3bc(config: RunConfig) -> RunConfig:
+    """TD3+BC (Fujimoto and Gu 2021) offline; online it goes on alike, which its paper does not."""
+    settings = TD3BCConfig(alpha=2.5, observation_bound=0.0)
+    return _uniform(config, "td3bc", settings).replace(mixing=POOLED, learner=_online(0, warmup_steps=MILLION))
+
+
+def bcq(config: RunConfig) -> RunConfig:
+    """BCQ (Fujimoto et al. 2019) offline; online it goes on alike, which its paper does not."""
+    settings = BCQConfig(hidden=(400, 300), batch_size=100, normalise_observations=False)
+    return _uniform(config, "bcq", settings).replace(mixing=POOLED, learner=_online(0, warmup_steps=MILLION))
+
+
+def bc(config: RunConfig) -> RunConfig:
+    """Behaviour cloning offline; online, of the demonstrations and of a human's interventions."""
+    return _uniform(config, "bc", BCConfig())
+
+
+def hgdagger(config: RunConfig) -> RunConfig:
+    """HG-DAgger (Kelly et al. 2019): cloning of the demonstrations and, online, of every intervention too, which are all that is drawn."""
+    return bc(config).replace(mixing={"initial_ratio": 1.0, "decay": 1.0, "min_ratio": 1.0, "pooled": False})
+
+
+def _uniform(config: RunConfig, name: str, settings: AgentConfig) -> RunConfig:
+    """One agent offline and online, with the task's encoder of pictures, on rows that are drawn alike and all kept."""
+    agent = AgentChoice(name, settings).seeing_as(config.agent)
+    replay = {"alpha": 0.0, "quality_in": "sampling"}
+    return config.replace(agent=agent, warmup_agent=agent, quality=ALIKE, replay=replay, retention={"ratio": 1.0})
+
+
+def _online(frozen_steps: int, **more: int) -> dict[str, Any]:
+    """The learner's pace: updates begin after so many environment steps, and then one is done for each."""
+    return {"frozen_steps": frozen_steps, "max_utd": 1.0} | more
+
+
+def _conservative(**more: Any) -> CQLConfig:
+    """What CQL's and Cal-QL's codes have in common: two plain critics, the least in the actor's loss, H̄ = −A, c = 5."""
+    common = {"ensemble": 2, "target_subset": 2, "critic_layer_norm": False, "actor_q": "min", "target_entropy_per_dim": -1.0}
+    return CQLConfig(**common | {"temperature_lr": 1e-4, "normalise_observations": False} | more)  # type: ignore[arg-type]
+
+
+def _sparse(config: RunConfig, reward: dict[str, float]) -> dict[str, float]:
+    """These rewards where success is all that is rewarded."""
+    return reward if sparse_reward(config) else {}
+
+
+def _shaped(config: RunConfig) -> dict[str, float]:
+    """The rewards of WSRL's and Cal-QL's scripts: ±5 for success, of a kitchen's four stages those that are left, less one each."""
+    if kind(config) == "kitchen" and not sparse_reward(config):
+        return {"scale": 1.0, "bias": -4.0}
+    return _sparse(config, TEN)

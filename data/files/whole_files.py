@@ -1,0 +1,67 @@
+"""Files at the edge: found and non-empty when read, whole or absent when written."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import WarmloopError
+from .disk import sync_directory
+
+HDF5, PICKLE, MEMBER, GZIP = b"\x89HDF\r\n\x1a\n", b"\x80", b"PK\x03\x04", b"\x1f\x8b"
+HEAD = 512
+
+
+def require_file(path: Path) -> None:
+    """Raises WarmloopError unless `path` is a file that holds something; a missing one names its nearest neighbour."""
+    if not path.is_file():
+        neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise WarmloopError(f"{path} does not exist{did_you_mean(path.name, neighbours)}")
+    if path.stat().st_size == 0:
+        raise WarmloopError(f"{path} is an empty file; record or copy it again.")
+
+
+def kind(path: str) -> str | None:
+    """ "npz" (a zip archive whose first member is an array), "hdf5" or "pickle" (of protocol 2 or later), by a file's first bytes; None
+    for any other, and where there is none."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return None
+    if head.startswith(MEMBER):  # its name's length is at byte 26, and the name at byte 30
+        return "npz" if head[30 : 30 + int.from_bytes(head[26:28], "little")].endswith(b".npy") else None
+    return "hdf5" if head.startswith(HDF5) else "pickle" if head.startswith(PICKLE) else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """How a sentence on an unknown word ends: `; did you mean "..."?`, or a full stop where no known word is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f'; did you mean "{near[0]}"?' if near else "."
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Names in a sentence: `a`, `b` and 3 more."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(f"`{name}`" for name in names[:most]) + more
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` once it is complete and on disk; after an error nothing changed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(partial, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)

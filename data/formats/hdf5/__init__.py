@@ -1,0 +1,1 @@
+"""HDF5 files, each part checked before the library is let loose on it."""

@@ -1,0 +1,1 @@
+"""HIL-SERL's transitions, read and written."""

@@ -1,0 +1,126 @@
+"""Transitions of HIL-SERL, one dict each, out of a file or a folder of files, and the columns that they make."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import WarmloopError
+from ..pickles.pickled import DEPTH, bytes_as_array
+from ..pickles.safe_pickle import holds_objects, load
+from ..recordings.budget import require, size_of
+from ..recordings.options import ReadOptions
+from ..recordings.recording import Columns
+
+OF_A_RUN = re.compile(r"transitions_(\d+)\.pkl(\.gz)?")
+
+
+def files_of(folder: str) -> list[Path]:
+    """The files that a run of HIL-SERL wrote to a folder, in their order; none where it did not."""
+    found = {entry: OF_A_RUN.fullmatch(entry.name) for entry in Path(folder).iterdir()}
+    return sorted((entry for entry, name in found.items() if name), key=lambda entry: int(found[entry][1]))  # pyright: ignore[reportOptionalSubscript]
+
+
+def load_rows(origin: str) -> list[dict]:
+    """The transitions of a file, or of all files of a folder. Raises WarmloopError where one is no list of them, or there are none."""
+    rows: list[dict] = []
+    for path in files_of(origin) if Path(origin).is_dir() else [Path(origin)]:
+        held = load(path, inert={})
+        if not isinstance(held, list) or not all(isinstance(row, dict) for row in held):
+            raise WarmloopError(f"{path} holds a {type(held).__name__}, and not HIL-SERL's list of transitions (dicts).")
+        rows += held
+    if not rows:
+        raise WarmloopError(f"{origin} holds no transitions.")
+    return rows
+
+
+def sound_rows(origin: str, rows: list[dict], names: list[str], options: ReadOptions) -> tuple[list[dict], list[int]]:
+    """The transitions of the episodes that have each of `names` in the shape that most have, and those episodes' numbers; all transitions,
+    and no numbers, where none may be left out.
+
+    Raises:
+        WarmloopError: no episode is sound.
+    """
+    if options.on_bad is None:
+        return rows, []
+    ends = [index + 1 for index, row in enumerate(rows) if _is_last(row)]
+    edges = [0, *ends, *([len(rows)] if not ends or ends[-1] < len(rows) else [])]
+    read: list[tuple[int, list[dict], tuple[Any, ...] | WarmloopError]] = []
+    for index, (start, end) in enumerate(itertools.pairwise(edges)):
+        read.append((index, rows[start:end], _signature(origin, rows[start:end], names)))
+    usual = Counter(found for _, _, found in read if isinstance(found, tuple)).most_common(1)
+    if not usual:
+        raise WarmloopError(f"{origin}: all of its episodes are bad; of the first: {read[0][2]}")
+    sound: list[dict] = []
+    numbers: list[int] = []
+    for index, own, found in read:
+        if found == usual[0][0]:
+            sound += own
+            numbers.append(index)
+        else:
+            other = WarmloopError(f"{origin}: its arrays have other names, shapes or types than those of most episodes.")
+            options.leave_out(origin, f"episode {index}", found if isinstance(found, WarmloopError) else other)
+    return sound, numbers
+
+
+def _signature(origin: str, rows: list[dict], names: list[str]) -> tuple[Any, ...] | WarmloopError:
+    try:
+        columns = columns_of(origin, rows, names)
+    except WarmloopError as error:
+        return error
+    return tuple((name, column.shape[1:], column.dtype.kind) for name, column in columns.items())
+
+
+def _is_last(row: dict) -> bool:
+    done, mask = (np.ravel(row.get(name, other)) for name, other in (("dones", False), ("masks", 1)))
+    return bool((done != 0).any()) or bool((mask == 0).all())
+
+
+def columns_of(origin: str, rows: list[dict], names: list[str], where: str = "") -> Columns:
+    """The values of each of `names` in all transitions, `[N, ...]`; of a dict of arrays one column for each, named by its path.
+    `where` says for errors which part of the transitions these are.
+
+    Raises:
+        WarmloopError: a transition lacks one, has it in another shape, or has objects there; or together they take too much memory.
+    """
+    place, columns = f"{origin}, {where}" if where else origin, Columns()
+    for name in names:
+        for key, path in _paths(origin, name, rows[0].get(name)):
+            parts = []
+            for number, row in enumerate(rows):
+                try:
+                    value = row[name]
+                    for part in path:
+                        value = value[part]
+                except (KeyError, TypeError, IndexError):
+                    raise WarmloopError(
+                        f"{place}: `{key}` of transition {number} is absent; every transition needs the same keys."
+                    ) from None
+                if holds_objects(value):
+                    raise WarmloopError(
+                        f"{place}: `{key}` of transition {number} is an array of Python objects; save it as an array of numbers."
+                    )
+                parts.append(value)
+            require(origin, f"`{key}`", bytes_as_array(parts), size_of(origin))
+            try:
+                columns[key] = np.array(parts)
+            except ValueError:
+                raise WarmloopError(f"{place}: `{key}` changes its shape from transition to transition.") from None
+    return columns
+
+
+def _paths(origin: str, name: str, value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """The column of each array in `value`, and the keys that lead to it."""
+    if len(path) > DEPTH:
+        raise WarmloopError(f"{origin}: `{name}` is a dict in a dict, more than {DEPTH} deep; save it flatter.")
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _paths(origin, name, part, (*path, key))
+    else:
+        yield "/".join([name, ".".join(map(str, path))]) if path else name, path

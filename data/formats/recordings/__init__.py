@@ -1,0 +1,1 @@
+"""What every reader hands over: rows end to end, their marks and their episodes, checked and within a budget of memory."""

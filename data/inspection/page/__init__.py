@@ -1,0 +1,1 @@
+"""An inspection's report as one HTML file."""

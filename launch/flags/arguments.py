@@ -1,0 +1,81 @@
+"""A training command's arguments before they are parsed: where `--config` is, and what is changed of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ...configs import load, locate, nearest
+from ...configs.saved import SAVED
+from ...configs.schema import to_dict
+from ...data.errors import WarmloopError
+
+FLAG_FILE = Path(__file__).resolve().parents[2] / "configs" / "_flag.py"
+GIVEN = ("--config", "-config")
+
+
+def locate_config(argv: list[str]) -> list[str]:
+    """The arguments with `--config` as `configs.load` reads it: a file that exists, with presets on top.
+
+    With `--resume` and settings to change (`--config.SECTION.NAME=VALUE`), but without `--config`, it is the run's saved configuration.
+
+    Raises:
+        WarmloopError: there is no such file, or nothing to change the settings of.
+    """
+    located, follows = [], False
+    for argument in argv:
+        name, equals, value = argument.partition("=")
+        if follows or (equals and name in GIVEN):
+            specification = f"{FLAG_FILE}:{locate(argument if follows else value)}"
+            argument = specification if follows else f"--config={specification}"
+        follows = argument in GIVEN
+        located.append(argument)
+    if any(argument.partition("=")[0] in GIVEN for argument in located):
+        return located
+    changes = [argument for argument in located if re.match(r"--?(no)?config\.", argument)]
+    return [*located[:1], f"--config={FLAG_FILE}:{_saved(located, changes[0])}", *located[1:]] if changes else located
+
+
+def specification_of(flag: str) -> str:
+    """What the user wrote, from the flag's value after `locate_config`."""
+    return flag.removeprefix(f"{FLAG_FILE}:")
+
+
+def unknown_setting(argv: list[str]) -> str | None:
+    """What to say of the first `--config.SECTION.NAME` of the arguments that is no setting of their configuration; None where all are."""
+    text = "\n".join(argv)
+    whole = re.search(r"^--?config[=\n](.+)$", text, re.MULTILINE)
+    if whole is None:
+        return None
+    for override in re.finditer(r"^--?(?:no)?config\.([\w.]+)", text, re.MULTILINE):
+        values, where = to_dict(load(specification_of(whole[1]))), "--config"
+        for name in override[1].split("."):
+            if not isinstance(values, dict) or not values:
+                return f'{where} has no settings of its own, and "{name}" is none.'
+            if name not in values:
+                return f'{where} has no setting "{name}"; {nearest(name, values)}'
+            values, where = values[name], f"{where}.{name}"
+    return None
+
+
+def _saved(argv: list[str], change: str) -> Path:
+    """The saved configuration of the run that the arguments resume. Raises WarmloopError where they resume none."""
+    if not any(re.fullmatch(r"--?resume(=(true|1))?", argument, re.IGNORECASE) for argument in argv):
+        raise WarmloopError(
+            f"{change} changes a configuration, and none is named: add --config=…, such as --config=configs/adroit.py:door, or --resume "
+            "to change the one that the run was started with."
+        )
+    path = Path(_value(argv, "runs") or "runs") / (_value(argv, "exp_name") or "") / SAVED
+    if not path.is_file():
+        raise WarmloopError(f"{change} is to change the configuration that the run was started with, and there is no {path}: add --config.")
+    return path
+
+
+def _value(argv: list[str], name: str) -> str | None:
+    """Of the last flag of this name, given as --name=value or --name value; None where there is none."""
+    found = None
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        flag, equals, value = argument.partition("=")
+        if flag.startswith("-") and flag.lstrip("-") == name:
+            found = value if equals else following
+    return found

@@ -1,0 +1,136 @@
+"""What a command's flags name: an environment, and a policy to act in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...actor.imports import is_importable_name, source_hash
+from ...data.errors import WarmloopError
+from .limits import recorded_limits
+
+if TYPE_CHECKING:
+    from ...actor.config import ActorConfig
+    from ...actor.environment.environment import Environment, EnvironmentConfig
+    from ...actor.policies.policy import Policy
+    from ...data.tasks import TaskConfig
+
+POLICIES = "random, scripted, checkpoint:DIR, sb3:PATH.zip or MODULE:CALLABLE"
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyChoice:
+    """A policy by its name; called with the environment it is to act in, in any process, it makes the policy.
+
+    Attributes:
+        text: as the user names it.
+        kind: random, scripted, none, checkpoint, sb3 or outside.
+        path: the checkpoints' folder or the zip; for outside, MODULE:CALLABLE.
+        deterministic: act by the mode instead of sampling, for checkpoint and sb3.
+        identity: what the name stands for at this moment; "" where the name says it all.
+        updates: which of the folder's checkpoints.
+    """
+
+    text: str
+    kind: str
+    path: str = ""
+    deterministic: bool = False
+    identity: str = ""
+    updates: int | None = None
+
+    def __call__(self, environment: Environment) -> Policy:
+        from ...actor.policies.experts import scripted_policy
+        from ...actor.policies.outside import outside_policy
+        from ...actor.policies.policy import RandomPolicy, StillPolicy
+        from ...actor.policies.sb3_policy import sb3_policy
+
+        match self.kind:
+            case "random":
+                return RandomPolicy(environment.spec.action_dim)
+            case "none":
+                return StillPolicy(environment.spec.action_dim)
+            case "scripted":
+                return scripted_policy(environment)
+            case "checkpoint":
+                return self._agent(environment)
+            case "sb3":
+                return sb3_policy(self.path, environment, self.deterministic)
+        return outside_policy(self.path, environment)
+
+    def acting_in(self, environment: EnvironmentConfig) -> EnvironmentConfig:
+        """The environment with the action limits that a checkpoint acts by."""
+        limits = recorded_limits(self.path) if self.kind == "checkpoint" else None
+        return dataclasses.replace(environment, action_low=limits.low, action_high=limits.high) if limits else environment
+
+    def _agent(self, environment: Environment) -> Policy:
+        from ...actor.policies.policy import AgentPolicy
+        from ...learner.checkpoints.checkpoint import load_policy
+
+        agent, actor_params, _ = load_policy(self.path, self.updates)
+        if difference := environment.spec.difference(agent.spec, "the environment", "the checkpoint"):
+            raise WarmloopError(f"The checkpoint does not fit {environment.config.id}: {difference}.")
+        return AgentPolicy(agent, actor_params, self.deterministic)
+
+
+def choose_environment(config: str | None, id: str | None, **changes: Any) -> tuple[EnvironmentConfig, TaskConfig, ActorConfig]:
+    """The environment of a configuration, with its tasks and the timeouts of its use, or of an id, with those `changes` to it that are not
+    None. Raises WarmloopError."""
+    from ...actor.config import ActorConfig
+    from ...actor.endings.classified import pinned
+    from ...actor.environment.environment import EnvironmentConfig
+    from ...data.tasks import SINGLE
+
+    if (config is None) == (id is None):
+        raise WarmloopError("Name the environment by either --config or --env, as in --env=Meta-World/door-open-v3.")
+    if id is not None:
+        chosen, tasks, use = EnvironmentConfig(id), SINGLE, ActorConfig()
+    else:
+        from ...configs import load
+
+        preset = load(config or "")
+        chosen, tasks, use = preset.environment, preset.tasks, preset.actor
+    changed = dataclasses.replace(chosen, **{name: value for name, value in changes.items() if value is not None})
+    return dataclasses.replace(changed, success=pinned(changed.success)), tasks, use
+
+
+def choose_policy(text: str, deterministic: bool = False) -> PolicyChoice:
+    """The policy that `text` names, as it is now: every worker plays the same, whatever a training or an editor writes meanwhile.
+
+    Raises:
+        WarmloopError: it names none, it is not there, or it has nothing to be deterministic about.
+    """
+    kind, _, path = text.partition(":")
+    if text in ("random", "scripted", "none"):
+        choice = PolicyChoice(text, text)
+    elif kind == "checkpoint" and path:
+        choice = _checkpoint(text, path, deterministic)
+    elif (kind == "sb3" and path) or text.endswith(".zip"):
+        choice = _sb3(text, path if kind == "sb3" else text, deterministic)
+    elif is_importable_name(text):
+        choice = PolicyChoice(text, "outside", text, identity=source_hash(text, f"--policy={text}"))
+    else:
+        raise WarmloopError(f'--policy is "{text}"; it must be {POLICIES}.')
+    if deterministic and choice.kind not in ("checkpoint", "sb3"):
+        raise WarmloopError(f"--deterministic is for policies that sample their actions, checkpoint:DIR and sb3:PATH.zip, not for {text}.")
+    return choice
+
+
+def _checkpoint(text: str, path: str, deterministic: bool) -> PolicyChoice:
+    from ...learner.checkpoints.checkpoint import MANIFEST, chosen
+
+    saved = chosen(path)
+    identity = f"{saved.updates} updates, sha256 {_sha256(saved.path / MANIFEST)}"
+    return PolicyChoice(text, "checkpoint", path, deterministic, identity, saved.updates)
+
+
+def _sb3(text: str, path: str, deterministic: bool) -> PolicyChoice:
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise WarmloopError(f"--policy={text}: {file} does not exist; give the zip that `model.save` wrote.")
+    return PolicyChoice(text, "sb3", str(file), deterministic, f"sha256 {_sha256(file)}")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

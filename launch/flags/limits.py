@@ -1,0 +1,51 @@
+"""The action limits that a checkpoint acts by: whoever goes on from it must act by the same."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...data.errors import WarmloopError
+from .common import log
+
+if TYPE_CHECKING:
+    from ...configs.schema import RunConfig
+    from ...data.action_limits import ActionLimits
+
+
+def recorded_limits(directory: str | Path) -> ActionLimits | None:
+    """What -1 and 1 are for the policy of the newest checkpoint in `directory`; None for the action space's own limits."""
+    from ...configs.saved import config_of
+    from ...learner.checkpoints import checkpoint
+
+    return config_of(checkpoint.newest(directory).meta).environment.limits
+
+
+def with_limits(config: RunConfig, limits: ActionLimits | None) -> RunConfig:
+    """The configuration of a run that acts by these limits."""
+    return config.replace(environment={"action_low": limits.low, "action_high": limits.high}) if limits else config
+
+
+def taken_over(config: RunConfig, *directories: str | Path | None) -> RunConfig:
+    """The configuration with the limits of the checkpoint in the first of `directories` that has any.
+
+    Raises:
+        WarmloopError: the configuration sets others.
+    """
+    from ...learner.checkpoints import checkpoint
+
+    directory = next((directory for directory in directories if directory and checkpoint.steps(directory)), None)
+    if directory is None:
+        return config
+    limits, own = recorded_limits(directory), config.environment.limits
+    if limits == own:
+        return config
+    if own is None:
+        log.info("actions -1 to 1 are %s, as in the checkpoint in %s", limits, directory)
+        return with_limits(config, limits)
+    instead = shlex.join(limits.flags()) if limits else "neither"
+    raise WarmloopError(
+        f"The checkpoint in {directory} acts within {limits or 'the limits of the action space'}, and environment.action_low and "
+        f"action_high say {own}; set {instead}."
+    )

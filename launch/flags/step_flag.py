@@ -1,0 +1,27 @@
+"""The flag that names one of a run's policies: a checkpoint's by its number of updates, or the best one so far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from absl import flags
+
+flags.disclaim_key_flags()  # a command's --help lists it among its own
+
+
+class Step(flags.ArgumentParser):
+    """A number of updates, or "best"."""
+
+    syntactic_help = 'a number of updates, or "best"'
+
+    def parse(self, argument: Any) -> int | str:
+        if argument == "best" or (isinstance(argument, int) and argument >= 0):
+            return argument
+        if not str(argument).isdecimal():
+            raise ValueError('write a number of updates, or "best"')
+        return int(argument)
+
+
+def define_step(name: str, help: str) -> flags.FlagHolder[int | str | None]:
+    """Defines the flag `name`, whose default is None."""
+    return flags.DEFINE(Step(), name, None, help, serializer=flags.ArgumentSerializer())

@@ -1,0 +1,1 @@
+"""Policies judged by episodes, and by recorded data."""

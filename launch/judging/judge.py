@@ -1,0 +1,155 @@
+"""Judging a policy in its environment: what `evaluate`, and train_rlpd's evaluation of a checkpoint, share."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...data.errors import WarmloopError
+from ..flags.common import check_writable, log, progress
+
+if TYPE_CHECKING:
+    from ...actor.environment.environment import Environment, EnvironmentConfig
+    from ...actor.episodes.rollout import Evaluation
+    from ...actor.policies.policy import Policy
+    from ...agents import Agent
+
+VIDEO_EPISODES = 3
+MEAN = "the policy's mean"
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What is judged.
+
+    Attributes:
+        policy: "checkpoint", "random" or "scripted".
+        checkpoint: folder of the checkpoints, where that is the policy.
+        step: which of them, by its number of updates; "best" is the best policy so far; None is the one to go on from, chosen or newest.
+        environment: its id; None is the checkpoint's own.
+        stochastic: sample the checkpoint's actions, as training does.
+        success: the success rule; None is the environment's own.
+    """
+
+    policy: str = "checkpoint"
+    checkpoint: str | Path | None = None
+    step: int | str | None = None
+    environment: str | None = None
+    stochastic: bool = False
+    success: str | None = None
+
+    def __post_init__(self):
+        if self.policy not in ("checkpoint", "random", "scripted"):
+            raise WarmloopError(f'--policy is "{self.policy}"; it must be checkpoint, random or scripted.')
+        if self.policy == "checkpoint" and not self.checkpoint:
+            raise WarmloopError("Name a checkpoint, as in --checkpoint=runs/door/checkpoints, or set --policy=scripted with --env.")
+        if self.policy != "checkpoint" and not self.environment:
+            raise WarmloopError(f"--policy={self.policy} needs --env, as in --env=Meta-World/door-open-v3.")
+
+    @property
+    def actions(self) -> str:
+        """Which actions are judged."""
+        if self.policy != "checkpoint":
+            return self.policy
+        return "sampled, as in training" if self.stochastic else MEAN
+
+    def load(self) -> tuple[Environment, Policy]:
+        """The environment and the policy. Raises WarmloopError where they do not fit or cannot be had."""
+        from ...actor.environment.environment import EnvironmentConfig, make_environment
+        from ...actor.policies.experts import scripted_policy
+        from ...actor.policies.policy import RandomPolicy
+        from ...configs.saved import config_of
+
+        if self.policy != "checkpoint":
+            environment = make_environment(EnvironmentConfig(str(self.environment), success=self.success or "auto"))
+            return environment, scripted_policy(environment) if self.policy == "scripted" else RandomPolicy(environment.spec.action_dim)
+        agent, policy, meta = self.checkpointed()
+        config = config_of(meta)
+        own = config.environment
+        if self.environment:  # another one, in which the policy's actions still mean what they meant
+            own = EnvironmentConfig(self.environment, action_low=own.action_low, action_high=own.action_high)
+        if self.success:
+            own = dataclasses.replace(own, success=self.success)
+        environment = make_environment(own, config.reward, tasks=config.tasks, use=config.actor)
+        if difference := environment.spec.difference(agent.spec, environment.config.id, "the checkpoint"):
+            raise WarmloopError(f"The checkpoint does not fit the environment: {difference}.")
+        return environment, policy
+
+    def checkpointed(self) -> tuple[Agent, Policy, dict[str, Any]]:
+        """The checkpoint's agent, its policy and its description, without an environment."""
+        from ...actor.policies.policy import AgentPolicy
+        from ...learner.checkpoints.checkpoint import load_policy
+
+        agent, params, meta = load_policy(str(self.checkpoint), self.step)
+        return agent, AgentPolicy(agent, params, deterministic=not self.stochastic), meta
+
+
+def judge(
+    subject: Subject, episodes: int, seed: int, video: str | Path | None = None, show: Callable[[dict[str, Any]], None] = lambda shown: None
+) -> dict[str, Any]:
+    """Runs the episodes, and returns what `evaluate --json` prints. A video, where one is wanted, is recorded once `show` was given that.
+
+    Raises:
+        WarmloopError: the subject cannot be had, or the video cannot be recorded; what is wrong with its path is said first.
+    """
+    from ...actor.episodes.rollout import evaluate
+    from ...actor.films.video import check_film, record_video
+
+    if video:
+        check_film(video)
+        check_writable(Path(video))
+    environment, policy = subject.load()
+    with contextlib.closing(environment), progress("evaluating", episodes) as advance:
+        shown = summarise(environment.config, evaluate(environment, policy, seed, episodes, lambda episode: advance()), subject.actions)
+    show(shown)
+    if video:
+        episodes = max(VIDEO_EPISODES, len(environment.tasks))
+        record_video(environment.config, policy, seed, video, episodes, environment.tasks, environment.use)
+        log.info("the video is %s", video)
+    return shown
+
+
+def summarise(config: EnvironmentConfig, result: Evaluation, actions: str = MEAN) -> dict[str, Any]:
+    """An evaluation as plain values; for several tasks with the same of each one under "tasks". `actions` says which were judged."""
+    shown = {"environment": config.id, "actions": actions} | _numbers(result)
+    if parts := result.by_task:
+        shown["tasks"] = {name: _numbers(part) for name, part in parts.items()}
+    return shown
+
+
+def _numbers(result: Evaluation) -> dict[str, Any]:
+    low, high = result.interval
+    return {
+        "episodes": len(result.success),
+        "success_rate": result.success_rate,
+        "success_low": low,
+        "success_high": high,
+        "success_at_last_step": result.final_success_rate,
+        "mean_return": result.mean_return,
+        "mean_length": result.mean_length,
+    }
+
+
+def table(shown: dict[str, Any]) -> str:
+    """What a person reads."""
+    rows = {
+        "environment": shown["environment"],
+        "actions": shown["actions"] + " (training samples; `evaluate --stochastic` judges that)" * (shown["actions"] == MEAN),
+        "episodes": shown["episodes"],
+        "success": f"{shown['success_rate']:.2f} (95 % interval {shown['success_low']:.2f} to {shown['success_high']:.2f})",
+        "return": f"{shown['mean_return']:.1f}",
+        "length": f"{shown['mean_length']:.0f} steps",
+    }
+    lines = [f"{name:<12} {value}" for name, value in rows.items()]
+    if parts := shown.get("tasks"):
+        width = max(map(len, parts))
+        lines += ["", f"{'task':<{width}}  success  95 % interval  return  steps  episodes"]
+        lines += [
+            f"{name:<{width}}  {part['success_rate']:7.2f}   {part['success_low']:.2f} to {part['success_high']:.2f}"
+            f"  {part['mean_return']:6.1f}  {part['mean_length']:5.0f}  {part['episodes']:8d}"
+            for name, part in parts.items()
+        ]
+    return "\n".join(lines)

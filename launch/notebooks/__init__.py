@@ -1,0 +1,1 @@
+"""The Python API: a trainer and a collector."""

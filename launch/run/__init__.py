@@ -1,0 +1,1 @@
+"""How a run is put together: its folder, its data, its learner and its actor."""

@@ -1,0 +1,81 @@
+"""The environment that a data set is compared with: its spaces, its time limit, and rewards of random play in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...data.errors import WarmloopError
+from ..flags.common import log
+
+if TYPE_CHECKING:
+    from ...actor.environment.environment import Environment
+    from ...data.inspection import Reference
+
+EPISODES = 10
+SECONDS = 5.0  # for random play; a slow simulator plays one episode at least
+
+
+def find_reference(environment: str, files: Sequence[str]) -> tuple[Reference | None, str]:
+    """The reference that --env names, and what to say of it.
+
+    Args:
+        environment: an id; "auto" for the one that the files name, if they agree and it can be made here; "none".
+        files: `PATH` or `kind=PATH` each.
+
+    Raises:
+        WarmloopError: an environment that the user named cannot be made.
+    """
+    if environment == "none":
+        return None, "no environment (--env=none)"
+    if environment != "auto":
+        return make_reference(environment), environment
+    name = _named_by(files)
+    if name is None:
+        return None, "no environment: the files name none, or several; --env=ID compares with one"
+    if ":" in name:  # module:Id would import a module because a file says so
+        return None, f"no environment: the files name {name}; --env={name} compares with it"
+    try:
+        return make_reference(name), f"{name}, which the files name"
+    except WarmloopError as error:
+        return None, f"no environment: the files name {name}, and it cannot be made here ({str(error).rstrip('.')})"
+
+
+def make_reference(environment_id: str) -> Reference:
+    """An environment's spaces and limit, and, where it is no robot and has no images, its rewards fitted on some random play."""
+    import gymnasium as gym
+
+    from ...actor.environment.environment import EnvironmentConfig, make_environment
+    from ...actor.episodes.rollout import run_episode
+    from ...actor.policies.policy import RandomPolicy
+    from ...data.inspection import Reference
+
+    environment = make_environment(EnvironmentConfig(environment_id))
+    try:
+        play = []
+        images = any(leaf.dtype == "uint8" for leaf in environment.spec.observation)
+        if environment.can_rest:
+            log.info("%s has a safe_stop, as robots have: it is not moved, so rewards are not compared with its own", environment_id)
+        elif not images:
+            log.info("playing at random in %s, to compare rewards with", environment_id)
+        started = time.monotonic()
+        while not (images or environment.can_rest) and len(play) < EPISODES and (not play or time.monotonic() - started < SECONDS):
+            play.append(run_episode(environment, RandomPolicy(environment.spec.action_dim), len(play)))
+        action = environment.env.action_space
+        assert isinstance(action, gym.spaces.Box)  # or it could not have been made
+        return Reference.of(environment_id, environment.env.observation_space, action, time_limit(environment), play)
+    finally:
+        environment.close()
+
+
+def time_limit(environment: Environment) -> int | None:
+    """Steps after which an environment cuts its episodes; None where it does not say."""
+    return environment.time_limit
+
+
+def _named_by(files: Sequence[str]) -> str | None:
+    from ...data.formats import parse_source_argument, recorded_environment
+
+    names = {recorded_environment(parse_source_argument(file)[1]) for file in files}
+    return names.pop() if len(names) == 1 else None

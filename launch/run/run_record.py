@@ -1,0 +1,98 @@
+"""What a run was started with: its configuration, its seed and where its modules are, in RUNS/EXP_NAME/config.json and in its checkpoints.
+
+A checkpoint's copy is hashed with it and is the one that counts. config.json is for people to read; it has a sha256, and must agree.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...actor.imports import user_folders
+from ...configs.saved import BESIDE, FOLDERS, SAVED, config_of, read_saved
+from ...configs.schema import RunConfig, to_dict
+from ...data.errors import WarmloopError
+from ...data.files.sealed_json import write_sealed
+from ...learner.checkpoints import checkpoint
+from ...learner.checkpoints.selection_file import SEALS
+
+BY_CONFIG = "give the configuration by --config"
+
+
+def described(config: RunConfig, phase: str, seed: int) -> dict[str, Any]:
+    """What a checkpoint says of the run that made it. Raises WarmloopError for a setting that JSON cannot hold."""
+    values = to_dict(config)
+    for name, value in _leaves(values):
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise WarmloopError(
+                f"config.{name} is {value!r:.60}, which config.json cannot hold ({error}); give numbers, text, lists or dicts of them."
+            ) from error
+    return {"config": json.loads(json.dumps(values)), "phase": phase, "seed": seed, FOLDERS: user_folders()}
+
+
+def save_config(directory: Path, description: Mapping[str, Any]) -> None:
+    """Writes what was `described` to `directory/config.json`. Raises WarmloopError where that cannot be written."""
+    values = description["config"] | {name: description[name] for name in BESIDE}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        write_sealed(directory / SAVED, values)
+    except OSError as error:
+        raise WarmloopError(f"The run's folder {directory} cannot be written: {error.strerror}.") from error
+
+
+def resumed(directory: Path, checkpoints: Path | None, given: Collection[str] = ()) -> RunConfig | None:
+    """The configuration of the run to resume; None where nothing says it.
+
+    Args:
+        directory: the run's folder.
+        checkpoints: the folder of its checkpoints; None for an actor, which has none.
+        given: settings that flags set, SECTION.NAME: config.json may have others of these.
+
+    Raises:
+        WarmloopError: config.json was changed, or does not agree with the newest checkpoint.
+    """
+    found = checkpoint.newest(checkpoints).meta if checkpoints and checkpoint.steps(checkpoints) else None
+    path, beside = directory / SAVED, None
+    if path.is_file():
+        advice = BY_CONFIG if found is None else f"delete {path.name}, since the checkpoints have a copy, and give changes as flags"
+        beside = read_saved(path, advice, must=bool(found and found.get(SEALS)))
+    if found is None:
+        return None if beside is None else config_of(beside)
+    if beside is not None and beside.get("phase", found["phase"]) == found["phase"]:
+        _compare(path, beside, found, given)
+    return config_of(found)
+
+
+def own_seed(directory: Path, checkpoints: Path | None) -> int | None:
+    """The seed of the run to resume, by its newest checkpoint, or, where it has none, by its config.json; None where neither says it."""
+    if checkpoints and checkpoint.steps(checkpoints):
+        return checkpoint.newest(checkpoints).meta.get("seed")
+    return read_saved(directory / SAVED, BY_CONFIG).get("seed") if (directory / SAVED).is_file() else None
+
+
+def _compare(path: Path, beside: Mapping[str, Any], found: Mapping[str, Any], given: Collection[str]) -> None:
+    """Raises WarmloopError where config.json says something else than the checkpoint."""
+    here, there = (dict(_leaves(what["config"])) | {"seed": what.get("seed")} for what in (beside, found))
+    if "seed" not in beside:
+        del here["seed"], there["seed"]
+    here, there = ({name: json.dumps(value) for name, value in leaves.items()} for leaves in (here, there))
+    differing = [name for name in sorted(here.keys() | there.keys()) if here.get(name) != there.get(name) and name not in given]
+    if differing:
+        shown = ", ".join(f"{name} ({here.get(name, 'absent')}, there {there.get(name, 'absent')})" for name in differing)
+        raise WarmloopError(
+            f"{path} does not agree with the run's newest checkpoint: {shown}. Delete {path.name} to resume with the checkpoint's "
+            "configuration, and give what you mean to change as flags, as in --config.agent.utd=4."
+        )
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting by its path, SECTION.NAME."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,101 @@
+"""The `--config` flag and what every training command shares: where a run lives, and what it was run with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from ...configs.saved import SAVED
+from ...configs.schema import RunConfig, from_config_dict, to_dict
+from ...data.errors import WarmloopError
+from ...data.files.names import check_name
+from ..flags.arguments import locate_config as locate_config
+from ..flags.arguments import specification_of
+from ..flags.common import log
+from .run_record import own_seed, resumed
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "Task and presets, such as configs/adroit.py:door or configs/metaworld.py:door-open,rlpd, or a file of your own, such as my.py,iql. "
+    "--config.agent.utd=4 changes one setting of the agent that fine-tunes, --config.warmup_agent.utd=4 of the one that warms up.",
+)
+EXP_NAME = flags.DEFINE_string("exp_name", None, "Name of the run; its files go to RUNS/EXP_NAME.")
+RUNS = flags.DEFINE_string("runs", "runs", "Folder that holds the runs.")
+SEED = flags.DEFINE_integer("seed", 0, "Decides everything random in the run; with --resume the run's own seed does.", lower_bound=0)
+DEBUG = flags.DEFINE_bool("debug", False, "Stop at the first NaN, with a traceback, and log JAX's compilations.")
+
+
+def run_config(resuming: bool = False, checkpoints: Path | None = None, **learner: int | float | str | None) -> RunConfig:
+    """The configuration that the flags give; `learner` settings that are not None replace the preset's.
+
+    When `resuming` without `--config`, it is the one that the run was started with, as `saved.resumed` finds it by the run's `checkpoints`,
+    with what `--config.SECTION.NAME` changes of it.
+
+    Raises:
+        WarmloopError: no `--config`, a setting that is unknown or out of range, or a classifier of success that is not there.
+    """
+    from ...actor.endings.classified import pinned
+
+    if DEBUG.value:
+        import jax
+
+        jax.config.update("jax_debug_nans", True)
+        jax.config.update("jax_log_compiles", True)
+    changes = _changes_of_the_saved() if resuming else None
+    found = resumed(run_directory(), checkpoints, changes or {}) if resuming and (CONFIG.value is None or changes) else None
+    if CONFIG.value is not None:
+        config = from_config_dict(CONFIG.value)
+        if changes:
+            log.info("the run goes on with its saved configuration, changed: %s", ", ".join(f"{n}={v}" for n, v in changes.items()))
+    elif found is not None:
+        config = found
+    else:
+        raise WarmloopError("Name a configuration, such as --config=configs/adroit.py:door.")
+    config = config.replace(environment={"success": pinned(config.environment.success)})
+    return config.replace(learner={name: value for name, value in learner.items() if value is not None})
+
+
+def _changes_of_the_saved() -> dict[str, Any] | None:
+    """What flags change of the run's own saved configuration, by SECTION.NAME; None where `--config` is another one, or none."""
+    if CONFIG.value is None:
+        return None
+    flag = flags.FLAGS["config"]
+    path = Path(specification_of(config_flags.get_config_filename(flag)))
+    return config_flags.get_override_values(flag) if path.absolute() == (run_directory() / SAVED).absolute() else None
+
+
+def run_seed(resuming: bool = False, checkpoints: Path | None = None) -> int:
+    """What decides everything random: --seed; of a run that is resumed the seed that it was started with, whatever --seed says."""
+    given = None if flags.FLAGS["seed"].using_default_value else SEED.value
+    own = own_seed(run_directory(), checkpoints) if resuming else None
+    if own is not None and given is not None and given != own:
+        log.warning("the run goes on with its own seed, %d, and not with --seed=%d", own, given)
+    return SEED.value if own is None else own
+
+
+def refuse_unused_agent(config: RunConfig) -> None:
+    """For a command that trains `warmup_agent` alone.
+
+    Raises:
+        WarmloopError: a flag sets something of `agent`, and none the same of `warmup_agent`.
+    """
+    given, known = config_flags.get_override_values(flags.FLAGS["config"]), to_dict(config)["warmup_agent"]
+    for path in given:
+        section, _, name = path.partition(".")
+        if section != "agent" or f"warmup_agent.{name}" in given:
+            continue
+        if name.split(".")[0] in known:
+            raise WarmloopError(f"The warm-up trains warmup_agent, not agent: write --config.warmup_agent.{name}, or both.")
+        algorithm = config.warmup_agent.name
+        raise WarmloopError(
+            f"The warm-up trains warmup_agent ({algorithm}), which has no {name}: leave --config.agent.{name} to train_rlpd."
+        )
+
+
+def run_directory() -> Path:
+    """`RUNS/EXP_NAME`, which is made when the run begins. Raises WarmloopError where there is no name, or none that a folder can have."""
+    return Path(RUNS.value) / check_name(EXP_NAME.value, "the run with --exp_name", "--exp_name=door")

@@ -1,0 +1,1 @@
+"""What `sweep` does: its runs, their seeds side by side, and its table."""

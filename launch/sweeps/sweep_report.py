@@ -1,0 +1,72 @@
+"""What a sweep shows: a table and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...learner.judging.scores import interquartile_mean, interval
+
+Shown = Mapping[str, Sequence[Mapping[str, Any]]]  # of each run, by its name, those of its seeds
+
+
+def table(results: Shown) -> str:
+    """A Markdown table: interquartile mean over seeds of the last checkpoint, its interval, success and time; and where checkpoints were
+    compared, the return of the one that FQE chose. Seeds that diverged are counted, and are in no mean but the time's."""
+    compared = any("selected" in one for runs in results.values() for one in runs)
+    columns = ["run", "seeds", "return", "95 % interval", *["return, chosen by FQE"] * compared, "normalised", "success", "seconds a seed"]
+    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    for name, runs in results.items():
+        returns, success = _known(runs, "mean_return"), _known(runs, "success_rate")
+        chosen = _known([one["selected"] for one in runs if "selected" in one], "mean_return")
+        diverged = sum(one["diverged"] for one in runs)
+        cells = (
+            f"{len(runs)}, {diverged} diverged" if diverged else str(len(runs)),
+            _middle(returns),
+            "{:.1f} to {:.1f}".format(*interval(returns[:, None])) if len(returns) else "",
+            *[_middle(chosen)] * compared,
+            _middle(_known(runs, "normalised")),
+            f"{success.mean():.2f}" if len(success) else "",
+            f"{np.mean([one['seconds'] for one in runs]):.0f}",
+        )
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def chart(results: Shown, out: Path) -> Path:
+    """`scores.png`: each run's interquartile mean with its interval, and its seeds as dots, but for those that diverged."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    scaled = all(one["normalised"] is not None for runs in results.values() for one in runs if not one["diverged"])
+    key = "normalised" if scaled else "mean_return"
+    figure, axis = plt.subplots(figsize=(8, 1.2 + 0.45 * len(results)), layout="constrained")
+    for place, runs in enumerate(reversed(list(results.values()))):
+        scores = _known(runs, key)
+        if not len(scores):
+            continue
+        axis.plot(interval(scores[:, None]), [place, place], color="#1f4e79", linewidth=8, alpha=0.3, solid_capstyle="butt")
+        axis.plot(scores, np.full(len(scores), place), "o", color="#c7772e", markersize=4, alpha=0.8)
+        axis.plot(interquartile_mean(scores), place, "|", color="#1f4e79", markersize=16, markeredgewidth=3)
+    axis.set_yticks(range(len(results)), list(results)[::-1])
+    axis.set_ylim(-0.6, len(results) - 0.4)
+    axis.set(xlabel="normalised score" if scaled else "mean return", title="interquartile mean over seeds, 95 % interval; dots: seeds")
+    axis.grid(axis="x", alpha=0.25)
+    path = out / "scores.png"
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+    return path
+
+
+def _known(runs: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+    """The seeds' values `[n]`, of those that have one."""
+    return np.array([one[name] for one in runs if one[name] is not None], np.float64)
+
+
+def _middle(scores: np.ndarray) -> str:
+    return f"{interquartile_mean(scores):.1f}" if len(scores) else ""

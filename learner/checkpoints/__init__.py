@@ -1,0 +1,1 @@
+"""What a learner leaves on disk, whole or absent."""

@@ -1,0 +1,1 @@
+"""Training a reward classifier, and what it is worth."""

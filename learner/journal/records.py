@@ -1,0 +1,161 @@
+"""The journal's files: records one after another, each with its length and its crc32, in numbered segments.
+
+    magic, length of the body, crc32 of length and body |
+    kind, length of the stream's name, flags, count, number, released | name | refused | payload
+
+Everything is little endian. A record of kind
+
+    SNAPSHOT  begins a segment; the payload is the streams' state
+    ROWS      `count` rows of a stream from `number`; the payload is their frame as it came
+    CUT       the stream's open episode ends here: its actor left, or is gone
+    GIVEN_UP  the stream goes on at `number`: no one holds the rows before it any more
+    REPORT    the stream's report `number` was taken
+    OWNER     the payload is the id of the actor that the stream belongs to
+
+Each also says how things stood when it was written: so many rows had been `released` to the pool, and of its stream a row was
+`held` back or not. After damage that tells what is missing, and under which numbers the rest goes on. `refused` has a bit for every row
+of a ROWS record that was not learnt from, where there were any: so the rule that refused them may change between two learners.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import struct
+import zlib
+from pathlib import Path
+
+from ...data.errors import WarmloopError
+
+MAGIC = b"wlj1"
+HEAD = struct.Struct("<4sII")
+BODY = struct.Struct("<BBHIqq")
+SUFFIX = ".segment"
+HELD, HAS_REFUSED = 1, 2  # flags
+BEYOND = {"number": 1 << 63, "released": 1 << 63, "count": 1 << 32}  # what the fields of `BODY` cannot hold
+LONGEST_NAME = 255
+
+
+class Kind(enum.IntEnum):
+    """What a record says; see the module."""
+
+    SNAPSHOT = 1
+    ROWS = 2
+    CUT = 3
+    GIVEN_UP = 4
+    REPORT = 5
+    OWNER = 6
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Record:
+    """One record; see the module. Raises ValueError when made of what no record can hold, so that no writer meets one.
+
+    Attributes:
+        refused: `numpy.packbits` of the rows that are not learnt from; empty where all are.
+    """
+
+    kind: Kind
+    stream: str = ""
+    number: int = 0
+    count: int = 0
+    payload: bytes | memoryview = b""
+    released: int = 0
+    held: bool = False
+    refused: bytes = b""
+
+    def __post_init__(self) -> None:
+        for name, end in BEYOND.items():
+            if not 0 <= getattr(self, name) < end:
+                raise ValueError(f"a journal's record cannot hold the {name} {getattr(self, name)}")
+        if len(self.stream) > LONGEST_NAME or not self.stream.isascii():
+            raise ValueError(f"a journal's record cannot hold the stream name {self.stream[:80]!r}")
+        if self.refused and len(self.refused) != _mask_bytes(self.count):
+            raise ValueError(f"{self.count} rows and {len(self.refused)} bytes that say which are refused")
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return HEAD.size + BODY.size + len(self.stream) + len(self.refused) + len(self.payload)
+
+    def parts(self) -> tuple[bytes, bytes | memoryview]:
+        """What is written: the head with the stream's name, and the payload."""
+        name, flags = self.stream.encode("ascii"), HELD * self.held + HAS_REFUSED * bool(self.refused)
+        body = BODY.pack(self.kind, len(name), flags, self.count, self.number, self.released) + name + self.refused
+        length = len(body) + len(self.payload)
+        crc = zlib.crc32(self.payload, zlib.crc32(body, length))
+        return HEAD.pack(MAGIC, length, crc) + body, self.payload
+
+
+def parse(data: memoryview, start: int = 0) -> tuple[list[Record], int]:
+    """The whole records of a segment from byte `start`, and where they end: at the end of the data, or at damage."""
+    found = []
+    while (one := _record(data, start)) is not None:
+        record, start = one
+        found.append(record)
+    return found, start
+
+
+def stretches(data: memoryview) -> list[tuple[int, int, list[Record]]]:
+    """Start, end and records of every part of a segment that is whole; a sound one has one part, or is empty."""
+    found, start = [], 0
+    while start is not None:
+        records, end = parse(data, start)
+        if records:
+            found.append((start, end, records))
+        start = _next_whole(data, end) if end < len(data) else None
+    return found
+
+
+def segments(directory: Path) -> list[tuple[int, Path]]:
+    """Number and file of a journal's segments, in order."""
+    found = ((path.stem, path) for path in directory.glob(f"*{SUFFIX}"))
+    return sorted((int(stem), path) for stem, path in found if stem.isdigit())
+
+
+def segment_path(directory: Path, index: int) -> Path:
+    """The file of a segment."""
+    return directory / f"{index:08d}{SUFFIX}"
+
+
+def released_before(path: Path) -> int | None:
+    """The number of released rows at which a segment begins; None where it does not begin with a whole snapshot."""
+    with open(path, "rb") as file:
+        head = file.read(HEAD.size)
+        length = HEAD.unpack(head)[1] if len(head) == HEAD.size else 0
+        data = head + file.read(min(length, path.stat().st_size))
+    first = _record(memoryview(data), 0)
+    return first[0].released if first is not None and first[0].kind == Kind.SNAPSHOT else None
+
+
+def _next_whole(data: memoryview, start: int) -> int | None:
+    """Where the next whole record after byte `start` begins."""
+    content = bytes(data)
+    at = content.find(MAGIC, start + 1)
+    while at >= 0 and _record(data, at) is None:
+        at = content.find(MAGIC, at + 1)
+    return at if at >= 0 else None
+
+
+def _record(data: memoryview, start: int) -> tuple[Record, int] | None:
+    """The record at byte `start` and where it ends; None where there is no whole one."""
+    if len(data) - start < HEAD.size + BODY.size:
+        return None
+    magic, length, crc = HEAD.unpack_from(data, start)
+    end = start + HEAD.size + length
+    if magic != MAGIC or length < BODY.size or end > len(data):
+        return None
+    body = data[start + HEAD.size : end]
+    if zlib.crc32(body, length) != crc:
+        return None
+    kind, name_length, flags, count, number, released = BODY.unpack_from(body)
+    if kind not in Kind.__members__.values():
+        raise WarmloopError(f"The journal has a record of kind {kind}, which this version of warmloop does not know; use a newer one.")
+    named = BODY.size + name_length
+    masked = named + (_mask_bytes(count) if flags & HAS_REFUSED else 0)
+    name, refused, payload = str(body[BODY.size : named], "ascii"), bytes(body[named:masked]), body[masked:]
+    return Record(Kind(kind), name, number, count, payload, released, bool(flags & HELD), refused), end
+
+
+def _mask_bytes(count: int) -> int:
+    return (count + 7) // 8

@@ -1,0 +1,1 @@
+"""Which policy is the best: by recorded data, by episodes, and over several runs."""

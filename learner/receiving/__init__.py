@@ -1,0 +1,1 @@
+"""The learner's side of the connection: who may call, what comes in, and what goes out."""

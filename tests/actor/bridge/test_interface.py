@@ -1,0 +1,173 @@
+"""Environments with the calls of older Gym: bridged, and said once."""
+
+import logging
+from typing import Any
+
+import gymnasium as gym
+import lab_environment
+import numpy as np
+import pytest
+from scripted import ARM, STATE
+
+from warmloop.actor.bridge import said
+from warmloop.actor.bridge.interface import Interface, modern
+from warmloop.actor.environment.environment import Environment, EnvironmentConfig, make_environment
+from warmloop.data.errors import WarmloopError
+from warmloop.data.reward import RewardConfig
+
+RAW = RewardConfig(signal="environment", terminate_on_success=False)
+
+
+@pytest.fixture(autouse=True)
+def nothing_said_yet():
+    said._said.clear()
+
+
+class Calls(gym.Env):
+    """Records how its reset was called."""
+
+    observation_space, action_space = STATE, ARM
+    called: Any = None
+
+    def step(self, action):
+        return np.zeros(3), 0.0, False, False, {}
+
+    def given(self, **how):
+        self.called = how
+        return np.zeros(3), {}
+
+
+class WithoutSeed(Calls):
+    def reset(self):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.given()
+
+
+class SeededByMethod(WithoutSeed):
+    seeded = None
+
+    def seed(self, seed=None):
+        self.seeded = seed
+
+
+class SeedOnly(Calls):
+    def reset(self, seed=None):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.given(seed=seed)
+
+
+class AnyKeyword(Calls):
+    def reset(self, **kwargs):
+        return self.given(**kwargs)
+
+
+class InfoOfNone(Calls):
+    def reset(self, *, seed=None, options=None) -> Any:
+        return np.zeros(3), None
+
+
+def made(env: Any) -> Environment:
+    return Environment(env, EnvironmentConfig("lab"), RAW)
+
+
+@pytest.mark.parametrize(("kind", "how"), [(WithoutSeed, {}), (SeedOnly, {"seed": 7}), (AnyKeyword, {"seed": 7}), (SeededByMethod, {})])
+@pytest.mark.parametrize("limited", [lambda env: env, lambda env: gym.wrappers.TimeLimit(gym.wrappers.OrderEnforcing(env), 5)])
+def test_reset_is_called_as_it_is_written(kind, how, limited):
+    env = kind()
+    made(limited(env)).reset(7)
+    assert env.called == how
+    if kind is SeededByMethod:
+        assert env.seeded == 7
+
+
+def test_an_environment_that_cannot_be_seeded_is_said_once(caplog):
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            made(WithoutSeed()).reset(0)
+    assert [record.message for record in caplog.records] == [
+        'Environment "lab": its reset takes no seed, so a seed does not decide its episodes.'
+    ]
+
+
+def test_an_info_of_none_is_an_empty_one():
+    environment = made(InfoOfNone())
+    assert np.isfinite(environment.reset(0)).all()
+
+
+def test_a_wrapper_of_gymnasium_around_an_old_environment_hands_it_no_seed():
+    class Own(gym.Wrapper):
+        """A user's wrapper that leaves reset to its parent, which passes the seed on."""
+
+    env = WithoutSeed()
+    made(gym.wrappers.TimeLimit(Own(env), 5)).reset(0)
+    assert env.called == {}
+
+
+def test_the_interface_lies_below_what_gymnasium_put_around():
+    env = gym.wrappers.TimeLimit(gym.wrappers.OrderEnforcing(WithoutSeed()), 5)
+    outer: Any = modern(env, "lab")
+    assert outer is env and isinstance(outer.env.env, Interface) and modern(env, "lab") is env
+    assert outer.env.env.env is env.unwrapped
+
+
+@pytest.mark.parametrize(
+    ("quirk", "says"),
+    [("old_reset", "its reset returns the observation alone"), ("old_step", "its step returns four values, as before Gymnasium 0.26")],
+)
+def test_old_returns_are_taken_as_they_were_meant_and_said_once(quirk: str, says: str, caplog):
+    config = EnvironmentConfig("lab_environment:Lab/Reach-v0", {"quirk": quirk}, horizon=40)
+    with caplog.at_level(logging.WARNING):
+        environment = make_environment(config, RAW)
+        for seed in range(2):
+            observation = environment.reset(seed)
+            np.testing.assert_array_equal(observation, lab_environment.Reach().reset(seed=seed)[0])
+            results = [environment.step(np.zeros(2)) for _ in range(30)]
+            assert (results[-1].terminated, results[-1].truncated) == ((True, False) if quirk == "old_step" else (False, True))
+    assert sum(says in record.message for record in caplog.records) == 1
+
+
+def test_the_time_limit_of_an_old_wrapper_is_a_truncation():
+    class Old(Calls):
+        def reset(self):  # pyright: ignore[reportIncompatibleMethodOverride]
+            return np.zeros(3)
+
+        def step(self, action):  # pyright: ignore[reportIncompatibleMethodOverride]
+            return np.zeros(3), 0.0, True, {"TimeLimit.truncated": True}
+
+    environment = made(Old())
+    environment.reset(0)
+    result = environment.step(np.zeros(2))
+    assert (result.terminated, result.truncated) == (False, True)
+
+
+def test_an_id_without_a_seed_works_under_gymnasiums_own_wrappers():
+    environment = make_environment(EnvironmentConfig("lab_environment:Lab/ReachWithoutSeed-v0", horizon=5), RAW)
+    environment.reset(0)
+    assert [environment.step(np.zeros(2)).truncated for _ in range(5)] == [False] * 4 + [True]
+
+
+class NotOurs:
+    def reset(self):
+        return 0
+
+
+class Refusing(gym.Env):
+    def __init__(self):
+        raise ConnectionRefusedError("no robot at 10.0.0.5")
+
+
+gym.register("WarmloopTest/NotOurs-v0", lambda: NotOurs(), max_episode_steps=3)  # pyright: ignore[reportArgumentType]
+gym.register("WarmloopTest/Refusing-v0", lambda: Refusing(), max_episode_steps=3)
+gym.register("WarmloopTest/NoPictures-v0", lambda: Calls(), max_episode_steps=3)
+
+
+@pytest.mark.parametrize(
+    ("id", "render", "says"),
+    [
+        ("WarmloopTest/NotOurs-v0", False, "not one of Gymnasium's, but of the old gym.*shimmy"),
+        ("WarmloopTest/Refusing-v0", False, r"cannot be made: ConnectionRefusedError: no robot at 10.0.0.5 \(test_interface.py, line"),
+        ("WarmloopTest/NoPictures-v0", True, "makes no pictures: its constructor takes no render_mode"),
+        ("not an id", False, "cannot be made: .*Malformed environment ID"),
+    ],
+)
+def test_what_cannot_be_made_is_a_sentence(id: str, render: bool, says: str):
+    with pytest.raises(WarmloopError, match=says):
+        make_environment(EnvironmentConfig(id), render=render)

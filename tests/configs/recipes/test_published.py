@@ -1,0 +1,272 @@
+"""Presets with a paper's name are the paper's algorithm: every published setting, with the file of the authors' that says so.
+
+A setting that stands in no row must be at what leaves warmloop's own options off (`OFF`): so a preset cannot differ without a row, and a
+row that differs from its source says why (`DIFFERS`).
+"""
+
+import dataclasses
+import math
+
+import pytest
+
+from warmloop.actor.environment import EnvironmentConfig
+from warmloop.configs import load
+from warmloop.configs.recipes.algorithms import OWN, PUBLISHED, apply
+from warmloop.configs.schema import DERIVED, RunConfig
+from warmloop.data.reward import RewardConfig
+
+# Repositories of the authors, and the commits that were read.
+SOURCES = {
+    "rlpd": "ikostrikov/rlpd c90fd4baf2",
+    "wsrl": "zhouzypaul/wsrl 891ee353af",
+    "hil-serl": "rail-berkeley/hil-serl 5d02aed700",
+    "Cal-QL": "nakamotoo/Cal-QL ac6eafec22",
+    "CQL": "aviralkumar2907/CQL d67dbe9cf5",
+    "iql": "ikostrikov/implicit_q_learning 09d7002481",
+    "TD3_BC": "sfujim/TD3_BC 8791ad7d76",
+    "BCQ": "sfujim/BCQ 4876f7e5af",
+    "rlkit": "rail-berkeley/rlkit ac45a9db24",
+    "sb3": "DLR-RM/stable-baselines3 e05d2dbe6e",
+}
+DOOR, HOPPER, CUBE = "configs/adroit.py:door", "configs/mujoco.py:hopper", "configs/gym_hil.py:pick-cube"
+BOTH = ("agent", "warmup_agent")
+
+# Every published algorithm draws uniformly from all rows: `replay_buffer.sample`, `random_batch`, `subsample_batch`, by index.
+UNIFORM = {
+    "replay.alpha": 0.0,
+    "retention.ratio": 1.0,
+    **{f"quality.{name}": 1.0 for name in ("demos", "suboptimal", "random", "interventions", "success_bonus")},
+    "quality.score_share": 0.0,
+}
+HALF = {"mixing.initial_ratio": 0.5, "mixing.min_ratio": 0.5, "mixing.pooled": False}
+ADAM = {"agent.tau": 0.005, "agent.critic_lr": 3e-4, "agent.actor_lr": 3e-4, "reward.discount": 0.99}
+SAC = ADAM | {"agent.temperature_lr": 3e-4, "agent.initial_temperature": 1.0, "agent.activation": "relu", "agent.batch_size": 256}
+PLAIN = {"agent.normalise_observations": False, "agent.actor_layer_norm": False}
+TWO = {"agent.ensemble": 2, "agent.target_subset": 2}
+WSRL = SAC | TWO | {
+    "agent.ensemble": 10,
+    "agent.actor_lr": 1e-4,
+    "agent.temperature_lr": 1e-4,
+    "agent.target_entropy_per_dim": -1.0,
+    "agent.backup_entropy": False,
+    "agent.actor_q": "min",
+    "agent.critic_layer_norm": True,
+    "agent.actor_layer_norm": True,
+    "agent.log_std_min": math.log(1e-5),
+    "agent.log_std_max": math.log(10.0),
+    "agent.utd": 4,
+    "agent.actor_on_block": True,
+    "agent.normalise_observations": False,
+    "retention.ratio": 0.0,
+    "mixing.min_ratio": 0.0,
+    "mixing.decay": 0.0,
+    "learner.frozen_steps": 5_000,
+    "actor.random_steps": 0,
+    "warmup_agent.utd": 1,
+    "warmup_agent.actor_on_block": False,
+    "warmup_agent.max_backup": True,
+    "warmup_agent.backup_actions": 10,
+    "warmup_agent.cql_actions": 10,
+    "warmup_agent.cql_temperature": 1.0,
+}  # fmt: skip
+CALQL = SAC | TWO | PLAIN | {
+    "agent.actor_lr": 1e-4,
+    "agent.temperature_lr": 1e-4,
+    "agent.target_entropy_per_dim": -1.0,
+    "agent.backup_entropy": False,
+    "agent.actor_q": "min",
+    "agent.critic_layer_norm": False,
+    "agent.initial_log_std": -1.0,
+    "agent.log_std_min": -20.0,
+    "agent.log_std_max": 2.0,
+    "agent.max_backup": True,
+    "agent.cql_actions": 10,
+    "agent.cql_temperature": 1.0,
+    "agent.importance": True,
+    "agent.calibrated": True,
+    "agent.utd": 1,
+    "learner.max_utd": 1.0,
+    "actor.random_steps": 0,
+    **HALF,
+}  # fmt: skip
+TEN = {"reward.scale": 10.0, "reward.bias": -5.0}  # the scripts' 10 and +5 on their rewards of −1 and 0
+IQL = ADAM | PLAIN | {
+    "agent.hidden": (256, 256),
+    "agent.ensemble": 2,
+    "agent.value_lr": 3e-4,
+    "agent.batch_size": 256,
+    "agent.cosine_decay": True,
+    "agent.log_std_min": -5.0,
+    "agent.log_std_max": 2.0,
+    "agent.weight_limit": 100.0,
+    "agent.critic_layer_norm": False,
+    "mixing.pooled": True,
+    "learner.warmup_steps": 1_000_000,
+}  # fmt: skip
+AWAC = ADAM | PLAIN | {
+    "agent.hidden": (256, 256),
+    "agent.ensemble": 2,
+    "agent.batch_size": 1_024,
+    "agent.weighting": "softmax",
+    "agent.actor_l2": 1e-4,
+    "agent.log_std_min": -6.0,
+    "agent.log_std_max": 0.0,
+    "agent.critic_layer_norm": False,
+    "mixing.pooled": True,
+}  # fmt: skip
+
+# Preset, the files of its source, and its settings. `agent.` is both agents' unless `warmup_agent.` says otherwise.
+TABLE = [
+    (f"{HOPPER},sac", "sb3: stable_baselines3/sac/sac.py, sac/policies.py, common/off_policy_algorithm.py", SAC | TWO | PLAIN | UNIFORM | {
+        "agent.hidden": (256, 256), "agent.utd": 1, "agent.target_entropy_per_dim": -1.0, "agent.backup_entropy": True,
+        "agent.actor_q": "min", "agent.critic_layer_norm": False, "agent.log_std_min": -20.0, "agent.log_std_max": 2.0,
+        "learner.frozen_steps": 100, "actor.random_steps": 100, "learner.max_utd": 1.0, "replay.capacity": 1_000_000,
+        "reward.scale": 1.0, "reward.bias": 0.0, "reward.signal": "environment", "mixing.pooled": True, "actor.swap": "step"}),
+    (f"{DOOR},rlpd", "rlpd: README.md (Adroit), configs/rlpd_config.py, train_finetuning.py", SAC | PLAIN | HALF | UNIFORM | {
+        "agent.hidden": (256, 256, 256), "agent.ensemble": 10, "agent.target_subset": 2, "agent.utd": 20, "agent.critic_layer_norm": True,
+        "agent.target_entropy_per_dim": -0.5, "agent.backup_entropy": False, "agent.actor_q": "mean", "learner.warmup_steps": 0,
+        "learner.frozen_steps": 5_000, "actor.random_steps": 5_000, "reward.scale": 1.0, "reward.bias": -1.0}),
+    (f"{HOPPER},rlpd", "rlpd: README.md (locomotion), configs/rlpd_config.py", SAC | PLAIN | HALF | UNIFORM | {
+        "agent.hidden": (256, 256), "agent.ensemble": 10, "agent.target_subset": 2, "agent.utd": 20, "agent.critic_layer_norm": True,
+        "agent.target_entropy_per_dim": -0.5, "agent.backup_entropy": True, "agent.actor_q": "mean", "learner.warmup_steps": 0,
+        "learner.frozen_steps": 5_000, "actor.random_steps": 5_000, "reward.scale": 1.0, "reward.bias": 0.0}),
+    ("AntMaze_UMaze-v4,rlpd", "rlpd: README.md (AntMaze), train_finetuning.py (rewards − 1)", SAC | PLAIN | HALF | UNIFORM | {
+        "agent.hidden": (256, 256, 256), "agent.ensemble": 10, "agent.target_subset": 1, "agent.utd": 20, "agent.critic_layer_norm": True,
+        "agent.target_entropy_per_dim": -0.5, "agent.backup_entropy": False, "agent.actor_q": "mean", "learner.warmup_steps": 0,
+        "learner.frozen_steps": 5_000, "actor.random_steps": 5_000, "reward.bias": -1.0}),
+    (f"{CUBE},hilserl", "hil-serl: serl_launcher/utils/launcher.py, examples/experiments/config.py, examples/train_rlpd.py",
+        SAC | TWO | HALF | UNIFORM | {
+        "agent.hidden": (256, 256), "agent.activation": "tanh", "agent.utd": 2, "agent.critic_layer_norm": True,
+        "agent.actor_layer_norm": True, "agent.log_std_min": math.log(1e-5), "agent.log_std_max": math.log(5.0),
+        "agent.initial_temperature": 1e-2, "agent.target_entropy_per_dim": -0.5, "agent.backup_entropy": False, "agent.actor_q": "mean",
+        "agent.normalise_observations": False, "reward.discount": 0.97, "reward.scale": 1.0, "reward.bias": 0.0,
+        "learner.frozen_steps": 100, "learner.publish_every": 50, "actor.random_steps": 0, "frames.random_shift": 4}),
+    (f"{DOOR},wsrl", "wsrl: experiments/configs/*.py (adroit_wsrl, adroit_cql), scripts/adroit/*.sh", UNIFORM | WSRL | TEN | {
+        "agent.hidden": (512, 512, 512), "agent.actor_hidden": (512, 512), "agent.max_backup": False, "warmup_agent.max_backup": True,
+        "warmup_agent.cql_weight": 1.0, "warmup_agent.calibrated": True, "learner.warmup_steps": 20_000}),
+    (f"{HOPPER},wsrl", "wsrl: experiments/configs/*.py (locomotion_wsrl, locomotion_cql), scripts/locomotion/*.sh", UNIFORM | WSRL | {
+        "agent.hidden": (256, 256), "agent.actor_hidden": (256, 256), "agent.max_backup": False, "warmup_agent.cql_weight": 5.0,
+        "warmup_agent.calibrated": False, "reward.scale": 1.0, "reward.bias": 0.0, "learner.warmup_steps": 250_000}),
+    ("AntMaze_UMaze-v4,wsrl", "wsrl: experiments/configs/*.py (antmaze_wsrl, antmaze_cql), scripts/antmaze/*.sh", UNIFORM | WSRL | TEN | {
+        "agent.hidden": (256,) * 4, "agent.actor_hidden": (256, 256), "agent.max_backup": True, "warmup_agent.cql_weight": 5.0,
+        "warmup_agent.calibrated": True, "warmup_agent.lagrange": True, "warmup_agent.lagrange_gap": 0.8,
+        "warmup_agent.lagrange_lr": 3e-4, "warmup_agent.initial_multiplier": 1.0, "learner.warmup_steps": 1_000_000}),
+    (f"{DOOR},calql", "Cal-QL: scripts/run_adroit.sh, JaxCQL/conservative_sac.py, conservative_sac_main.py", UNIFORM | CALQL | TEN | {
+        "agent.hidden": (512, 512, 512), "agent.actor_hidden": (512, 512), "agent.cql_weight": 1.0, "learner.warmup_steps": 20_000}),
+    ("AntMaze_UMaze-v4,calql", "Cal-QL: scripts/run_antmaze.sh, JaxCQL/conservative_sac.py", UNIFORM | CALQL | TEN | {
+        "agent.hidden": (256,) * 4, "agent.actor_hidden": (256, 256), "agent.cql_weight": 5.0, "agent.lagrange": True,
+        "agent.lagrange_gap": 0.8, "agent.lagrange_lr": 3e-4, "agent.initial_multiplier": math.e, "learner.warmup_steps": 1_000_000}),
+    (f"{DOOR},cql", "Cal-QL: scripts/run_adroit.sh with --enable_calql=False, its baseline", UNIFORM | CALQL | TEN | {
+        "agent.hidden": (512, 512, 512), "agent.actor_hidden": (512, 512), "agent.cql_weight": 1.0, "agent.calibrated": False,
+        "learner.warmup_steps": 20_000}),
+    (f"{HOPPER},cql", "CQL: README.md, d4rl/examples/cql_mujoco_new.py, d4rl/rlkit/torch/sac/cql.py", UNIFORM | CALQL | {
+        "agent.hidden": (256, 256, 256), "agent.cql_weight": 5.0, "agent.calibrated": False, "agent.max_backup": False,
+        "agent.initial_log_std": 0.0, "agent.clone_updates": 40_000, "agent.lagrange": False, "reward.scale": 1.0, "reward.bias": 0.0,
+        "learner.warmup_steps": 1_000_000}),
+    (f"{DOOR},iql", "iql: configs/kitchen_config.py (README: Kitchen and Adroit), learner.py", UNIFORM | IQL | {
+        "agent.expectile": 0.7, "agent.inverse_temperature": 0.5, "agent.actor_dropout": 0.1, "agent.return_span": 0.0}),
+    (f"{HOPPER},iql", "iql: configs/mujoco_config.py, train_offline.py (normalize)", UNIFORM | IQL | {
+        "agent.expectile": 0.7, "agent.inverse_temperature": 3.0, "agent.actor_dropout": 0.0, "agent.return_span": 1_000.0}),
+    ("AntMaze_UMaze-v4,iql", "iql: configs/antmaze_config.py, train_offline.py (rewards − 1)", UNIFORM | IQL | {
+        "agent.expectile": 0.9, "agent.inverse_temperature": 10.0, "agent.actor_dropout": 0.0, "reward.bias": -1.0}),
+    (f"{DOOR},awac", "rlkit: examples/awac/hand/awac1.py, rlkit/torch/sac/awac_trainer.py", UNIFORM | AWAC | {
+        "agent.actor_hidden": (), "agent.temperature": 0.5, "agent.advantage_limit": 0.5, "agent.baseline": "mean",
+        "agent.clip_target": True, "reward.bias": -1.0, "learner.warmup_steps": 25_000}),
+    (f"{HOPPER},awac", "rlkit: examples/awac/mujoco/awac1.py, rlkit/torch/sac/awac_trainer.py", UNIFORM | AWAC | {
+        "agent.actor_hidden": (256,) * 4, "agent.temperature": 2.0, "agent.advantage_limit": 0.0, "agent.baseline": "sample",
+        "learner.warmup_steps": 50_000}),
+    (f"{HOPPER},td3bc", "TD3_BC: main.py, TD3_BC.py, utils.py", ADAM | UNIFORM | {
+        "agent.hidden": (256, 256), "agent.alpha": 2.5, "agent.target_noise": 0.2, "agent.target_noise_clip": 0.5,
+        "agent.actor_delay": 2, "agent.batch_size": 256, "agent.normalise_observations": True, "agent.observation_bound": 0.0,
+        "agent.exploration_noise": 0.1, "agent.critic_layer_norm": False, "learner.warmup_steps": 1_000_000}),
+    (f"{DOOR},bcq", "BCQ: continuous_BCQ/main.py, BCQ.py", PLAIN | UNIFORM | {
+        "agent.hidden": (400, 300), "agent.vae_hidden": (750, 750), "agent.actor_lr": 1e-3, "agent.critic_lr": 1e-3,
+        "agent.vae_lr": 1e-3, "agent.batch_size": 100, "agent.min_share": 0.75, "agent.perturbation": 0.05, "agent.kl_weight": 0.5,
+        "agent.target_proposals": 10, "agent.acting_proposals": 100, "agent.latent_limit": 0.5, "agent.tau": 0.005,
+        "agent.critic_layer_norm": False, "reward.discount": 0.99, "learner.warmup_steps": 1_000_000}),
+    (f"{DOOR},bc", "the paper (Pomerleau 1991) has no settings: ALGORITHMS' two layers of 256", UNIFORM | {
+        "agent.hidden": (256, 256), "agent.actor_lr": 3e-4, "agent.batch_size": 256, "agent.beta": 0.5, "agent.log_std_min": -5.0}),
+    (f"{DOOR},hgdagger", "Kelly et al. 2019: all of the aggregated set, and nothing else", UNIFORM | {
+        "agent.hidden": (256, 256), "agent.actor_lr": 3e-4, "agent.batch_size": 256, "agent.beta": 0.5, "agent.log_std_min": -5.0,
+        "mixing.initial_ratio": 1.0, "mixing.decay": 1.0, "mixing.min_ratio": 1.0}),
+]  # fmt: skip
+
+# What is not as in the source, and why. No row above states these.
+DIFFERS = {
+    "sac": "Weights go to the actor every 10 updates, not every one: serialising them at each would halve the speed.",
+    "rlpd": "The pool has the task's capacity: it never holds fewer rows than a run's steps, or pictures take the memory.",
+    "hilserl": "The encoder of pictures is the task's: a ResNet-10 needs its published weights (`vision.weights`).",
+    "wsrl": "The subset of target critics is drawn without replacement, as REDQ says; AntMaze's deviation depends on the state, as all "
+    "policies' here, so that one hands over to another; the conservative term is the mean over all critics and not over two.",
+    "calql": "Layers begin by Glorot's rule and not orthogonal; the deviation's learnt offset is the bias of its head.",
+    "cql": "As Cal-QL's; its two critics' maxima are taken of their minimum, which the script leaves off anyhow.",
+    "iql": "The head of the policy begins small as here everywhere; its log deviation has no scale of 1e-3.",
+    "awac": "Q is not cut at 0 by the network, where no gradient passes, but its target is; a success ends the episode as the task says.",
+    "td3bc": "Its paper has no online phase.",
+    "bcq": "Its paper has no online phase.",
+    "bc": "β-NLL holds back the gradients of a small deviation (docs/results.md).",
+    "hgdagger": "As bc.",
+}
+# Options that no paper has, and where they are off; settings that mean nothing with others, whatever they are.
+OFF = {
+    "actor_hidden": (), "actor_tau": 1.0, "actor_dropout": 0.0, "critic_dropout": 0.0, "weight_decay": 0.0, "observation_noise": 0.0,
+    "bc_weight": 0.0, "bc_decay": 1.0, "bc_reduction": "mean", "self_imitation": False, "monte_carlo_target": False, "clip_target": False,
+    "max_backup": False, "backup_actions": 10, "actor_on_block": False, "clone_updates": 0, "initial_log_std": 0.0, "lagrange": False,
+    "lagrange_gap": 1.0, "lagrange_lr": 3e-4, "initial_multiplier": 1.0, "importance": True, "log_std_min": -20.0, "log_std_max": 2.0,
+    "normalise_rewards": False, "return_span": 0.0, "activation": "relu", "utd": 1, "actor_layer_norm": False, "deterministic": False,
+    "weight_limit": 100.0, "ensemble": 2, "normalise_observations": True, "exploration_noise": 0.1,
+    "observation_floor": 0.0,
+}  # fmt: skip
+IGNORED = ("vision", "observation_bound")
+
+
+def config_of(preset: str) -> RunConfig:
+    """The configuration; of an environment's id where it is no file."""
+    if ".py" in preset:
+        return load(preset)
+    name, algorithm = preset.split(",")
+    return apply(RunConfig(EnvironmentConfig(name), RewardConfig()), [algorithm])
+
+
+def at(config: RunConfig, path: str):
+    section, name = path.split(".")
+    part = getattr(config, section)
+    return getattr(part.settings if section in BOTH else part, name)
+
+
+@pytest.mark.parametrize(("preset", "source", "settings"), TABLE, ids=[row[0] for row in TABLE])
+def test_a_preset_with_a_papers_name_has_every_published_setting(preset, source, settings):
+    config, wrong = config_of(preset), {}
+    for path, published in settings.items():
+        found = at(config, path)
+        if found != (pytest.approx(published) if isinstance(published, float) else published):
+            wrong[path] = (found, published)
+    assert not wrong, f"{preset}, by {SOURCES.get(source.partition(':')[0], '')} {source}: here, published: {wrong}"
+
+
+@pytest.mark.parametrize(("preset", "source", "settings"), TABLE, ids=[row[0] for row in TABLE])
+def test_a_setting_that_no_row_names_is_off_in_both_agents(preset, source, settings):
+    config, unnamed = config_of(preset), {}
+    for section in BOTH:
+        for field in dataclasses.fields(at_all(config, section)):
+            named = f"{section}.{field.name}" in settings or f"agent.{field.name}" in settings
+            value = getattr(at_all(config, section), field.name)
+            if not named and field.name not in (*DERIVED, *IGNORED) and (field.name not in OFF or OFF[field.name] != value):
+                unnamed[f"{section}.{field.name}"] = value
+    assert not unnamed
+
+
+def at_all(config: RunConfig, section: str):
+    return getattr(config, section).settings
+
+
+@pytest.mark.parametrize("preset", [row[0] for row in TABLE if not row[0].endswith("wsrl")])
+def test_offline_and_online_agents_are_one_but_for_wsrls(preset):
+    config = config_of(preset)
+    assert config.agent == config.warmup_agent
+
+
+def test_every_published_preset_is_in_the_table_and_says_what_differs():
+    listed = {row[0].rpartition(",")[2] for row in TABLE}
+    assert listed == set(PUBLISHED) == set(DIFFERS)
+    assert not set(PUBLISHED) & set(OWN)

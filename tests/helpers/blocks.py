@@ -1,0 +1,45 @@
+"""Rows and blocks of a small dict of observations, for tests of agents."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from warmloop.data.transition import Batch, Leaf, Spec, example
+
+SPEC = Spec((Leaf("pose", (3,), "float32"), Leaf("velocity", (2,), "float32")), 3)
+SMALL = {"hidden": (16, 16), "batch_size": 8, "utd": 2}
+KEY = jax.random.key(5)
+
+
+def rows_of(count, seed=0):
+    rng = np.random.default_rng(seed)
+
+    def observation():
+        return {
+            "velocity": rng.normal(0, 4, (count, 2)).astype(np.float32),
+            "pose": rng.normal((1, -3, 2), (2, 0.5, 1), (count, 3)).astype(np.float32),
+        }
+
+    return example(SPEC, count).replace(
+        observation=observation(),
+        next_observation=observation(),
+        action=np.tanh(rng.normal(size=(count, 3))).astype(np.float32),
+        reward=rng.normal(size=count).astype(np.float32),
+        mc_return=rng.normal(size=count).astype(np.float32),
+    )
+
+
+def block_of(*lead):
+    rows = jax.tree.map(lambda x: jnp.asarray(x).reshape(*lead, *x.shape[1:]), rows_of(int(np.prod(lead)), 1))
+    one = jnp.ones(lead)
+    fields = {name: getattr(rows, name) for name in rows.__dataclass_fields__}
+    return Batch(**fields, weight=one, actor_weight=one, offline=one.astype(bool))
+
+
+def assert_same(a, b):
+    def check(x, y):
+        x, y = (jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf for leaf in (x, y))
+        np.testing.assert_array_equal(x, y)
+
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    jax.tree.map(check, a, b)

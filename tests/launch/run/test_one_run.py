@@ -1,0 +1,111 @@
+"""A run's folder belongs to one process, and what is refused leaves no trace in it."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from runs import sentence
+
+from warmloop.actor.environment.environment import make_environment
+from warmloop.configs.classic import task
+from warmloop.data.errors import WarmloopError
+from warmloop.launch.run.recorded_data import target_of
+from warmloop.launch.run.session import in_lock_step, running_learner
+from warmloop.learner.journal.journal import Journal
+from warmloop.learner.journal.records import segments
+
+SMALL = {"hidden": (16, 16), "batch_size": 16}
+CONFIG = task("pendulum").replace(agent=SMALL, warmup_agent=SMALL, replay={"capacity": 1000}, learner={"online_steps": 200, "max_utd": 0.1})
+
+
+def learn(folder: Path, demos: list[str] | None = None, resuming: bool = False) -> None:
+    """A run of one episode in lock step."""
+    environment = make_environment(CONFIG.environment, CONFIG.reward)
+    origin = ((None, None), demos or [], resuming)
+    with running_learner(CONFIG, target_of(environment), folder, 0, *origin, lock_step=True) as (learner, meta):
+        in_lock_step(CONFIG, learner, meta, environment, 0)
+
+
+class WhenRead(list):
+    """Demonstrations while which are read something else happens."""
+
+    def __init__(self, path, meanwhile):
+        super().__init__([str(path)])
+        self.meanwhile = meanwhile
+
+    def __iter__(self):
+        self.meanwhile()
+        return super().__iter__()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
+
+
+def test_a_run_that_another_one_finished_meanwhile_is_refused_and_left_as_it_is(tmp_path, demos):
+    left: dict[str, bytes] = {}
+
+    def meanwhile():
+        learn(tmp_path / "run")
+        left.update(contents(tmp_path / "run"))
+
+    with pytest.raises(WarmloopError, match="holds a run already"):
+        learn(tmp_path / "run", WhenRead(demos, meanwhile))
+    assert contents(tmp_path / "run") == left and any(name.endswith(".segment") for name in left)
+
+
+def test_a_resume_beside_a_learner_that_writes_takes_nothing_back_from_its_journal(tmp_path):
+    learn(tmp_path / "run")
+    ((_, segment),) = segments(tmp_path / "run" / "journal")
+    other = Journal(tmp_path / "run" / "journal")
+    with open(segment, "ab") as file:
+        file.write(b"rows since its checkpoint")
+    with pytest.raises(WarmloopError, match="another learner writes there"):
+        learn(tmp_path / "run", resuming=True)
+    assert segment.read_bytes().endswith(b"rows since its checkpoint")
+    other.close()
+    learn(tmp_path / "run", resuming=True)
+    assert b"rows since" not in segment.read_bytes()
+
+
+def test_a_refused_warm_up_leaves_what_ran_and_no_folder(commands, demos):
+    line = ("train_offline_warmup", f"--offline_data_path=demos={demos}", "--config.learner.held_out=0.0")
+    assert commands.run(*line, "--exp_name=warm", "--warmup_steps=20").returncode == 0
+    ran = contents(commands.folder / "warm")
+    twice = (f"--offline_data_path=suboptimal={demos}", "--resume", "--warmup_steps=30")
+    assert "give it the same data" in sentence(commands.run(*line, "--exp_name=warm", *twice))
+    assert contents(commands.folder / "warm") == ran
+    assert json.loads(ran["config.json"])["learner"]["warmup_steps"] == 20
+    absent = f"--offline_data_path={commands.folder}/absent.npz"
+    assert "absent.npz" in sentence(commands.run("train_offline_warmup", absent, "--exp_name=new"))
+    assert "absent.npz" in sentence(commands.run("train_rlpd", f"--demo_path={commands.folder}/absent.npz", "--exp_name=new"))
+    assert not (commands.folder / "new").exists()
+
+
+def test_a_resume_that_would_leave_the_warm_up_out_or_does_not_fit_it_is_refused_with_a_plain_sentence(commands, demos):
+    folder = commands.folder / "warm"
+    line = ("--exp_name=warm", "--config.learner.held_out=0.0")
+    assert commands.run("train_offline_warmup", *line, f"--offline_data_path=demos={demos}", "--warmup_steps=20").returncode == 0
+    ran = contents(folder)
+    for module in ("train_rlpd", "local"):
+        said = sentence(commands.run(module, *line, "--resume"))
+        assert f"--checkpoint_path={folder}/warmup --demo_path={folder}/warmup/filtered_demos.npz" in said
+    assert contents(folder) == ran
+    begun = commands.run("train_rlpd", *line, "--resume", f"--checkpoint_path={folder}/warmup", "--online_steps=20")
+    assert begun.returncode == 0, begun.stderr
+    other = commands.run("train_rlpd", *line, "--resume", "--config.environment.id=MountainCarContinuous-v0")
+    assert "has observations of array (3,) float32 and this configuration of array (2,) float32." in sentence(other)
+    assert not [line for line in other.stderr.splitlines() if not (line.startswith(("error:", "fine-tuning:")) or " sac on " in line)]
+
+
+def test_a_second_warm_up_in_one_folder_is_refused(commands, demos):
+    line = ("train_offline_warmup", "--exp_name=warm", f"--offline_data_path=demos={demos}", "--warmup_steps=1000000")
+    first = commands.start(*line)
+    try:
+        while not (commands.folder / "warm" / "config.json").exists():
+            assert first.poll() is None
+            time.sleep(0.1)
+        assert "another warm-up writes there" in sentence(commands.run(*line))
+    finally:
+        first.kill()
