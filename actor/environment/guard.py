@@ -23,6 +23,7 @@ FIRST_SECONDS = 600.0  # a simulator's first reset and step may compile and load
 LOOK_SECONDS = 0.05  # between two looks at the running call
 ENDED = "the run ended"
 LEAVE_SECONDS = 10.0  # for a main thread that was broken into
+RETURN_SECONDS = 1.0  # for a call on its way when the process ends at once
 
 
 class Blocked(BaseException):
@@ -68,6 +69,7 @@ class Guard:
         self.faults = Faults(self.rest, self.config.faults_per_hour, name, quarantine)
         self.failure: EnvironmentGaveOut | None = None
         self._fault: EnvironmentFault | None = None  # of a thread, not yet raised
+        self._ending = False
         self._call: Call | None = None
         self._lock, self._at_rest = threading.Lock(), True
         self._stopped, self._over = threading.Event(), threading.Event()
@@ -80,7 +82,7 @@ class Guard:
         self._report_thread = threading.excepthook
         threading.excepthook = self._thread_died
         self.environment.guard = self
-        self._stack.enter_context(emergency.resting(self.rest))
+        self._stack.enter_context(emergency.resting(self.end))
         if self.config.step_timeout:
             threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
         return self
@@ -113,6 +115,8 @@ class Guard:
         self._at_rest = False
         try:
             with self._timed(self._begun(what)):
+                if self._ending:
+                    self._wait_for_the_end()
                 yield
         except (Blocked, Exception) as error:
             if self.failure is None and not isinstance(error, Exception):
@@ -144,6 +148,24 @@ class Guard:
             log.log(level, "The environment was brought to a safe stop: %s", reason)
         elif not self.config.simulator:
             log.warning("The environment has no safe_stop(): see that the robot stands still. It should have been called: %s", reason)
+
+    def end(self, reason: str) -> None:
+        """As `rest`, for a process that is about to end: no call begins any more, and where one was on its way that may have moved the
+        environment after its stop, it is stopped once more."""
+        self._ending = True
+        call = self._call
+        self.rest(reason)
+        deadline = time.monotonic() + RETURN_SECONDS
+        while call is not None and call.what != "safe_stop" and time.monotonic() < deadline:
+            if self._call is not call:
+                self._at_rest = False
+                self.rest(reason)
+                return
+            time.sleep(RETURN_SECONDS / 100)
+
+    def _wait_for_the_end(self) -> None:
+        self._call = None
+        threading.Event().wait()
 
     def _safe_stop(self) -> bool:
         try:

@@ -122,7 +122,8 @@ def test_a_policy_that_fails_is_one_sentence_and_costs_no_finished_episode(folde
     done = collect(folder, *flags, "--out=some.npz")
     assert done.returncode == 2 and "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("error: Attempt ") and "AssertionError: the arm points up (lab.py, line 16)" in last
+    line = 1 + LAB[: LAB.index("assert")].count("\n")
+    assert last.startswith("error: Attempt ") and f"AssertionError: the arm points up (lab.py, line {line})" in last
     episodes = load_episodes(folder / "some.npz")
     assert len(episodes) == len(finished(folder / ".some.npz.part")) and f"has {len(episodes)} of 400 episodes" in done.stderr
 

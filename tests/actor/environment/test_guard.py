@@ -243,6 +243,27 @@ def test_no_signal_cuts_a_stop_short(monkeypatch):
     assert (len(begun), len(whole)) == (3, 2) and ended[0] >= whole[1]
 
 
+def test_nothing_moves_an_environment_once_its_process_ends():
+    """A call that is on its way when the process ends at once may move it after its stop; no other call begins."""
+    environment, told, on_its_way = make_environment(lab()), [], threading.Event()
+    environment.env.unwrapped.safe_stop = lambda: told.append("safe_stop")
+
+    def drive():
+        with Guard(environment) as guard:
+            for _ in range(3):
+                with guard.watching("step"):
+                    on_its_way.set()
+                    time.sleep(0.2)
+                    told.append("step")
+
+    driver = threading.Thread(target=drive, daemon=True)
+    driver.start()
+    on_its_way.wait(60)
+    emergency.bring_to_rest("SIGQUIT ended the process")
+    driver.join(0.6)
+    assert driver.is_alive() and told == ["safe_stop", "step", "safe_stop"]
+
+
 def test_a_simulators_first_steps_may_take_long_and_a_timeout_of_0_watches_nothing():
     environment = make_environment(lab())
     with Guard(environment, ActorConfig(step_timeout=0.1)) as guard:
