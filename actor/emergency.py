@@ -21,6 +21,7 @@ _numbers = itertools.count()
 may_end = False  # this process is a command's, which may be ended where its main thread cannot be broken into
 _breakable = False
 _pending: list[tuple[BaseException, threading.Event, Callable[[], bool]]] = []
+_raised: dict[int, tuple[BaseException, Callable[[], bool]]] = {}
 
 
 @contextlib.contextmanager
@@ -72,6 +73,8 @@ def breakable() -> None:
     global _breakable
     if BREAK is not None and threading.current_thread() is threading.main_thread():
         signal.signal(BREAK, _raise)
+        if not _breakable:
+            sys.unraisablehook = _raise_again(sys.unraisablehook)
         _breakable = True
 
 
@@ -79,5 +82,20 @@ def _raise(number: int, frame: object) -> None:
     while _pending:
         error, raised, wanted = _pending.pop(0)
         if wanted():
+            _raised[id(error)] = error, wanted
             raised.set()
             raise error
+
+
+def _raise_again(report: Callable[[sys.UnraisableHookArgs], object]) -> Callable[[sys.UnraisableHookArgs], None]:
+    """What is raised while the main thread is in a destructor, or in a callback of the garbage collector as JAX has one, goes no further:
+    Python tells it to the hook that this gives. It is raised once more, from another thread, since the hook is itself such a place."""
+
+    def hook(told: sys.UnraisableHookArgs) -> None:
+        error, wanted = _raised.get(id(told.exc_value), (None, None))
+        if error is None or wanted is None:
+            report(told)
+        else:
+            threading.Timer(0.01, break_in, (error.with_traceback(None), wanted)).start()
+
+    return hook

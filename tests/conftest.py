@@ -1,5 +1,7 @@
 """Settings that hold for every test. The environment is set before jax is first imported, so that child processes inherit it."""
 
+import ctypes
+import gc
 import os
 import platform
 import signal
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
+MOST_MEGABYTES = 1200  # resident; a worker of the default run is to stay under 2 GB
 USER_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 if sys.platform == "linux":
@@ -44,6 +47,17 @@ def pytest_report_header() -> str:
     """Name the code under test, because an editable install may point at another checkout."""
     assert warmloop.__file__ is not None
     return f"warmloop {warmloop.__version__} from {Path(warmloop.__file__).parent}, jax {jax.__version__} on {jax.default_backend()}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_programs_do_not_pile_up():
+    """A file's programs are of no use to most others; those that are come back from the cache on disk."""
+    yield
+    status = Path("/proc/self/status")
+    if status.exists() and int(status.read_text().partition("VmRSS:")[2].split()[0]) > MOST_MEGABYTES * 1024:
+        jax.clear_caches()
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # an allocator keeps what was freed
 
 
 @pytest.fixture(scope="session")
