@@ -35,8 +35,8 @@ check: $(READY)  ## lint and check types
 bench: $(READY)  ## measure speed; set BENCH_PEERS to a Python that holds the peers to measure them too
 	$(RUN) tests/benchmarks/run.py
 
-slow: $(READY)  ## run the tests that train for minutes
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(RUN) -m pytest -m slow
+slow: $(READY)  ## run the tests that train for minutes, and whole runs of several processes
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(RUN) -m pytest -n 2 --dist loadfile -m slow
 
 fault: $(READY)  ## run the tests that kill and cut off real processes
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(RUN) -m pytest -m fault

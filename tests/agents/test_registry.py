@@ -105,6 +105,7 @@ def test_what_is_measured_of_an_agent_has_its_shapes(trained):
         assert np.isfinite(trained.agent.log_prob(actor, batch.observation, batch.action)).all()
 
 
+@pytest.mark.slow
 def test_the_learner_trains_saves_resumes_and_serves_it(trained, tmp_path):
     state, metrics = run_steps(create(trained.parts, 0, rows_of(40)), trained.parts)
     assert all(np.isfinite(value) for value in metrics.values())

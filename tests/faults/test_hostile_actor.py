@@ -37,6 +37,7 @@ def attacked(process, actors, seconds, seed, secrets=None):
     return max(waits), hostile.done
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("secured", [False, True])
 @pytest.mark.parametrize("seconds", [8, pytest.param(90, marks=pytest.mark.fault)])
 def test_every_honest_row_is_acknowledged_while_a_hostile_actor_does_what_it_can(tmp_path, learner, chance, eventually, seconds, secured):
@@ -87,6 +88,7 @@ learner_process.main()
 """
 
 
+@pytest.mark.fault
 def test_a_learner_whose_journal_thread_dies_ends_loudly_and_its_successor_has_every_row(tmp_path, learner, eventually, monkeypatch):
     process = learner()
     actor = Actor(process.port, 0, tmp_path / "spool", rate=100)

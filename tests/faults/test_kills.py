@@ -39,6 +39,7 @@ def test_what_a_killed_learner_acknowledged_was_inserted_exactly_once(kills, tmp
     assert len(list((process.folder / "checkpoints").glob("*.json"))) == 2
 
 
+@pytest.mark.fault
 def test_rows_in_the_journal_whose_acknowledgement_was_lost_with_the_learner_are_not_inserted_again(tmp_path, learner, eventually):
     process = learner()
     with Proxy(process.port) as proxy:

@@ -69,6 +69,7 @@ def break_off(folder: Path, out: str, *flags: str, by: signal.Signals, after: in
     return process.returncode, error, there
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "more"), [(1, ()), (2, ("--success_only",))], ids=["one worker", "two workers, successes only"])
 def test_after_a_kill_the_same_command_goes_on_and_writes_the_same_file(folder: Path, workers: int, more: tuple[str, ...]):
     whole = collect(folder, *FLAGS, *more, "--out=whole.npz")
@@ -104,6 +105,7 @@ def test_an_interrupted_set_is_written_as_far_as_it_goes_and_goes_on_with_overwr
     assert (folder / "some.npz").read_bytes() == (folder / "whole.npz").read_bytes()
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused_by_name_and_begin_anew_with_overwrite(folder: Path):
     break_off(folder, "set.npz", *FLAGS, by=signal.SIGKILL, after=2)
     refused = collect(folder, *FLAGS, "--seed=1", "--out=set.npz")
@@ -116,6 +118,7 @@ def test_other_settings_are_refused_by_name_and_begin_anew_with_overwrite(folder
     assert len(load_episodes(folder / "set.npz")) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_policy_that_fails_is_one_sentence_and_costs_no_finished_episode(folder: Path, workers: int):
     flags = ("--env=Pendulum-v1", "--policy=lab:fails_in_the_end", "--episodes=400", "--horizon=8", f"--workers={workers}")

@@ -166,6 +166,7 @@ def test_a_process_with_a_bad_folder_ends_before_it_begins(commands, copy, who):
     assert "chmod 600" in sentence(commands.run("train_rlpd", "--exp_name=bad", who, f"--credentials={copy}"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mistake", "says"),
     [
@@ -194,6 +195,7 @@ def test_the_actors_of_one_machine_need_an_address_that_they_reach(commands, lab
     assert "--ip=0.0.0.0" in sentence(commands.run("local", "--exp_name=x", f"--credentials={lab}", "--ip=192.0.2.1"))
 
 
+@pytest.mark.slow
 def test_learner_and_actors_of_one_machine_work_with_the_whole_folder(commands, lab):
     done = commands.run("local", "--exp_name=secured", f"--credentials={lab}", "--ip=0.0.0.0", "--actors=2", "--online_steps=600")
     assert done.returncode == 0, done.stderr

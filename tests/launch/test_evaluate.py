@@ -26,6 +26,7 @@ def evaluate(folder, *arguments):
     return subprocess.run(line, capture_output=True, text=True, timeout=200, cwd=folder, env=bare)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("video", "says"), [("a.gif", "name it .mp4"), ("/proc/x/a.mp4", "cannot be written"), ("films.mp4", "a folder has that name")]
 )

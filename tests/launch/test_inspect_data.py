@@ -179,6 +179,7 @@ def test_a_bad_episode_is_left_out_by_a_flag_and_arrays_that_are_not_read_are_to
     assert [(f["check"], f["episode"]) for f in said["findings"] if f["severity"] == "note"] == [("unreadable episode", 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [

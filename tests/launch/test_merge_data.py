@@ -77,6 +77,7 @@ def test_a_mistake_is_one_sentence_and_nothing_is_written(tmp_path, files, argum
     assert [path for path in sorted(tmp_path.rglob("*")) if path.name not in ("set", "lock")] == before
 
 
+@pytest.mark.slow
 def test_a_warm_up_takes_new_files_into_its_set_and_learns_from_all_of_it(commands, demos):
     half = {}
     for name, rows in (("monday", slice(0, 2)), ("tuesday", slice(1, 3))):
@@ -102,6 +103,7 @@ def one_bad(tmp_path):
     return tmp_path / "demos.npz"
 
 
+@pytest.mark.slow
 def test_what_dones_mean_and_which_episode_is_bad_are_answered_by_flags(tmp_path, one_bad):
     out = f"--out={tmp_path / 'all.npz'}"
     assert "`dones` mark where its episodes end" in sentence(merge(out, one_bad))

@@ -86,6 +86,7 @@ def test_demonstrations_are_recorded_over_the_socket(demos):
         assert gap[-1] < 0.1 and (gap[:-1] >= 0.1).all() and gap[0] > gap[-1]
 
 
+@pytest.mark.slow
 def test_a_policy_is_trained_on_the_robot_which_stands_still_at_the_end(demos, tmp_path):
     with fake_robot() as robot:
         commands = Commands(tmp_path, (*robot.flags, *SIZES))
@@ -124,6 +125,7 @@ def parts_of(checkpoints: Path) -> LearnerParts:
     return LearnerParts(rebuild_agent(saved.meta["agent"]), config.replay, config.mixing, config.frames)
 
 
+@pytest.mark.slow
 def test_a_robot_that_hangs_up_is_told_to_stop_and_the_run_goes_on_with_its_next_episode(demos, tmp_path):
     with fake_robot("--silent_after=30") as robot:
         commands = Commands(tmp_path, (*robot.flags, *SIZES))

@@ -70,6 +70,7 @@ def test_a_checkpoint_that_diverged_is_left_out_of_the_rank_correlation():
     assert _selected(ranking, shown, "mean_return")["rank_correlation"] == pytest.approx(-1)
 
 
+@pytest.mark.slow
 def test_seeds_that_diverge_have_no_score_and_do_not_end_the_sweep(tmp_path, demos):
     done = sweep(tmp_path, demos, "--set=warmup_agent.actor_lr=1e30,3e-4", algorithms="rlpd")
     assert done.returncode == 0, done.stderr

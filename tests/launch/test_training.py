@@ -56,6 +56,7 @@ def bytes_of(directory: Path):
     return {jax.tree_util.keystr(path): np.asarray(x).tobytes() for path, x in jax.tree_util.tree_leaves_with_path(state)}
 
 
+@pytest.mark.slow
 def test_lock_step_is_bit_reproducible_and_resumes_as_if_it_had_not_stopped(commands, warm):
     straight = lock_step(commands, "straight", warm, "--online_steps=600", "--config.learner.checkpoint_every=150")
     again = lock_step(commands, "again", warm, "--online_steps=600", "--config.learner.checkpoint_every=150")

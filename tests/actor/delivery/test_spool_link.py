@@ -163,6 +163,7 @@ def assert_survives_a_full_disk(process, kind):
     return shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["simulator", "robot"])
 def test_a_disk_that_is_full_stops_the_actor_and_loses_nothing(tmp_path, kind):
     disk = tmp_path / "disk"

@@ -85,6 +85,7 @@ def test_an_incomplete_set_is_all_that_is_there_in_the_order_of_attempts():
     assert next(tally.wanted()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("success_only", [True, False])
 def test_one_worker_and_three_write_the_same_file(tmp_path: Path, success_only: bool):
     plan = make_plan(success_only=success_only, noise=Schedule.parse("--noise", "0:0.5"), random_share=Schedule.parse("", "0.2,0"))
@@ -211,6 +212,7 @@ def test_every_number_is_done_once_and_every_job_closed(tmp_path: Path, count: i
     assert (count == 1) == (tmp_path / f"made-{os.getpid()}").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "message"),
     [

@@ -47,6 +47,7 @@ for number in range(30):
 """
 
 
+@pytest.mark.slow
 def test_thirty_films_beside_a_busy_grpc_channel_are_written_and_read_whole_and_nothing_dies(tmp_path):
     done = subprocess.run([sys.executable, "-c", BESIDE_GRPC, str(tmp_path)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 and "Fatal" not in done.stderr and "fork" not in done.stderr, done.stderr

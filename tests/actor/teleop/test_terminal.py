@@ -156,6 +156,7 @@ def test_space_takes_over_until_it_is_pressed_again_and_words_are_signals():
             terminal.until(line(False, signal=word))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["close", "raise", signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, "ctrl-c"])
 def test_the_terminal_is_as_it_was_at_every_end(end):
     with typed(end if isinstance(end, str) and end != "ctrl-c" else "wait") as terminal:

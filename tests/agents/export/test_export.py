@@ -51,6 +51,7 @@ def differences(folder, policy, raw, conditioned=None, tasks=None):
     return [report.difference for report in reports]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AGENTS)
 def test_every_form_of_every_agent_acts_as_the_agent_does(name, tmp_path):
     agent_class, config_class = AGENTS[name]
@@ -64,6 +65,7 @@ def test_observations_of_several_parts_and_normalised_layers_are_exported(activa
     assert max(differences(tmp_path, policy, random_observations(PARTS))) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "vision"), VISIONS)
 def test_policies_that_look_through_cameras_are_exported(name, vision, tmp_path):
     agent_class, config_class = AGENTS[name]

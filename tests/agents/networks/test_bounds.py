@@ -164,6 +164,7 @@ def gripper_rows():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "agent", [kind(config(hidden=(32, 32), batch_size=64), SPEC) for kind, config in ((AWAC, AWACConfig), (IQL, IQLConfig))]
 )

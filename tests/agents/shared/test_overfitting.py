@@ -61,6 +61,7 @@ def test_an_option_changes_what_it_says_and_nothing_else(option, block):
     np.testing.assert_array_equal(jax.random.key_data(plain.key), jax.random.key_data(new.key))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cql", "sac_grasp"])
 def test_what_is_built_on_sac_has_them_too(name, block):
     for option, value in OPTIONS.items():

@@ -70,6 +70,7 @@ def test_local_refuses_one_person_for_two_actors(tmp_path):
     assert "A person can take over one actor, and there would be 2" in sentence(done)
 
 
+@pytest.mark.slow
 def test_in_lock_step_a_teacher_takes_over_and_the_rate_is_shown(tmp_path):
     done = Commands(tmp_path, DRAWER).run("train_rlpd", "--exp_name=taught", "--online_steps=150", "--seed=1", TEACHER)
     assert done.returncode == 0, done.stderr

@@ -37,6 +37,7 @@ def malicious(path: Path, demos: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "name", "says"),
     [
@@ -55,6 +56,7 @@ def test_bad_data_are_refused_before_any_training(commands, demos, make, name, s
     assert not (commands.folder / "bad" / "warmup").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -49,6 +49,7 @@ def finished(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProc
     return done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "quirk", [pytest.param(quirk, marks=[] if quirk in ("float_pictures", "dict_actions") else pytest.mark.slow) for quirk in BRIDGED]
 )
@@ -72,6 +73,7 @@ def test_what_can_be_bridged_goes_through_every_command(tmp_path, quirk):
     assert json.loads(inspected.stdout)["summary"]["episodes"] == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quirk", REFUSED)
 def test_what_cannot_be_bridged_is_one_sentence_in_every_command(tmp_path, quirk):
     finished(collected(tmp_path, ""))
@@ -88,6 +90,7 @@ def test_what_cannot_be_bridged_is_one_sentence_in_every_command(tmp_path, quirk
         assert says in sentence(commands.run("train_offline_warmup", *warm))
 
 
+@pytest.mark.slow
 def test_a_time_limit_that_is_returned_as_terminated_is_repaired_from_the_data_to_the_learner(tmp_path):
     setting = "--config.environment.time_limit_is_truncation=True"
     finished(collected(tmp_path, "time_limit_is_done"))

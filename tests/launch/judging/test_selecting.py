@@ -72,6 +72,7 @@ def test_the_warm_up_measures_on_held_out_episodes_compares_its_checkpoints_and_
     assert load_episodes(folder / "filtered_demos.npz")
 
 
+@pytest.mark.slow
 def test_train_rlpd_takes_the_marked_checkpoint_unless_a_number_is_given(commands, warm):
     folder, _ = warm
     selection = selection_of(folder)
@@ -105,6 +106,7 @@ def test_evaluate_offline_ranks_on_the_warm_up_s_own_data_as_the_warm_up_did(com
     assert len(done.stdout.splitlines()) == 4 and "FQE" in done.stdout
 
 
+@pytest.mark.slow
 def test_episodes_in_the_environment_choose_and_the_chosen_one_is_judged_by_fresh_ones(commands, warm):
     folder, _ = warm
     done = evaluate(commands, "--offline", f"--checkpoint={folder}", "--bandit_episodes=12", "--json")
@@ -138,6 +140,7 @@ def test_checkpoints_that_are_out_do_not_play(warm, tmp_path):
         play_off(folder, ranking(*["FQE diverged"] * 3), None, 9, 0)
 
 
+@pytest.mark.slow
 def test_checkpoints_that_see_images_are_compared_by_episodes_and_without_them_the_newest_is_taken(tmp_path):
     (tmp_path / "see.py").write_text(lamps.CONFIG)
     shutil.copy(lamps.__file__, tmp_path)  # its environment, for the processes
@@ -160,6 +163,7 @@ def test_checkpoints_that_see_images_are_compared_by_episodes_and_without_them_t
     assert played["first_round"].keys() == {"2", "4"} and played["rank_correlation"] is None
 
 
+@pytest.mark.slow
 def test_a_warm_up_goes_on_with_the_same_episodes_held_out_and_is_compared_anew(commands, data, warm):
     folder, _ = warm
     held = checkpoint.newest(folder).meta["held_out"]

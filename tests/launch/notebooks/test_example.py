@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 NOTEBOOK = Path(__file__).resolve().parents[3] / "docs" / "notebook.py"
 
 
+@pytest.mark.slow
 def test_the_notebook_of_the_documentation_runs_and_learns_to_swing_a_pendulum_up(tmp_path):
     settings = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}  # it learns for longer than it compiles
     done = subprocess.run([sys.executable, str(NOTEBOOK)], capture_output=True, text=True, cwd=tmp_path, timeout=900, env=settings)

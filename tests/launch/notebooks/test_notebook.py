@@ -64,6 +64,7 @@ def test_offline_training_is_that_of_the_command(saved, commands: Commands, demo
     assert_same_experience(kept, theirs)
 
 
+@pytest.mark.slow
 def test_fine_tuning_is_that_of_the_command_and_goes_on(saved, trained, commands: Commands):
     flags = (f"--checkpoint_path={saved}", f"--demo_path={saved / 'filtered_demos.npz'}", "--online_steps=120")
     done = commands.run("train_rlpd", "--exp_name=fine", *flags)

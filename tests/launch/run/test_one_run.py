@@ -69,6 +69,7 @@ def test_a_resume_beside_a_learner_that_writes_takes_nothing_back_from_its_journ
     assert b"rows since" not in segment.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_refused_warm_up_leaves_what_ran_and_no_folder(commands, demos):
     line = ("train_offline_warmup", f"--offline_data_path=demos={demos}", "--config.learner.held_out=0.0")
     assert commands.run(*line, "--exp_name=warm", "--warmup_steps=20").returncode == 0
@@ -83,6 +84,7 @@ def test_a_refused_warm_up_leaves_what_ran_and_no_folder(commands, demos):
     assert not (commands.folder / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_resume_that_would_leave_the_warm_up_out_or_does_not_fit_it_is_refused_with_a_plain_sentence(commands, demos):
     folder = commands.folder / "warm"
     line = ("--exp_name=warm", "--config.learner.held_out=0.0")
@@ -99,6 +101,7 @@ def test_a_resume_that_would_leave_the_warm_up_out_or_does_not_fit_it_is_refused
     assert not [line for line in other.stderr.splitlines() if not (line.startswith(("error:", "fine-tuning:")) or " sac on " in line)]
 
 
+@pytest.mark.slow
 def test_a_second_warm_up_in_one_folder_is_refused(commands, demos):
     line = ("train_offline_warmup", "--exp_name=warm", f"--offline_data_path=demos={demos}", "--warmup_steps=1000000")
     first = commands.start(*line)

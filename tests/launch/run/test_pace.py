@@ -13,6 +13,7 @@ def rows_of(folder):
     return checkpoint.newest(folder / "checkpoints").meta["rows"]
 
 
+@pytest.mark.slow
 def test_two_simulators_wait_for_the_learner_from_its_first_update_on_and_take_no_step_too_many(commands):
     done = commands.run("local", "--exp_name=pair", "--actors=2", "--online_steps=450", f"--port={free_port()}")
     assert done.returncode == 0, done.stderr
@@ -28,6 +29,7 @@ def test_two_simulators_wait_for_the_learner_from_its_first_update_on_and_take_n
     assert re.search(r"updates/step \d\.\d\d of 1\.00", done.stderr)
 
 
+@pytest.mark.slow
 def test_without_a_least_pace_a_run_ends_with_the_same_steps_and_says_that_it_had_not_learnt(commands):
     line = ("--exp_name=free", "--online_steps=450", "--config.learner.min_utd=0", "--config.agent.utd=20", "--config.agent.batch_size=256")
     done = commands.run("local", *line, f"--port={free_port()}")
@@ -36,6 +38,7 @@ def test_without_a_least_pace_a_run_ends_with_the_same_steps_and_says_that_it_ha
     assert re.search(r"All 450 environment steps have come while \d+ of 450 updates were done", done.stderr)
 
 
+@pytest.mark.slow
 def test_in_lock_step_too_the_last_episode_is_cut_where_the_steps_end(commands):
     done = commands.run("train_rlpd", "--exp_name=one", "--online_steps=250")
     assert done.returncode == 0, done.stderr

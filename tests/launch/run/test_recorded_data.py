@@ -80,6 +80,7 @@ def environment_of(run: Path) -> dict:
     return json.loads((run / "config.json").read_text())["environment"]
 
 
+@pytest.mark.slow
 def test_the_guide_s_configuration_warms_up_on_both_files_and_fine_tunes_from_what_was_kept(folder):
     warm, said = warmed_up(folder, "guide")
     assert "3 episodes, 600 steps" in said
@@ -100,6 +101,7 @@ def test_the_guide_s_configuration_warms_up_on_both_files_and_fine_tunes_from_wh
     assert checkpoint.newest(folder / "guided" / "checkpoints").meta["rows"] == 210
 
 
+@pytest.mark.slow
 def test_limits_of_the_data_are_said_saved_and_taken_over_by_the_fine_tuning(folder, limited):
     warm, said = limited
     low, high = TORQUES
@@ -119,6 +121,7 @@ def test_limits_of_the_data_are_said_saved_and_taken_over_by_the_fine_tuning(fol
     assert environment_of(folder / "tuned") == recorded
 
 
+@pytest.mark.slow
 def test_a_warm_up_that_goes_on_keeps_its_limits(folder, limited):
     warm, _ = limited
     shutil.copytree(warm, folder / "again")
@@ -127,6 +130,7 @@ def test_a_warm_up_that_goes_on_keeps_its_limits(folder, limited):
     assert environment_of(folder / "again-run")["action_high"] == [TORQUES[1]]
 
 
+@pytest.mark.slow
 def test_a_warm_up_by_the_environment_s_limits_does_not_go_on_by_the_data_s(folder):
     warm, _ = warmed_up(folder, "own-limits")
     more = ("--exp_name=own-limits", "--resume", "--warmup_steps=25", "--config.data.action_scaling=data")
@@ -141,6 +145,7 @@ def test_other_limits_than_the_checkpoint_s_are_refused_with_the_flags_to_set(fo
     assert "set '--config.environment.action_low=(-1.5,)' '--config.environment.action_high=(1.25,)'" in said
 
 
+@pytest.mark.slow
 def test_an_actor_without_the_limits_is_refused_with_the_flags_and_with_them_it_acts(folder, limited):
     port = free_port()
     learner = Guided(folder).start(
@@ -175,6 +180,7 @@ def test_local_hands_the_limits_to_its_actors(folder, limited):
     assert environment_of(folder / "local")["action_low"] == [TORQUES[0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -196,6 +202,7 @@ def test_what_does_not_fit_is_refused_before_any_training(folder, arguments, say
     assert not (folder / "refused" / "warmup").exists()
 
 
+@pytest.mark.slow
 def test_a_fine_tuning_without_a_warm_up_learns_from_the_configuration_s_sources(folder):
     done = Guided(folder).run("train_rlpd", "--exp_name=scratch", "--online_steps=205")
     assert done.returncode == 0, done.stderr
@@ -205,6 +212,7 @@ def test_a_fine_tuning_without_a_warm_up_learns_from_the_configuration_s_sources
     assert "takes the limits in a warm-up" in said and "'--config.environment.action_low=(-1.5,)'" in said
 
 
+@pytest.mark.slow
 def test_a_warm_up_on_a_file_that_marks_no_ends_warns_of_it(tmp_path, demos):
     with np.load(demos) as file:
         np.savez(tmp_path / "endless.npz", **{name: file[name] for name in ("observations", "actions", "rewards")})

@@ -46,6 +46,7 @@ def content(run: Path) -> dict[str, bytes]:
     return arrays | {"rows": b"".join(record.payload for record in records if record.kind == Kind.ROWS)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [(), ("--seed=3",)])
 def test_a_run_in_lock_step_ends_in_the_same_bits_whatever_seed_and_configuration_its_resumption_names(run, copy, seed):
     _, last = checkpoint.steps(copy / "checkpoints")
@@ -57,6 +58,7 @@ def test_a_run_in_lock_step_ends_in_the_same_bits_whatever_seed_and_configuratio
     assert ("its own seed, 7, and not with --seed=3" in done.stderr) == bool(seed)
 
 
+@pytest.mark.slow
 def test_a_change_by_a_flag_is_kept_in_the_checkpoint_and_in_config_json(copy):
     line = ("train_rlpd", "--exp_name=copy", "--resume", "--config.learner.log_every=17")
     done = Commands(copy.parent, ()).run(*line)

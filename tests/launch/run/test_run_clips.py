@@ -21,6 +21,7 @@ def seeing(tmp_path):
     return Commands(tmp_path, (f"--config={tmp_path}/see.py", *(f"--config.agent.{setting}" for setting in AGENT), *pace))
 
 
+@pytest.mark.slow
 def test_every_clip_of_an_actor_beside_grpc_is_whole(seeing):
     evaluations = ("--config.actor.evaluate_every=9", "--config.actor.evaluation_episodes=2")
     done = seeing.run("local", "--exp_name=filmed", "--online_steps=45", f"--port={free_port()}", "--save_video", *evaluations)
@@ -32,6 +33,7 @@ def test_every_clip_of_an_actor_beside_grpc_is_whole(seeing):
     assert "--save_video records" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_without_evaluations_says_that_there_will_be_no_clips(seeing):
     done = seeing.run("train_rlpd", "--exp_name=unseen", "--online_steps=9", "--save_video")
     assert done.returncode == 0, done.stderr

@@ -64,6 +64,7 @@ def test_the_warm_up_says_how_the_data_and_the_policy_are_for_each_task_and_keep
     assert {f"evaluation/success_rate/{name}" for name in NAMES} <= last.keys()
 
 
+@pytest.mark.slow
 def test_fine_tuning_in_lock_step_and_its_judge_report_each_task(commands, warm):
     folder, _ = warm
     rates = ("--config.learner.checkpoint_every=50", "--config.actor.evaluate_every=80")

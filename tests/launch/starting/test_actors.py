@@ -23,6 +23,7 @@ def streams(spool: Path) -> set[str]:
     return {path.stem.partition("-")[2] for path in spool.glob("*.rows")}
 
 
+@pytest.mark.slow
 def test_local_starts_a_killed_actor_again_and_its_spooled_rows_arrive(commands):
     pace = ("--config.learner.max_utd=0.1", "--config.learner.min_utd=0.1")
     process = commands.start("local", "--exp_name=crash", "--actors=2", "--online_steps=100000", f"--port={processes.free_port()}", *pace)

@@ -56,6 +56,7 @@ def test_an_actor_by_hand_computes_on_the_cpu_though_the_gpu_is_exported_for_the
     assert set((tells.folder / "told").read_text().splitlines()) == {"cpu cpu cpu"}
 
 
+@pytest.mark.slow
 def test_actor_platform_gives_an_actor_another_one_and_belongs_to_actors_alone(tells):
     line = ("--exp_name=run", "--actor_platform=no_such_chip", "--config.environment.success=info:success")
     assert "--actor_platform is for an actor process" in sentence(ended(tells, "train_rlpd", *line, environment=dict(os.environ)))
@@ -72,6 +73,7 @@ def test_evaluate_leaves_the_accelerator_alone_unless_it_is_asked_for(tmp_path):
     assert set((tmp_path / "told").read_text().splitlines()) == {"cpu cpu cpu"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["train_rlpd", "train_offline_warmup", "collect", "evaluate", "local"])
 def test_importing_a_command_takes_no_device(module):
     """What is chosen by its flags would come too late."""

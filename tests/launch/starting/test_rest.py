@@ -65,6 +65,7 @@ def test_a_second_ctrl_c_brings_it_to_rest_though_the_main_thread_hears_nothing(
     assert [one["event"] for one in told(log)][-2:] == ["blocks", "safe_stop"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "call", "seconds"),
     [("lab_config.py:step_blocks", "step", 6), ("stuck_config.py:Stuck", "step", 6), ("stuck_config.py:ResetBlocks", "reset", 7)],
@@ -105,6 +106,7 @@ def test_local_goes_on_over_a_fault_without_starting_its_actor_again(quirk, tmp_
     assert any("actor/faults" in line for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
 
 
+@pytest.mark.slow
 def test_workers_that_collect_go_on_over_faults_and_the_set_is_the_one_without_them(tmp_path):
     from warmloop.data.formats import load_episodes
 

@@ -31,6 +31,7 @@ def alive(group: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tell", [lambda pid: os.kill(pid, signal.SIGTERM), lambda pid: os.killpg(pid, signal.SIGINT)])
 def test_local_saves_and_takes_its_learner_and_actors_with_it(commands, tell):
     """A supervisor's SIGTERM reaches `local` alone, Ctrl-C at a terminal every process of the group."""
@@ -70,6 +71,7 @@ def test_a_warm_up_saves_says_how_to_go_on_and_goes_on(commands, demos, number):
     assert [int(path.name) for path in checkpoint.steps(target)] == [done, done + 30]
 
 
+@pytest.mark.slow
 def test_a_warm_up_that_only_compares_any_more_ends_with_what_is_saved(commands, demos):
     line = ("--exp_name=warm", f"--offline_data_path=demos={demos}", "--warmup_steps=20", "--config.learner.warmup_checkpoints=2")
     process = commands.start("train_offline_warmup", *line, "--config.fqe.steps=1000000000")
@@ -84,6 +86,7 @@ def test_a_warm_up_that_only_compares_any_more_ends_with_what_is_saved(commands,
     assert "20 of 20 updates are done" in log and "Traceback" not in log
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_local_and_all_its_processes_at_once(commands):
     process = commands.start("local", "--exp_name=twice", "--online_steps=100000", f"--port={free_port()}", *PACE, group=True)
     run = commands.folder / "twice"

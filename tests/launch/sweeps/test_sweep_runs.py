@@ -72,6 +72,7 @@ def lamps(tmp_path):
     return runs_of(str(tmp_path / "lamps.py"), [], ["learner.updates_per_call=1"], {"warmup_steps": 1}), [str(tmp_path / "lamps.npz")]
 
 
+@pytest.mark.slow
 def test_a_policy_that_sees_is_judged_and_kept_without_the_pictures_of_the_data(lamps, tmp_path):
     (shown,) = swept(with_data(*lamps, 1), tmp_path / "out").values()
     assert shown["mean_return"] == 0.0 and not shown["diverged"]

@@ -233,6 +233,7 @@ def test_secrets_do_not_show_when_credentials_are_printed(folder):
     assert mine.token not in (folder / "learner" / "tokens.json").read_text()
 
 
+@pytest.mark.slow
 def test_a_flood_of_one_actors_pushes_delays_no_other_actors_calls(serve, folder):
     intake = Intake(SCHEMA, limits=Limits(actors=3, queue_rows=1000))
     address, stop, busy = serve(folder, intake), threading.Event(), []
@@ -267,6 +268,7 @@ def test_a_flood_of_one_actors_pushes_delays_no_other_actors_calls(serve, folder
     assert sorted(seconds)[-5] < 4.0  # an actor waits 5 s for an answer; the machine of the tests may be busy, and hold a few up
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_under_a_flood_of_calls_from_outside_and_of_messages_too_large(folder, tmp_path):
     with LearnerProcess(tmp_path / "run", f"--credentials={folder}") as learner:
         address, mine = f"127.0.0.1:{learner.port}", arm(folder)
@@ -306,6 +308,7 @@ def test_memory_stays_flat_under_a_flood_of_calls_from_outside_and_of_messages_t
         assert learner.log().count("calls refused") <= 1 + (time.monotonic() - began) / SAY_EVERY, "a flood does not fill the log"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["Heartbeat", "Push", "GetWeights"])
 def test_calls_whose_bytes_are_no_message_leave_nothing_behind(tmp_path, method):
     with LearnerProcess(tmp_path / "run") as learner, open_channel(f"127.0.0.1:{learner.port}") as channel:

@@ -109,6 +109,7 @@ def test_the_episodes_before_a_wrong_one_are_given_out_one_by_one_and_never_as_a
         load_episodes(tmp_path / "a.npz")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux says how much memory a process had at most")
 @pytest.mark.parametrize("name", ["a.npz", "a.hdf5"])
 def test_a_file_is_walked_through_and_inspected_in_memory_that_it_does_not_fit_into(tmp_path, name):
