@@ -32,7 +32,6 @@ from .flags.progress import upto
 from .judging.select import divided, select, table
 from .run import settings
 from .run.recorded_data import gathered, keep_demonstrations, warmup_data
-from .run.returns import warn_of_returns
 from .run.sizes import fitted, warm_up_told
 from .starting.signals import Ended, answering
 
@@ -91,7 +90,6 @@ def main() -> None:
     arguments = gathered(DATASET.value, DATA.value)
     config, data = warmup_data(taken_over(config, resumed), arguments, None if EVAL_TRAJS.value else ABSENT.value)
     taken_over(config, resumed)  # limits that only now came from the data are not those of the checkpoint
-    warn_of_returns(config, data)
     data = divided(config, data, seed, resumed)
     config = fitted(config, sum(map(len, data.episodes)))
     log.info("\n".join([*data.summary(config.tasks), f"{data.held.sum()} episodes are held out, to measure by", warm_up_told(config)]))

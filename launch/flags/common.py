@@ -20,6 +20,7 @@ from absl import logging as absl_logging
 
 from ...actor.imports import make_importable
 from ...data.errors import WarmloopError
+from ..starting.compiled import keep_compiled
 from ..starting.signals import leave, unwinding
 from .progress import progress as progress
 
@@ -40,6 +41,7 @@ def run(
     128 + its number. `--help` shows the docstring of main's module and the flags defined there (or declared as key flags).
     """
     _quieten()
+    keep_compiled()
     make_importable(os.getcwd())
     app.run(lambda argv: _guarded(main, argv, files), argv=list(argv or sys.argv), flags_parser=lambda argv: _parse(main, argv, prepare))
     sys.exit(0)

@@ -29,7 +29,7 @@ from ...learner.diagnosis.metrics import Recorder, read
 from ...learner.judging.heldout import measured
 from ...learner.loop import Learner
 from ...learner.rows.experience import experience
-from ...learner.rows.offline_rows import OfflineData, prepare
+from ...learner.rows.offline_rows import OfflineData
 from ...learner.starting_state import warm_start
 from ...learner.state import LearnerParts, LearnerState, create
 from ...learner.warmup import td_errors, warm_up
@@ -38,7 +38,7 @@ from ..flags.progress import progress, upto
 from ..judging.select import divided
 from ..parts.exporting import export_checkpoint
 from ..run.assemble import warm_parts
-from ..run.recorded_data import FILTERED, find_target, keep_demonstrations, target_of, time_limit_of
+from ..run.recorded_data import FILTERED, find_target, keep_demonstrations, made_ready, target_of, time_limit_of
 from ..run.run_record import described
 from ..run.session import in_lock_step, running_learner, stopping, summary
 from .notebook_config import STORED, chosen_config, environment_of, name_of, source_arguments, whole
@@ -120,8 +120,7 @@ class OfflineRLTrainer:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 recorded = self._read(source_arguments(raw, Path(folder), self.config.environment.limits), action_units)
-                believed = self.config.plausible, self.config.data.skip_bad_episodes
-                data = prepare(recorded, self.config.reward, self.config.quality, self.config.tasks, *believed)
+                data = made_ready(self.config, recorded)
             except WarmloopError as error:
                 raise WarmloopError(str(error).replace(str(Path(folder) / STORED), "the dataset")) from None
         return divided(self.config, data, self.seed, None)

@@ -11,6 +11,7 @@ from ..flags import data_flags
 from ..flags.common import log, progress
 from ..flags.limits import with_limits
 from .compared_environment import time_limit
+from .returns import warn_of_returns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,10 +40,23 @@ def warmup_data(config: RunConfig, arguments: Sequence[str], absent: bool | None
     Raises:
         WarmloopError: there are no sources, they do not fit, or the environment cannot be made here and is not said to be absent.
     """
+    config, recorded = recorded_data(config, arguments, absent)
+    return config, made_ready(config, recorded)
+
+
+def made_ready(config: RunConfig, episodes: Sequence[Episode], told: bool = False) -> OfflineData:
+    """The rows of recorded episodes, rewarded and weighted as the configuration says. Says why their returns are no bounds of values, where
+    an agent takes them for some and a run before has not `told` so.
+
+    Raises:
+        WarmloopError: they hold values that cannot be.
+    """
     from ...learner.rows.offline_rows import prepare
 
-    config, recorded = recorded_data(config, arguments, absent)
-    return config, prepare(recorded, config.reward, config.quality, config.tasks, config.plausible, config.data.skip_bad_episodes)
+    data = prepare(episodes, config.reward, config.quality, config.tasks, config.plausible, config.data.skip_bad_episodes)
+    if not told:
+        warn_of_returns(config, data)
+    return data
 
 
 def recorded_data(config: RunConfig, arguments: Sequence[str], absent: bool | None = None) -> tuple[RunConfig, list[Episode]]:
@@ -86,7 +100,6 @@ def demonstration_rows(config: RunConfig, target: Target, paths: Sequence[str], 
     import dataclasses
 
     from ...data.sources.sources import load
-    from ...learner.rows.offline_rows import prepare
 
     data = dataclasses.replace(config.data, sources=()) if warm else config.data
     data, limits = data.adding(paths), config.environment.limits
@@ -98,8 +111,7 @@ def demonstration_rows(config: RunConfig, target: Target, paths: Sequence[str], 
             "data.action_scaling=data takes the limits in a warm-up; without one, and without another "
             f"environment.action_low and action_high, set {shlex.join(loaded.limits.flags())}."
         )
-    believed = config.plausible, data.skip_bad_episodes
-    return prepare(loaded.episodes, config.reward, config.quality, config.tasks, *believed).rows
+    return made_ready(config, loaded.episodes, told=warm).rows
 
 
 def keep_demonstrations(config: RunConfig, data: OfflineData, td_errors: np.ndarray, directory: Path) -> None:

@@ -27,6 +27,7 @@ from ...learner.seeds_together import bytes_of_a_seed, one_agent, one_seed, run_
 from ...learner.soundness import is_sound
 from ...learner.state import LearnerParts, LearnerState
 from ..run.assemble import warm_parts
+from ..run.recorded_data import made_ready
 from ..run.run_record import described
 from ..run.sizes import fqe_of
 
@@ -59,7 +60,7 @@ def train_and_judge(
     checkpoint, and the chosen one, are in `out/NAME/seed-N`."""
     if not seeds:
         return
-    data = prepare(recorded, config.reward, config.quality, config.tasks, config.plausible, config.data.skip_bad_episodes)
+    data = made_ready(config, recorded)
     parts, rows = warm_parts(config, data.spec), data.rows
     together = max(1, min(len(seeds), memory // bytes_of_a_seed(parts, rows)))
     for low in range(0, len(seeds), together):

@@ -9,10 +9,13 @@ from warmloop.agents import SACConfig
 from warmloop.configs.classic import task
 from warmloop.configs.schema import AgentChoice
 from warmloop.data.episode import Episode, make_steps
+from warmloop.data.formats import write_episodes
 from warmloop.data.inspection import inspect
 from warmloop.data.luck import COMPARED, mixed_outcomes
 from warmloop.data.quality import QualityConfig
 from warmloop.data.reward import RewardConfig
+from warmloop.launch.notebooks.trainer import OfflineRLTrainer
+from warmloop.launch.run.recorded_data import demonstration_rows, find_target
 from warmloop.launch.run.returns import warn_of_returns
 from warmloop.learner.rows.offline_rows import prepare
 
@@ -21,7 +24,8 @@ def episodes(starts, won, length=5):
     """Walks from these starts, with success at the end of those that won."""
     rng, made = np.random.default_rng(0), []
     for number, (start, success) in enumerate(zip(starts, won, strict=True)):
-        path = (start + np.concatenate([np.zeros((1, 2)), np.cumsum(rng.normal(size=(length, 2)), axis=0)])).astype(np.float32)
+        steps = np.cumsum(rng.normal(size=(length, len(start))), axis=0)
+        path = (start + np.concatenate([np.zeros((1, len(start))), steps])).astype(np.float32)
         flags = (np.arange(length) == length - 1) & bool(success)
         steps = make_steps(path[:-1], rng.uniform(-1, 1, (length, 1)), flags, path[1:], flags, episode=number)
         made.append(Episode(steps, flags, "lab", number))
@@ -78,3 +82,18 @@ def test_a_warm_up_without_these_options_says_nothing(caplog):
     config = task("pendulum").replace(warmup_agent=AgentChoice("sac", SACConfig()), agent=AgentChoice("sac", SACConfig()))
     warn_of_returns(config, prepare(episodes(ONE_START, LUCKY), RewardConfig(), QualityConfig()))
     assert not caplog.records
+
+
+@pytest.mark.parametrize("way", ["fine-tuning without a warm-up", "notebook", "a piece that a warm-up told of"])
+def test_the_warning_comes_with_the_data_whichever_way_they_come_in(caplog, tmp_path, way):
+    caplog.set_level(logging.WARNING, "warmloop")
+    recorded = episodes(np.zeros((20, 3)), LUCKY)
+    choice = AgentChoice("sac", SACConfig(monte_carlo_target=True))
+    config = task("pendulum").replace(agent=choice, warmup_agent=choice)
+    if way == "notebook":
+        OfflineRLTrainer("configs/classic.py:pendulum", "sac", monte_carlo_target=True).prepare_dataset(recorded)
+    else:
+        write_episodes(tmp_path / "demos.npz", recorded)
+        rows = demonstration_rows(config, find_target(config), [f"demos={tmp_path / 'demos.npz'}"], warm=way.startswith("a piece"))
+        assert rows is not None
+    assert ("start alike end differently" in caplog.text) == (not way.startswith("a piece"))
