@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ import safetensors
 from safetensors.numpy import load, save
 
 from ...data.errors import WarmloopError
+from ...data.files.sealed_json import seal, unseal
 from ...data.files.whole_files import replacing
 from ...data.transition import Leaf, PyTree, Spec, example
 from ..networks.vision import VisionConfig
@@ -89,9 +89,10 @@ def write(folder: Path, trained: TrainedClassifier, about: Mapping[str, Any]) ->
         "spec": dataclasses.asdict(classifier.spec),
         "temperature": trained.temperature,
         "threshold": trained.threshold,
+        PARAMS: hashlib.sha256(weights).hexdigest(),
         **about,
     }
-    text = (json.dumps(description, indent=1) + "\n").encode()
+    text = seal(description).encode()
     try:
         for name, content in ((PARAMS, weights), (DESCRIPTION, text)):
             with replacing(folder / name) as file:
@@ -106,9 +107,11 @@ def read(folder: str | Path) -> TrainedClassifier:
     folder = Path(folder).expanduser()
     weights, text = _contents(folder)
     try:
-        said = json.loads(text)
+        said = unseal(text.decode(), str(folder / DESCRIPTION), "train it again", must=False)
         if said.get("format") != FORMAT:
             raise WarmloopError(f"{folder / DESCRIPTION} is of format {said.get('format')!r:.40}; this version reads {FORMAT}.")
+        if said.get(PARAMS, found := hashlib.sha256(weights).hexdigest()) != found:
+            raise WarmloopError(f"{folder / PARAMS} was changed or damaged since it was written: its sha256 differs; train it again.")
         classifier = Classifier(_config(said["config"]), _spec(said["spec"]))
         params = _params(classifier, load(weights), folder)
         temperature, threshold = float(said["temperature"]), float(said["threshold"])

@@ -24,7 +24,11 @@ log = logging.getLogger("warmloop")
 
 def seal(values: Mapping[str, Any], indent: int | None = 1) -> str:
     """The text of a sealed object, to its last line break; one line without `indent`. Raises TypeError for what JSON does not know."""
-    text = json.dumps({**values, SEAL: ""}, indent=indent) + "\n"
+    return filled(json.dumps({**values, SEAL: ""}, indent=indent) + "\n")
+
+
+def filled(text: str) -> str:
+    """The text of an object whose last entry is an empty sha256, with the hash in it."""
     start, _, end = text.rpartition('""')
     return f'{start}"{_hash(text)}"{end}'
 

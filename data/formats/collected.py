@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WarmloopError
+from ..files.sealed_json import SEAL, filled, read_sealed
 from ..files.whole_files import replacing, require_file
 from ..transition import Leaf, Spec
 from . import npz
@@ -22,6 +23,7 @@ from .recordings.recording import Recording
 
 FORMAT = "warmloop-set-1"
 MANIFEST = "manifest.json"
+ENTRIES = ("format", "observation", "action_dim", "files", "episodes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +128,8 @@ def read_manifest(directory: Path) -> Manifest:
     """The manifest in a folder. Raises WarmloopError where there is none, or it is damaged."""
     require_file(directory / MANIFEST)
     said = _said(directory)
+    if said is not None:
+        said = read_sealed(directory / MANIFEST, "restore it from a copy", ENTRIES, must=False)
     try:
         assert said is not None
         leaves = said["observation"]
@@ -148,7 +152,7 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
     with replacing(directory / MANIFEST) as file:
         head = json.dumps(said, indent=1).removesuffix("\n}")
         rows = ",\n  ".join(json.dumps(dataclasses.asdict(episode)) for episode in manifest.episodes)
-        file.write(f'{head},\n "episodes": [\n  {rows}\n ]\n}}\n'.encode())
+        file.write(filled(f'{head},\n "episodes": [\n  {rows}\n ],\n "{SEAL}": ""\n}}\n').encode())
 
 
 def _said(directory: Path) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from recorded import episode
 
 from warmloop.data.errors import WarmloopError
 from warmloop.data.files.disk import lock_directory
+from warmloop.data.files.sealed_json import seal
 from warmloop.data.formats import iterate_episodes, load_episodes, recorded_environment, write_episodes
 from warmloop.data.formats.collected import MANIFEST, read_manifest
 from warmloop.data.formats.recordings import flat
@@ -171,6 +172,7 @@ def test_a_damaged_set_is_refused_in_a_sentence(tmp_path):
     directory = tmp_path / "set"
     merge(directory, [file(tmp_path / "a.npz", [0, 1]), file(tmp_path / "b.npz", [2])])
     said = json.loads((directory / MANIFEST).read_text())
+    del said["sha256"]
     os.rename(directory / "part-000001.npz", directory / "away")
     with pytest.raises(WarmloopError, match=r"part-000001.npz does not exist"):
         load_episodes(directory)
@@ -178,12 +180,31 @@ def test_a_damaged_set_is_refused_in_a_sentence(tmp_path):
     os.rename(directory / "away", directory / "part-000000.npz")
     with pytest.raises(WarmloopError, match=r"part-000000.npz and manifest.json do not list the same episodes"):
         load_episodes(directory)
-    (directory / MANIFEST).write_text(json.dumps(said | {"episodes": [{"number": 0}]}))
+    (directory / MANIFEST).write_text(seal(said | {"episodes": [{"number": 0}]}))
     with pytest.raises(WarmloopError, match=r"manifest.json is no readable manifest of a set"):
         load_episodes(directory)
-    (directory / MANIFEST).write_text(json.dumps(said | {"episodes": []}))
+    (directory / MANIFEST).write_text(seal(said | {"owner": "me"}))
+    with pytest.raises(WarmloopError, match=r'manifest.json has an entry "owner", which is not known'):
+        load_episodes(directory)
+    (directory / MANIFEST).write_text(seal(said | {"episodes": []}))
     with pytest.raises(WarmloopError, match="is an empty set; add files to it with merge_data"):
         load_episodes(directory)
+
+
+def test_a_changed_byte_of_a_manifest_is_noticed_and_one_of_an_earlier_version_is_read(tmp_path):
+    directory = tmp_path / "set"
+    merge(directory, [file(tmp_path / "a.npz", [0, 1])])
+    whole = (directory / MANIFEST).read_bytes()
+    for at in range(0, len(whole) - 1, 7):
+        (directory / MANIFEST).write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(WarmloopError):
+            load_episodes(directory)
+    said = json.loads(whole)
+    del said["sha256"]
+    (directory / MANIFEST).write_text(json.dumps(said))
+    assert len(load_episodes(directory)) == 2
+    merge(directory, [file(tmp_path / "b.npz", [2])])
+    assert len(load_episodes(directory)) == 3 and "sha256" in json.loads((directory / MANIFEST).read_text())
 
 
 def test_actions_of_other_limits_stay_apart_and_the_same_are_remembered(tmp_path):

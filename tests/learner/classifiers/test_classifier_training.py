@@ -15,6 +15,7 @@ from warmloop.agents.classifiers.classifier import Classifier, ClassifierConfig
 from warmloop.agents.classifiers.trained_classifier import DESCRIPTION, PARAMS
 from warmloop.agents.networks.vision import RESNET, VisionConfig
 from warmloop.data.errors import WarmloopError
+from warmloop.data.files.sealed_json import seal
 from warmloop.data.formats import write_episodes
 from warmloop.data.transition import Leaf, Spec
 from warmloop.learner.classifiers.calibration import Scores, auc, calibrate, calibration_error, measured, threshold
@@ -186,14 +187,28 @@ def test_a_folder_that_was_altered_is_a_sentence(folder, tmp_path):
     for name in (PARAMS, DESCRIPTION):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     said = json.loads((tmp_path / DESCRIPTION).read_text())
-    (tmp_path / DESCRIPTION).write_text(json.dumps(said | {"config": said["config"] | {"members": 3}}))
+    del said["sha256"]
+    (tmp_path / DESCRIPTION).write_text(seal(said | {"config": said["config"] | {"members": 3}}))
     with pytest.raises(WarmloopError, match="is missing or of another shape"):
         trained_classifier.read(tmp_path)
+    (tmp_path / DESCRIPTION).write_text(json.dumps({name: value for name, value in said.items() if name != PARAMS}))
+    trained_classifier.read(tmp_path)  # of a version before there were hashes
     (tmp_path / PARAMS).write_bytes(b"\x05")
     with pytest.raises(WarmloopError, match="cannot be read"):
         trained_classifier.read(tmp_path)
     with pytest.raises(WarmloopError, match="There is no classifier"):
         trained_classifier.read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", [PARAMS, DESCRIPTION])
+def test_a_changed_byte_of_either_file_is_noticed(folder, tmp_path, name):
+    for one in (PARAMS, DESCRIPTION):
+        (tmp_path / one).write_bytes((folder / one).read_bytes())
+    whole = (folder / name).read_bytes()
+    for at in np.random.default_rng(0).integers(len(whole), size=20):
+        (tmp_path / name).write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(WarmloopError):
+            trained_classifier.read(tmp_path)
 
 
 def test_data_without_cameras_are_refused_unless_the_rest_of_the_observation_is_asked_for(tmp_path):
