@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 import zlib
 
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tfrecords
 from broken import LAYOUTS, asks_for_memory, fixture, refused
 from PIL import Image
 
@@ -184,6 +186,61 @@ def test_a_picture_that_unfolds_to_too_much_is_refused_before_it_is_decoded(tmp_
     pictures = [{"bytes": buffer.getvalue(), "path": None}] * table.num_rows
     pq.write_table(table.drop_columns([key]).append_column(key, pa.array(pictures, table.schema.field(key).type)), file)
     asks_for_memory(refused(path))
+
+
+def packed(folder, size, content):
+    """An RLDS data set whose array `packed`, stored by zlib, has `size` int16 in each step, and `content` in the second episode."""
+    file = tfrecords.copy(folder)
+    described = {"dtype": "int16", "encoding": "zlib", "shape": {"dimensions": [str(size)]}}
+    tfrecords.redescribe(folder, "features.json", lambda found: deep_step(found)["packed"].update(tensor=described))
+    parsed = tfrecords.examples(file)
+    for example, steps in zip(parsed, (6, 5), strict=True):
+        sound = zlib.compress(bytes(2 * size), 1) if size < MEBIBYTE else content
+        tfrecords.replace(example, "steps/observation/packed", "bytes_list", [content if steps == 5 else sound] * steps)
+    tfrecords.save(file, parsed)
+    return folder
+
+
+def deep_step(described):
+    return tfrecords.step_features(described)["observation"]["featuresDict"]["features"]
+
+
+def peak(path):
+    """The sentence by which a file is refused, and the most memory that Python took."""
+    tracemalloc.start()
+    try:
+        return refused(path), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_packed_tensor_of_rlds_that_would_take_too_much_is_refused_before_it_is_inflated(tmp_path):
+    path = packed(tmp_path, 8 * MEBIBYTE, zlib.compress(bytes(16 * MEBIBYTE), 9))
+    assert budget.size_of(path) < MEBIBYTE
+    said, taken = peak(path)
+    assert "episode 0: `steps/observation/packed` would take 96 MiB" in asks_for_memory(said) and taken < 8 * MEBIBYTE
+
+
+def test_a_packed_tensor_of_rlds_whose_claim_has_no_bound_is_refused(tmp_path):
+    assert "`steps/observation/packed` would take" in asks_for_memory(refused(packed(tmp_path, 2**80, zlib.compress(b"0"))))
+
+
+def test_a_packed_tensor_of_rlds_that_inflates_to_more_than_promised_is_refused_in_little_memory(tmp_path):
+    said, taken = peak(packed(tmp_path, 2, zlib.compress(bytes(64 * MEBIBYTE), 9)))
+    assert "episode 1: `steps/observation/packed` has a step that unpacks to more than the 4 bytes that features.json promises" in said
+    assert taken < 8 * MEBIBYTE
+
+
+def test_a_packed_tensor_of_rlds_that_breaks_off_is_refused(tmp_path):
+    said = refused(packed(tmp_path, 2, zlib.compress(bytes(4))[:-2]))
+    assert "episode 1: `steps/observation/packed` cannot be decompressed" in said
+
+
+def test_packed_tensors_of_rlds_within_the_budget_are_read(tmp_path):
+    path = packed(tmp_path, 1000, zlib.compress(np.arange(1000, dtype="<i2").tobytes()))
+    first, second = load_episodes(f"{path}::train")
+    assert not first.steps.observation["packed"].any()
+    assert np.array_equal(second.steps.observation["packed"], np.tile(np.arange(1000), (4, 1)))
 
 
 @pytest.mark.parametrize("name", ["lerobot", "rlds", "set"])
