@@ -10,11 +10,14 @@ import zlib
 import h5py
 import numpy as np
 import pyarrow as pa
+import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 import tfrecords
 from broken import LAYOUTS, asks_for_memory, fixture, refused
+from buffers import FIXTURES
 from PIL import Image
+from recorded import assert_same_experience
 
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import iterate_episodes, load_episodes
@@ -241,6 +244,112 @@ def test_packed_tensors_of_rlds_within_the_budget_are_read(tmp_path):
     first, second = load_episodes(f"{path}::train")
     assert not first.steps.observation["packed"].any()
     assert np.array_equal(second.steps.observation["packed"], np.tile(np.arange(1000), (4, 1)))
+
+
+def stored_minari(folder, change=lambda columns: columns, compression=None, kind="arrow"):
+    """The Minari fixture with episode 1 changed, all in Arrow files that may be compressed, or in Parquet files."""
+    path = fixture("minari-arrow")(folder)
+    for index in range(3):
+        file = path / "data" / str(index) / "part-0.arrow"
+        with pa.ipc.open_file(file) as reader:
+            table = reader.read_all()
+        if index == 1:
+            table = pa.table(change({name: table[name].combine_chunks() for name in table.column_names}))
+        if kind == "parquet":
+            file.unlink()
+            pq.write_table(table, file.with_suffix(".parquet"), compression="zstd")
+        else:
+            with pa.ipc.new_file(file, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+                writer.write_table(table)
+    described = path / "data" / "metadata.json"
+    described.write_text(described.read_text().replace('"data_format": "arrow"', f'"data_format": "{kind}"'))
+    return path
+
+
+def many(rows):
+    """A change of an episode's columns: so many rows, each as its first."""
+    return lambda columns: {name: pa.concat_arrays([column[:1]] * rows) for name, column in columns.items()}
+
+
+def wide(columns):
+    """An episode whose rewards are lists, in all of 64 MiB of zeros."""
+    count = len(columns["rewards"])
+    zeros = pa.array(np.zeros(8 * MEBIBYTE // count * count))
+    return columns | {"rewards": pa.FixedSizeListArray.from_arrays(zeros, 8 * MEBIBYTE // count)}
+
+
+def grown(path):
+    """The sentence by which a data set is refused, and the most memory that Arrow took for it, in a process of its own."""
+    program = (
+        "import sys, pyarrow; from warmloop.data.formats import load_episodes; from warmloop.data.errors import WarmloopError\n"
+        "try: load_episodes(sys.argv[1])\n"
+        "except WarmloopError as error: print(pyarrow.default_memory_pool().max_memory(), error)"
+    )
+    shown = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True).stdout
+    taken, said = shown.split(" ", 1)
+    return said, int(taken)
+
+
+@pytest.mark.parametrize(("kind", "compression"), [("arrow", "zstd"), ("arrow", "lz4"), ("parquet", None)])
+def test_an_episode_of_minari_that_would_take_too_much_is_refused_before_it_is_unpacked(tmp_path, kind, compression):
+    path = stored_minari(tmp_path, wide, compression, kind)
+    assert budget.size_of(path) < MEBIBYTE
+    said, taken = grown(path)
+    assert "episode 1: it would take 64 MiB" in asks_for_memory(said) and taken < 8 * MEBIBYTE
+
+
+def test_a_picture_that_parquet_stores_once_for_many_rows_is_refused_as_it_is_read(tmp_path):
+    def heavy(columns):
+        columns = many(5000)(columns)
+        observations = columns["observations"]
+        pictures = pa.array([bytes(MEBIBYTE // 4)] * 5000, pa.binary())
+        return columns | {"observations": pa.StructArray.from_arrays([pictures, observations.field("robot")], ["camera", "robot"])}
+
+    path = stored_minari(tmp_path, heavy, kind="parquet")
+    assert budget.size_of(path) < MEBIBYTE
+    said, taken = grown(path)
+    assert "episode 1: it would take" in asks_for_memory(said) and 8 * MEBIBYTE < taken < 128 * MEBIBYTE
+
+
+def test_columns_that_only_a_type_makes_large_are_refused(tmp_path):
+    """A file without rows whose type says much, beside one that lacks the column: each row would be filled up."""
+    path = stored_minari(tmp_path)
+    schema = pa.schema([("padding", pa.list_(pa.float64(), 4 * MEBIBYTE))])
+    with pa.ipc.new_file(path / "data" / "1" / "part-!.arrow", schema) as writer:
+        writer.write_table(schema.empty_table())
+    said, taken = grown(path)
+    assert "episode 1: it would take 160 MiB" in asks_for_memory(said) and taken < 8 * MEBIBYTE
+
+
+def test_buffers_of_arrow_that_lie_about_their_size_are_one_sentence(tmp_path):
+    path = stored_minari(tmp_path, compression="zstd")
+    file = path / "data" / "1" / "part-0.arrow"
+    content, magic = file.read_bytes(), b"\x28\xb5\x2f\xfd"  # of a stream of zstd, after the size that it unpacks to
+    for size in (1 << 40, -5, (1 << 63) - 1):
+        place = content.index(magic) - 8
+        file.write_bytes(content[:place] + size.to_bytes(8, "little", signed=True) + content[place + 8 :])
+        said = refused(path)
+        assert "its files cannot be read" in said if size < 0 else asks_for_memory(said)
+
+
+def test_an_arrow_file_damaged_anywhere_gives_episodes_or_one_sentence(tmp_path):
+    path = stored_minari(tmp_path, compression="zstd")
+    file = path / "data" / "1" / "part-0.arrow"
+    content, rng = file.read_bytes(), np.random.default_rng(0)
+    for place in [*rng.integers(0, len(content), 100), *range(len(content) - 60, len(content))]:
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1 << int(rng.integers(8))]) + content[place + 1 :])
+        try:
+            load_episodes(path)
+        except WarmloopError as error:
+            assert str(path) in str(error)
+
+
+@pytest.mark.parametrize(("kind", "compression"), [("arrow", None), ("arrow", "zstd"), ("arrow", "lz4"), ("parquet", None)])
+def test_episodes_of_minari_within_the_budget_are_read_however_they_are_stored(tmp_path, kind, compression):
+    path = stored_minari(tmp_path, many(3000), compression, kind)
+    first, second, third = load_episodes(path)
+    assert_same_experience([first, third], load_episodes(FIXTURES / "minari-arrow")[::2])
+    assert len(second) == 2999
 
 
 @pytest.mark.parametrize("name", ["lerobot", "rlds", "set"])
