@@ -1,6 +1,7 @@
 """Small files that ask for much: refused in one sentence, in little memory; what is sound and compresses well is read in pieces."""
 
 import io
+import struct
 import subprocess
 import sys
 import tracemalloc
@@ -19,10 +20,13 @@ from buffers import FIXTURES
 from PIL import Image
 from recorded import assert_same_experience
 
+from warmloop.actor.films.film import Film
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import iterate_episodes, load_episodes
 from warmloop.data.formats.hdf5 import deflated
+from warmloop.data.formats.lerobot.mp4_size import frame_pixels
 from warmloop.data.formats.recordings import budget
+from warmloop.data.pictures import ffmpeg
 
 MEBIBYTE = 1 << 20
 
@@ -350,6 +354,59 @@ def test_episodes_of_minari_within_the_budget_are_read_however_they_are_stored(t
     first, second, third = load_episodes(path)
     assert_same_experience([first, third], load_episodes(FIXTURES / "minari-arrow")[::2])
     assert len(second) == 2999
+
+
+def filmed(folder, size, claimed=None):
+    """The LeRobot fixture with a film of black frames of `size`, of which the container may claim another size; and the film."""
+    folder.mkdir(exist_ok=True)
+    path = fixture("lerobot-v3-video")(folder)
+    video = path / "videos" / "observation.images.wrist" / "chunk-000" / "file-000.mp4"
+    with Film(video, 10.0) as film:
+        for _ in range(12):
+            film.append(np.zeros((size, size, 3), np.uint8))
+    if claimed is not None:
+        content = bytearray(video.read_bytes())
+        described = content.index(b"stsd") + 12
+        struct.pack_into(">HH", content, described + 32, claimed, claimed)
+        video.write_bytes(content)
+    return path, video
+
+
+def test_a_video_whose_episode_would_take_too_much_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    path, video = filmed(tmp_path, 2048)
+    monkeypatch.setattr(ffmpeg, "start", lambda *line, **more: pytest.fail("it is decoded"))
+    assert video.stat().st_size < MEBIBYTE
+    said, taken = peak(path)
+    assert f"{video}: an episode of it would take 60 MiB" in asks_for_memory(said) and taken < 8 * MEBIBYTE
+
+
+@pytest.mark.parametrize("size", [2048, 4096])
+def test_a_video_that_claims_smaller_frames_than_it_has_is_refused_before_one_is_taken(tmp_path, size):
+    """An episode of the first would take too much, and a frame of the second does, which ffmpeg does not decode."""
+    path, video = filmed(tmp_path, size, claimed=64)
+    said, taken = peak(path)
+    assert f"{video}: an episode of it would take {15 * size**2 >> 20} MiB" in asks_for_memory(said) and taken < 8 * MEBIBYTE
+
+
+def test_videos_within_the_budget_are_read(tmp_path):
+    assert [len(e) for e in load_episodes(fixture("lerobot-v3-video")(tmp_path / "a"))] == [4, 3, 2]
+    for e in load_episodes(filmed(tmp_path / "b", 64)[0]):
+        assert e.steps.observation["images.wrist"].shape == (len(e), 64, 64, 3)
+
+
+def test_the_size_in_a_container_is_found_behind_large_boxes_and_any_damage_to_it_is_no_error(tmp_path):
+    _, video = filmed(tmp_path, 64)
+    content, rng = video.read_bytes(), np.random.default_rng(0)
+    assert frame_pixels(video) == 64 * 64
+    video.write_bytes(struct.pack(">I4sQ", 1, b"free", 24) + bytes(8) + content)
+    assert frame_pixels(video) == 64 * 64
+    start = content.index(b"moov")
+    for place in rng.integers(start - 4, len(content), 300):
+        video.write_bytes(content[:place] + bytes([rng.integers(256)]) + content[place + 1 :])
+        assert frame_pixels(video) < 2**32
+    for strange in (b"", content[:start], struct.pack(">I4s", 0, b"moov") * 10_000, b"\0" * 100_000):
+        video.write_bytes(strange)
+        assert frame_pixels(video) == 0
 
 
 @pytest.mark.parametrize("name", ["lerobot", "rlds", "set"])
