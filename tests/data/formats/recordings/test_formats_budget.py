@@ -25,6 +25,7 @@ from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import iterate_episodes, load_episodes
 from warmloop.data.formats.hdf5 import deflated
 from warmloop.data.formats.lerobot.mp4_size import frame_pixels
+from warmloop.data.formats.lerobot.video_frames import Reel
 from warmloop.data.formats.recordings import budget
 from warmloop.data.pictures import ffmpeg
 
@@ -381,11 +382,14 @@ def test_a_video_whose_episode_would_take_too_much_is_refused_before_it_is_decod
 
 
 @pytest.mark.parametrize("size", [2048, 4096])
-def test_a_video_that_claims_smaller_frames_than_it_has_is_refused_before_one_is_taken(tmp_path, size):
+def test_a_video_that_claims_smaller_frames_than_it_has_is_refused_before_one_is_taken(tmp_path, size, monkeypatch):
     """An episode of the first would take too much, and a frame of the second does, which ffmpeg does not decode."""
     path, video = filmed(tmp_path, size, claimed=64)
+    told, too_large = [], Reel._too_large
+    monkeypatch.setattr(Reel, "_too_large", lambda reel: told.append(too_large(reel)) or told[-1])
     said, taken = peak(path)
     assert f"{video}: an episode of it would take {15 * size**2 >> 20} MiB" in asks_for_memory(said) and taken < 8 * MEBIBYTE
+    assert told == ([size**2] if size == 4096 else []), "by ffmpeg itself"
 
 
 def test_videos_within_the_budget_are_read(tmp_path):
