@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -13,10 +15,14 @@ import numpy as np
 
 from ...errors import WarmloopError
 from ...pictures import ffmpeg
-from ..recordings.budget import VIDEO_RATIO, require
+from ..recordings.budget import SMALL, VIDEO_RATIO, allowed, require
+from .mp4_size import frame_pixels
 
 STILLS = ("PNG", "JPEG", "WEBP")
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}  # of the images that a PNG keeps as they are
+RGB = 3  # bytes of a pixel
+MOST_PIXELS = 2**31 - 1  # of a frame; ffmpeg takes no more
+TOO_LARGE = re.compile(rb"Picture size (\d+)x(\d+) exceeds|Frame size (\d+)x(\d+) exceeds")  # ffmpeg's words
 
 
 def decode_image(data: bytes | None, look: Callable[[int], None] = lambda size: None) -> np.ndarray:
@@ -50,20 +56,21 @@ class Reel:
         self.path = path
         self._fps = fps
         self._position = 0
+        self._wanted = 1  # frames at once
         self._decoder: subprocess.Popen[bytes] | None = None
 
     def take(self, times: np.ndarray) -> np.ndarray:
         """`[T, H, W, 3]` uint8, the frames shown at `times` `[T]`, in seconds and rising.
 
         Raises:
-            WarmloopError: the file is missing or damaged, ends earlier, or is of a codec that is not decoded here.
+            WarmloopError: the file is missing or damaged, ends earlier, is of a codec that is not decoded here, or its frames take more
+                memory than they may.
         """
         indices = np.round(times * self._fps).astype(np.int64)
+        self._wanted = len(indices)
         if self._decoder is None or indices[0] < self._position:
             self._open()
-        first = self._frame(int(indices[0]))
-        require(str(self.path), "an episode of it", first.nbytes * len(indices), self.path.stat().st_size, VIDEO_RATIO)
-        return np.stack([first, *(self._frame(int(index)) for index in indices[1:])])
+        return np.stack([self._frame(int(index)) for index in indices])
 
     def close(self) -> None:
         """Ends the decoder's process."""
@@ -77,8 +84,9 @@ class Reel:
         self.close()
         if not self.path.is_file():
             raise WarmloopError(f"{self.path} does not exist; download the data set's videos too.")
+        self._ask(frame_pixels(self.path))
         # By name the format and the protocol, so that no text that calls itself .mp4 makes ffmpeg fetch what it lists.
-        given = ["-f", "mp4", "-protocol_whitelist", "file", "-i", os.path.abspath(self.path)]
+        given = ["-f", "mp4", "-protocol_whitelist", "file", "-max_pixels", str(self._most()), "-i", os.path.abspath(self.path)]
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the reel
         try:
             # Each frame as a PPM file, which begins with its size.
@@ -87,6 +95,14 @@ class Reel:
         except (OSError, RuntimeError) as error:  # there is no ffmpeg for this machine, or it cannot be started
             raise self._undecoded(" ".join(str(error).split())) from error
         self._position = 0
+
+    def _ask(self, pixels: int) -> None:
+        """Raises WarmloopError where the frames that are wanted, of so many pixels each, take more memory than they may."""
+        require(str(self.path), "an episode of it", pixels * RGB * self._wanted, self.path.stat().st_size, VIDEO_RATIO)
+
+    def _most(self) -> int:
+        """Pixels of a frame that ffmpeg may decode, whatever the container says."""
+        return min(max(allowed(self.path.stat().st_size, VIDEO_RATIO), SMALL) // RGB, MOST_PIXELS)
 
     def _frame(self, index: int) -> np.ndarray:
         if index < self._position:
@@ -104,11 +120,20 @@ class Reel:
         header = [pipe.readline() for _ in range(3)]  # b"P6\n", b"W H\n", b"255\n"
         if all(header):
             width, height = map(int, header[1].split())
-            data = pipe.read(height * width * 3)
-            if len(data) == height * width * 3:
+            self._ask(width * height)
+            data = pipe.read(height * width * RGB)
+            if len(data) == height * width * RGB:
                 return np.frombuffer(data, np.uint8).reshape(height, width, 3)
         short = f"it ends after {self._position} frames, and its rows need more"
-        raise self._undecoded(ffmpeg.last_words(self._said, short) if self._decoder.wait() else short)
+        failed = self._decoder.wait()
+        self._ask(self._too_large())
+        raise self._undecoded(ffmpeg.last_words(self._said, short) if failed else short)
+
+    def _too_large(self) -> int:
+        """Pixels of a frame that ffmpeg refused for its size; 0 where it did not."""
+        self._said.seek(0)
+        found = TOO_LARGE.search(self._said.read())
+        return math.prod(int(size) for size in found.groups() if size) if found else 0
 
     def _undecoded(self, cause: str) -> WarmloopError:
         return WarmloopError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,18 @@ import numpy as np
 
 from ...errors import WarmloopError
 from ..recordings import images
+from ..recordings.budget import Meter, require
 from ..recordings.flat import Attempt, Part
 from ..recordings.recording import Columns
+from .arrow_size import arrow_bytes, parquet_bytes, row_bytes
 from .episodes import FLAGS, SCALARS, Kept, is_jpeg, to_part
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyarrow.dataset import FileSystemDataset
+
+PARQUET = "parquet"
+PARQUET_ROWS = 64  # at once: Parquet stores a text or a picture that comes again and again as one
 
 
 def attempts(origin: str, storage: Any, kept: Kept) -> Iterator[Attempt]:
@@ -42,7 +49,7 @@ def _part(origin: str, storage: Any, index: int, kept: Kept) -> Part | None:
         key = "/".join(("observations", *path))
         found, shape = _at(place, rows, "observations", *path), space.shape or ()
         if is_jpeg(storage, space):
-            observations[path] = images.decode(place, key, found.to_pylist(), (*shape, 1)[:3]).reshape(-1, *shape)
+            observations[path] = images.decode(place, key, _encoded(place, key, found), (*shape, 1)[:3]).reshape(-1, *shape)
         else:
             observations[path] = _array(place, key, found, shape)
     return to_part(origin, index, arrays, observations, _infos(place, rows), {}, kept)
@@ -55,13 +62,51 @@ def _rows(place: str, storage: Any, index: int) -> pa.StructArray:
 
     try:
         folder = storage.data_path / str(index)
-        table = dataset.dataset(folder, format=storage.FORMAT, ignore_prefixes=["_", ".", "metadata.json"]).to_table()
+        found = dataset.dataset(folder, format=storage.FORMAT, ignore_prefixes=["_", ".", "metadata.json"])
+        _ask(place, found, storage.FORMAT)
+        table = _parquet_table(place, found) if storage.FORMAT == PARQUET else found.to_table()
         table.validate(full=True)  # before anything follows the file's offsets
         rows = table.to_struct_array()
         return rows if isinstance(rows, pa.StructArray) else pa.concat_arrays(rows.chunks)
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise WarmloopError(f"{place}: its files cannot be read ({reason}); download or record the dataset again.") from error
+
+
+def _ask(place: str, found: FileSystemDataset, kind: str) -> None:
+    """Raises WarmloopError where an episode's files say that they take more memory than they may."""
+    whole = sum(map(parquet_bytes if kind == PARQUET else arrow_bytes, found.files))
+    each = sum(row_bytes(field.type) for field in found.schema)
+    require(place, "it", max(whole, found.count_rows() * each), _size(found))
+
+
+def _parquet_table(place: str, found: FileSystemDataset) -> pa.Table:
+    """The rows of an episode's Parquet files, counted as they come."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    meter, tables = Meter(place, "it", _size(found)), []
+    for path in found.files:
+        with pq.ParquetFile(path) as file:
+            batches = []
+            for batch in file.iter_batches(PARQUET_ROWS, use_threads=False):
+                meter.take(batch.nbytes)
+                batches.append(batch)
+            tables.append(pa.Table.from_batches(batches, file.schema_arrow))
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def _size(found: FileSystemDataset) -> int:
+    return sum(map(os.path.getsize, found.files))
+
+
+def _encoded(place: str, key: str, found: pa.Array) -> list[bytes]:
+    """Pictures as they are stored. No other type of bytes: a view or a dictionary may stand for one picture again and again."""
+    import pyarrow as pa
+
+    if not (pa.types.is_binary(found.type) or pa.types.is_large_binary(found.type)) or found.null_count:
+        raise WarmloopError(f"{place}: `{key}` holds {found.type} values, or none; a picture is needed in each row; record it again.")
+    return found.to_pylist()
 
 
 def _at(place: str, rows: pa.Array, *path: str) -> pa.Array:

@@ -15,6 +15,7 @@ import numpy as np
 from ...errors import WarmloopError
 from ...files.whole_files import require_file
 from ..recordings import images
+from ..recordings.budget import require
 
 STEPS = "steps"
 TEXTS = ("string", "object", "str", "bytes")
@@ -60,7 +61,7 @@ def column(place: str, feature: Feature, example: Mapping[str, Any], steps: int)
     """An array of all steps of an episode, `[steps, ...]`, in its declared dtype.
 
     Raises:
-        WarmloopError: it is absent, is no array, or does not fit what is declared.
+        WarmloopError: it is absent, is no array, does not fit what is declared, or takes more memory than it may.
     """
     key, values = feature.key, stored(place, feature, example)
     if feature.kind == "numbers" and feature.encoding == "none":
@@ -69,7 +70,9 @@ def column(place: str, feature: Feature, example: Mapping[str, Any], steps: int)
         raise WarmloopError(f"{place}: `{key}` has {len(values)} entries and the episode {steps} steps; each needs one.")
     if feature.kind == "image":
         return images.decode(place, key, values, feature.shape)
-    return np.stack([_unpacked(place, feature, value) for value in values])
+    size = _step_bytes(place, feature)
+    require(place, f"`{key}`", size * steps, sum(value.ByteSize() for value in example.values()))
+    return np.stack([_unpacked(place, feature, value, size) for value in values])
 
 
 def stored(place: str, feature: Feature, example: Mapping[str, Any]) -> Any:
@@ -118,19 +121,37 @@ def _numbers(place: str, feature: Feature, values: Any, steps: int) -> np.ndarra
     return array.astype(dtype, copy=False)
 
 
-def _unpacked(place: str, feature: Feature, content: bytes) -> np.ndarray:
-    """One step's numbers out of their bytes."""
-    dtype = _dtype(place, feature)
-    size = math.prod(feature.shape) * dtype.itemsize
-    if size < 0 or feature.encoding not in ("bytes", "zlib"):
+def _step_bytes(place: str, feature: Feature) -> int:
+    """Bytes of one step's numbers, as they are declared."""
+    if min(feature.shape, default=0) < 0 or feature.encoding not in ("bytes", "zlib"):
         raise WarmloopError(f"{place}: `{feature.key}` has shape {feature.shape} and encoding {feature.encoding}, which is not read.")
-    try:
-        content = zlib.decompressobj().decompress(content, size + 1) if feature.encoding == "zlib" else content
-    except zlib.error:
-        raise WarmloopError(f"{place}: `{feature.key}` cannot be decompressed; the data set is damaged: copy it again.") from None
+    return math.prod(feature.shape) * _dtype(place, feature).itemsize
+
+
+def _unpacked(place: str, feature: Feature, content: bytes, size: int) -> np.ndarray:
+    """One step's numbers out of their bytes, of which there are `size`."""
+    dtype = _dtype(place, feature)
+    content = _inflated(place, feature, content, size) if feature.encoding == "zlib" else content
     if len(content) != size:
         raise WarmloopError(f"{place}: `{feature.key}` has a step of another size than the {size} bytes of {feature.shape} {dtype}.")
     return np.frombuffer(content, dtype.newbyteorder("<")).reshape(feature.shape)
+
+
+def _inflated(place: str, feature: Feature, content: bytes, size: int) -> bytes:
+    """What a stream of zlib holds, which is never inflated further than one byte beyond `size`."""
+    stream = zlib.decompressobj()
+    try:
+        inflated = stream.decompress(content, size + 1)
+    except zlib.error:
+        inflated = b""
+    if len(inflated) > size:
+        raise WarmloopError(
+            f"{place}: `{feature.key}` has a step that unpacks to more than the {size} bytes that features.json promises; "
+            "prepare the data set again."
+        )
+    if not stream.eof:
+        raise WarmloopError(f"{place}: `{feature.key}` cannot be decompressed; the data set is damaged: copy it again.")
+    return inflated
 
 
 def _leaves(node: dict[str, Any], key: str) -> Iterator[Feature]:
