@@ -5,13 +5,16 @@ Only the standard library is imported here: commands need this before anything e
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import itertools
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 STOP_SECONDS = 5.0  # for the environments of one process to come to rest
 BREAK = getattr(signal, "SIGURG", None)  # nobody's signal by default; it interrupts a sleep, a lock and a socket of the main thread
@@ -74,11 +77,16 @@ def breakable() -> None:
     if BREAK is not None and threading.current_thread() is threading.main_thread():
         signal.signal(BREAK, _raise)
         if not _breakable:
-            sys.unraisablehook = _raise_again(sys.unraisablehook)
+            sys.unraisablehook = _Hook(sys.unraisablehook)
         _breakable = True
 
 
-def _raise(number: int, frame: object) -> None:
+def _raise(number: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        if frame.f_code is _Hook.__call__.__code__:  # what is raised within the hook is lost
+            _thread.start_new_thread(_ask_again, ())
+            return
+        frame = frame.f_back
     while _pending:
         error, raised, wanted = _pending.pop(0)
         if wanted():
@@ -87,15 +95,23 @@ def _raise(number: int, frame: object) -> None:
             raise error
 
 
-def _raise_again(report: Callable[[sys.UnraisableHookArgs], object]) -> Callable[[sys.UnraisableHookArgs], None]:
-    """What is raised while the main thread is in a destructor, or in a callback of the garbage collector as JAX has one, goes no further:
-    Python tells it to the hook that this gives. It is raised once more, from another thread, since the hook is itself such a place."""
+def _ask_again() -> None:
+    """The main thread may hold any lock where this is wanted, and `threading` needs one to start a thread: `_thread` does not."""
+    time.sleep(0.01)
+    signal.pthread_kill(threading.main_thread().ident or 0, BREAK or 0)
 
-    def hook(told: sys.UnraisableHookArgs) -> None:
+
+class _Hook:
+    """For `sys.unraisablehook`. What is raised while the main thread is in a destructor, or in a callback of the garbage collector as JAX
+    has one, goes no further: Python tells it to this hook. It is raised once more after that."""
+
+    def __init__(self, report: Callable[[sys.UnraisableHookArgs], object]):
+        self.report = report
+
+    def __call__(self, told: sys.UnraisableHookArgs) -> None:
         error, wanted = _raised.get(id(told.exc_value), (None, None))
         if error is None or wanted is None:
-            report(told)
+            self.report(told)
         else:
-            threading.Timer(0.01, break_in, (error.with_traceback(None), wanted)).start()
-
-    return hook
+            _pending.append((error.with_traceback(None), threading.Event(), wanted))
+            _thread.start_new_thread(_ask_again, ())

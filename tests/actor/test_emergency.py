@@ -54,10 +54,30 @@ def test_a_callback_of_the_garbage_collector_does_not_swallow_it(wished):
         gc.callbacks.remove(callback)
 
 
+def test_nor_does_the_telling_of_what_a_destructor_raised(wished, monkeypatch):
+    told = []
+
+    def report(unraisable):
+        wait(wished, 0.5)
+        told.append(type(unraisable.exc_value))
+
+    monkeypatch.setattr("sys.unraisablehook", emergency._Hook(report))
+
+    class Broken:
+        def __del__(self):
+            raise OSError("the bus is gone")
+
+    broken = Broken()
+    with pytest.raises(KeyboardInterrupt, match="wished"):
+        del broken
+        time.sleep(60)
+    assert told == [OSError]
+
+
 def test_what_others_raise_there_is_told_as_ever(monkeypatch):
     emergency.breakable()
     told = []
-    monkeypatch.setattr("sys.unraisablehook", emergency._raise_again(told.append))
+    monkeypatch.setattr("sys.unraisablehook", emergency._Hook(told.append))
 
     class Broken:
         def __del__(self):
