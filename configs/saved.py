@@ -10,7 +10,6 @@ from ..actor.imports import make_importable
 from ..data.files.sealed_json import read_sealed
 from .schema import RunConfig, from_dict
 
-SAVED = "config.json"
 FOLDERS = "import_folders"
 BESIDE = ("phase", "seed", FOLDERS)  # the sections
 

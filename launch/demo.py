@@ -17,6 +17,7 @@ from pathlib import Path
 
 from absl import flags
 
+from ..data.files.run_folder import RunFolder
 from .flags.common import run
 from .parts.demo_parts import evaluate, fresh_folder, record, say, stage, summarise
 from .starting.processes import free_port, run_command, run_together
@@ -39,10 +40,10 @@ def main() -> None:
     success = collect(out)
     warm_up(out)
     stage(3, "evaluate")
-    before = judge(out / "warmup")
+    before = judge(RunFolder(out).warmup)
     fine_tune(out)
     stage(5, "evaluate")
-    after = judge(out / "checkpoints")
+    after = judge(RunFolder(out).checkpoints)
     summarise(out, TASK.value, SEED.value, success, before, after, time.perf_counter() - began)
     if VIDEO.value:
         record(out, "--stochastic")
@@ -82,7 +83,7 @@ def fine_tune(out: Path) -> None:
     """A learner process and an actor process."""
     stage(4, "fine-tune online: a learner process and an actor process")
     steps = (f"--online_steps={ONLINE.value}",) if ONLINE.value else ()
-    demos = out / "warmup" / "filtered_demos.npz"
+    demos = RunFolder(out).filtered
     shared = (*names(out), *steps)
     learner = (*shared, f"--checkpoint_path={out}/warmup", f"--demo_path={demos}")
     print(f"\n$ python -m warmloop.launch.local {' '.join(learner)}", flush=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 from absl import flags
 
 from ..data.errors import WarmloopError
+from ..data.files.run_folder import RunFolder
 from .flags.common import run
 from .parts.demo_parts import evaluate, fresh_folder, record, say, stage, summarise
 from .starting.processes import free_port, run_command, run_together
@@ -48,7 +49,7 @@ def main() -> None:
     before = warm_up(out) if WARMUP.value else untrained
     fine_tune(out)
     stage(5, "evaluate the policy alone")
-    after = evaluate(out / "checkpoints", EPISODES.value, SEED.value)
+    after = evaluate(RunFolder(out).checkpoints, EPISODES.value, SEED.value)
     seconds = time.perf_counter() - began
     summarise(out, TASK.value, SEED.value, success, before, after, seconds, **interventions(out))
     if VIDEO.value:
@@ -74,7 +75,7 @@ def warm_up(out: Path) -> dict:
     plain = ("--config.learner.held_out=0.0", "--config.learner.warmup_checkpoints=1")  # too few episodes to hold any out
     say(run_command("train_offline_warmup", *names(out), *data, *plain))
     stage(3, "evaluate the policy alone")
-    return evaluate(out / "warmup", EPISODES.value, SEED.value)
+    return evaluate(RunFolder(out).warmup, EPISODES.value, SEED.value)
 
 
 def fine_tune(out: Path) -> None:

@@ -35,7 +35,7 @@ OWN = ("actors", "port", "learner", "actor", "nolearner", "noactor", "actor_id",
 
 def main() -> None:
     compute_on("cpu", children=False)  # the accelerator is the learner's
-    resuming, checkpoints = train_rlpd.RESUME.value, settings.run_directory() / "checkpoints"
+    resuming, checkpoints = train_rlpd.RESUME.value, settings.run_folder().checkpoints
     config = train_rlpd.going_on(settings.run_config(resuming, checkpoints, port=connection.PORT.value))
     shared, host = [*_without(sys.argv[1:], OWN), f"--seed={settings.run_seed(resuming, checkpoints)}"], connection.IP.value
     if host not in EVERYWHERE and not is_loopback(host):

@@ -71,8 +71,8 @@ def main() -> None:
     from ..learner.diagnosis.metrics import Recorder
     from ..learner.diagnosis.plot import plot_warm_up
 
-    directory = settings.run_directory()
-    target = Path(CHECKPOINT.value) if CHECKPOINT.value else directory / "warmup"
+    folder = settings.run_folder()
+    target = Path(CHECKPOINT.value) if CHECKPOINT.value else folder.warmup
     config = data_flags.with_reading(settings.run_config(RESUME.value, target, warmup_steps=WARMUP_STEPS.value))
     seed = settings.run_seed(RESUME.value, target)
     if EVAL_TRAJS.value and ABSENT.value:
@@ -94,7 +94,7 @@ def main() -> None:
     config = fitted(config, sum(map(len, data.episodes)))
     log.info("\n".join([*data.summary(config.tasks), f"{data.held.sum()} episodes are held out, to measure by", warm_up_told(config)]))
     asked = threading.Event()
-    with Recorder(directory / "warmup_metrics") as recorder:
+    with Recorder(folder.warmup_metrics) as recorder:
         with answering(asked.set):
             learnt = train(config, data, recorder, target, seed, asked.is_set)
         if asked.is_set():
@@ -104,7 +104,7 @@ def main() -> None:
         except Ended:
             leave(config, target)
     print(f"checkpoint   {checkpoint.chosen(target).path}")
-    print(f"curves       {plot_warm_up(directory, target)}")
+    print(f"curves       {plot_warm_up(folder.path, target)}")
 
 
 def refuse_a_second(target: Path) -> None:
@@ -138,7 +138,7 @@ def train(
     if learnt != given:
         raise WarmloopError(f"The warm-up in {target} learns from {learnt} steps, and the data now have {given}; give it the same data.")
     description = described(config, "warmup", seed)
-    save_config(settings.run_directory(), description)
+    save_config(settings.run_folder(), description)
     if state.frames.cameras:
         log.info(state.frames.summary())
     stored, done = stored_rows.store_offline(target, state), int(state.updates)

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from ..data.errors import WarmloopError
+from ..data.files.run_folder import FILTERED
 from .flags import connection, data_flags, interveners
 from .flags.common import log, run
 from .flags.limits import taken_over
 from .flags.step_flag import define_step
 from .run import settings
 from .run.acting import acting
-from .run.recorded_data import FILTERED
+from .run.plan import Origin, Plan
 from .run.session import in_lock_step, running_learner
 from .run.sizes import fine_tuning_told
 from .starting.platforms import act_on, prefer_cpu
@@ -66,7 +67,7 @@ def main() -> None:
         act_on(PLATFORM.value)
     elif not flags.FLAGS["actor_platform"].using_default_value:
         raise WarmloopError("--actor_platform is for an actor process; elsewhere JAX_PLATFORMS chooses, as in JAX_PLATFORMS=cpu.")
-    checkpoints = None if ACTOR.value else settings.run_directory() / "checkpoints"
+    checkpoints = None if ACTOR.value else settings.run_folder().checkpoints
     config = settings.run_config(RESUME.value, checkpoints, port=connection.PORT.value, online_steps=ONLINE_STEPS.value)
     config = data_flags.with_reading(config)
     seed = settings.run_seed(RESUME.value, checkpoints)
@@ -76,7 +77,9 @@ def main() -> None:
         act(config, seed)
     else:
         config = going_on(config)
-        learn(config, seed) if LEARNER.value else lock_step(config, seed)
+        origin = Origin(CHECKPOINT.value, WARM_STEP.value, tuple(DEMOS.value), RESUME.value)
+        plan = Plan(config, settings.run_folder(), seed, origin, lock_step=not LEARNER.value)
+        learn(plan) if LEARNER.value else lock_step(plan)
 
 
 def going_on(config: RunConfig) -> RunConfig:
@@ -87,7 +90,7 @@ def going_on(config: RunConfig) -> RunConfig:
     """
     from ..learner.checkpoints import checkpoint
 
-    own, warm = settings.run_directory() / "checkpoints", settings.run_directory() / "warmup"
+    own, warm = settings.run_folder().checkpoints, settings.run_folder().warmup
     if RESUME.value and not CHECKPOINT.value and checkpoint.steps(warm) and not checkpoint.steps(own):
         flags = [f"--checkpoint_path={warm}", *(f"--demo_path={kept}" for kept in [warm / FILTERED] if kept.exists())]
         raise WarmloopError(
@@ -97,15 +100,15 @@ def going_on(config: RunConfig) -> RunConfig:
     return taken_over(config, own, CHECKPOINT.value)
 
 
-def learn(config: RunConfig, seed: int) -> None:
+def learn(plan: Plan) -> None:
     """The learner process."""
     from ..learner.receiving.service import serve
 
     secrets = connection.learner_credentials()
-    with learning(config, seed) as (learner, _):
-        server = serve(connection.IP.value, config.learner.port, learner.intake, secrets)
+    with learning(plan) as (learner, _):
+        server = serve(connection.IP.value, plan.config.learner.port, learner.intake, secrets)
         log.info("learning; actors connect to port %d", server.port)
-        (settings.run_directory() / "port").write_text(f"{server.port}\n")
+        plan.folder.port.write_text(f"{server.port}\n")
         try:
             learner.run()
         finally:
@@ -127,42 +130,40 @@ def act(config: RunConfig, seed: int) -> None:
     channel = connection.actor_channel(config.learner.port)
     chosen = config.replace(actor={"evaluate_every": 0}).actor if connection.ACTOR_ID.value else config.actor
     stream = uuid.uuid4().int % 2**31  # a restarted actor sends what its spool holds, but its episodes are new ones
-    folder = settings.run_directory() / "spool" / connection.actor_name()
+    run = settings.run_folder()
     limits = (config.actor.spool_rows, config.actor.spool_mebibytes << 20)
     with acting(config, VIDEO.value, connection.actor_name() if connection.ACTOR_ID.value else "") as (environment, intervener, clips):
         agent = fine_agent(config, environment.spec)
         schema = schema_of(config, target_of(environment))
-        with Spool(folder, schema, *limits) as spool:
+        with Spool(run.spools / connection.actor_name(), schema, *limits) as spool:
             client = Client(channel, schema, agent, connection.actor_name(), config.actor, rows=spool.rows)
             try:
                 with answering(client.stop):
-                    beside = {"intervener": intervener, "clips": clips, "quarantine": settings.run_directory() / "quarantine"}
+                    beside = {"intervener": intervener, "clips": clips, "quarantine": run.quarantine}
                     ActorLoop(environment, agent, client, chosen, seed, stream, **beside).run()
             finally:
                 client.close()
 
 
-def lock_step(config: RunConfig, seed: int) -> None:
+def lock_step(plan: Plan) -> None:
     """Actor and learner in this process, in turn."""
-    with learning(config, seed, lock_step=True) as (learner, meta), acting(config, VIDEO.value) as (environment, intervener, clips):
-        in_lock_step(config, learner, meta, environment, seed, intervener=intervener, clips=clips)
+    with learning(plan) as (learner, meta), acting(plan.config, VIDEO.value) as (environment, intervener, clips):
+        in_lock_step(plan, learner, meta, environment, intervener=intervener, clips=clips)
 
 
 @contextlib.contextmanager
-def learning(config: RunConfig, seed: int, lock_step: bool = False) -> Iterator[tuple[Learner, dict]]:
-    """The learner that the flags ask for, as `running_learner` gives it; draws the run's curves at the end."""
+def learning(plan: Plan) -> Iterator[tuple[Learner, dict]]:
+    """The learner of a run, as `running_learner` gives it; draws the run's curves at the end."""
     from ..actor.environment.environment import make_environment
     from ..learner.diagnosis.plot import plot_run
     from .run.recorded_data import target_of
 
-    directory = settings.run_directory()
-    environment = make_environment(config.environment, config.reward, tasks=config.tasks)
+    environment = make_environment(plan.config.environment, plan.config.reward, tasks=plan.config.tasks)
     environment.close()
-    origin = ((CHECKPOINT.value, WARM_STEP.value), DEMOS.value, RESUME.value)
-    log.info(fine_tuning_told(config))
-    with running_learner(config, target_of(environment), directory, seed, *origin, lock_step) as running:
+    log.info(fine_tuning_told(plan.config))
+    with running_learner(plan, target_of(environment)) as running:
         yield running
-    print(f"curves       {plot_run(directory)}")
+    print(f"curves       {plot_run(plan.folder.path)}")
 
 
 def evaluate_checkpoint() -> None:
@@ -170,9 +171,9 @@ def evaluate_checkpoint() -> None:
     from .judging.judge import Subject, judge, table
 
     prefer_cpu()
-    directory = settings.run_directory()
-    video = directory / "evaluation.mp4" if VIDEO.value else None
-    subject = Subject(checkpoint=directory / "checkpoints", step=EVAL_STEP.value)
+    folder = settings.run_folder()
+    video = folder.evaluation_video if VIDEO.value else None
+    subject = Subject(checkpoint=folder.checkpoints, step=EVAL_STEP.value)
     judge(subject, EVAL_TRAJS.value, settings.SEED.value, video, lambda shown: print(table(shown), flush=True))
 
 

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...data.errors import WarmloopError
+from ...data.files.run_folder import RunFolder
 from ...data.pictures.contact_sheet import BAD, GOOD, HAND, Tile, marked, save, sheet, side_by_side
 from ...data.transition import PyTree
 from ..environment.environment import Environment
@@ -55,7 +56,7 @@ class Clips:
     """
 
     def __init__(self, environment: Environment, directory: Path | None = None, name: str = ""):
-        self._environment, self._directory, self._suffix = environment, directory, f"-{name}" if name else ""
+        self._environment, self._directory, self._name = environment, directory, name
         self._cameras = [leaf.name for leaf in environment.spec.cameras]
         self._newest: deque[Clip] = deque(maxlen=SHEET_ROWS)
         self._queue: queue.Queue[Clip | None] = queue.Queue(WAITING)
@@ -101,9 +102,9 @@ class Clips:
     def _end(self, name: str, succeeded: bool, kept: bool) -> None:
         if kept and self._frames:
             rate = self._environment.frames_per_second / self._every
-            outcome = "success" if succeeded else "failure"
+            title = "-".join([name, "success" if succeeded else "failure", *([self._name] if self._name else [])])
             try:
-                self._queue.put_nowait(Clip(f"{name}-{outcome}{self._suffix}", succeeded, self._frames, self._hands, rate))
+                self._queue.put_nowait(Clip(title, succeeded, self._frames, self._hands, rate))
             except queue.Full:
                 log.warning("The clip %s is left out: others still wait to be written.", name)
         self.begin()
@@ -126,14 +127,14 @@ class Clips:
 
     def _write(self, clip: Clip) -> None:
         assert self._directory is not None
-        folder = self._directory / "videos"
-        folder.mkdir(parents=True, exist_ok=True)
-        with Film(folder / f"{clip.name}.mp4", clip.rate) as film:
+        folder = RunFolder(self._directory)
+        folder.videos.mkdir(parents=True, exist_ok=True)
+        with Film(folder.videos / f"{clip.name}.mp4", clip.rate) as film:
             for frame, hand in zip(clip.frames, clip.hands, strict=True):
                 film.append(marked(frame, HAND) if hand else frame)
         shown = sorted({0, len(clip.frames) // 2, len(clip.frames) - 1})  # the sheet needs no more of it
         self._newest.append(clip._replace(frames=[clip.frames[i] for i in shown], hands=[clip.hands[i] for i in shown]))
-        save(self._directory / f"contact_sheet{self._suffix}.png", sheet([_row(clip) for clip in self._newest], TILE))
+        save(folder.contact_sheet(self._name), sheet([_row(clip) for clip in self._newest], TILE))
 
 
 def _row(clip: Clip) -> list[Tile]:

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from ...configs import load, locate, nearest
-from ...configs.saved import SAVED
 from ...configs.schema import to_dict
 from ...data.errors import WarmloopError
+from ...data.files.run_folder import RunFolder
 
 FLAG_FILE = Path(__file__).resolve().parents[2] / "configs" / "_flag.py"
 GIVEN = ("--config", "-config")
@@ -65,7 +65,7 @@ def _saved(argv: list[str], change: str) -> Path:
             f"{change} changes a configuration, and none is named: add --config=…, such as --config=configs/adroit.py:door, or --resume "
             "to change the one that the run was started with."
         )
-    path = Path(_value(argv, "runs") or "runs") / (_value(argv, "exp_name") or "") / SAVED
+    path = RunFolder(Path(_value(argv, "runs") or "runs") / (_value(argv, "exp_name") or "")).config
     if not path.is_file():
         raise WarmloopError(f"{change} is to change the configuration that the run was started with, and there is no {path}: add --config.")
     return path

@@ -21,6 +21,7 @@ from ...agents.base import go_on
 from ...configs.saved import config_of
 from ...data.episode import Episode
 from ...data.errors import WarmloopError
+from ...data.files.run_folder import FILTERED, RunFolder
 from ...data.formats import load_episodes, own_metadata, write_episodes
 from ...data.sources.sources import DataConfig, SourceConfig, load
 from ...learner.checkpoints import checkpoint
@@ -38,7 +39,8 @@ from ..flags.progress import progress, upto
 from ..judging.select import divided
 from ..parts.exporting import export_checkpoint
 from ..run.assemble import warm_parts
-from ..run.recorded_data import FILTERED, find_target, keep_demonstrations, made_ready, target_of, time_limit_of
+from ..run.plan import Origin, Plan
+from ..run.recorded_data import find_target, keep_demonstrations, made_ready, target_of, time_limit_of
 from ..run.run_record import described
 from ..run.session import in_lock_step, running_learner, stopping, summary
 from .notebook_config import STORED, chosen_config, environment_of, name_of, source_arguments, whole
@@ -94,7 +96,7 @@ class OfflineRLTrainer:
         self._parts: LearnerParts | None = None
         self._state: LearnerState | None = None
         self._data: OfflineData | None = None  # whose rows are in the state's offline pool
-        self._online: Path | None = None  # of the fine-tuning that goes on
+        self._online: RunFolder | None = None  # of the fine-tuning that goes on
         self._steps = 0  # of its environment
         self._demos: Path | None = None  # the file of those that go with what was loaded or fine-tuned
         self._own: dict[Path, int] = {}  # checkpoints that led here, and how many updates the next one in their folder has at least
@@ -148,7 +150,7 @@ class OfflineRLTrainer:
             history.append({"updates": updates, **metrics})
 
         with (
-            Recorder(made(self.run_dir / "warmup_metrics")) as recorder,
+            Recorder(made(RunFolder(self.run_dir).warmup_metrics)) as recorder,
             progress("training offline", n_steps) as advance,
             stopping(asked.set),
         ):
@@ -178,25 +180,19 @@ class OfflineRLTrainer:
             self.policy_in(environment)
         if not resuming:
             self._steps, config = 0, config.replace(learner={"online_steps": n_steps})
-        directory = self._online or self._new_folder()
-        warm = directory / "warmup"
+        folder = self._online or self._new_folder()
         if self._state is not None and not resuming:
-            self.save(warm)
-        origin = (warm if checkpoint.steps(warm) else None, None)
-        demos = warm / FILTERED if (warm / FILTERED).exists() else None
-        given = [] if demos is None else [str(demos)]
-        with (
-            running_learner(config, target_of(environment), directory, self.seed, origin, given, resuming, lock_step=True) as (
-                learner,
-                meta,
-            ),
-            stopping(lambda: setattr(learner, "stop_requested", True)),
-        ):
-            in_lock_step(config, learner, meta, environment, self.seed, watch)
+            self.save(folder.warmup)
+        demos = folder.filtered if folder.filtered.exists() else None
+        warm = folder.warmup if checkpoint.steps(folder.warmup) else None
+        origin = Origin(warm, demos=() if demos is None else (str(demos),), resume=resuming)
+        plan = Plan(config, folder, self.seed, origin, lock_step=True)
+        with running_learner(plan, target_of(environment)) as (learner, meta), stopping(lambda: setattr(learner, "stop_requested", True)):
+            in_lock_step(plan, learner, meta, environment, watch)
         self._close(environment, env)
         began, self._steps = self._steps, learner.environment_steps
-        self._state, self._parts, self._data, self._online, self._demos = learner.state, learner.parts, None, directory, demos
-        return [record for record in read(directory) if record.get("environment_steps", 0) > began]
+        self._state, self._parts, self._data, self._online, self._demos = learner.state, learner.parts, None, folder, demos
+        return [record for record in read(folder.path) if record.get("environment_steps", 0) > began]
 
     def evaluate(self, n_episodes: int = 20, env: str | gym.Env | None = None, *, best: bool = False) -> Evaluation:
         """Episodes of the policy acting by its mode, on starts that no training has seen: returns, and successes with an interval.
@@ -289,7 +285,7 @@ class OfflineRLTrainer:
         """The checkpoints of the fine-tuning that goes on."""
         if self._online is None:
             raise WarmloopError("The best policy is one of a fine-tuning; call finetune_online first.")
-        return self._online / "checkpoints"
+        return self._online.checkpoints
 
     def _learnt(self) -> tuple[LearnerState, LearnerParts]:
         if self._state is None or self._parts is None:
@@ -319,11 +315,11 @@ class OfflineRLTrainer:
         taken = go_on(parts.agent, warm, agent)
         return warm_start(parts, self.seed, rows).replace(agent=taken, updates=self._state.updates), parts
 
-    def _new_folder(self) -> Path:
+    def _new_folder(self) -> RunFolder:
         number = 1
         while (self.run_dir / f"online-{number}").exists():
             number += 1
-        return self.run_dir / f"online-{number}"
+        return RunFolder(self.run_dir / f"online-{number}")
 
     def _close(self, environment: Environment, env: str | gym.Env | None) -> None:
         """Closes an environment that was made here."""

@@ -41,7 +41,7 @@ def acting(config: RunConfig, record: bool, name: str = "") -> Iterator[Acting]:
             "takes over (--intervention=none): there will be clips only where the environment itself reports interventions. "
             "Set --config.actor.evaluate_every=5000, say."
         )
-    environment, directory = make(False), settings.run_directory() if record else None
+    environment, directory = make(False), settings.run_folder().path if record else None
     if directory is not None and not environment.spec.cameras:
         environment.close()
         environment = make(True)

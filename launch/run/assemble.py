@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from ...learner.receiving.intake import Intake
 from ...learner.starting_state import fine_tune, refill, restore_best, resume
 from ...learner.state import LearnerParts
 from ..flags.common import log
+from .plan import Plan
 from .recorded_data import demonstration_rows
 from .run_record import config_of, described
 
@@ -66,21 +67,9 @@ def refuse_other_rows(config: RunConfig, meta: Mapping[str, Any], checkpoints: P
         )
 
 
-def make_learner(
-    config: RunConfig,
-    environment: Target,
-    seed: int,
-    directory: Path,
-    recorder: Recorder,
-    on_record: OnRecord,
-    warm: tuple[str | Path | None, int | None],
-    demo_paths: Sequence[str],
-    resuming: bool,
-    lock_step: bool,
-) -> tuple[Learner, dict]:
+def make_learner(plan: Plan, environment: Target, recorder: Recorder, on_record: OnRecord) -> tuple[Learner, dict]:
     """The learner of a run, fresh or from the run's own newest checkpoint, and that checkpoint's description ({} if fresh).
 
-    `warm` is the folder of the warm-up's checkpoints and which of them, by its updates; None for none, and for the chosen one.
     Its intake's journal is open; who takes the learner closes it. In lock step it has no thread.
 
     Nothing is written until all that it begins with was found to fit, and the journal's lock keeps other learners out. What one of
@@ -89,33 +78,32 @@ def make_learner(
     Raises:
         WarmloopError: demonstrations or a checkpoint that do not fit the environment or the configuration, or another learner is here.
     """
-    description = described(config, "online", seed)
+    config, origin, target, place = plan.config, plan.origin, plan.folder.checkpoints, plan.folder.journal
+    description = described(config, "online", plan.seed)
     spec = config.tasks.condition_spec(environment.spec)
     parts = fine_parts(config, spec)
-    target, place = directory / "checkpoints", directory / "journal"
     fresh, rows = None, None
-    if not _saved(target, resuming):
-        rows = demonstration_rows(config, environment, demo_paths, warm=warm[0] is not None)
-        fresh = fine_tune(parts, seed, rows, *warm)
+    if not _saved(target, origin.resume):
+        rows = demonstration_rows(config, environment, origin.demos, warm=origin.checkpoints is not None)
+        fresh = fine_tune(parts, plan.seed, rows, origin.checkpoints, origin.step)
     with contextlib.ExitStack() as opened:
-        journal = opened.enter_context(contextlib.closing(Journal(place, background=not lock_step)))
+        journal = opened.enter_context(contextlib.closing(Journal(place, background=not plan.lock_step)))
         tidy(target)
-        if fresh is None or _saved(target, resuming):
+        if fresh is None or _saved(target, origin.resume):
             state, meta = resume(target, parts)
             refuse_other_rows(config, meta, target)
         else:
             state, meta = fresh, {}
-            if resuming:
+            if origin.resume:
                 log.warning("There is no checkpoint in %s to go on from: the run begins.", target)
-        if lock_step:  # the actor repeats what came after the checkpoint
+        if plan.lock_step:  # the actor repeats what came after the checkpoint
             journal.drop_after(*meta.get("journal_end", (0, 0)))
         elif not meta and segments(place):
             raise WarmloopError(
                 f"{place} holds rows, and {target} no checkpoint to go on from; restore it from a copy, or choose another --exp_name."
             )
         plausible = find_limits(config.plausible, config.reward, spec, rows, meta.get("plausible"))
-        quarantine = directory / "quarantine"
-        intake = Intake(schema_of(config, environment), quarantine=quarantine, journal=journal, plausible=plausible)
+        intake = Intake(schema_of(config, environment), quarantine=plan.folder.quarantine, journal=journal, plausible=plausible)
         state, ingest = refill(state, parts, config.reward, intake, meta, config.tasks, config.quality)
         warm_updates = int(meta.get("warm_updates", state.updates))
         description["plausible"] = dataclasses.asdict(plausible)

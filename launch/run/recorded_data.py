@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...data.errors import WarmloopError
+from ...data.files.run_folder import FILTERED
 from ..flags import data_flags
 from ..flags.common import log, progress
 from ..flags.limits import with_limits
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from ...data.sources.sources import Target
     from ...data.transition import Transition
     from ...learner.rows.offline_rows import OfflineData
-
-FILTERED = "filtered_demos.npz"
 
 
 def warmup_data(config: RunConfig, arguments: Sequence[str], absent: bool | None) -> tuple[RunConfig, OfflineData]:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ...actor.imports import user_folders
-from ...configs.saved import BESIDE, FOLDERS, SAVED, config_of, read_saved
+from ...configs.saved import BESIDE, FOLDERS, config_of, read_saved
 from ...configs.schema import RunConfig, to_dict
 from ...data.errors import WarmloopError
+from ...data.files.run_folder import RunFolder
 from ...data.files.sealed_json import write_sealed
 from ...learner.checkpoints import checkpoint
 from ...learner.checkpoints.selection_file import SEALS
@@ -34,29 +35,29 @@ def described(config: RunConfig, phase: str, seed: int) -> dict[str, Any]:
     return {"config": json.loads(json.dumps(values)), "phase": phase, "seed": seed, FOLDERS: user_folders()}
 
 
-def save_config(directory: Path, description: Mapping[str, Any]) -> None:
-    """Writes what was `described` to `directory/config.json`. Raises WarmloopError where that cannot be written."""
+def save_config(folder: RunFolder, description: Mapping[str, Any]) -> None:
+    """Writes what was `described` to the run's config.json. Raises WarmloopError where that cannot be written."""
     values = description["config"] | {name: description[name] for name in BESIDE}
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        write_sealed(directory / SAVED, values)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        write_sealed(folder.config, values)
     except OSError as error:
-        raise WarmloopError(f"The run's folder {directory} cannot be written: {error.strerror}.") from error
+        raise WarmloopError(f"The run's folder {folder.path} cannot be written: {error.strerror}.") from error
 
 
-def resumed(directory: Path, checkpoints: Path | None, given: Collection[str] = ()) -> RunConfig | None:
+def resumed(folder: RunFolder, checkpoints: Path | None, given: Collection[str] = ()) -> RunConfig | None:
     """The configuration of the run to resume; None where nothing says it.
 
     Args:
-        directory: the run's folder.
-        checkpoints: the folder of its checkpoints; None for an actor, which has none.
+        folder: the run's.
+        checkpoints: the folder of its checkpoints, which may be elsewhere; None for an actor, which has none.
         given: settings that flags set, SECTION.NAME: config.json may have others of these.
 
     Raises:
         WarmloopError: config.json was changed, or does not agree with the newest checkpoint.
     """
     found = checkpoint.newest(checkpoints).meta if checkpoints and checkpoint.steps(checkpoints) else None
-    path, beside = directory / SAVED, None
+    path, beside = folder.config, None
     if path.is_file():
         advice = BY_CONFIG if found is None else f"delete {path.name}, since the checkpoints have a copy, and give changes as flags"
         beside = read_saved(path, advice, must=bool(found and found.get(SEALS)))
@@ -67,11 +68,11 @@ def resumed(directory: Path, checkpoints: Path | None, given: Collection[str] = 
     return config_of(found)
 
 
-def own_seed(directory: Path, checkpoints: Path | None) -> int | None:
+def own_seed(folder: RunFolder, checkpoints: Path | None) -> int | None:
     """The seed of the run to resume, by its newest checkpoint, or, where it has none, by its config.json; None where neither says it."""
     if checkpoints and checkpoint.steps(checkpoints):
         return checkpoint.newest(checkpoints).meta.get("seed")
-    return read_saved(directory / SAVED, BY_CONFIG).get("seed") if (directory / SAVED).is_file() else None
+    return read_saved(folder.config, BY_CONFIG).get("seed") if folder.config.is_file() else None
 
 
 def _compare(path: Path, beside: Mapping[str, Any], found: Mapping[str, Any], given: Collection[str]) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...data.errors import EnvironmentGaveOut
@@ -15,22 +14,13 @@ from ..starting.signals import answering
 
 if TYPE_CHECKING:
     from ...actor.environment.environment import Environment
-    from ...configs.schema import RunConfig
     from ...data.sources.sources import Target
     from ...learner.loop import Learner
+    from .plan import Plan
 
 
 @contextlib.contextmanager
-def running_learner(
-    config: RunConfig,
-    target: Target,
-    directory: Path,
-    seed: int,
-    warm: tuple[str | Path | None, int | None],
-    demo_paths: Sequence[str],
-    resuming: bool,
-    lock_step: bool = False,
-) -> Iterator[tuple[Learner, dict]]:
+def running_learner(plan: Plan, target: Target) -> Iterator[tuple[Learner, dict]]:
     """A learner in a run's folder, whose metrics are recorded and whose progress is shown until the block ends, and the description of
     the checkpoint that it goes on from ({} for a fresh one).
 
@@ -41,22 +31,22 @@ def running_learner(
     from .assemble import make_learner
     from .run_record import save_config
 
-    shown, total = 0, config.learner.online_steps
-    with Recorder(directory) as recorder, progress("fine-tuning", total) as advance:
+    shown, total = 0, plan.config.learner.online_steps
+    with Recorder(plan.folder.path) as recorder, progress("fine-tuning", total) as advance:
 
         def show(updates: int, steps: int, metrics: Mapping[str, float]) -> None:
             nonlocal shown
             advance(min(steps, total) - shown, summary(metrics))
             shown = min(steps, total)
 
-        learner, meta = make_learner(config, target, seed, directory, recorder, show, warm, demo_paths, resuming, lock_step)
+        learner, meta = make_learner(plan, target, recorder, show)
         shown = min(learner.environment_steps, total)
         advance(shown)
         try:
             with answering(lambda: setattr(learner, "stop_requested", True)):
-                save_config(directory, learner.description)
+                save_config(plan.folder, learner.description)
                 changed = bool(meta) and meta["config"] != learner.description["config"]
-                if changed or not (meta or lock_step):
+                if changed or not (meta or plan.lock_step):
                     learner.save({"actor": meta["actor"]} if "actor" in meta else {})
                 yield learner, meta
                 if told := learner.best.told():
@@ -66,11 +56,10 @@ def running_learner(
 
 
 def in_lock_step(
-    config: RunConfig,
+    plan: Plan,
     learner: Learner,
     meta: Mapping[str, Any],
     environment: Environment,
-    seed: int,
     watch: Callable[[Learner], object] = lambda learner: None,
     **beside: Any,
 ) -> None:
@@ -82,10 +71,9 @@ def in_lock_step(
     from ...data.wire.direct import DirectStub
     from ...learner.receiving.service import Servicer
 
-    agent = learner.parts.agent
-    client = Client(DirectStub(Servicer(learner.intake)), learner.intake.schema, agent, "actor-0", config.actor, background=False)
-    quarantine = learner.directory.parent / "quarantine"
-    actor = ActorLoop(environment, agent, client, config.actor, seed, 0, meta.get("actor"), quarantine=quarantine, **beside)
+    agent, beside = learner.parts.agent, beside | {"quarantine": plan.folder.quarantine}
+    client = Client(DirectStub(Servicer(learner.intake)), learner.intake.schema, agent, "actor-0", plan.config.actor, background=False)
+    actor = ActorLoop(environment, agent, client, plan.config.actor, plan.seed, 0, meta.get("actor"), **beside)
 
     def stop() -> None:
         learner.stop_requested = True

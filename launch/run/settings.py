@@ -8,10 +8,10 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from ...configs.saved import SAVED
 from ...configs.schema import RunConfig, from_config_dict, to_dict
 from ...data.errors import WarmloopError
 from ...data.files.names import check_name
+from ...data.files.run_folder import RunFolder
 from ..flags.arguments import locate_config as locate_config
 from ..flags.arguments import specification_of
 from ..flags.common import log
@@ -46,7 +46,7 @@ def run_config(resuming: bool = False, checkpoints: Path | None = None, **learne
         jax.config.update("jax_debug_nans", True)
         jax.config.update("jax_log_compiles", True)
     changes = _changes_of_the_saved() if resuming else None
-    found = resumed(run_directory(), checkpoints, changes or {}) if resuming and (CONFIG.value is None or changes) else None
+    found = resumed(run_folder(), checkpoints, changes or {}) if resuming and (CONFIG.value is None or changes) else None
     if CONFIG.value is not None:
         config = from_config_dict(CONFIG.value)
         if changes:
@@ -65,13 +65,13 @@ def _changes_of_the_saved() -> dict[str, Any] | None:
         return None
     flag = flags.FLAGS["config"]
     path = Path(specification_of(config_flags.get_config_filename(flag)))
-    return config_flags.get_override_values(flag) if path.absolute() == (run_directory() / SAVED).absolute() else None
+    return config_flags.get_override_values(flag) if path.absolute() == run_folder().config.absolute() else None
 
 
 def run_seed(resuming: bool = False, checkpoints: Path | None = None) -> int:
     """What decides everything random: --seed; of a run that is resumed the seed that it was started with, whatever --seed says."""
     given = None if flags.FLAGS["seed"].using_default_value else SEED.value
-    own = own_seed(run_directory(), checkpoints) if resuming else None
+    own = own_seed(run_folder(), checkpoints) if resuming else None
     if own is not None and given is not None and given != own:
         log.warning("the run goes on with its own seed, %d, and not with --seed=%d", own, given)
     return SEED.value if own is None else own
@@ -96,6 +96,6 @@ def refuse_unused_agent(config: RunConfig) -> None:
         )
 
 
-def run_directory() -> Path:
+def run_folder() -> RunFolder:
     """`RUNS/EXP_NAME`, which is made when the run begins. Raises WarmloopError where there is no name, or none that a folder can have."""
-    return Path(RUNS.value) / check_name(EXP_NAME.value, "the run with --exp_name", "--exp_name=door")
+    return RunFolder(Path(RUNS.value) / check_name(EXP_NAME.value, "the run with --exp_name", "--exp_name=door"))

@@ -33,9 +33,11 @@ from warmloop.actor.episodes.rollout import evaluate  # noqa: E402
 from warmloop.actor.policies.policy import AgentPolicy  # noqa: E402
 from warmloop.configs.schema import RunConfig  # noqa: E402
 from warmloop.data.errors import WarmloopError  # noqa: E402
+from warmloop.data.files.run_folder import FILTERED, RunFolder  # noqa: E402
 from warmloop.data.files.whole_files import replacing  # noqa: E402
 from warmloop.data.reward import RewardConfig  # noqa: E402
-from warmloop.launch.run.recorded_data import FILTERED, target_of  # noqa: E402
+from warmloop.launch.run.plan import Origin, Plan  # noqa: E402
+from warmloop.launch.run.recorded_data import target_of  # noqa: E402
 from warmloop.launch.run.session import in_lock_step, running_learner  # noqa: E402
 from warmloop.learner.checkpoints import checkpoint  # noqa: E402
 from warmloop.learner.checkpoints.stored_policies import BEST  # noqa: E402
@@ -107,9 +109,11 @@ def fine_tune(
 ) -> LearnerState:
     """The learner's state after `until` environment steps in all; it goes on from the newest checkpoint of `directory`, if there is one."""
     config = config.replace(learner={"online_steps": until})
-    begun = bool(checkpoint.steps(directory / "checkpoints"))
-    with running_learner(config, target_of(environment), directory, seed, (warm, None), demos, begun, lock_step=True) as (learner, meta):
-        in_lock_step(config, learner, meta, environment, seed)
+    folder = RunFolder(directory)
+    origin = Origin(warm, demos=tuple(demos), resume=bool(checkpoint.steps(folder.checkpoints)))
+    plan = Plan(config, folder, seed, origin, lock_step=True)
+    with running_learner(plan, target_of(environment)) as (learner, meta):
+        in_lock_step(plan, learner, meta, environment)
     if learner.environment_steps < until:
         raise StoppedError
     return learner.state

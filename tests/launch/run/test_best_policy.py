@@ -21,8 +21,10 @@ from warmloop.actor.delivery.client import Client
 from warmloop.actor.environment.environment import make_environment
 from warmloop.actor.intervention import Command
 from warmloop.data.errors import WarmloopError
+from warmloop.data.files.run_folder import RunFolder
 from warmloop.launch.judging.judge import Subject, judge
 from warmloop.launch.parts.exporting import export_checkpoint
+from warmloop.launch.run.plan import Origin, Plan
 from warmloop.launch.run.recorded_data import target_of
 from warmloop.launch.run.session import in_lock_step, running_learner
 from warmloop.learner.checkpoints import checkpoint
@@ -46,10 +48,11 @@ def lock_step(folder: Path, steps: int, by: float | None = None, resuming: bool 
     """A run in lock step, or its continuation, to `steps` environment steps in all, with a policy that leans `by`; its learner."""
     config = configuration(**{**sections, "learner": {"online_steps": steps, "keep_best": "act", **sections.get("learner", {})}})
     environment = make_environment(config.environment, config.reward)
-    with running_learner(config, target_of(environment), folder, 0, (None, None), [], resuming, True) as (learner, meta):
+    plan = Plan(config, RunFolder(folder), 0, Origin(resume=resuming), lock_step=True)
+    with running_learner(plan, target_of(environment)) as (learner, meta):
         if by is not None:
             lean(learner, by)
-        in_lock_step(config, learner, meta, environment, 0)
+        in_lock_step(plan, learner, meta, environment)
     environment.close()
     return learner
 
@@ -210,9 +213,10 @@ def test_a_persons_help_and_random_actions_are_no_policys_episodes():
 def test_in_lock_step_episodes_with_a_persons_help_do_not_count(tmp_path):
     config = configuration(learner={"online_steps": 40})
     environment = make_environment(config.environment, config.reward)
-    with running_learner(config, target_of(environment), tmp_path, 0, (None, None), [], False, True) as (learner, meta):
+    plan = Plan(config, RunFolder(tmp_path), 0, lock_step=True)
+    with running_learner(plan, target_of(environment)) as (learner, meta):
         lean(learner, GOOD)
-        in_lock_step(config, learner, meta, environment, 0, intervener=Told(*[{0: Command(np.ones(1, np.float32))}] * 8, {}))
+        in_lock_step(plan, learner, meta, environment, intervener=Told(*[{0: Command(np.ones(1, np.float32))}] * 8, {}))
     assert learner.best.left_out == 8 and best_of(learner).tally.count == 20 and read(tmp_path)[-1]["best/episodes_left_out"] == 8
 
 
@@ -232,7 +236,7 @@ def test_a_trainer_judges_and_exports_its_best_policy(tmp_path):
 def test_several_actors_of_a_served_learner_get_the_best_policy_by_turns(tmp_path, caplog):
     config = configuration(learner={"online_steps": 100_000, "keep_best": "act", "max_utd": 0.2}, actor={"patience": 60.0})
     made = [make_environment(config.environment, config.reward) for _ in range(2)]
-    with running_learner(config, target_of(made[0]), tmp_path, 0, (None, None), [], False) as (learner, _):
+    with running_learner(Plan(config, RunFolder(tmp_path), 0), target_of(made[0])) as (learner, _):
         lean(learner, GOOD)
         server = serve("127.0.0.1", 0, learner.intake)
         agent, schema = learner.parts.agent, learner.intake.schema

@@ -10,6 +10,8 @@ from runs import sentence
 from warmloop.actor.environment.environment import make_environment
 from warmloop.configs.classic import task
 from warmloop.data.errors import WarmloopError
+from warmloop.data.files.run_folder import RunFolder
+from warmloop.launch.run.plan import Origin, Plan
 from warmloop.launch.run.recorded_data import target_of
 from warmloop.launch.run.session import in_lock_step, running_learner
 from warmloop.learner.journal.journal import Journal
@@ -22,9 +24,9 @@ CONFIG = task("pendulum").replace(agent=SMALL, warmup_agent=SMALL, replay={"capa
 def learn(folder: Path, demos: list[str] | None = None, resuming: bool = False) -> None:
     """A run of one episode in lock step."""
     environment = make_environment(CONFIG.environment, CONFIG.reward)
-    origin = ((None, None), demos or [], resuming)
-    with running_learner(CONFIG, target_of(environment), folder, 0, *origin, lock_step=True) as (learner, meta):
-        in_lock_step(CONFIG, learner, meta, environment, 0)
+    plan = Plan(CONFIG, RunFolder(folder), 0, Origin(demos=tuple(demos or ()), resume=resuming), lock_step=True)
+    with running_learner(plan, target_of(environment)) as (learner, meta):
+        in_lock_step(plan, learner, meta, environment)
 
 
 class WhenRead(list):

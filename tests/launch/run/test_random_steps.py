@@ -8,6 +8,8 @@ from warmloop.actor.environment.environment import make_environment
 from warmloop.actor.policies.policy import RandomPolicy
 from warmloop.actor.seeds import episode_seed
 from warmloop.configs.classic import task
+from warmloop.data.files.run_folder import RunFolder
+from warmloop.launch.run.plan import Plan
 from warmloop.launch.run.recorded_data import target_of
 from warmloop.launch.run.session import in_lock_step, running_learner
 
@@ -26,8 +28,9 @@ def actions_of(folder, **actor):
     """The actions `[60, 1]` that a run's rows have, and the versions of the policy beside them."""
     config = CONFIG.replace(actor=actor)
     environment = make_environment(config.environment, config.reward)
-    with running_learner(config, target_of(environment), folder, 0, (None, None), [], False, lock_step=True) as (learner, meta):
-        in_lock_step(config, learner, meta, environment, 0)
+    plan = Plan(config, RunFolder(folder), 0, lock_step=True)
+    with running_learner(plan, target_of(environment)) as (learner, meta):
+        in_lock_step(plan, learner, meta, environment)
         rows = learner.state.online.rows
     return np.asarray(rows.action)[:60], np.asarray(rows.policy_version)[:60]
 
@@ -58,8 +61,9 @@ def test_no_step_is_random(tmp_path, actor):
 def test_in_training_the_policy_samples_its_actions_unless_it_is_to_act_by_its_mode(tmp_path, deterministic):
     config = CONFIG.replace(learner={"frozen_steps": 60}, actor={"random_steps": 0, "deterministic": deterministic})
     environment = make_environment(config.environment, config.reward)
-    with running_learner(config, target_of(environment), tmp_path, 0, (None, None), [], False, lock_step=True) as (learner, meta):
-        in_lock_step(config, learner, meta, environment, 0)
+    plan = Plan(config, RunFolder(tmp_path), 0, lock_step=True)
+    with running_learner(plan, target_of(environment)) as (learner, meta):
+        in_lock_step(plan, learner, meta, environment)
         rows, agent = learner.state.online.rows, learner.parts.agent
         mode, _ = agent.act(agent.actor_params(learner.state.agent), rows.observation[:60], jax.random.key(0), (), True)
     apart = np.abs(np.asarray(rows.action)[:60] - np.asarray(mode))

@@ -12,9 +12,9 @@ from absl import flags
 from absl.testing import flagsaver
 from runs import Commands
 
-from warmloop.configs.saved import SAVED
 from warmloop.configs.schema import from_dict
 from warmloop.data.errors import WarmloopError
+from warmloop.data.files.run_folder import RunFolder
 from warmloop.data.files.sealed_json import seal, unseal
 from warmloop.launch.run import run_record, settings
 from warmloop.learner.checkpoints import checkpoint
@@ -64,7 +64,7 @@ def test_a_change_by_a_flag_is_kept_in_the_checkpoint_and_in_config_json(copy):
     done = Commands(copy.parent, ()).run(*line)
     assert done.returncode == 0, done.stderr
     assert checkpoint.newest(copy / "checkpoints").meta["config"]["learner"]["log_every"] == 17
-    found = run_record.resumed(copy, copy / "checkpoints")
+    found = run_record.resumed(RunFolder(copy), copy / "checkpoints")
     assert found is not None and found.learner.log_every == 17
 
 
@@ -76,31 +76,31 @@ def rewrite(path: Path, change) -> None:
 
 
 def test_config_json_that_disagrees_with_the_checkpoint_is_refused_with_every_setting_and_both_values(copy):
-    rewrite(copy / SAVED, lambda values: (values["agent"].update(utd=9), values["learner"].pop("max_utd"), values.update(seed=8)))
+    rewrite(RunFolder(copy).config, lambda values: (values["agent"].update(utd=9), values["learner"].pop("max_utd"), values.update(seed=8)))
     with pytest.raises(WarmloopError, match="does not agree with the run's newest checkpoint") as refusal:
-        run_record.resumed(copy, copy / "checkpoints")
+        run_record.resumed(RunFolder(copy), copy / "checkpoints")
     for said in ("agent.utd (9, there 1)", "learner.max_utd (absent, there 0.5)", "seed (8, there 7)", "Delete config.json"):
         assert said in str(refusal.value)
     with pytest.raises(WarmloopError, match=r"checkpoint: learner.max_utd"):
-        run_record.resumed(copy, copy / "checkpoints", given=("agent.utd", "seed"))
-    (copy / SAVED).unlink()
-    assert run_record.resumed(copy, copy / "checkpoints") == from_dict(checkpoint.newest(copy / "checkpoints").meta["config"])
+        run_record.resumed(RunFolder(copy), copy / "checkpoints", given=("agent.utd", "seed"))
+    (RunFolder(copy).config).unlink()
+    assert run_record.resumed(RunFolder(copy), copy / "checkpoints") == from_dict(checkpoint.newest(copy / "checkpoints").meta["config"])
 
 
 def test_a_hash_that_was_taken_out_is_no_way_around_and_files_of_earlier_versions_are_read(copy, caplog):
-    path = copy / SAVED
+    path = RunFolder(copy).config
     values = {name: value for name, value in json.loads(path.read_text()).items() if name != "sha256"}
     path.write_text(json.dumps(values, indent=1))
     with pytest.raises(WarmloopError, match=r"config.json has lost its sha256.*delete config.json"):
-        run_record.resumed(copy, copy / "checkpoints")
+        run_record.resumed(RunFolder(copy), copy / "checkpoints")
     sections = {name: values[name] for name in values if name not in ("seed", "phase", "import_folders")}
     path.write_text(json.dumps(sections, indent=1))
     shutil.rmtree(copy / "checkpoints")
-    assert run_record.resumed(copy, None) == from_dict(sections) and "nothing shows whether it was changed" in caplog.text
+    assert run_record.resumed(RunFolder(copy), None) == from_dict(sections) and "nothing shows whether it was changed" in caplog.text
 
 
 def test_any_byte_that_changes_in_config_json_is_noticed(run):
-    text = (run / SAVED).read_bytes()
+    text = (RunFolder(run).config).read_bytes()
     random = np.random.default_rng(0)
     places = [*random.integers(0, len(text), 150), *range(len(text) - 80, len(text))]
     for place in places:

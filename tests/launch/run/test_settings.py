@@ -17,7 +17,7 @@ def test_a_run_goes_on_with_the_configuration_that_it_was_started_with(tmp_path)
         for resuming in (False, True):
             with pytest.raises(WarmloopError, match="Name a configuration"):
                 settings.run_config(resuming)
-        run_record.save_config(settings.run_directory(), run_record.described(started, "online", seed=7))
+        run_record.save_config(settings.run_folder(), run_record.described(started, "online", seed=7))
         assert settings.run_config(resuming=True) == started
         assert settings.run_config(resuming=True, online_steps=7).learner.online_steps == 7
         assert settings.run_seed(resuming=True) == 7 and settings.run_seed() == 0

@@ -6,6 +6,8 @@ from recorded import assert_identical
 
 from warmloop.actor.environment.environment import make_environment
 from warmloop.configs.classic import task
+from warmloop.data.files.run_folder import RunFolder
+from warmloop.launch.run.plan import Plan
 from warmloop.launch.run.recorded_data import target_of
 from warmloop.launch.run.session import in_lock_step, running_learner
 
@@ -16,8 +18,9 @@ CONFIG = task("pendulum").replace(agent=SMALL, warmup_agent=SMALL, replay={"capa
 def learn(folder, **beside):
     """The agent, keys as numbers, after a run."""
     environment = make_environment(CONFIG.environment, CONFIG.reward)
-    with running_learner(CONFIG, target_of(environment), folder, 0, (None, None), [], False, lock_step=True) as (learner, meta):
-        in_lock_step(CONFIG, learner, meta, environment, 0, **beside)
+    plan = Plan(CONFIG, RunFolder(folder), 0, lock_step=True)
+    with running_learner(plan, target_of(environment)) as (learner, meta):
+        in_lock_step(plan, learner, meta, environment, **beside)
     is_key = jax.dtypes.prng_key
     return jax.tree.map(lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, is_key) else x, learner.state.agent)
 
