@@ -39,8 +39,9 @@ from ..judging.select import divided
 from ..parts.exporting import export_checkpoint
 from ..run.assemble import warm_parts
 from ..run.recorded_data import FILTERED, find_target, keep_demonstrations, made_ready, target_of, time_limit_of
+from ..run.run_line import warm_up_line
 from ..run.run_record import described
-from ..run.session import in_lock_step, running_learner, stopping, summary
+from ..run.session import in_lock_step, running_learner, stopping
 from .notebook_config import STORED, chosen_config, environment_of, name_of, source_arguments, whole
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class OfflineRLTrainer:
         history, asked = Records(), threading.Event()
 
         def show(updates: int, metrics: Mapping[str, float]) -> None:
-            tell(updates, summary(metrics))
+            tell(updates, warm_up_line(metrics))
             history.append({"updates": updates, **metrics})
 
         with (
