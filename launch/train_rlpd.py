@@ -150,9 +150,11 @@ def lock_step(config: RunConfig, seed: int) -> None:
 
 @contextlib.contextmanager
 def learning(config: RunConfig, seed: int, lock_step: bool = False) -> Iterator[tuple[Learner, dict]]:
-    """The learner that the flags ask for, as `running_learner` gives it; draws the run's curves at the end."""
+    """The learner that the flags ask for, as `running_learner` gives it; draws the run's curves and writes its page at the end."""
     from ..actor.environment.environment import make_environment
     from ..learner.diagnosis.plot import plot_run
+    from .reports.writing import write_report
+    from .run import run_history as history
     from .run.recorded_data import target_of
 
     directory = settings.run_directory()
@@ -161,8 +163,11 @@ def learning(config: RunConfig, seed: int, lock_step: bool = False) -> Iterator[
     origin = ((CHECKPOINT.value, WARM_STEP.value), DEMOS.value, RESUME.value)
     log.info(fine_tuning_told(config))
     with running_learner(config, target_of(environment), directory, seed, *origin, lock_step) as running:
+        if asked := settings.asked(config):
+            history.note(directory, history.ASKED, "online", **asked)
         yield running
     print(f"curves       {plot_run(directory)}")
+    print(f"report       {write_report(directory)}", flush=True)
 
 
 def evaluate_checkpoint() -> None:
