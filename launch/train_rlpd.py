@@ -153,17 +153,22 @@ def lock_step(plan: Plan) -> None:
 
 @contextlib.contextmanager
 def learning(plan: Plan) -> Iterator[tuple[Learner, dict]]:
-    """The learner of a run, as `running_learner` gives it; draws the run's curves at the end."""
+    """The learner of a run, as `running_learner` gives it; draws the run's curves and writes its page at the end."""
     from ..actor.environment.environment import make_environment
     from ..learner.diagnosis.plot import plot_run
+    from .reports.writing import write_report
+    from .run import run_history as history
     from .run.recorded_data import target_of
 
     environment = make_environment(plan.config.environment, plan.config.reward, tasks=plan.config.tasks)
     environment.close()
     log.info(fine_tuning_told(plan.config))
     with running_learner(plan, target_of(environment)) as running:
+        if asked := settings.asked(plan.config):
+            history.note(plan.folder.path, history.ASKED, "online", **asked)
         yield running
     print(f"curves       {plot_run(plan.folder.path)}")
+    print(f"report       {write_report(plan.folder.path)}", flush=True)
 
 
 def evaluate_checkpoint() -> None:

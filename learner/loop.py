@@ -39,6 +39,7 @@ LATE = 0.5  # share of the updates that may be missing when the last environment
 RETURNS = 3  # times that a run goes back to its last sound state, in a stretch of `RETURNS_WITHIN` publications
 RETURNS_WITHIN = 20
 TAKE_ROWS = 1024
+LOOK_SECONDS = 1.0  # between two looks at how far the learner is
 SAVE_AGAIN_SECONDS = 30.0  # after a checkpoint that could not be written
 OnRecord = Callable[[int, int, Mapping[str, float]], None]
 
@@ -56,6 +57,7 @@ class Learner:
         directory: where checkpoints go.
         description: JSON kept with each checkpoint beside what the loop adds.
         on_record: called with (updates, environment steps, metrics) at every record.
+        on_look: called likewise about once a second, with what is known between two records.
         best: what keeps the best policy; None makes one that judges training episodes.
     """
 
@@ -72,6 +74,7 @@ class Learner:
         warm_updates: int,
         on_record: OnRecord = lambda updates, steps, metrics: None,
         best: BestPolicy | None = None,
+        on_look: OnRecord = lambda updates, steps, metrics: None,
     ):
         self.state, self.parts, self.config, self.intake, self.recorder = state, parts, config, intake, recorder
         self.directory, self.description, self.warm_updates, self.on_record = directory, dict(description), warm_updates, on_record
@@ -86,6 +89,7 @@ class Learner:
         self._recent: dict[str, deque[float]] = {}
         self._logged, self._logged_at = self.updates, time.perf_counter()
         self._news = True  # since the last record
+        self.on_look, self._look_at = on_look, 0.0
         self._told_pace = self.environment_steps >= config.online_steps
         self._saved, self._save_again_at = self.updates, 0.0
         self._sound: tuple[int, Any] = self.updates, None  # the agent that was last found to be finite, and after how many updates
@@ -112,6 +116,7 @@ class Learner:
     def advance(self) -> bool:
         """Takes in what has come, and does one update if one is owed. Returns whether anything happened."""
         took = self._take()
+        self._look()
         self._tell_pace()
         self._pace()
         if self.owed <= 0:
@@ -151,17 +156,32 @@ class Learner:
     def record(self) -> None:
         """Writes the newest metrics, and the recent episodes' means, to disk."""
         now = time.perf_counter()
-        scalars = {name: float(np.mean(values)) for name, values in self._recent.items()}
-        scalars |= {name: float(value) for name, value in jax.device_get(self._metrics).items()}
+        scalars = self._recent_means() | {name: float(value) for name, value in jax.device_get(self._metrics).items()}
         if self.updates > self._logged:
-            learnt = max(self.environment_steps - self.config.frozen_steps, 1)
             scalars["learner/updates_per_second"] = (self.updates - self._logged) / max(now - self._logged_at, 1e-9)
-            scalars["learner/updates_per_step"] = (self.updates - self.warm_updates) / learnt
-            scalars["learner/updates_per_step_asked"] = self.config.max_utd
+            scalars |= self._pace_reached()
         scalars["replay/online_size"] = float(min(self.environment_steps, self.state.online.capacity))
         scalars |= self.intake.metrics() | self.best.metrics()
         self._logged, self._logged_at, self._news = self.updates, now, False
         self.on_record(self.updates, self.environment_steps, self.recorder.write(self.updates, scalars, self.environment_steps))
+
+    def _look(self) -> None:
+        """Tells `on_look` how far the learner is, also where it waits for rows and there is nothing to record."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        waiting = {"intake/waiting": float(self.intake.statistics()["waiting"])}
+        pace = self._pace_reached() if self.updates > self.warm_updates else {}
+        self.on_look(self.updates, self.environment_steps, self._recent_means() | pace | waiting)
+
+    def _recent_means(self) -> dict[str, float]:
+        """Of the newest episodes."""
+        return {name: float(np.mean(values)) for name, values in self._recent.items()}
+
+    def _pace_reached(self) -> dict[str, float]:
+        learnt = max(self.environment_steps - self.config.frozen_steps, 1)
+        reached = (self.updates - self.warm_updates) / learnt
+        return {"learner/updates_per_step": reached, "learner/updates_per_step_asked": self.config.max_utd}
 
     def record_rest(self) -> None:
         """As `record`, for the end: not where nothing has come or was done since the last one."""

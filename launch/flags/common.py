@@ -132,11 +132,23 @@ def _help(main: Callable[..., Any]) -> str:
     return "\n".join([*parts, "", "--helpfull also lists the flags of the libraries."])
 
 
+class _Stderr(logging.StreamHandler):
+    """Writes to what `sys.stderr` is at that moment: while a bar is drawn there, it moves aside for a line."""
+
+    @property
+    def stream(self) -> Any:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: Any) -> None:
+        pass
+
+
 def _quieten() -> None:
     """Leaves the warnings that matter, in a plain format, and warmloop's own messages."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    handler = logging.StreamHandler(sys.stderr)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what its failures mean is said by whoever meets them
+    handler = _Stderr()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     log.handlers, log.propagate = [handler], False
     log.setLevel(logging.INFO)

@@ -41,8 +41,9 @@ from ..parts.exporting import export_checkpoint
 from ..run.assemble import warm_parts
 from ..run.plan import Origin, Plan
 from ..run.recorded_data import find_target, keep_demonstrations, made_ready, target_of, time_limit_of
+from ..run.run_line import warm_up_line
 from ..run.run_record import described
-from ..run.session import in_lock_step, running_learner, stopping, summary
+from ..run.session import in_lock_step, running_learner, stopping
 from .notebook_config import STORED, chosen_config, environment_of, name_of, source_arguments, whole
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class OfflineRLTrainer:
         history, asked = Records(), threading.Event()
 
         def show(updates: int, metrics: Mapping[str, float]) -> None:
-            tell(updates, summary(metrics))
+            tell(updates, warm_up_line(metrics))
             history.append({"updates": updates, **metrics})
 
         with (

@@ -109,7 +109,8 @@ def make_learner(plan: Plan, environment: Target, recorder: Recorder, on_record:
         description["plausible"] = dataclasses.asdict(plausible)
         best = best_policy_of(config)
         restore_best(best, target, meta)
-        learner = Learner(state, parts, config.learner, ingest, intake, recorder, target, description, warm_updates, on_record, best)
+        shown = (on_record, best, on_record)  # between two records too
+        learner = Learner(state, parts, config.learner, ingest, intake, recorder, target, description, warm_updates, *shown)
         opened.pop_all()
     if state.frames.cameras:
         log.info(state.frames.summary())

@@ -90,6 +90,13 @@ def _compare(path: Path, beside: Mapping[str, Any], found: Mapping[str, Any], gi
         )
 
 
+def differences(preset: RunConfig, config: RunConfig) -> dict[str, list[Any]]:
+    """Of each setting SECTION.NAME that a run has changed, the preset's value and its own; but for the data, which are no preset's."""
+    here, there = (dict(_leaves(json.loads(json.dumps(to_dict(one), default=str)))) for one in (preset, config))
+    names = sorted(name for name in here.keys() | there.keys() if not name.startswith("data."))
+    return {name: [here.get(name), there.get(name)] for name in names if here.get(name) != there.get(name)}
+
+
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every setting by its path, SECTION.NAME."""
     for name, value in values.items():

@@ -28,27 +28,27 @@ def running_learner(plan: Plan, target: Target) -> Iterator[tuple[Learner, dict]
     actor would repeat its rows anyway. So is one whose configuration is not its checkpoint's any more.
     """
     from ...learner.diagnosis.metrics import Recorder
+    from . import run_history as history
     from .assemble import make_learner
+    from .run_line import RunLine
     from .run_record import save_config
 
-    shown, total = 0, plan.config.learner.online_steps
-    with Recorder(plan.folder.path) as recorder, progress("fine-tuning", total) as advance:
-
-        def show(updates: int, steps: int, metrics: Mapping[str, float]) -> None:
-            nonlocal shown
-            advance(min(steps, total) - shown, summary(metrics))
-            shown = min(steps, total)
-
-        learner, meta = make_learner(plan, target, recorder, show)
-        shown = min(learner.environment_steps, total)
-        advance(shown)
+    config, origin, directory = plan.config, plan.origin, plan.folder.path
+    line = RunLine(config.learner.online_steps, config.reward.signal == "environment")
+    with Recorder(directory) as recorder, contextlib.ExitStack() as shown:
+        learner, meta = make_learner(plan, target, recorder, line)
         try:
+            line.advance = shown.enter_context(progress("fine-tuning", config.learner.online_steps, line.begin(learner.environment_steps)))
             with answering(lambda: setattr(learner, "stop_requested", True)):
                 save_config(plan.folder, learner.description)
+                begun = {"checkpoint": origin.checkpoints and str(origin.checkpoints), "demonstrations": list(map(str, origin.demos))}
+                history.note(directory, history.BEGAN, "online", steps=learner.environment_steps, resumed=bool(meta), **begun)
                 changed = bool(meta) and meta["config"] != learner.description["config"]
                 if changed or not (meta or plan.lock_step):
                     learner.save({"actor": meta["actor"]} if "actor" in meta else {})
                 yield learner, meta
+                reached = {"steps": learner.environment_steps, "updates": learner.updates}
+                history.note(directory, history.ENDED, "online", finished=learner.finished, **reached)
                 if told := learner.best.told():
                     log.info(told)
         finally:
@@ -103,21 +103,6 @@ def close_journal(learner: Learner) -> None:
     """Writes to the journal what has come until now."""
     if learner.intake.journal is not None:
         learner.intake.journal.close()
-
-
-def summary(metrics: Mapping[str, float]) -> str:
-    """What the progress bar says beside the count."""
-    shown = {
-        "success": "actor/success_rate",
-        "evaluated": "evaluation/success_rate",
-        "best": "best/success_rate",
-        "ratio": "learner/effective_offline_ratio",
-        "updates/step": "learner/updates_per_step",
-        "of": "learner/updates_per_step_asked",
-        "updates/s": "learner/updates_per_second",
-    }
-    parts = ", ".join(f"{name} {metrics[key]:.2f}" for name, key in shown.items() if key in metrics)
-    return parts.replace(", of ", " of ")
 
 
 @contextlib.contextmanager
