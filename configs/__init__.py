@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ..actor.imports import make_importable, told
+from ..data.doors.imports import make_importable, told
 from ..data.errors import WarmloopError
 from .nearest import nearest as nearest
 from .recipes.algorithms import ALGORITHMS, apply

@@ -5,11 +5,12 @@
 Episodes are recorded as the environment gave them: its own rewards and endings, and the success signal of every step. The
 ending of --out chooses the format: .npz, .pkl, or none for a Minari data set's folder.
 
-Who acts: random; scripted (Meta-World's and gym-hil's experts); checkpoint:DIR; sb3:PATH.zip, a policy that Stable-Baselines3 saved
-(nothing in it is unpickled; one trained under VecNormalize lacks that wrapper's statistics); or MODULE:CALLABLE, found from the working
-directory too. That is a class, or a function whose first parameter is called environment, which is called once with the
-environment and returns an object with begin(seed) and __call__(observation, step); or such an object itself; or any other
-callable, which gets each observation. Actions are [A] in [-1, 1], the environment's bounds. A person at a device may take over, or act
+Who acts: random; scripted (Meta-World's and gym-hil's experts); checkpoint:DIR; export:DIR, a folder that warmloop-export wrote;
+sb3:PATH.zip, a policy that Stable-Baselines3 saved (nothing in it is unpickled; one trained under VecNormalize lacks that wrapper's
+statistics); or MODULE:NAME, found from the working directory too. That is a class, or a function whose first parameter is called
+environment, which is called once with the environment and returns an object with begin(seed) and __call__(observation, step); or such
+an object itself; or any other callable, which gets each observation. Actions are [A] in [-1, 1], the environment's bounds.
+warmloop-evaluate judges policies by the same names. A person at a device may take over, or act
 alone: --policy=none --intervention=keyboard:rate=10 (docs/interventions.md).
 
 --noise and --random_share take one number, two as 0.5:0.1 for a line from the first episode to the last, or several as 0,0.3,0.6
@@ -50,7 +51,9 @@ flags.adopt_module_key_flags(interveners)
 CONFIG = flags.DEFINE_string("config", None, "Take the environment from this configuration, such as configs/metaworld.py:door-open.")
 ENV = flags.DEFINE_string("env", None, "Or name it: a Gymnasium id, module:Id, or Meta-World/NAME-v3.")
 POLICY = flags.DEFINE_string("policy", "scripted", f"{POLICIES}, or none, which stands still; see above.")
-DETERMINISTIC = flags.DEFINE_bool("deterministic", False, "A checkpoint or sb3 policy acts by its mode instead of sampling.")
+DETERMINISTIC = flags.DEFINE_bool(
+    "deterministic", False, "A checkpoint, an exported or an sb3 policy acts by its mode instead of sampling."
+)
 EPISODES = flags.DEFINE_integer("episodes", 50, "Episodes to record.", lower_bound=1)
 OUT = flags.DEFINE_string("out", None, "File or folder to write.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if it exists, and what a run of other settings left unfinished.")

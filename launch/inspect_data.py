@@ -87,10 +87,10 @@ def show_data(files: Sequence[str]) -> int:
 
 def write_repaired(files: Sequence[str], path: str, reference: Reference | None) -> None:
     """Writes the repaired copy; says what was changed, and what is left to a person, on stderr where stdout holds JSON."""
-    from ..data.formats import parse_source_argument, write_episodes
+    from ..data.formats import parse_source_argument, place_of, write_episodes
     from ..data.inspection import inspect, repair
 
-    if Path(path).resolve() in [Path(parse_source_argument(file)[1]).expanduser().resolve() for file in files]:
+    if Path(path).resolve() in [place_of(parse_source_argument(file)[1]).resolve() for file in files]:
         raise WarmloopError(f"--fix={path} is the original, which is never changed; name another file.")
     episodes, changes = repair(files, reference, SUCCESS.value or "", data_flags.DONES.value or "", data_flags.SKIP_BAD_EPISODES.value)
     write_episodes(path, episodes, {"repaired_from": list(files), "changes": [vars(change) for change in changes]})

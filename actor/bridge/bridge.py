@@ -13,9 +13,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from ...data.doors.imports import told
 from ...data.errors import EnvironmentFault, WarmloopError
 from ...data.transition import PyTree
-from ..imports import told
 from .actions import Actions
 from .info import ACTIONS, as_array, plain
 from .interface import modern

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 
+from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
 from ...data.transition import PyTree
-from ..matches import near_matches
 from .leaf_rules import LeafRule, UnfitError, rule_for
 from .said import say_once
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ...data.doors.imports import is_importable_name
 from ...data.errors import WarmloopError
 from ...data.transition import PyTree, Spec
 from ..bridge.info import as_array
+from ..doors import OPERATOR as OPERATOR
+from ..doors import SUCCESS as DOOR
+from ..doors import SUCCESS_SETTING as WHERE
 from .classified import KIND, Stages
 
-OPERATOR = "operator"
 KEYS = ("success", "is_success", "goal_achieved", "succeed")
 
 
@@ -82,6 +86,35 @@ class Classified:
         return self._stages(outcome.observation)
 
 
+class OwnRule:
+    """A rule of the user's, `MODULE:NAME`: a function `f(outcome)` that returns True, False or, where a step carries no signal, None; or a
+    class, called without arguments, whose objects are called so. They may have `prepare(spec, name)` and `begin()`."""
+
+    def __init__(self, text: str):
+        self._text = text
+        self._rule: Any = None
+
+    def prepare(self, spec: Spec, name: str) -> None:
+        found = DOOR.open(self._text, WHERE)
+        self._rule = DOOR.call(self._text, WHERE, "called without arguments", found) if inspect.isclass(found) else found
+        if not callable(self._rule):
+            raise DOOR.refused(self._text, WHERE, self._rule)
+        self._optional("prepare", spec, name)
+
+    def begin(self) -> None:
+        self._optional("begin")
+
+    def __call__(self, outcome: Outcome) -> tuple[bool | None, float]:
+        said = DOOR.call(self._text, WHERE, "called with a step's outcome", lambda: self._rule(outcome))
+        if said is not None and not isinstance(said, bool | np.bool_):
+            raise WarmloopError(f"{WHERE}={self._text} returned {said!r:.60} for a step; return True, False or None.")
+        return None if said is None else bool(said), 0.0
+
+    def _optional(self, method: str, *arguments: Any) -> None:
+        if hasattr(self._rule, method):
+            DOOR.call(self._text, WHERE, f"asked to {method}", lambda: getattr(self._rule, method)(*arguments))
+
+
 def success_rule(rule: str) -> SuccessRule:
     """The rule that a text names; nothing is read from disk until it is prepared. `rule` is one of
 
@@ -91,6 +124,7 @@ def success_rule(rule: str) -> SuccessRule:
         reward>=X        the step's raw reward
         return>=X        the episode's raw return so far
         operator         never by itself: only a person's success key says so
+        MODULE:NAME      a rule of one's own, see `OwnRule`
         classifier:DIR   what warmloop-classifier trained says so, of the observation; `actor/endings/classified.py` has the options
 
     Raises:
@@ -116,10 +150,9 @@ def success_rule(rule: str) -> SuccessRule:
             return Told(lambda outcome: outcome.total >= least)
     except ValueError:
         pass
-    raise WarmloopError(
-        f'environment.success is "{rule}"; it must be auto, info:KEY, terminated, operator, reward>=NUMBER, return>=NUMBER or '
-        "classifier:DIR."
-    )
+    if is_importable_name(rule):
+        return OwnRule(rule)
+    raise DOOR.unknown(rule, WHERE)
 
 
 def check_unattended(rule: str, what: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ...data.doors.imports import told
 from ...data.episode import Episode
 from ...data.errors import WarmloopError
 from ...data.formats import FORMATS, write_episodes, written_format
@@ -25,7 +26,6 @@ from ...data.transition import Source
 from ..config import ActorConfig
 from ..environment.environment import Environment, EnvironmentConfig, make_environment
 from ..environment.guard import guarded
-from ..imports import told
 from ..intervention.intervention import Intervener, Signal
 from ..policies.policy import NoisyPolicy, Policy
 from ..seeds import COLLECTION_STREAM, episode_seed

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, TypeVar
 
+from ...data.doors.imports import told
 from ...data.errors import WarmloopError
 from .. import emergency
-from ..imports import told
 
 LEAVE_SECONDS = 10.0
 OF_A_TERMINAL = [signal.Signals[name] for name in ("SIGINT", "SIGHUP") if name in signal.Signals.__members__]

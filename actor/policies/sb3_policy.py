@@ -2,8 +2,8 @@
 
 The zip's `data` says in plain JSON which of the package's policies it is and how it was made, next to pickles of the same, which are
 not read; the weights are loaded by PyTorch's `weights_only`. So a policy, features extractor or activation of one's own is refused:
-such a one is played by `MODULE:CALLABLE`. A policy trained under `VecNormalize` needs that wrapper's statistics, which the zip does
-not hold and does not mention: play it by `MODULE:CALLABLE` too.
+such a one is played by `MODULE:NAME`. A policy trained under `VecNormalize` needs that wrapper's statistics, which the zip does
+not hold and does not mention: play it by `MODULE:NAME` too.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def _policy_class(path: Path, data: dict[str, Any]) -> Any:
     module, made = str(data["policy_class"]["__module__"]), str(data["policy_class"].get("__init__", ""))
     name = made.removeprefix("<function ").partition(".")[0]
     if not MODULES.fullmatch(module):
-        raise WarmloopError(f"{path}: its policy is a class of {module}, not of Stable-Baselines3; play it by --policy=MODULE:CALLABLE.")
+        raise WarmloopError(f"{path}: its policy is a class of {module}, not of Stable-Baselines3; play it by --policy=MODULE:NAME.")
     try:
         found = getattr(importlib.import_module(module), name, None)
     except ImportError as error:
@@ -211,5 +211,5 @@ def _part(path: Path, name: str, text: str) -> Any:
     home = next((module for module in PARTS if found and found[1].startswith(f"{module}.")), None)
     part = getattr(importlib.import_module(home), found[1].rpartition(".")[2], None) if found and home else None
     if part is None:
-        raise WarmloopError(f"{path}: its {name} is {text[:80]}, which only its own code can make; play it by --policy=MODULE:CALLABLE.")
+        raise WarmloopError(f"{path}: its {name} is {text[:80]}, which only its own code can make; play it by --policy=MODULE:NAME.")
     return part

@@ -11,9 +11,9 @@ from typing import Any
 
 import gymnasium as gym
 
+from ...data.doors.imports import imported_module, told
+from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
-from ..imports import imported_module, told
-from ..matches import near_matches
 from .gym_hil_tasks import is_gym_hil, make_gym_hil
 from .metaworld_tasks import is_metaworld, make_metaworld
 

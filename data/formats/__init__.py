@@ -21,7 +21,7 @@ from ..files.digest import of_path
 from ..files.whole_files import did_you_mean, listed, require_file
 from ..outcome import check_rule, told
 from ..transition import Source, Spec
-from . import aloha, array_dict, collected, d3rlpy_dump, d4rl, dapg, isaac, lerobot, minari, npz, rlds, robomimic, sb3
+from . import aloha, array_dict, collected, d3rlpy_dump, d4rl, dapg, isaac, lerobot, minari, npz, own_format, rlds, robomimic, sb3
 from .hdf5 import hdf5
 from .hilserl import hilserl
 from .recordings.budget import RATIO, VIDEO_RATIO, Meter, size_of
@@ -71,6 +71,7 @@ FORMATS = {
     "dapg": Format("DAPG's pickled paths", dapg.matches, dapg.read),
     "dict": Format("a pickled dict of arrays", array_dict.matches, array_dict.read),
     "sb3": Format("a Stable-Baselines3 replay buffer", sb3.matches, sb3.read),
+    "own": Format("a format of your own (MODULE:NAME:PATH)", own_format.matches, own_format.read),
 }
 
 
@@ -257,6 +258,8 @@ def content_of(path: str | Path) -> str:
         WarmloopError: there is none.
     """
     origin = _origin(path)
+    if own_format.matches(origin):
+        return f"{of_path(_holder(origin))}{hdf5.SPLIT}{own_format.reader_of(origin)}"
     key = None if origin.startswith(minari.SCHEME) else hdf5.split(origin)[1]
     return of_path(_holder(origin)) + (f"{hdf5.SPLIT}{key}" if key else "")
 
@@ -283,17 +286,24 @@ def _origin(path: str | Path) -> str:
 
 def _size(path: str | Path) -> int:
     """Bytes of the file or folder that holds what `path` names."""
-    return size_of(_holder(_origin(path)))
+    return size_of(_holder(path))
 
 
-def _holder(origin: str) -> Path:
-    """The file or folder that holds what `origin` names. Raises WarmloopError where there is none."""
+def place_of(path: str | Path) -> Path:
+    """The file or folder that holds what `path` names, whether or not it is there."""
+    origin = _origin(path)
     if origin.startswith(minari.SCHEME):
         return minari.data_directory(origin)
-    name, _ = hdf5.split(origin)
-    if not Path(name).is_dir():
-        require_file(Path(name))
-    return Path(name)
+    own = own_format.divided(origin) if own_format.matches(origin) else None
+    return Path(own[1] if own else hdf5.split(origin)[0])
+
+
+def _holder(path: str | Path) -> Path:
+    """The file or folder that holds what `path` names. Raises WarmloopError where there is none."""
+    place = place_of(path)
+    if not place.is_dir():
+        require_file(place)
+    return place
 
 
 def _ratio(path: str | Path) -> int:

@@ -35,7 +35,7 @@ class SourceConfig:
     """One data set.
 
     Attributes:
-        path: as the readers take it: a file, a Minari directory, `minari:ID`, `FILE::FILTER_KEY`.
+        path: as the readers take it: a file, a Minari directory, `minari:ID`, `FILE::FILTER_KEY`, `MODULE:NAME:PATH`.
         kind: demos, suboptimal or random; "" for what the file says of itself, and demos where it says nothing.
         weight: multiplies the quality weight of its rows.
         observation: by the environment's leaf ("" for a bare array) the file's leaf, or several to join; () where the names agree.

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from absl import app, flags
 from absl import logging as absl_logging
 
-from ...actor.imports import make_importable
+from ...data.doors.imports import make_importable
 from ...data.errors import WarmloopError
 from ..starting.compiled import keep_compiled
 from ..starting.signals import leave, unwinding

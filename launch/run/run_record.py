@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...actor.imports import user_folders
-from ...configs.saved import BESIDE, FOLDERS, config_of, read_saved
+from ...configs.saved import BESIDE, config_of, read_saved
 from ...configs.schema import RunConfig, to_dict
+from ...data.doors.imports import FOLDERS, user_folders
 from ...data.errors import WarmloopError
 from ...data.files.run_folder import RunFolder
 from ...data.files.sealed_json import write_sealed

@@ -32,7 +32,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from ...agents import Agent
-from ...agents.described import describe_agent, rebuild_agent
+from ...agents.described import agent_of, describe_agent
 from ...data.errors import WarmloopError
 from ...data.files.disk import sync_directory, write_durably
 from ...data.transition import PyTree, example
@@ -236,7 +236,7 @@ def agent_shapes(agent: Agent) -> PyTree:
 
 def restore_agent(saved: Saved) -> tuple[Agent, PyTree]:
     """The agent of a checkpoint and its full state."""
-    agent = rebuild_agent(saved.meta["agent"])
+    agent = agent_of(saved.meta)
     return agent, _restore(saved.path / "agent", agent_shapes(agent))
 
 
