@@ -105,7 +105,7 @@ def learn(config: RunConfig, seed: int) -> None:
     with learning(config, seed) as (learner, _):
         server = serve(connection.IP.value, config.learner.port, learner.intake, secrets)
         log.info("learning; actors connect to port %d", server.port)
-        (settings.run_directory() / "port").write_text(f"{server.port}\n")
+        (settings.run_directory() / "port").write_text(f"{server.port}\n", encoding="utf-8")
         try:
             learner.run()
         finally:

@@ -29,13 +29,18 @@ def as_array(value: Any) -> np.ndarray:
         return np.asarray(None)
 
 
+def says_yes_or_no(array: np.ndarray) -> bool:
+    """Whether an array holds nothing but truth values, or numbers that are 0 or 1."""
+    return array.size > 0 and array.dtype.kind in "biuf" and bool(np.isin(array, (0, 1)).all())
+
+
 def is_true(info: Mapping[str, Any], key: str) -> bool:
     """Whether the info has the key and it is true, of several numbers any. Raises WarmloopError where it says neither true nor false."""
     said = info.get(key)
     if said is None:
         return False
     array = as_array(said)
-    if array.dtype.kind not in "biuf":
+    if array.size and not says_yes_or_no(array):
         raise WarmloopError(f'The info of a step has as "{key}" {said!r:.60}, which is neither true nor false; put True or False there.')
     return bool(array.any())
 

@@ -21,6 +21,7 @@ from ..endings.time_limits import TimeLimits
 from ..simulators.making import build
 from ..simulators.multitask import MultiTask
 from ..wrappers import wrap
+from .closing import closed
 from .environment_config import EnvironmentConfig as EnvironmentConfig
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class Environment:
         self.step_count, self.signalled, self._return, self._over = 0, False, 0.0, False
         self._success.begin()
         self.whole, info = self.env.reset(seed=seed)
+        check_precision(f'The environment "{self.config.id}"')
         if self.tasks.names:
             remedy = 'let the info of its reset say it under "task", or put {task} into environment.id'
             self._task = self.tasks.number(str(info.get("task", "")), f'Environment "{self.config.id}"', remedy)
@@ -191,7 +193,8 @@ class Environment:
         return found
 
     def close(self) -> None:
-        self.env.close()
+        """Closes the environment, as `closed` does."""
+        closed(self.env, self.config.id)
 
     def _scaled(self, action: np.ndarray) -> np.ndarray:
         action = np.asarray(action, np.float32)
@@ -204,8 +207,8 @@ class Environment:
     def _no_signal(self, info: Mapping[str, Any]) -> WarmloopError:
         return WarmloopError(
             f'Environment "{self.config.id}" gave no success signal by the rule "{self.config.success}" and the reward needs one. '
-            f"Its info has {', '.join(map(str, info)) or 'no keys'}: set --config.environment.success to info:KEY, terminated, "
-            "reward>=X, return>=X or, where a person says it, operator; or set --config.reward.signal=environment "
+            f"Its info has {', '.join(map(str, info)) or 'no keys'}: set --config.environment.success to info:KEY, info:KEY>=X, "
+            "terminated, reward>=X, return>=X or, where a person says it, operator; or set --config.reward.signal=environment "
             "--config.reward.terminate_on_success=False."
         )
 

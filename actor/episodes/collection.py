@@ -22,6 +22,7 @@ from ...data.formats import FORMATS, write_episodes, written_format
 from ...data.sources.sources import mark
 from ...data.tasks import TaskConfig
 from ...data.transition import Source
+from ..borrowed import is_theirs
 from ..config import ActorConfig
 from ..environment.environment import Environment, EnvironmentConfig, make_environment
 from ..environment.guard import guarded
@@ -149,7 +150,9 @@ class Attempts:
             return record_episode(self._environment, policy, seed, intervener=self._intervener, **settings)
         except WarmloopError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not is_theirs(error):
+                raise
             raise WarmloopError(f"Attempt {number} (seed {seed}) failed in the policy or the environment: {told(error)}.") from error
 
 

@@ -122,7 +122,7 @@ def _path(folder: Path, attempt: int, succeeded: bool | None, suffix: str = "") 
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from ...data.errors import EnvironmentFault, WarmloopError
 from ...data.transition import PyTree
+from ..borrowed import is_theirs
 from ..environment.environment import Environment
 from ..imports import imported, told
 from ..policies.outside import TOLERANCE, is_factory
@@ -72,7 +73,9 @@ class OutsideIntervener:
             return function(*arguments)
         except WarmloopError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not is_theirs(error):
+                raise
             kind = EnvironmentFault if self._worked else WarmloopError
             raise kind(f"The intervention {self._name} failed: {told(error)}.") from error
 
@@ -89,7 +92,9 @@ def outside_intervener(name: str, environment: Environment, options: Mapping[str
             found = found(environment, **options)
         except WarmloopError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not is_theirs(error):
+                raise
             raise WarmloopError(f"{name}, called with the environment, failed: {told(error)}.") from error
     elif options:
         raise WarmloopError(f"{name} takes no options; a class, or a function whose first parameter is called environment, can.")

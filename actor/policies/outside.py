@@ -22,6 +22,7 @@ import numpy as np
 
 from ...data.errors import WarmloopError
 from ...data.transition import PyTree
+from ..borrowed import is_theirs
 from ..environment.environment import Environment
 from ..imports import imported, told
 from .policy import Policy
@@ -78,7 +79,9 @@ def outside_policy(name: str, environment: Environment) -> Policy:
             found = found(environment)
         except WarmloopError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not is_theirs(error):
+                raise
             raise WarmloopError(f"{name}, called with the environment, failed: {told(error)}.") from error
         if not (callable(found) and hasattr(found, "begin")):
             raise WarmloopError(f"{name} returned {found!r:.60}; an object with begin(seed) and __call__(observation, step) is needed.")

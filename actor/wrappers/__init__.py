@@ -16,6 +16,7 @@ from functools import partial
 import gymnasium as gym
 
 from ...data.errors import WarmloopError
+from ..borrowed import is_theirs
 from ..imports import imported, is_importable_name, told
 from ..matches import near_matches
 from .array_kinds import AsNumbers, AsPicture
@@ -86,7 +87,9 @@ def _own(text: str, env: gym.Env) -> gym.Env:
         wrapped = made(env)
     except WarmloopError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not is_theirs(error):
+            raise
         raise WarmloopError(f"The wrapper {text}, called with the environment, failed: {told(error)}.") from error
     if not isinstance(wrapped, gym.Env):
         raise WarmloopError(f"The wrapper {text} returned {wrapped!r:.60}, which is no Gymnasium environment.")

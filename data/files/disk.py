@@ -53,7 +53,7 @@ def lock_directory(directory: Path, name: str, advice: str) -> int:
 
 def write_durably(path: Path, text: str) -> None:
     """Writes a file that is on the disk when this returns. Raises OSError."""
-    with open(path, "w") as file:
+    with open(path, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

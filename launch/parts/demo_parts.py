@@ -61,7 +61,7 @@ def summarise(
         "mean_length_after_finetune": after["mean_length"],
         **more,
     }
-    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     judged = [evaluation_record(0, before), evaluation_record(summary["env_steps"], after)]
     plot_run(out, f"{task}: success while fine-tuning (seed {seed})", judged)
     print(f"\n{task:<24}{'success':>10}{'95 % interval':>18}{'mean steps':>12}")

@@ -82,7 +82,7 @@ def plot_warm_up(directory: str | Path, checkpoints: str | Path) -> Path:
         axis.plot(*zip(*points, strict=True), color=INK, marker=_marker(points))
         axis.set(title=title, xlabel="updates")
     if mark.is_file():
-        _selection(axes[0][-1], json.loads(mark.read_text()))
+        _selection(axes[0][-1], json.loads(mark.read_text(encoding="utf-8")))
     for axis in axes[0]:
         axis.grid(alpha=0.25)
     path = directory / "warmup.png"
@@ -107,7 +107,7 @@ def _marker(points: Sequence[object]) -> str:
 
 def _learns_for_returns(directory: Path) -> bool:
     saved = directory / "config.json"
-    return saved.is_file() and json.loads(saved.read_text())["reward"]["signal"] == "environment"
+    return saved.is_file() and json.loads(saved.read_text(encoding="utf-8"))["reward"]["signal"] == "environment"
 
 
 def _returns(axis, records) -> None:

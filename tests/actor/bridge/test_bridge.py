@@ -12,6 +12,7 @@ from scripted import ARM, STATE, Scripted, environment
 
 from warmloop.actor.bridge import said
 from warmloop.actor.bridge.actions import Actions
+from warmloop.actor.bridge.info import is_true
 from warmloop.data.errors import EnvironmentFault, WarmloopError
 
 Box, Dict, Discrete = gym.spaces.Box, gym.spaces.Dict, gym.spaces.Discrete
@@ -240,6 +241,13 @@ def test_numbers_and_flags_of_numpy_and_an_info_of_none_are_taken():
     assert (result.raw_reward, result.terminated, result.truncated, result.info) == (0.5, True, False, {})
 
 
+@pytest.mark.parametrize("value", [0.4, np.nan, -1])
+def test_a_flag_of_a_person_that_is_neither_true_nor_false_is_refused(value):
+    with pytest.raises(WarmloopError, match=r'"is_intervention" .*neither true nor false'):
+        is_true({"is_intervention": value}, "is_intervention")
+    assert not is_true({"is_intervention": np.zeros(0)}, "is_intervention")
+
+
 class Failing(Scripted):
     def __init__(self, fails_at: int):
         super().__init__()
@@ -296,7 +304,17 @@ def test_a_part_that_no_agent_gets_may_be_rounded():
 
 @pytest.mark.parametrize(
     ("value", "says"),
-    [("False", "'False'"), (np.nan, "nan"), (np.zeros(0), "array"), ({"a": 1}, "'a'"), ([], r"\[\]"), ([1, [2]], r"\[1, \[2\]\]")],
+    [
+        (0.3, "0.3"),
+        (-1, "-1"),
+        (np.array([1, 2]), "array"),
+        ("False", "'False'"),
+        (np.nan, "nan"),
+        (np.zeros(0), "array"),
+        ({"a": 1}, "'a'"),
+        ([], r"\[\]"),
+        ([1, [2]], r"\[1, \[2\]\]"),
+    ],
 )
 def test_a_success_that_says_neither_yes_nor_no_is_refused(value, says):
     made = environment(Scripted(returned=(0.0, False, False, {"success": value})))

@@ -177,6 +177,9 @@ def test_success_ends_the_episode_for_the_learner_only_where_the_reward_says_so(
         ("auto", {"other": 1}, True, 9.0, 9.0, None),
         ("info:other", {"other": np.array([1.0])}, False, 0.0, 0.0, True),
         ("info:other", {"other": 0}, False, 0.0, 0.0, False),
+        ("info:lifted>=0.9", {"lifted": np.float32(0.95)}, False, 0.0, 0.0, True),
+        ("info:lifted>=0.9", {"lifted": 0.5}, False, 0.0, 0.0, False),
+        ("info:lifted>=0.9", {"other": 1.0}, False, 0.0, 0.0, None),
         ("terminated", {}, True, 0.0, 0.0, True),
         ("reward>=1.5", {}, False, 1.5, 0.0, True),
         ("return>=10", {}, False, 5.0, 9.9, False),
@@ -185,6 +188,18 @@ def test_success_ends_the_episode_for_the_learner_only_where_the_reward_says_so(
 def test_success_rules(rule: str, info: dict, terminated: bool, reward: float, total: float, success: bool | None):
     found, paid = success_rule(rule)(Outcome(None, info, terminated, reward, total))
     assert found is success and paid == 0
+
+
+@pytest.mark.parametrize("rule", ["info:lifted>=", "info:lifted>=much", "info:>=1", "info:lifted>=nan", "lifted>=1"])
+def test_a_rule_that_compares_with_no_number_is_refused(rule: str):
+    with pytest.raises(WarmloopError, match=f'environment.success is "{rule}"; it must be auto'):
+        success_rule(rule)
+
+
+@pytest.mark.parametrize("value", ["high", np.nan, [0.5, 0.7]])
+def test_what_is_compared_must_be_a_number(value):
+    with pytest.raises(WarmloopError, match=r'has as "lifted" .*, and environment.success compares it with 0.9'):
+        success_rule("info:lifted>=0.9")(Outcome(None, {"lifted": value}, False, 0.0, 0.0))
 
 
 def run_to_the_end(environment: Environment) -> None:
