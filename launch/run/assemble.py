@@ -29,7 +29,7 @@ from ...learner.starting_state import fine_tune, refill, restore_best, resume
 from ...learner.state import LearnerParts
 from ..flags.common import log
 from .recorded_data import demonstration_rows
-from .run_record import config_of, described
+from .run_record import begun_with, config_of, described
 
 
 def warm_parts(config: RunConfig, spec: Spec) -> LearnerParts:
@@ -103,8 +103,10 @@ def make_learner(
         if fresh is None or _saved(target, resuming):
             state, meta = resume(target, parts)
             refuse_other_rows(config, meta, target)
+            description |= begun_with(warm[0], demo_paths, meta)
         else:
             state, meta = fresh, {}
+            description |= begun_with(warm[0], demo_paths, None)
             if resuming:
                 log.warning("There is no checkpoint in %s to go on from: the run begins.", target)
         if lock_step:  # the actor repeats what came after the checkpoint
