@@ -104,6 +104,13 @@ def test_a_resume_is_not_given_other_demonstrations_than_those_it_has(tmp_path, 
         begun_with("warm", [], meta)
 
 
+def test_a_resume_with_nothing_left_to_do_says_so(tmp_path, caplog):
+    learn(tmp_path / "run")
+    assert "nothing is left to do" not in caplog.text
+    learn(tmp_path / "run", resuming=True)
+    assert caplog.text.count("The run has done 200 of 200 environment steps already: nothing is left to do. --online_steps=N") == 1
+
+
 def test_a_run_of_an_earlier_version_says_that_what_it_is_given_is_not_read(caplog):
     assert begun_with("warm", [], {}) == {} and begun_with(None, [], {}) == {}
     assert [record.message for record in caplog.records] == [
