@@ -23,6 +23,7 @@ from ..simulators.multitask import MultiTask
 from ..wrappers import wrap
 from .closing import closed
 from .environment_config import EnvironmentConfig as EnvironmentConfig
+from .seeded import Seeded
 
 if TYPE_CHECKING:
     from ..config import ActorConfig
@@ -89,6 +90,7 @@ class Environment:
         self.whole: PyTree = {}
         self.guard: Guard | None = None
         self.use: ActorConfig | None = None
+        self._seeded = Seeded(config.id)
         self._success = success_rule(config.success)
         self._success.prepare(whole, config.id)
         self._needs_success = reward.signal == "success" or reward.terminate_on_success
@@ -109,6 +111,8 @@ class Environment:
             remedy = 'let the info of its reset say it under "task", or put {task} into environment.id'
             self._task = self.tasks.number(str(info.get("task", "")), f'Environment "{self.config.id}"', remedy)
             self.task = self.tasks.names[self._task]
+        if self._simulated:
+            self._seeded.began(seed, self.whole)
         return self.tasks.condition(without(self.whole, self._unseen), self._task)
 
     def step(self, action: np.ndarray) -> StepResult:
@@ -142,6 +146,11 @@ class Environment:
         learner_reward = float(self.reward(reward, success))
         cut = truncated and not terminated
         return StepResult(next_observation, reward, success, terminated, cut, learner_reward, raw_terminated, info)
+
+    @property
+    def _simulated(self) -> bool:
+        config = self.use if self.guard is None else self.guard.config
+        return config is None or config.simulator
 
     @property
     def over(self) -> bool:

@@ -52,7 +52,7 @@ def running_learner(
         learner, meta = make_learner(config, target, seed, directory, recorder, show, warm, demo_paths, resuming, lock_step)
         shown = min(learner.environment_steps, total)
         advance(shown)
-        if meta and learner.environment_steps >= total:
+        if learner.environment_steps >= total:
             log.warning(
                 "The run has done %d of %d environment steps already: nothing is left to do. --online_steps=N with a larger N goes on.",
                 learner.environment_steps,

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from warmloop.actor.bridge import said
+from warmloop.actor.config import ActorConfig
 from warmloop.actor.endings.success import Outcome, success_rule
 from warmloop.actor.environment.environment import Environment, EnvironmentConfig, make_environment
+from warmloop.actor.environment.guard import guarded
 from warmloop.actor.seeds import COLLECTION_STREAM, EVALUATION_STREAM, VIDEO_STREAM, episode_seed
 from warmloop.data.errors import WarmloopError
 from warmloop.data.reward import RewardConfig
@@ -295,3 +298,23 @@ def test_streams_never_share_a_seed(seed: int, episode: int, other_seed: int, ot
 def test_episode_seeds_are_the_same_in_every_release():
     seeds = [episode_seed(*which) for which in ((0, 0, 0), (0, 1, 0), (0, 0, 1), (7, EVALUATION_STREAM, 3))]
     assert seeds == [284457150, 206828612, 73105346, 718357490]
+
+
+class LosesTheSeed(gym.Wrapper):
+    """A user's wrapper whose reset does not pass the seed on."""
+
+    def reset(self, *, seed=None, options=None):
+        return self.env.reset()
+
+
+@pytest.mark.parametrize(("wrapped", "simulator", "told"), [(True, True, 1), (True, False, 0), (False, True, 0)])
+def test_a_seed_that_a_wrapper_loses_is_told_where_it_comes_again_and_of_no_robot(wrapped, simulator, told, caplog):
+    said._said.clear()
+    env = gym.make("Pendulum-v1")
+    environment = Environment(LosesTheSeed(env) if wrapped else env, EnvironmentConfig("Pendulum-v1"), RAW)
+    environment.use = ActorConfig(simulator=simulator)
+    with guarded(environment):
+        for seed in (1, 2, 1, 1, 2):
+            environment.reset(seed)
+    messages = [record.message for record in caplog.records if "began differently" in record.message]
+    assert len(messages) == told
