@@ -101,7 +101,7 @@ class Bridge(gym.Wrapper):
             raise self._error(f"failed in its {what}: {told(error)}") from error
 
     def _error(self, said: str, observation: Any = None) -> WarmloopError:
-        said = f'Environment "{self._name}" {said}.'
+        said = " ".join(f'Environment "{self._name}" {said}.'.split())  # an array says itself over several lines
         return EnvironmentFault(said, observation) if self._proven else WarmloopError(said)
 
     def _observed(self, observation: Any) -> PyTree:

@@ -22,9 +22,9 @@ def plain(info: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def as_array(value: Any) -> np.ndarray:
-    """What an environment gave as an array; one of objects where it is none."""
+    """What an environment gave as an array; one of objects where it is none, or some of it is masked."""
     try:
-        return np.asarray(value)
+        return np.asarray(None) if np.ma.is_masked(value) else np.asarray(value)
     except (TypeError, ValueError, RuntimeError):  # parts of different lengths; a tensor on a GPU
         return np.asarray(None)
 

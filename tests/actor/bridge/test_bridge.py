@@ -47,10 +47,13 @@ def test_two_parts_of_one_name_are_refused():
         (Box(-1, 1, (1,), np.float32), np.float64(0.5), [0.5]),
         (Box(-1, 1, (2,), np.float32), [0.5, -0.5], [0.5, -0.5]),
         (Box(0, 255, (2,), np.uint8), np.array([3, 255], np.uint8), [3, 255]),
+        (Box(-9, 9, (2,), np.float16), np.array([0.5, -8], np.float16), [0.5, -8]),
+        (Box(-9, 9, (2,), np.float64), np.ma.array([0.5, -8], mask=False), [0.5, -8]),
         (Box(0, 1, (2,), bool), np.array([True, False]), [1, 0]),
         (Box(-(2**40), 2**40, (2,), np.int64), np.array([2**24, 2**30]), [2**24, 2**30]),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_what_stands_for_numbers_becomes_numbers_along_one_axis(space: gym.Space, value: Any, numbers: list):
     observation = observed(Dict({"part": space, "state": STATE}), {"part": value, "state": np.zeros(3)})
     assert observation["part"].dtype == np.float32
@@ -186,6 +189,7 @@ def test_a_persons_action_in_the_environments_own_form_is_recorded_flat():
         (STATE, np.zeros(4), r"shape \(4,\), and its space says \(3,\)"),
         (STATE, [0.0, [1.0], 2.0], "numbers are needed"),
         (STATE, np.array([0, np.nan, 0]), "not finite"),
+        (STATE, np.ma.array([0.0, 1.0, 2.0], mask=[0, 1, 0]), "masked_array.* and numbers are needed"),
         (STATE, np.array([0, 1e300, 0]), "reaches 1e.300, which is infinite in float32"),
         (STATE, np.array([0, 2**24 + 1, 0]), "reaches 16777217, and float32 holds whole numbers up to 16777216"),
         (Dict({"state": STATE}), np.zeros(3), "where its space says a Dict"),
@@ -217,6 +221,7 @@ def test_a_first_observation_that_is_not_of_its_space_is_a_mistake_and_a_later_o
         (("1.0", False, False, {}), "'1.0' as the reward"),
         ((np.zeros(2), False, False, {}), "as the reward"),
         ((np.nan, False, False, {}), "a reward that is not finite"),
+        ((np.ma.masked, False, False, {}), "masked as the reward"),
         ((0.0, None, False, {}), "None as `terminated`; return True or False"),
         ((0.0, "no", False, {}), "'no' as `terminated`"),
         ((0.0, False, np.array([True, False]), {}), "as `truncated`"),
