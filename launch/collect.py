@@ -62,7 +62,7 @@ WORKERS = flags.DEFINE_integer("workers", 1, "Processes, each with its own envir
 NOISE = flags.DEFINE_string("noise", "0", "Standard deviation of the Gaussian noise added to actions; a number or a schedule.")
 RANDOM_SHARE = flags.DEFINE_string("random_share", "0", "Share of the steps in bursts of one random action; a number or a schedule.")
 HORIZON = flags.DEFINE_integer("horizon", None, "Steps until an episode is cut.", lower_bound=1)
-SUCCESS = flags.DEFINE_string("success", None, "Success: auto, info:KEY, terminated, operator, reward>=X, return>=X, classifier:DIR.")
+SUCCESS = flags.DEFINE_string("success", None, "Success: auto, info:KEY[>=X], terminated, operator, reward>=X, return>=X, classifier:DIR.")
 SUCCESS_ONLY = flags.DEFINE_bool("success_only", False, "Keep successful episodes only, until there are --episodes of them.")
 STOP_AT_SUCCESS = flags.DEFINE_bool("stop_at_success", True, "Cut an episode after its first successful step.")
 AFTER = flags.DEFINE_integer("after_success", None, "Go on for that many steps before it is cut (0; 10 with --label).", lower_bound=0)

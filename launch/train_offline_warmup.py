@@ -17,6 +17,7 @@ if not __package__:
     from starting import by_path as by_path  # started by its path
 
 import dataclasses
+import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -143,14 +144,17 @@ def train(
     learnt, given = state.offline.capacity, sum(len(episode) for episode, out in zip(data.episodes, data.held, strict=True) if not out)
     if learnt != given:
         raise WarmloopError(f"The warm-up in {target} learns from {learnt} steps, and the data now have {given}; give it the same data.")
+    digests = {out: [digest for digest, held in zip(data.digests, data.held, strict=True) if held == out] for out in (False, True)}
+    learnt_from = hashlib.sha256("".join(sorted(digests[False])).encode()).hexdigest()
+    if meta and meta.get("learnt_from", learnt_from) != learnt_from:
+        raise WarmloopError(f"The warm-up in {target} learns from other episodes than the data now have; give it the same data.")
     description = described(config, "warmup", seed)
     save_config(settings.run_folder(), description)
     tell_of_the_beginning(config, data, target, bool(meta))
     if state.frames.cameras:
         log.info(state.frames.summary())
     stored, done = stored_rows.store_offline(target, state), int(state.updates)
-    held = [digest for digest, out in zip(data.digests, data.held, strict=True) if out]
-    about = description | {"held_out": held}
+    about = description | {"held_out": digests[True], "learnt_from": learnt_from}
     with progress("warming up", max(config.learner.warmup_steps - done, 0)) as advance:
         tell = upto(advance, done)
 

@@ -108,7 +108,7 @@ def learn(plan: Plan) -> None:
     with learning(plan) as (learner, _):
         server = serve(connection.IP.value, plan.config.learner.port, learner.intake, secrets)
         log.info("learning; actors connect to port %d", server.port)
-        plan.folder.port.write_text(f"{server.port}\n")
+        plan.folder.port.write_text(f"{server.port}\n", encoding="utf-8")
         try:
             learner.run()
         finally:

@@ -19,8 +19,8 @@ import gymnasium as gym
 import numpy as np
 
 from ...data.errors import WarmloopError
+from ...data.running.said import say_once
 from .observations import Path, leaves, named
-from .said import say_once
 
 CHOICES = (gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)
 

@@ -7,10 +7,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
 from ...data.errors import WarmloopError
-from .said import say_once
+from ...data.running.said import say_once
+from .info import as_array
 
+Returned = tuple[Any, Any, Any, Any, Any]
+
+# Gymnasium's autoreset of old and new, and Stable-Baselines3's
+LAST_OBSERVATIONS, LAST_INFOS = ("final_observation", "final_obs", "terminal_observation"), ("final_info",)
 MADE_BY_GYMNASIUM = (gym.wrappers.TimeLimit, gym.wrappers.OrderEnforcing, gym.wrappers.PassiveEnvChecker)
 
 
@@ -21,6 +27,7 @@ class Interface(gym.Wrapper):
         observation                    of reset alone: with an empty info
         observation, reward, done, info   of step: `done` is a termination, but for info["TimeLimit.truncated"]
         None                           as the info: an empty one
+        final_observation              in the info of an episode's end: the environment has reset itself, and this came before
 
     Raises:
         WarmloopError: a step that returns neither four values nor five.
@@ -38,7 +45,7 @@ class Interface(gym.Wrapper):
         say_once(f'Environment "{self._name}": its reset returns the observation alone, as before Gymnasium 0.26; it is taken so.')
         return given, {}
 
-    def step(self, action: Any) -> tuple[Any, Any, Any, Any, Any]:
+    def step(self, action: Any) -> Returned:
         given: Any = self.env.step(action)
         if not isinstance(given, tuple | list) or len(given) not in (4, 5):
             count = f"{len(given)} values" if isinstance(given, tuple | list) else f"{given!r:.60}"
@@ -46,7 +53,8 @@ class Interface(gym.Wrapper):
                 f'Environment "{self._name}": its step returned {count}; return observation, reward, terminated, truncated, info.'
             )
         if len(given) == 5:
-            return tuple(given) if given[4] is not None else (*given[:4], {})
+            observation, reward, terminated, truncated, info = given
+            return self._before_its_own_reset(observation, reward, terminated, truncated, {} if info is None else info)
         observation, reward, done, said = given
         info: Any = {} if said is None else said
         say_once(
@@ -55,7 +63,21 @@ class Interface(gym.Wrapper):
             "--config.environment.time_limit_is_truncation=True."
         )
         cut = isinstance(info, Mapping) and bool(info.get("TimeLimit.truncated", False))
-        return observation, reward, False if cut else done, cut, info
+        return self._before_its_own_reset(observation, reward, False if cut else done, cut, info)
+
+    def _before_its_own_reset(self, observation: Any, reward: Any, terminated: Any, truncated: Any, info: Any) -> Returned:
+        """What a step returned or, of an environment that resets itself where an episode ends, what it had before that."""
+        if not isinstance(info, Mapping) or not (_one_is_true(terminated) or _one_is_true(truncated)):
+            return observation, reward, terminated, truncated, info
+        last = next((info[key] for key in LAST_OBSERVATIONS if info.get(key) is not None), None)
+        inner = next((info[key] for key in LAST_INFOS if isinstance(info.get(key), Mapping)), {})
+        if last is not None:
+            observation = last
+            say_once(
+                f'Environment "{self._name}": it resets itself where an episode ends; the last observation and info are those in the info, '
+                "which came before that."
+            )
+        return observation, reward, terminated, truncated, {**info, **inner}
 
     def _reset(self, seed: int | None, options: dict[str, Any] | None) -> Any:
         reset: Callable[..., Any] = self.env.reset
@@ -83,6 +105,10 @@ def modern(env: gym.Env, name: str) -> gym.Env:
         last += 1
     _replace(layers, len(layers) - 1, name, only_if=len(layers) - 1 > last + 1 and _hands_a_seed_to(layers[-2], layers[-1]))
     return _replace(layers, last + 1, name)
+
+
+def _one_is_true(flag: Any) -> bool:
+    return bool(np.any(as_array(flag) == True))  # noqa: E712 (elementwise; what is no flag is told by the bridge)
 
 
 def _hands_a_seed_to(wrapper: gym.Env, env: gym.Env) -> bool:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from ...data.doors.imports import told
 from ...data.errors import EnvironmentFault, EnvironmentGaveOut
-from .. import emergency
+from ...data.running import emergency
 from ..config import ActorConfig
 from .environment_config import EnvironmentConfig
 from .faults import Faults, log

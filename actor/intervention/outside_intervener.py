@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ...data.doors.borrowed import is_theirs
 from ...data.doors.imports import told
 from ...data.errors import EnvironmentFault, WarmloopError
 from ...data.transition import PyTree
@@ -74,7 +75,9 @@ class OutsideIntervener:
             return function(*arguments)
         except WarmloopError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not is_theirs(error):
+                raise
             kind = EnvironmentFault if self._worked else WarmloopError
             raise kind(f"The intervention {self._name} failed: {told(error)}.") from error
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import WarmloopError
+from .borrowed import is_theirs
 from .imports import imported, is_importable_name, told
 from .matches import near_matches
 
@@ -54,7 +55,9 @@ class Door:
             return function()
         except WarmloopError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not is_theirs(error):
+                raise
             raise WarmloopError(f"{where}={text}, {called}, failed: {told(error)}.") from error
 
     def refused(self, text: str, where: str, found: Any, verb: str = "is") -> WarmloopError:

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import WarmloopError
+from .borrowed import is_theirs, lent
 from .matches import near_matches
 
 FOLDERS = "import_folders"  # in a checkpoint's description
@@ -66,8 +67,11 @@ def imported_module(name: str, said: str) -> ModuleType:
         raise WarmloopError(f'{said}: "{name}" is no module\'s name; write it as Python imports it, as in my_lab.arm.')
     make_importable(os.getcwd())
     try:
-        return importlib.import_module(name)
-    except (Exception, SystemExit) as error:
+        with lent(f'The module "{name}"'):
+            return importlib.import_module(name)
+    except BaseException as error:
+        if not is_theirs(error):
+            raise
         raise _not_imported(name, said, error) from error
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import WarmloopError
 
-# What may end a process, and by which another thread breaks into the main one (`actor/emergency.py`).
+# What may end a process, and by which another thread breaks into the main one (`data/running/emergency.py`).
 LEAVING = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGURG") if name in signal.Signals.__members__)
 
 
@@ -53,7 +53,7 @@ def lock_directory(directory: Path, name: str, advice: str) -> int:
 
 def write_durably(path: Path, text: str) -> None:
     """Writes a file that is on the disk when this returns. Raises OSError."""
-    with open(path, "w") as file:
+    with open(path, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

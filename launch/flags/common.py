@@ -5,6 +5,7 @@ Nothing heavy is imported here, so that `--help` and a mistyped flag are answere
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
@@ -21,6 +22,7 @@ from absl import logging as absl_logging
 from ...data.doors.imports import make_importable
 from ...data.errors import WarmloopError
 from ..starting.compiled import keep_compiled
+from ..starting.leftover import end_in_time
 from ..starting.signals import leave, unwinding
 from .progress import progress as progress
 
@@ -41,10 +43,24 @@ def run(
     128 + its number. `--help` shows the docstring of main's module and the flags defined there (or declared as key flags).
     """
     _quieten()
+    for stream in (sys.stdout, sys.stderr):  # of a locale that lacks a letter of somebody's name
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     keep_compiled()
     make_importable(os.getcwd())
-    app.run(lambda argv: _guarded(main, argv, files), argv=list(argv or sys.argv), flags_parser=lambda argv: _parse(main, argv, prepare))
+    try:
+        _run(main, argv, prepare, files)
+    except SystemExit as error:
+        end_in_time(error.code if isinstance(error.code, int) else int(error.code is not None))
+        raise
+    except BaseException:
+        end_in_time(1)
+        raise
     sys.exit(0)
+
+
+def _run(main: Callable[..., int | None], argv: Sequence[str] | None, prepare: Callable[[list[str]], list[str]], files: bool) -> None:
+    app.run(lambda argv: _guarded(main, argv, files), argv=list(argv or sys.argv), flags_parser=lambda argv: _parse(main, argv, prepare))
 
 
 def fail(message: str, exit_code: int = USAGE_ERROR) -> NoReturn:

@@ -34,7 +34,7 @@ class ExpertDataCollector:
         env_id: a Gymnasium id, an environment, or a preset such as "configs/adroit.py:door".
         save_dir: where data sets go.
         seed: decides every episode, together with its number.
-        success: the success signal: auto, info:KEY, terminated, operator, reward>=X or return>=X; None for the preset's.
+        success: the success signal: auto, info:KEY, info:KEY>=X, terminated, operator, reward>=X or return>=X; None for the preset's.
 
     Raises:
         WarmloopError: there is no such environment.

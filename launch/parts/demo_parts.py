@@ -63,7 +63,7 @@ def summarise(
         "mean_length_after_finetune": after["mean_length"],
         **more,
     }
-    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     judged = [evaluation_record(0, before), evaluation_record(summary["env_steps"], after)]
     for phase, shown in (("warmup", before), ("online", after)):
         history.note(out, history.JUDGED, phase, **shown)

@@ -37,6 +37,12 @@ def running_learner(plan: Plan, target: Target) -> Iterator[tuple[Learner, dict]
     line = RunLine(config.learner.online_steps, config.reward.signal == "environment")
     with Recorder(directory) as recorder, contextlib.ExitStack() as shown:
         learner, meta = make_learner(plan, target, recorder, line)
+        if learner.environment_steps >= config.learner.online_steps:
+            log.warning(
+                "The run has done %d of %d environment steps already: nothing is left to do. --online_steps=N with a larger N goes on.",
+                learner.environment_steps,
+                config.learner.online_steps,
+            )
         try:
             line.advance = shown.enter_context(progress("fine-tuning", config.learner.online_steps, line.begin(learner.environment_steps)))
             with answering(lambda: setattr(learner, "stop_requested", True)):

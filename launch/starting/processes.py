@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from ...actor.emergency import STOP_SECONDS
 from ...data.errors import EnvironmentGaveOut, WarmloopError
+from ...data.running.emergency import STOP_SECONDS
 from ..flags.common import log
 from ..flags.progress import LINES
 from .signals import AT_ONCE, NUMBERS, PASSED_ON, answering

@@ -73,7 +73,7 @@ class Recorder:
         """Leaves out every second record of the older half. Raises OSError, after which the files are as they were."""
         self._thin_at = time.monotonic() + TRY_AGAIN_SECONDS
         path, older = self.directory / LINES, list(self.directory.glob(f"{EVENTS}.*"))
-        lines = path.read_text().splitlines(keepends=True)
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         half = len(lines) // 2
         kept = [*lines[:half:2], *lines[half:]]
         with replacing(path) as file:
@@ -94,7 +94,7 @@ class Recorder:
             self.directory.mkdir(parents=True, exist_ok=True)
             for leftover in self.directory.glob(f".{LINES}.*.part"):
                 leftover.unlink()
-            self._lines = open(self.directory / LINES, "a", buffering=1)  # noqa: SIM115 - closed by close()
+            self._lines = open(self.directory / LINES, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - closed by close()
         if self._events is None:
             self._events = EventsWriter(str(self.directory / EVENTS))
         return self._lines, self._events
@@ -109,7 +109,7 @@ class Recorder:
 def read(path: str | Path) -> list[dict[str, float]]:
     """The records of a `metrics.jsonl`, or of the run directory that holds one; lines that a crash or a full disk tore are left out."""
     path = Path(path)
-    return list(_parsed((path / LINES if path.is_dir() else path).read_text().splitlines()))
+    return list(_parsed((path / LINES if path.is_dir() else path).read_text(encoding="utf-8").splitlines()))
 
 
 def _parsed(lines: Iterable[str]) -> Iterator[dict[str, float]]:

@@ -72,7 +72,7 @@ WARM_UP = {
 def plot_warm_up(directory: str | Path, checkpoints: str | Path) -> Path:
     """Draws what the warm-up of a run measured, and how its checkpoints compare, as `directory/warmup.png`; returns its path."""
     directory, mark = Path(directory), Path(checkpoints) / SELECTION
-    selection = json.loads(mark.read_text()) if mark.is_file() else None
+    selection = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else None
     with curves.drawing():
         figure = warm_up_figure(read(directory / "warmup_metrics"), selection, columns=len(WARM_UP) + 1)
         return curves.png(figure, directory / "warmup.png")
@@ -112,7 +112,7 @@ def _selection(axis, selection) -> None:
 
 def _learns_for_returns(directory: Path) -> bool:
     saved = directory / "config.json"
-    return saved.is_file() and json.loads(saved.read_text())["reward"]["signal"] == "environment"
+    return saved.is_file() and json.loads(saved.read_text(encoding="utf-8"))["reward"]["signal"] == "environment"
 
 
 def _success(axis, records: Records, clock: Clock) -> None:

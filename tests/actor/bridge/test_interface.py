@@ -171,3 +171,40 @@ gym.register("WarmloopTest/NoPictures-v0", lambda: Calls(), max_episode_steps=3)
 def test_what_cannot_be_made_is_a_sentence(id: str, render: bool, says: str):
     with pytest.raises(WarmloopError, match=says):
         make_environment(EnvironmentConfig(id), render=render)
+
+
+class ResetsItself(Calls):
+    """As Gymnasium's autoreset of old, whose info at an end is the next episode's."""
+
+    def __init__(self, key: str, old: bool):
+        self.key, self.old = key, old
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(3), {}
+
+    def step(self, action) -> Any:
+        info = {"success": False, self.key: np.full(3, 7.0), "final_info": {"success": True}}
+        return (np.zeros(3), 1.0, True, info) if self.old else (np.zeros(3), 1.0, True, False, info)
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("key", ["final_observation", "final_obs", "terminal_observation"])
+def test_the_last_observation_of_an_environment_that_resets_itself_is_of_its_own_episode(key: str, old: bool, caplog):
+    environment = made(ResetsItself(key, old))
+    with caplog.at_level(logging.WARNING):
+        for seed in range(2):
+            environment.reset(seed)
+            result = environment.step(np.zeros(2))
+            assert result.next_observation.tolist() == [7.0] * 3 and result.success and result.terminated
+    assert sum("it resets itself where an episode ends" in record.message for record in caplog.records) == 1
+
+
+def test_a_last_observation_in_the_info_of_a_step_that_ends_nothing_is_not_taken():
+    class Goes(ResetsItself):
+        def step(self, action) -> Any:
+            return np.ones(3), 1.0, False, np.False_, {"final_observation": np.full(3, 7.0), "final_info": {"success": True}}
+
+    environment = made(Goes("", False))
+    environment.reset(0)
+    result = environment.step(np.zeros(2))
+    assert result.next_observation.tolist() == [1.0] * 3 and not result.success

@@ -1,5 +1,6 @@
 """A run's folder belongs to one process, and what is refused leaves no trace in it."""
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -11,8 +12,10 @@ from warmloop.actor.environment.environment import make_environment
 from warmloop.configs.classic import task
 from warmloop.data.errors import WarmloopError
 from warmloop.data.files.run_folder import RunFolder
+from warmloop.data.formats import load_episodes, write_episodes
 from warmloop.launch.run.plan import Origin, Plan
 from warmloop.launch.run.recorded_data import target_of
+from warmloop.launch.run.run_record import begun_with
 from warmloop.launch.run.session import in_lock_step, running_learner
 from warmloop.learner.journal.journal import Journal
 from warmloop.learner.journal.records import segments
@@ -84,6 +87,50 @@ def test_a_refused_warm_up_leaves_what_ran_and_no_folder(commands, demos):
     assert "absent.npz" in sentence(commands.run("train_offline_warmup", absent, "--exp_name=new"))
     assert "absent.npz" in sentence(commands.run("train_rlpd", f"--demo_path={commands.folder}/absent.npz", "--exp_name=new"))
     assert not (commands.folder / "new").exists()
+
+
+def test_a_resume_is_not_given_other_demonstrations_than_those_it_has(tmp_path, demos, monkeypatch):
+    learn(tmp_path / "run", [str(demos)])
+    ran = contents(tmp_path / "run")
+    for other, began in (([f"{demos}.other"], [str(demos)]), ([str(demos), "demos=more.npz"], [str(demos)])):
+        with pytest.raises(
+            WarmloopError, match=rf"^--demo_path={' and '.join(other)} would not be read: the run to resume began with {began[0]}"
+        ):
+            learn(tmp_path / "run", other, resuming=True)
+        assert contents(tmp_path / "run") == ran
+    monkeypatch.chdir(demos.parent)
+    for same in ([str(demos)], [demos.name], []):
+        learn(tmp_path / "run", same, resuming=True)
+    meta = {"began_with": {"checkpoint_path": [[], []], "demo_path": [[], []]}}
+    with pytest.raises(WarmloopError, match="--checkpoint_path=warm would not be read: the run to resume began with none"):
+        begun_with("warm", [], meta)
+
+
+def test_a_resume_with_nothing_left_to_do_says_so(tmp_path, caplog):
+    learn(tmp_path / "run")
+    assert "nothing is left to do" not in caplog.text
+    learn(tmp_path / "run", resuming=True)
+    assert caplog.text.count("The run has done 200 of 200 environment steps already: nothing is left to do. --online_steps=N") == 1
+
+
+def test_a_run_of_an_earlier_version_says_that_what_it_is_given_is_not_read(caplog):
+    assert begun_with("warm", [], {}) == {} and begun_with(None, [], {}) == {}
+    assert [record.message for record in caplog.records] == [
+        "--checkpoint_path is not read: a run that is resumed has what it began with in its checkpoints"
+    ]
+
+
+@pytest.mark.slow
+def test_a_warm_up_is_not_resumed_with_as_many_other_steps(commands, demos, tmp_path):
+    line = ("train_offline_warmup", "--exp_name=warm", "--warmup_steps=20", "--config.learner.held_out=0.0")
+    assert commands.run(*line, f"--offline_data_path=demos={demos}").returncode == 0
+    episodes = load_episodes(demos)
+    other = tmp_path / "other.npz"
+    changed = [dataclasses.replace(one, steps=one.steps.replace(action=one.steps.action[::-1].copy())) for one in episodes]
+    write_episodes(other, changed)
+    said = sentence(commands.run(*line, "--resume", f"--offline_data_path=demos={other}"))
+    assert "learns from other episodes than the data now have; give it the same data." in said
+    assert commands.run(*line, "--resume", f"--offline_data_path=demos={demos}").returncode == 0
 
 
 @pytest.mark.slow
