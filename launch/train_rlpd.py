@@ -28,7 +28,7 @@ from .run import settings
 from .run.acting import acting
 from .run.recorded_data import FILTERED
 from .run.session import in_lock_step, running_learner
-from .run.sizes import fine_tuning_told
+from .run.sizes import fine_tuning_told, slow_pictures
 from .starting.platforms import act_on, prefer_cpu
 from .starting.signals import answering
 
@@ -159,8 +159,12 @@ def learning(config: RunConfig, seed: int, lock_step: bool = False) -> Iterator[
     environment = make_environment(config.environment, config.reward, tasks=config.tasks)
     environment.close()
     origin = ((CHECKPOINT.value, WARM_STEP.value), DEMOS.value, RESUME.value)
-    log.info(fine_tuning_told(config))
-    with running_learner(config, target_of(environment), directory, seed, *origin, lock_step) as running:
+    target = target_of(environment)
+    spec = config.tasks.condition_spec(target.spec)
+    log.info(fine_tuning_told(config, spec))
+    if slow := slow_pictures(config.agent, spec, int(config.learner.online_steps * config.learner.max_utd)):
+        log.warning(slow)
+    with running_learner(config, target, directory, seed, *origin, lock_step) as running:
         yield running
     print(f"curves       {plot_run(directory)}")
 
