@@ -36,7 +36,7 @@ from .run import run_history as history
 from .run import settings
 from .run.recorded_data import gathered, keep_demonstrations, warmup_data
 from .run.run_line import warm_up_line
-from .run.sizes import fitted, warm_up_told
+from .run.sizes import fitted, slow_pictures, warm_up_told
 from .starting.signals import Ended, answering
 
 if TYPE_CHECKING:
@@ -97,7 +97,11 @@ def main() -> None:
     taken_over(config, resumed)  # limits that only now came from the data are not those of the checkpoint
     data = divided(config, data, seed, resumed)
     config = fitted(config, sum(map(len, data.episodes)))
-    log.info("\n".join([*data.summary(config.tasks), f"{data.held.sum()} episodes are held out, to measure by", warm_up_told(config)]))
+    log.info(
+        "\n".join([*data.summary(config.tasks), f"{data.held.sum()} episodes are held out, to measure by", warm_up_told(config, data.spec)])
+    )
+    if slow := slow_pictures(config.warmup_agent, data.spec, config.learner.warmup_steps):
+        log.warning(slow)
     asked = threading.Event()
     with Recorder(folder.warmup_metrics) as recorder:
         with answering(asked.set):

@@ -29,7 +29,7 @@ from .run import settings
 from .run.acting import acting
 from .run.plan import Origin, Plan
 from .run.session import in_lock_step, running_learner
-from .run.sizes import fine_tuning_told
+from .run.sizes import fine_tuning_told, slow_pictures
 from .starting.platforms import act_on, prefer_cpu
 from .starting.signals import answering
 
@@ -162,9 +162,13 @@ def learning(plan: Plan) -> Iterator[tuple[Learner, dict]]:
 
     environment = make_environment(plan.config.environment, plan.config.reward, tasks=plan.config.tasks)
     environment.close()
-    log.info(fine_tuning_told(plan.config))
-    with running_learner(plan, target_of(environment)) as running:
-        if asked := settings.asked(plan.config):
+    target = target_of(environment)
+    config, spec = plan.config, plan.config.tasks.condition_spec(target.spec)
+    log.info(fine_tuning_told(config, spec))
+    if slow := slow_pictures(config.agent, spec, int(config.learner.online_steps * config.learner.max_utd)):
+        log.warning(slow)
+    with running_learner(plan, target) as running:
+        if asked := settings.asked(config):
             history.note(plan.folder.path, history.ASKED, "online", **asked)
         yield running
     print(f"curves       {plot_run(plan.folder.path)}")

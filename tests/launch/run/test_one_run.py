@@ -5,6 +5,7 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from runs import sentence
 
@@ -72,6 +73,25 @@ def test_a_resume_beside_a_learner_that_writes_takes_nothing_back_from_its_journ
     other.close()
     learn(tmp_path / "run", resuming=True)
     assert b"rows since" not in segment.read_bytes()
+
+
+def test_a_byte_that_changed_in_filtered_demonstrations_is_refused_and_leaves_no_run(tmp_path, demos):
+    """`--demo_path` of what a warm-up kept."""
+    path, content, rng = tmp_path / "filtered_demos.npz", demos.read_bytes(), np.random.default_rng(0)
+    for place in rng.integers(0, content.index(b"PK\x01\x02"), 60):  # in its arrays and their names
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << int(rng.integers(8))]) + content[place + 1 :])
+        with pytest.raises(WarmloopError, match=r"filtered_demos\.npz"):
+            learn(tmp_path / "run", [f"demos={path}"])
+        assert not (tmp_path / "run" / "checkpoints").exists() and not contents(tmp_path / "run")
+
+
+@pytest.mark.parametrize("module", ["train_rlpd", "train_offline_warmup", "local"])
+def test_a_run_that_would_be_the_folder_of_all_runs_is_refused_by_every_command(commands, demos, module):
+    data = (f"--offline_data_path=demos={demos}",) if module == "train_offline_warmup" else ()
+    before = sorted(commands.folder.parent.iterdir())
+    said = sentence(commands.run(module, "--exp_name=.", *data))
+    assert "Name the run with --exp_name, as in --exp_name=door: '.' is no name of a folder" in said
+    assert not list(commands.folder.iterdir()) and sorted(commands.folder.parent.iterdir()) == before
 
 
 @pytest.mark.slow
