@@ -109,10 +109,15 @@ def _result(story: Story) -> list[object]:
     found = [result for result in results(story) if result is not None]
     if not found:
         return [tag("p", "Nobody has judged this policy yet: ", tag("code", "warmloop evaluate --checkpoint=DIR"), " does.")]
-    heads = ["policy", "success", "95 % interval", "return", "95 % interval", "episodes", "steps of an episode", "actions"]
+    heads = ["policy", "success", "95 % interval", "return", "95 % interval", "episodes", "length", "actions"]
     sentence = _sentence(found, story.returns)
-    note = "Intervals of success are Wilson's, of returns Student's: where the true mean may lie, by so few episodes."
-    return [tag("p", sentence, class_="verdict"), table(heads, map(_cells, found), "Results"), tag("p", note, class_="faint")]
+    note = "Intervals of success are Wilson's, of returns Student's: where the true mean may lie. Length: mean steps of an episode."
+    fallen = any(record.get("best/fallen") for record in story.online[-1:])
+    return [
+        tag("p", sentence, class_="verdict harms" if fallen else "verdict"),
+        table(heads, map(_cells, found), "Results"),
+        tag("p", note, class_="faint"),
+    ]
 
 
 def _sentence(found: list[Result], returns: bool) -> str:
@@ -139,7 +144,7 @@ def _evaluations(story: Story) -> list[object] | None:
     found = evaluations(story)
     if not found:
         return None
-    heads = ["environment steps", "update", "success", "95 % interval", "return", "episodes", "steps of an episode", "after"]
+    heads = ["environment steps", "update", "success", "95 % interval", "return", "episodes", "length", "after"]
     time, rows = clocks(story)["online"], []
     for record in found[-EVALUATIONS_LISTED:]:
         one = of_evaluation(record, "")
@@ -187,7 +192,7 @@ def _data(story: Story) -> list[object]:
     if rows:
         parts.append(table(["source", "kind", "weight"], rows, "Sources"))
     if data:
-        held = f"; {words.counted(data.get('held_out', 0), 'episode')} of them held out, to measure by"
+        held = f"; {words.counted(data['held_out'], 'episode')} of them held out, to measure by" if data.get("held_out") else ""
         parts.append(tag("p", "Warmed up on ", "; ".join(map(str, data.get("said", []))), held, "."))
         parts.append(tag("p", "Digest of the episodes, whatever files they are in: ", tag("code", data.get("digest", "")), class_="faint"))
     if kept:
@@ -242,7 +247,7 @@ def _checkpoints(story: Story, out: Path) -> list[object] | None:
 
 def _checkpoint(one: Kept, out: Path, score: dict, scored: bool) -> list[object]:
     def figure(name: str) -> str:
-        return "—" if score.get(name) is None else f"{score[name]:.4g}"
+        return "—" if score.get(name) is None else words.number(score[name], 3)
 
     fqe = [figure("fqe"), figure("fqe_error")] if scored else []
     return [linked(one.path, out, f"{one.updates:,}"), words.day(one.saved), f"{one.mebibytes:,.1f}", *fqe, one.mark]

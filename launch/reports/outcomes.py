@@ -83,7 +83,7 @@ def results(story: Story) -> tuple[Result | None, Result | None]:
         found = found[1:]
     if found:
         place = int(found[-1].get("evaluation/environment_steps", found[-1].get("environment_steps", 0)))
-        return warm, of_evaluation(found[-1], f"after {place:,} of {story.steps:,} environment steps")
+        return warm, of_evaluation(found[-1], f"after {place:,} of {story.steps:,} steps")
     newest = next((record for record in reversed(story.online) if "actor/success_rate" in record), None)
     return warm, None if newest is None else of_training(newest, "in the last training episodes")
 
@@ -125,10 +125,18 @@ def _student(tally: Tally, known: bool) -> tuple[float, float] | None:
     return tally.interval(LEVEL, success=False) if known and tally.count > 1 else None
 
 
-def over_seeds(values: Sequence[float], success: bool) -> tuple[float, tuple[float, float] | None]:
-    """The mean over runs that differ by seed alone and its 95 % interval (Student's), of success rates within 0 and 1; None of one run."""
+def over_seeds(values: Sequence[float], episodes: Sequence[int] = ()) -> tuple[float, tuple[float, float] | None]:
+    """The mean over runs that differ by seed alone and its 95 % interval (Student's); none of one run.
+
+    Of success rates, of so many `episodes` each, it is within 0 and 1, and no narrower than Wilson's over all episodes: that seeds happen
+    to agree does not make few episodes more.
+    """
     tally = sum((Tally.of(value) for value in values), Tally())
     if tally.count < 2:
         return tally.mean, None
     low, high = tally.interval(LEVEL, success=False)
-    return tally.mean, (max(low, 0.0), min(high, 1.0)) if success else (low, high)
+    if not episodes:
+        return tally.mean, (low, high)
+    pooled = sum((Tally.successes(count, value) for count, value in zip(episodes, values, strict=True)), Tally())
+    least, most = pooled.interval(LEVEL, success=True)
+    return tally.mean, (max(min(low, least), 0.0), min(max(high, most), 1.0))

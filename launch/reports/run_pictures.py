@@ -13,8 +13,8 @@ from ...learner.diagnosis.plot import STEPS, Clock, run_figure, warm_up_figure
 from .outcomes import EVALUATION, RunningTime, clocks, evaluations
 from .story import Record, Story
 
-WIDTH = 7.4  # inches
-HEIGHT = 3.2
+WIDTH, HEIGHT = 5.6, 3.0  # inches
+HOURS = 2.0  # from which on a run's time is shown in hours
 GRID_POINTS = 60  # at which curves of several seeds are averaged
 
 
@@ -23,9 +23,10 @@ def of_run(story: Story) -> list[Html]:
     shown = []
     if any("environment_steps" in record for record in story.online):
         extra = _judged(story)
-        for clock in (STEPS, minutes(clocks(story)["online"])):
+        time = clocks(story)["online"]
+        for clock in (STEPS, running(time, time.total)):
             with curves.drawing():
-                figure = run_figure([*extra, *story.online], story.returns, clock)
+                figure = run_figure([*extra, *story.online], story.returns, clock, WIDTH)
             shown.append(picture(figure, f"The run against {clock.label}"))
     if story.warm:
         with curves.drawing():
@@ -34,30 +35,35 @@ def of_run(story: Story) -> list[Html]:
     return shown
 
 
-def minutes(time: RunningTime) -> Clock:
-    """The clock of a plot against running time."""
+def running(time: RunningTime, longest: float) -> Clock:
+    """The clock of a plot against running time, of which the longest run shown has so many seconds."""
+    unit, seconds = ("hours", 3600) if longest >= 3600 * HOURS else ("minutes", 60)
 
     def of(record: Mapping[str, float]) -> float:
-        return time(record.get("time", time.first)) / 60
+        return time(record.get("time", time.first)) / seconds
 
-    return Clock("minutes that the fine-tuning ran", of, of)
+    return Clock(f"{unit} that the fine-tuning ran", of, of)
 
 
 def of_several(groups: Mapping[str, Sequence[Story]]) -> list[Html]:
     """Success of groups of runs, and returns where one learns for them, against steps and time: each group's mean, each run's line."""
     shown = []
+    times = [time for group in groups.values() for story in group if (time := clocks(story).get("online"))]
+    longest = max((time.total for time in times), default=0.0)
+    label = running(times[0], longest).label if times else ""
     wanted = {"success rate": (EVALUATION, "actor/success_rate", (-0.03, 1.06))}
     if any(story.returns for group in groups.values() for story in group):
         wanted = {"return": ("evaluation/episode_return", "actor/episode_return", None)} | wanted
     for what, (evaluated, trained, limits) in wanted.items():
         kind = evaluated if all(len(evaluations(story)) > 1 for group in groups.values() for story in group) else trained
         for by_time in (False, True):
+            lines = {name: [line for story in group if (line := _line(story, kind, longest * by_time))] for name, group in groups.items()}
             with curves.drawing():
                 figure, (axis,) = curves.panels([HEIGHT], WIDTH)
-                axis.set(ylabel=what, xlabel="minutes that the fine-tuning ran" if by_time else STEPS.label)
+                axis.set(ylabel=what, xlabel=label if by_time else STEPS.label)
                 if limits:
                     axis.set(ylim=limits)
-                drawn = [_group(axis, number, name, group, kind, by_time) for number, (name, group) in enumerate(groups.items())]
+                drawn = [_group(axis, number, name, of) for number, (name, of) in enumerate(lines.items())]
                 curves.finish(axis)
             said = "evaluations" if kind == evaluated else "training episodes (mean of 20)"
             against = "time" if by_time else "environment steps"
@@ -73,10 +79,9 @@ def picture(figure: object, said: str) -> Html:
     return tag("figure", tag("figcaption", said), tag("div", drawing, class_="plot", tabindex=0, role="region", aria_label=said))
 
 
-def _group(axis: object, number: int, name: str, group: Sequence[Story], kind: str, by_time: bool) -> bool:
-    """Draws a group; whether there was anything to draw."""
+def _group(axis: object, number: int, name: str, lines: Sequence[Sequence[tuple[float, float]]]) -> bool:
+    """Draws a group by the lines of its runs; whether there was anything to draw."""
     look = curves.series(number)
-    lines = [line for line in (_line(story, kind, by_time) for story in group) if line]
     if len(lines) == 1:
         curves.line(axis, lines[0], name, **look)  # pyright: ignore[reportArgumentType]
     if len(lines) < 2:
@@ -91,10 +96,10 @@ def _group(axis: object, number: int, name: str, group: Sequence[Story], kind: s
     return True
 
 
-def _line(story: Story, kind: str, by_time: bool) -> list[tuple[float, float]]:
-    """A run's points, by rising place."""
+def _line(story: Story, kind: str, longest: float) -> list[tuple[float, float]]:
+    """A run's points, by rising place: against time where the `longest` run's is given, else against steps."""
     time = clocks(story).get("online")
-    clock = minutes(time) if by_time and time is not None else STEPS
+    clock = running(time, longest) if longest and time is not None else STEPS
     place: Callable[[Record], float] = clock.evaluated if kind.startswith("evaluation/") else clock.of
     return sorted((place(record), record[kind]) for record in story.online if kind in record and "environment_steps" in record)
 

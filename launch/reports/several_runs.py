@@ -68,11 +68,11 @@ def _names(stories: Sequence[Story]) -> dict[int, str]:
 
 def _result(groups: Groups) -> list[object]:
     rows = [_row(name, group) for name, group in groups.items()]
-    heads = ["configuration", "runs", "success after the warm-up", "success at the end", "95 % interval"]
-    heads += ["return after the warm-up", "return at the end", "95 % interval", "environment steps", "time"]
+    heads = ["configuration", "runs", "success, warm-up", "success, end", "return, warm-up", "return, end", "steps", "time"]
     note = (
-        "Of several seeds the interval is Student's, of their mean: what other seeds would give. Of a single run it is that of its own "
-        "episodes (Wilson's, or Student's of returns): what more episodes of the same policy would give."
+        "In brackets: 95 % intervals. Of several seeds it is Student's, of their mean, for what other seeds would give; of success it is "
+        "no narrower than Wilson's over all their episodes. Of a single run it is that of its own episodes, for what more episodes of the "
+        "same policy would give. Times are a run's mean, warm-up and fine-tuning together."
     )
     judged = [result for group in groups.values() for story in group for result in results(story) if result]
     kinds = sorted({result.how for result in judged if result.how})
@@ -82,21 +82,19 @@ def _result(groups: Groups) -> list[object]:
 
 def _row(name: str, group: Sequence[Story]) -> list[object]:
     warm, end = zip(*map(results, group), strict=True)
-    success = _over(end, "success")
-    returned = _over(end, "returns")
+    seeds = ", ".join("not recorded" if story.seed is None else str(story.seed) for story in group)
     times = [sum(time.total for time in clocks(story).values()) for story in group]
     return [
         name,
-        f"{len(group)} (seeds {', '.join('?' if story.seed is None else str(story.seed) for story in group)})",
-        words.rate(_over(warm, "success")),
-        words.rate(success),
-        words.interval(success),
-        _number(_over(warm, "returns")),
-        _number(returned),
-        words.interval(returned),
+        f"{len(group)} (seed{'s' if len(group) > 1 else ''} {seeds})",
+        *(_said(_over(judged, name)) for name in ("success", "returns") for judged in (warm, end)),
         f"{sum(story.steps for story in group) / len(group):,.0f}",
         words.span(sum(times) / len(times)),
     ]
+
+
+def _said(measured: words.Measured) -> str:
+    return _number(measured) + (f" ({words.interval(measured)})" if measured and measured[1] else "")
 
 
 def _number(measured: words.Measured) -> str:
@@ -105,10 +103,11 @@ def _number(measured: words.Measured) -> str:
 
 def _over(found: Sequence[Result | None], name: str) -> words.Measured:
     """The mean over the runs that were judged, with an interval over them; a single run's own."""
-    measured = [getattr(result, name) for result in found if result is not None and getattr(result, name) is not None]
+    judged = [result for result in found if result is not None and getattr(result, name) is not None]
+    measured = [getattr(result, name) for result in judged]
     if len(measured) < 2:
         return measured[0] if measured else None
-    return over_seeds([mean for mean, _ in measured], success=name == "success")
+    return over_seeds([mean for mean, _ in measured], [result.episodes for result in judged] if name == "success" else ())
 
 
 def _runs(groups: Groups, out: Path) -> list[object]:

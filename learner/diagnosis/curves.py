@@ -32,7 +32,7 @@ DARK = {
 ENOUGH_FOR_A_LINE = 4  # evaluations
 ALL_MARKED, SOME_MARKED = 25, 10  # up to so many points each has a marker; of more about so many
 ALIKE, APART, MOST_APART = 0.015, 2.2, 8.0  # a share of the height that two curves lie within; and how far apart they are drawn, in points
-COLUMNS = 3  # of a legend
+WIDE, COLUMNS = 7.0, (2, 3)  # inches; columns of a legend in a narrower figure, and in one of that width
 
 
 @contextmanager
@@ -76,25 +76,22 @@ def named(label: str) -> str:
 
 def series(number: int) -> dict[str, Any]:
     """Colour, dashes and marker of one of several curves; no two of 28 are alike, and none of four without colour."""
-    place = number // len(SERIES) + number
-    return {"colour": SERIES[number % len(SERIES)], "linestyle": DASHES[place % len(DASHES)], "marker": MARKERS[number % len(MARKERS)]}
+    return {"colour": SERIES[number % len(SERIES)], "linestyle": DASHES[number % len(DASHES)], "marker": MARKERS[number % len(MARKERS)]}
 
 
 def finish(axis: Axes) -> None:
     """Draws curves that coincide a little apart, and the legend above the panel, where it covers nothing."""
     _spread(axis)
     axis.grid(color=GRID, alpha=0.3)
-    handles, labels = axis.get_legend_handles_labels()
-    if handles:
+    (handles, labels), figure = axis.get_legend_handles_labels(), axis.get_figure(root=True)
+    if handles and figure is not None:
+        width, height = figure.get_size_inches()
+        columns = COLUMNS[int(width >= WIDE)]
         axis.legend(
-            handles, labels, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=COLUMNS, frameon=False, fontsize="small", borderaxespad=0.2,
+            handles, labels, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False, fontsize="small", borderaxespad=0.2,
             handlelength=3.2,
         )  # fmt: skip
-        figure = axis.get_figure()
-        rows = math.ceil(len(handles) / COLUMNS)
-        if figure is not None and rows > 1:
-            width, height = figure.get_size_inches()  # pyright: ignore[reportAttributeAccessIssue] (an axis of ours is in no subfigure)
-            figure.set_size_inches(width, height + 0.2 * (rows - 1))  # pyright: ignore[reportAttributeAccessIssue]
+        figure.set_size_inches(width, height + 0.2 * (math.ceil(len(handles) / columns) - 1))
 
 
 def png(figure: Figure, path: Path) -> Path:

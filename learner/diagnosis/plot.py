@@ -46,14 +46,15 @@ def plot_run(directory: str | Path, title: str | None = None, evaluations: Recor
         return curves.png(figure, directory / "curves.png")
 
 
-def run_figure(records: Records, returns: bool, clock: Clock = STEPS) -> Figure:
+def run_figure(records: Records, returns: bool, clock: Clock = STEPS, width: float = 8.0) -> Figure:
     """Success of a run, and where it learns for them its `returns`; below them the shares of a batch and of a hand, and the pace."""
     records = [record for record in records if "environment_steps" in record]
-    wanted = {"success": 3.0, "returns": 3.0 * returns}
+    high = 3.0 * max(width / 8.0, 0.8)
+    wanted = {"success": high, "returns": high * returns}
     wanted["shares"] = 1.2 * any(SHARE in record or record.get(HANDS) for record in records)
     wanted["pace"] = 1.2 * any(PACE in record for record in records)
     wanted = {name: height for name, height in wanted.items() if height}
-    figure, axes = curves.panels(list(wanted.values()))
+    figure, axes = curves.panels(list(wanted.values()), width)
     for name, axis in zip(wanted, axes, strict=True):
         {"success": _success, "returns": _returns, "shares": _shares, "pace": _pace}[name](axis, records, clock)
         curves.finish(axis)
