@@ -32,6 +32,7 @@ from .flags.progress import upto
 from .judging.select import divided, select, table
 from .run import settings
 from .run.recorded_data import gathered, keep_demonstrations, warmup_data
+from .run.session import recorder_of
 from .run.sizes import fitted, warm_up_told
 from .starting.signals import Ended, answering
 
@@ -68,7 +69,6 @@ ABSENT = flags.DEFINE_bool(
 def main() -> None:
     from ..actor.endings.success import check_unattended
     from ..learner.checkpoints import checkpoint
-    from ..learner.diagnosis.metrics import Recorder
     from ..learner.diagnosis.plot import plot_warm_up
 
     directory = settings.run_directory()
@@ -94,7 +94,7 @@ def main() -> None:
     config = fitted(config, sum(map(len, data.episodes)))
     log.info("\n".join([*data.summary(config.tasks), f"{data.held.sum()} episodes are held out, to measure by", warm_up_told(config)]))
     asked = threading.Event()
-    with Recorder(directory / "warmup_metrics") as recorder:
+    with recorder_of(config, directory / "warmup_metrics", f"{directory.name} warm-up") as recorder:
         with answering(asked.set):
             learnt = train(config, data, recorder, target, seed, asked.is_set)
         if asked.is_set():

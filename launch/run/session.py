@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ...actor.environment.environment import Environment
     from ...configs.schema import RunConfig
     from ...data.sources.sources import Target
+    from ...learner.diagnosis.metrics import Recorder
     from ...learner.loop import Learner
 
 
@@ -37,12 +38,11 @@ def running_learner(
     A fresh one is saved first, so that from the first row on there is a checkpoint to go on from; not in lock step, where the
     actor would repeat its rows anyway. So is one whose configuration is not its checkpoint's any more.
     """
-    from ...learner.diagnosis.metrics import Recorder
     from .assemble import make_learner
     from .run_record import save_config
 
     shown, total = 0, config.learner.online_steps
-    with Recorder(directory) as recorder, progress("fine-tuning", total) as advance:
+    with recorder_of(config, directory, directory.name) as recorder, progress("fine-tuning", total) as advance:
 
         def show(updates: int, steps: int, metrics: Mapping[str, float]) -> None:
             nonlocal shown
@@ -130,6 +130,14 @@ def summary(metrics: Mapping[str, float]) -> str:
     }
     parts = ", ".join(f"{name} {metrics[key]:.2f}" for name, key in shown.items() if key in metrics)
     return parts.replace(", of ", " of ")
+
+
+def recorder_of(config: RunConfig, directory: Path, name: str) -> Recorder:
+    """What records a run's metrics in a folder, with the trackers that it has. Raises WarmloopError where one of them cannot be had."""
+    from ...configs.schema import to_dict
+    from ...learner.diagnosis.metrics import Recorder
+
+    return Recorder(directory, config.learner.trackers, name, to_dict(config))
 
 
 @contextlib.contextmanager
