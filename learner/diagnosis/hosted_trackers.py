@@ -23,7 +23,7 @@ class WandbTracker:
         place = run.directory / RUN_ID
         if not place.exists():
             place.write_text(uuid.uuid4().hex)
-        settings = wandb.Settings(init_timeout=PATIENCE_SECONDS, silent=True)
+        settings = wandb.Settings(init_timeout=PATIENCE_SECONDS, login_timeout=PATIENCE_SECONDS, silent=True)
         self._run = wandb.init(
             project=project,
             name=name or run.name or None,

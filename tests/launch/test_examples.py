@@ -243,3 +243,9 @@ def session(episode) -> str:
     rows = zip(steps.observation, steps.action, episode.outcome.reward, strict=True)
     lines = [f"{0.05 * row:.2f} | {numbers(seen)} | {numbers(action)} | {reward}" for row, (seen, action, reward) in enumerate(rows)]
     return "\n".join(["session pendulum 1", *lines, f"end {numbers(steps.next_observation[-1])} cut", ""])
+
+
+def test_a_reader_of_ones_own_gets_its_file_whatever_the_ending_says(tmp_path, recorded):
+    for name in ("day1.npz", "day1.pkl", "day1.hdf5"):
+        (tmp_path / name).write_text(LOG)
+        assert len(load_episodes(f"teach_log:read:{tmp_path / name}")) == 2

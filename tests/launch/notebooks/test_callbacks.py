@@ -124,7 +124,10 @@ class Misspelt:
 @pytest.mark.parametrize(
     ("callback", "says"),
     [
-        (Misspelt(), r'The callback has "on_epsiode", which nothing calls; did you mean on_episode .*\? There are on_record, on_episode and'),
+        (
+            Misspelt(),
+            r'The callback has "on_epsiode", which nothing calls; did you mean on_episode .*\? There are on_record, on_episode and',
+        ),
         (print, "is no callback; give an object with some of the methods"),
     ],
 )
