@@ -19,6 +19,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .launch.notebooks.callbacks import STOP as STOP
     from .launch.notebooks.collector import ExpertDataCollector as ExpertDataCollector
     from .launch.notebooks.trainer import OfflineRLTrainer as OfflineRLTrainer
 
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 _HOMES = {  # loaded when first asked for
     "ExpertDataCollector": ".launch.notebooks.collector",
     "OfflineRLTrainer": ".launch.notebooks.trainer",
+    "STOP": ".launch.notebooks.callbacks",
 }
 
 

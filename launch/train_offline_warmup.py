@@ -36,6 +36,7 @@ from .run import run_history as history
 from .run import settings
 from .run.recorded_data import gathered, keep_demonstrations, warmup_data
 from .run.run_line import warm_up_line
+from .run.session import recorder_of
 from .run.sizes import fitted, slow_pictures, warm_up_told
 from .starting.signals import Ended, answering
 
@@ -72,7 +73,6 @@ ABSENT = flags.DEFINE_bool(
 def main() -> None:
     from ..actor.endings.success import check_unattended
     from ..learner.checkpoints import checkpoint
-    from ..learner.diagnosis.metrics import Recorder
     from ..learner.diagnosis.plot import plot_warm_up
     from .reports.writing import write_report
 
@@ -103,7 +103,7 @@ def main() -> None:
     if slow := slow_pictures(config.warmup_agent, data.spec, config.learner.warmup_steps):
         log.warning(slow)
     asked = threading.Event()
-    with Recorder(folder.warmup_metrics) as recorder:
+    with recorder_of(config, folder.warmup_metrics, f"{folder.path.name} warm-up") as recorder:
         with answering(asked.set):
             learnt = train(config, data, recorder, target, seed, asked.is_set)
         if asked.is_set():

@@ -34,6 +34,7 @@ from .soundness import check_sound, copy_of, is_sound, judged, what_is_not_finit
 from .state import LearnerParts, LearnerState
 from .step import Stepper
 
+EPISODE_RETURN = "actor/episode_return"
 RECENT_EPISODES = 20
 LATE = 0.5  # share of the updates that may be missing when the last environment step comes
 RETURNS = 3  # times that a run goes back to its last sound state, in a stretch of `RETURNS_WITHIN` publications
@@ -59,6 +60,10 @@ class Learner:
         on_record: called with (updates, environment steps, metrics) at every record.
         on_look: called likewise about once a second, with what is known between two records.
         best: what keeps the best policy; None makes one that judges training episodes.
+
+    Attributes:
+        on_episode: called with (updates, environment steps, what its actor reports) of every training episode.
+        on_checkpoint: called with (updates, path) of every checkpoint.
     """
 
     def __init__(
@@ -78,6 +83,8 @@ class Learner:
     ):
         self.state, self.parts, self.config, self.intake, self.recorder = state, parts, config, intake, recorder
         self.directory, self.description, self.warm_updates, self.on_record = directory, dict(description), warm_updates, on_record
+        self.on_episode: OnRecord = lambda updates, steps, metrics: None
+        self.on_checkpoint: Callable[[int, Path], object] = lambda updates, path: None
         self.updates, self._step = int(state.updates), Stepper(parts)
         self.ingest, self.best = ingest, best or BestPolicy(config, success=ingest.reward.signal == "success")
         self.departures = Departures(parts.agent.spec, state.offline, parts.agent.actor_params(state.agent).normaliser)
@@ -230,6 +237,7 @@ class Learner:
         rows, segment = checkpoint.covered(self.directory)
         journal.discard(rows - self.state.online.capacity - self.ingest.longest, before=segment)
         self._saved = self.updates
+        self.on_checkpoint(self.updates, path)
         return path
 
     def _go_back(self) -> None:
@@ -292,6 +300,8 @@ class Learner:
         if any(name.startswith("evaluation/") for name in scalars):
             self.on_record(self.updates, self.environment_steps, self.recorder.write(self.updates, scalars, self.environment_steps))
             return
+        if EPISODE_RETURN in scalars:  # and not of one that a fault broke off
+            self.on_episode(self.updates, self.environment_steps, scalars)
         for name, value in scalars.items():
             self._recent.setdefault(name, deque(maxlen=RECENT_EPISODES)).append(value)
         self._news = True

@@ -41,7 +41,8 @@ class Format:
 
     Attributes:
         described: how it is named to a person.
-        matches: whether what is at a path (as text) is of this format; no two formats claim the same.
+        matches: whether what is at a path (as text) is of this format; no two formats claim the same, but for a user's own, which is
+            the first of them.
         read: the rows at a path, in pieces of whole episodes.
         write: stores episodes at a path, with JSON-able metadata, whole or not at all; None where the format is only read.
         names: whether a path to write to names this format.
@@ -57,6 +58,7 @@ class Format:
 
 
 FORMATS = {
+    "own": Format("a format of your own (MODULE:NAME:PATH)", own_format.matches, own_format.read),
     "set": Format("a set that merge_data keeps (its folder)", collected.matches, collected.read, environment=collected.environment),
     "npz": Format(".npz arrays", npz.matches, npz.read, npz.write, npz.names_one, npz.environment),
     "hilserl": Format(".pkl as HIL-SERL records it", hilserl.matches, hilserl.read, hilserl.write, hilserl.names),
@@ -71,7 +73,6 @@ FORMATS = {
     "dapg": Format("DAPG's pickled paths", dapg.matches, dapg.read),
     "dict": Format("a pickled dict of arrays", array_dict.matches, array_dict.read),
     "sb3": Format("a Stable-Baselines3 replay buffer", sb3.matches, sb3.read),
-    "own": Format("a format of your own (MODULE:NAME:PATH)", own_format.matches, own_format.read),
 }
 
 

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...data.errors import EnvironmentGaveOut
@@ -14,7 +15,9 @@ from ..starting.signals import answering
 
 if TYPE_CHECKING:
     from ...actor.environment.environment import Environment
+    from ...configs.schema import RunConfig
     from ...data.sources.sources import Target
+    from ...learner.diagnosis.metrics import Recorder
     from ...learner.loop import Learner
     from .plan import Plan
 
@@ -27,7 +30,6 @@ def running_learner(plan: Plan, target: Target) -> Iterator[tuple[Learner, dict]
     A fresh one is saved first, so that from the first row on there is a checkpoint to go on from; not in lock step, where the
     actor would repeat its rows anyway. So is one whose configuration is not its checkpoint's any more.
     """
-    from ...learner.diagnosis.metrics import Recorder
     from . import run_history as history
     from .assemble import make_learner
     from .run_line import RunLine
@@ -35,7 +37,7 @@ def running_learner(plan: Plan, target: Target) -> Iterator[tuple[Learner, dict]
 
     config, origin, directory = plan.config, plan.origin, plan.folder.path
     line = RunLine(config.learner.online_steps, config.reward.signal == "environment")
-    with Recorder(directory) as recorder, contextlib.ExitStack() as shown:
+    with recorder_of(config, directory, directory.name) as recorder, contextlib.ExitStack() as shown:
         learner, meta = make_learner(plan, target, recorder, line)
         if learner.environment_steps >= config.learner.online_steps:
             log.warning(
@@ -109,6 +111,14 @@ def close_journal(learner: Learner) -> None:
     """Writes to the journal what has come until now."""
     if learner.intake.journal is not None:
         learner.intake.journal.close()
+
+
+def recorder_of(config: RunConfig, directory: Path, name: str) -> Recorder:
+    """What records a run's metrics in a folder, with the trackers that it has. Raises WarmloopError where one of them cannot be had."""
+    from ...configs.schema import to_dict
+    from ...learner.diagnosis.metrics import Recorder
+
+    return Recorder(directory, config.learner.trackers, name, to_dict(config))
 
 
 @contextlib.contextmanager

@@ -84,6 +84,8 @@ def refuse_unused_agent(config: RunConfig) -> None:
     Raises:
         WarmloopError: a flag sets something of `agent`, and none the same of `warmup_agent`.
     """
+    if CONFIG.value is None:  # a run that is resumed by its own configuration
+        return
     given, known = config_flags.get_override_values(flags.FLAGS["config"]), to_dict(config)["warmup_agent"]
     for path in given:
         section, _, name = path.partition(".")
