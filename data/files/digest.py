@@ -31,9 +31,12 @@ def of_episode(episode: Episode) -> str:
 
 
 def of_path(path: Path) -> str:
-    """SHA-256 of a file's content, or of all the files of a folder with their names in it."""
+    """SHA-256 of a file's content, or of all the files of a folder with their names in it, but for hidden ones, which a computer puts there
+    by itself and nobody reads."""
     digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(found for found in path.rglob("*") if found.is_file())
+    seen = [] if path.is_file() else [found for found in path.rglob("*") if found.is_file()]
+    hidden = [found for found in seen if any(part.startswith(".") for part in found.relative_to(path).parts)]
+    files = [path] if path.is_file() else sorted(set(seen) - set(hidden))
     for file in files:
         if file != path:
             digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())

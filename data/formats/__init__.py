@@ -18,7 +18,7 @@ import numpy as np
 from ..episode import Episode
 from ..errors import WarmloopError
 from ..files.digest import of_path
-from ..files.whole_files import did_you_mean, listed, require_file
+from ..files.whole_files import check_path, did_you_mean, listed, require_file
 from ..outcome import check_rule, told
 from ..transition import Source, Spec
 from . import aloha, array_dict, collected, d3rlpy_dump, d4rl, dapg, isaac, lerobot, minari, npz, rlds, robomimic, sb3
@@ -213,7 +213,7 @@ def parse_source_argument(argument: str) -> tuple[Source | None, str]:
     kind, equals, path = argument.partition("=")
     if equals and kind in KINDS and path:
         return KINDS[kind], path
-    if not equals or Path(argument).expanduser().exists():
+    if not equals or check_path(argument).exists():
         return None, argument
     if kind in KINDS:
         raise WarmloopError(f'"{argument}" names no path; write {kind}=PATH.')
@@ -278,7 +278,7 @@ def format_of(path: str | Path) -> Format:
 
 def _origin(path: str | Path) -> str:
     text = str(path)
-    return text if text.startswith(minari.SCHEME) else str(Path(text).expanduser())
+    return text if text.startswith(minari.SCHEME) else str(check_path(text))
 
 
 def _size(path: str | Path) -> int:
