@@ -81,11 +81,19 @@ def show_data(files: Sequence[str]) -> int:
         report = inspect(list(files), reference, said, advance, SUCCESS.value or "", *reading)
     print(json.dumps(report.as_json()) if JSON.value else render(report, every_place=ALL.value))
     if html:
-        with replacing(html) as file:
-            file.write(page(report).encode(errors="replace"))  # a file's name may be in another encoding
+        write_page(html, page(report))
     if fix:
         write_repaired(files, str(fix), reference)
     return 1 if report.breaks_training else 0
+
+
+def write_page(path: Path, text: str) -> None:
+    """Writes the report, whole or not at all. Raises WarmloopError where it cannot be written."""
+    try:
+        with replacing(path) as file:
+            file.write(text.encode(errors="replace"))  # a file's name may be in another encoding
+    except OSError as error:
+        raise WarmloopError(f"{path} could not be written: {error.strerror or error}.") from error
 
 
 def check_outputs(files: Sequence[str], outputs: Mapping[str, Path | None]) -> None:

@@ -82,6 +82,10 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     return ", ".join(f"`{name}`" for name in names[:most]) + more
 
 
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write, which takes the place of `path` once it is complete and on disk; after an error nothing changed. Raises
@@ -90,7 +94,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(partial, "w+b") as file:
+        with open(partial, "w+b", opener=_no_link) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

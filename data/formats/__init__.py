@@ -17,7 +17,7 @@ import numpy as np
 
 from ..episode import Episode
 from ..errors import WarmloopError
-from ..files.digest import of_path
+from ..files.digest import of_path, stamp
 from ..files.whole_files import check_path, did_you_mean, listed, require_file
 from ..outcome import check_rule, told
 from ..transition import Source, Spec
@@ -259,6 +259,11 @@ def content_of(path: str | Path) -> str:
     origin = _origin(path)
     key = None if origin.startswith(minari.SCHEME) else hdf5.split(origin)[1]
     return of_path(_holder(origin)) + (f"{hdf5.SPLIT}{key}" if key else "")
+
+
+def stamp_of(path: str | Path) -> object:
+    """What changes once somebody writes to the file or folder that `path` names. Raises WarmloopError where there is none."""
+    return stamp(_holder(_origin(path)))
 
 
 def format_of(path: str | Path) -> Format:
