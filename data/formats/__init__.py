@@ -17,8 +17,8 @@ import numpy as np
 
 from ..episode import Episode
 from ..errors import WarmloopError
-from ..files.digest import of_path
-from ..files.whole_files import did_you_mean, listed, require_file
+from ..files.digest import of_path, stamp
+from ..files.whole_files import check_path, did_you_mean, listed, require_file
 from ..outcome import check_rule, told
 from ..transition import Source, Spec
 from . import aloha, array_dict, collected, d3rlpy_dump, d4rl, dapg, isaac, lerobot, minari, npz, own_format, rlds, robomimic, sb3
@@ -215,7 +215,7 @@ def parse_source_argument(argument: str) -> tuple[Source | None, str]:
     kind, equals, path = argument.partition("=")
     if equals and kind in KINDS and path:
         return KINDS[kind], path
-    if not equals or Path(argument).expanduser().exists():
+    if not equals or check_path(argument).exists():
         return None, argument
     if kind in KINDS:
         raise WarmloopError(f'"{argument}" names no path; write {kind}=PATH.')
@@ -265,6 +265,11 @@ def content_of(path: str | Path) -> str:
     return of_path(_holder(origin)) + (f"{hdf5.SPLIT}{key}" if key else "")
 
 
+def stamp_of(path: str | Path) -> object:
+    """What changes once somebody writes to the file or folder that `path` names. Raises WarmloopError where there is none."""
+    return stamp(_holder(_origin(path)))
+
+
 def format_of(path: str | Path) -> Format:
     """The format of what is at `path`. Raises WarmloopError where there is nothing, or nothing that any format claims."""
     origin = _origin(path)
@@ -282,7 +287,7 @@ def format_of(path: str | Path) -> Format:
 
 def _origin(path: str | Path) -> str:
     text = str(path)
-    return text if text.startswith(minari.SCHEME) else str(Path(text).expanduser())
+    return text if text.startswith(minari.SCHEME) else str(check_path(text))
 
 
 def _size(path: str | Path) -> int:

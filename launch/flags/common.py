@@ -21,6 +21,7 @@ from absl import logging as absl_logging
 
 from ...data.doors.imports import make_importable
 from ...data.errors import WarmloopError
+from ...data.files.whole_files import check_path
 from ..starting.compiled import keep_compiled
 from ..starting.leftover import end_in_time
 from ..starting.signals import leave, unwinding
@@ -43,9 +44,7 @@ def run(
     128 + its number. `--help` shows the docstring of main's module and the flags defined there (or declared as key flags).
     """
     _quieten()
-    for stream in (sys.stdout, sys.stderr):  # of a locale that lacks a letter of somebody's name
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    _print_anything()
     keep_compiled()
     make_importable(os.getcwd())
     try:
@@ -77,7 +76,7 @@ def output_path(out: str | None, overwrite: bool) -> Path:
     """
     if not out:
         raise WarmloopError("Say where to write, as in --out=demos.npz.")
-    path = Path(out).expanduser()
+    path = check_path(out)
     if path.exists() and not overwrite:
         raise WarmloopError(f"{path} exists; choose another --out, or replace it with --overwrite.")
     check_writable(path)
@@ -105,8 +104,17 @@ def _guarded(main: Callable[..., int | None], argv: Sequence[str], files: bool) 
         return 0
     except WarmloopError as error:
         fail(str(error), error.exit_code)
+    except OSError as error:  # of a disk that is full, of a folder that went away
+        fail(f"{error.filename or 'a file or a stream'} cannot be read or written: {error.strerror or error}.")
     except KeyboardInterrupt as error:
         leave(error)
+
+
+def _print_anything() -> None:
+    """What a terminal cannot show (a name of a file in another encoding, a bar where there is ASCII alone) is a question mark, no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _stop_printing() -> None:

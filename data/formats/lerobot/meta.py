@@ -130,6 +130,12 @@ def load(root: Path) -> Layout:
         )
     if not entries:
         raise WarmloopError(f"{root} holds no episodes.")
+    counted = info.get("total_episodes", len(entries))
+    if counted != len(entries):
+        raise WarmloopError(
+            f"{root}: {INFO} counts {counted} episodes, and meta/episodes lists {len(entries)}; download or record it again, or set "
+            "`total_episodes` where the list is right."
+        )
     if len({entry.number for entry in entries}) < len(entries):
         raise WarmloopError(f"{root}: its metadata names an episode twice; download or record it again.")
     return Layout(root, fps, features, tasks, entries)
@@ -159,7 +165,7 @@ def _version_3(root: Path, info: dict[str, Any], features: dict[str, Feature]) -
     own = ["episode_index", "length", "data/chunk_index", "data/file_index"]
     shot = [f"videos/{key}/{name}" for key in _videos(features) for name in ("chunk_index", "file_index", "from_timestamp")]
     entries = []
-    for path in sorted((root / "meta/episodes").glob("*/*.parquet")):
+    for path in sorted(path for path in (root / "meta/episodes").glob("*/*.parquet") if not path.name.startswith(".")):
         with reading(path):
             columns = read_columns(path, own + shot)
             rows = [{name: columns[name][i] for name in own + shot} for i in range(len(columns["episode_index"]))]
@@ -183,7 +189,8 @@ def _videos(features: dict[str, Feature]) -> list[str]:
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     with reading(path):
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        texts = path.read_text(encoding="utf-8-sig").split("\n")  # a text in JSON may hold what else ends a line in Unicode
+        lines = [json.loads(line) for line in texts if line.strip()]
         if not all(isinstance(line, dict) for line in lines):
             raise ValueError("a line is no JSON object")
     return lines

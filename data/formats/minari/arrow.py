@@ -20,7 +20,7 @@ from ..recordings.budget import Meter, require
 from ..recordings.flat import Attempt, Part
 from ..recordings.recording import Columns
 from .arrow_size import arrow_bytes
-from .episodes import FLAGS, SCALARS, Kept, is_jpeg, to_part
+from .episodes import FLAGS, SCALARS, Kept, check_count, is_jpeg, to_part
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,6 +36,7 @@ def attempts(origin: str, storage: Any, kept: Kept) -> Iterator[Attempt]:
     Raises:
         WarmloopError: of an attempt, a file is missing or damaged, or the episode lacks or contradicts itself in a key.
     """
+    check_count(origin, storage.total_episodes, (storage.data_path / str(storage.total_episodes)).is_dir())
     for index in range(storage.total_episodes):
         yield f"episode {index}", functools.partial(_part, origin, storage, index, kept)
 
