@@ -17,6 +17,7 @@ import gymnasium as gym
 
 from ...data.errors import WarmloopError
 from ..borrowed import is_theirs
+from ..bridge.interface import Interface
 from ..imports import imported, is_importable_name, told
 from ..matches import near_matches
 from .array_kinds import AsNumbers, AsPicture
@@ -59,6 +60,8 @@ def wrap(env: gym.Env, wrappers: Sequence[str], name: str = "") -> gym.Env:
             prepared = Prepared(env, name)
             env = prepared if prepared.changes else env
         env = wrapper(text)(env)
+        if text.partition(":")[0] not in WRAPPERS:
+            env = Interface(env, name, outer=True)
     return env
 
 
