@@ -20,7 +20,7 @@ from ...data.errors import EnvironmentFault, EnvironmentGaveOut, WarmloopError
 from ...data.transition import PyTree
 from .actions import Actions
 from .info import ACTIONS, as_array, plain, says_yes_or_no
-from .interface import modern
+from .interface import modern, refuse_running_statistics
 from .leaf_rules import UnfitError
 from .observations import Observations
 
@@ -44,6 +44,7 @@ class Bridge(gym.Wrapper):
 
     def __init__(self, env: gym.Env, name: str, unseen: Collection[str] = ()):
         super().__init__(modern(env, name))
+        refuse_running_statistics(env, name)
         self._name, self._step, self._proven = name, 0, False
         observations, actions = _declared(env, "observation_space"), _declared(env, "action_space")
         self._observations, self._actions = Observations(observations, name, unseen), Actions(actions, name)

@@ -17,6 +17,10 @@ Returned = tuple[Any, Any, Any, Any, Any]
 
 # Gymnasium's autoreset of old and new, and Stable-Baselines3's
 LAST_OBSERVATIONS, LAST_INFOS = ("final_observation", "final_obs", "terminal_observation"), ("final_info",)
+INSTEAD: dict[type, str] = {
+    gym.wrappers.NormalizeObservation: "let agent.normalise_observations use the warm-up data's",
+    gym.wrappers.NormalizeReward: "scale rewards by --config.reward.scale",
+}
 MADE_BY_GYMNASIUM = (gym.wrappers.TimeLimit, gym.wrappers.OrderEnforcing, gym.wrappers.PassiveEnvChecker)
 
 
@@ -29,12 +33,15 @@ class Interface(gym.Wrapper):
         None                           as the info: an empty one
         final_observation              in the info of an episode's end: the environment has reset itself, and this came before
 
+    `outer`: it is around a wrapper of the user's own, and not around the environment itself.
+
     Raises:
         WarmloopError: a step that returns neither four values nor five.
     """
 
-    def __init__(self, env: gym.Env, name: str):
+    def __init__(self, env: gym.Env, name: str, outer: bool = False):
         super().__init__(env)
+        self.outer = outer
         self._name, self._reset_takes = name, _arguments(env.reset)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -92,12 +99,30 @@ class Interface(gym.Wrapper):
         return reset(**taken)
 
 
-def modern(env: gym.Env, name: str) -> gym.Env:
-    """The environment behind an Interface, below the wrappers that `gymnasium.make` put around it; itself where it has one."""
+def layers_of(env: gym.Env) -> list[gym.Env]:
+    """The environment's wrappers, the outermost first, and what is in them."""
     layers = [env]
     while isinstance(layers[-1], gym.Wrapper):
         layers.append(layers[-1].env)
-    if any(isinstance(layer, Interface) for layer in layers):
+    return layers
+
+
+def refuse_running_statistics(env: gym.Env, name: str) -> None:
+    """Raises WarmloopError where a wrapper of Gymnasium's scales by statistics that go on changing: recorded rows would differ in scale,
+    and every process, an evaluation too, would have statistics of its own."""
+    for layer in layers_of(env):
+        if isinstance(layer, tuple(INSTEAD)) and getattr(layer, "update_running_mean", True):
+            instead = next(instead for kind, instead in INSTEAD.items() if isinstance(layer, kind))
+            raise WarmloopError(
+                f'Environment "{name}" is in the wrapper {type(layer).__name__}, whose statistics change as it runs and are others '
+                f"in every process, an evaluation's too. Take it off, and {instead}; or fix its statistics by update_running_mean = False."
+            )
+
+
+def modern(env: gym.Env, name: str) -> gym.Env:
+    """The environment behind an Interface, below the wrappers that `gymnasium.make` put around it; itself where it has one."""
+    layers = layers_of(env)
+    if any(isinstance(layer, Interface) and not layer.outer for layer in layers):
         return env
     first = next((index for index, layer in enumerate(layers) if isinstance(layer, MADE_BY_GYMNASIUM)), -1)
     last = first

@@ -19,6 +19,7 @@ from ...data.doors.door import Door
 from ...data.doors.imports import is_importable_name
 from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
+from ..bridge.interface import Interface
 from .array_kinds import AsNumbers, AsPicture
 from .endings import PastSuccess, TimeLimitIsTruncation
 from .gripper import GripperPenalty
@@ -61,6 +62,8 @@ def wrap(env: gym.Env, wrappers: Sequence[str], name: str = "") -> gym.Env:
             prepared = Prepared(env, name)
             env = prepared if prepared.changes else env
         env = wrapper(text)(env)
+        if text.partition(":")[0] not in WRAPPERS:
+            env = Interface(env, name, outer=True)
     return env
 
 

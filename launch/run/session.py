@@ -83,6 +83,8 @@ def in_lock_step(
     client = Client(DirectStub(Servicer(learner.intake)), learner.intake.schema, agent, "actor-0", plan.config.actor, background=False)
     actor = ActorLoop(environment, agent, client, plan.config.actor, plan.seed, 0, meta.get("actor"), **beside)
 
+    begun = actor.episode
+
     def stop() -> None:
         learner.stop_requested = True
         client.stop()  # on which a robot does not finish its episode
@@ -100,8 +102,9 @@ def in_lock_step(
                         learner.try_save({"actor": actor.progress})
                 if learner.finished or (learner.stop_requested and actor.at_boundary):
                     break
-    except EnvironmentGaveOut:  # what was learnt until then is kept
-        learner.save({"actor": actor.progress})
+    except Exception as error:  # what was learnt until then is kept, but for a mistake that the first episode shows
+        if isinstance(error, EnvironmentGaveOut) or actor.episode > begun:
+            learner.try_save({"actor": actor.progress})
         raise
     learner.record_rest()
     learner.save({"actor": actor.progress})

@@ -1,6 +1,7 @@
 """A run's folder belongs to one process, and what is refused leaves no trace in it."""
 
 import dataclasses
+import itertools
 import json
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from warmloop.launch.run.plan import Origin, Plan
 from warmloop.launch.run.recorded_data import target_of
 from warmloop.launch.run.run_record import begun_with
 from warmloop.launch.run.session import in_lock_step, running_learner
+from warmloop.learner.checkpoints import checkpoint
 from warmloop.learner.journal.journal import Journal
 from warmloop.learner.journal.records import segments
 
@@ -124,6 +126,28 @@ def test_a_resume_is_not_given_other_demonstrations_than_those_it_has(tmp_path, 
     meta = {"began_with": {"checkpoint_path": [[], []], "demo_path": [[], []]}}
     with pytest.raises(WarmloopError, match="--checkpoint_path=warm would not be read: the run to resume began with none"):
         begun_with("warm", [], meta)
+
+
+@pytest.mark.parametrize("error", [WarmloopError("a success of -1"), ZeroDivisionError("a bug")])
+@pytest.mark.parametrize(("fails_at", "saved"), [(250, True), (50, False)])
+def test_what_ends_a_run_in_lock_step_late_costs_nothing_that_was_learnt(error, fails_at, saved, tmp_path):
+    environment = make_environment(CONFIG.environment, CONFIG.reward)
+    step, count = environment.env.step, itertools.count(1)
+
+    def failing(action):
+        if next(count) == fails_at:
+            raise error
+        return step(action)
+
+    environment.env.step = failing
+    config = CONFIG.replace(learner={"online_steps": 1000})
+    with (
+        pytest.raises(type(error)),
+        running_learner(config, target_of(environment), tmp_path, 0, (None, None), [], False, lock_step=True) as (learner, meta),
+    ):
+        in_lock_step(config, learner, meta, environment, 0)
+    found = checkpoint.steps(tmp_path / "checkpoints")
+    assert [int(path.name) for path in found] == ([learner.updates] if saved else [])
 
 
 def test_a_resume_with_nothing_left_to_do_says_so(tmp_path, caplog):
