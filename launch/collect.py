@@ -75,10 +75,12 @@ def main() -> None:
     prefer_cpu()
     from ..actor.episodes.collection import Tally, check_writable, write_set
     from ..actor.episodes.parts import Parts
+    from ..data.formats import written_format
 
     check_writable(out)
     choice, hand = choose_policy(POLICY.value, DETERMINISTIC.value), interveners.choose_intervention(interveners.INTERVENTION.value)
     plan, use = make_plan(choice, hand)
+    written_format(out, plan.settings())
     parts = Parts.open(out, plan.settings(), OVERWRITE.value)
     try:
         collect(plan, choice, hand, parts, use)

@@ -18,7 +18,7 @@ if not __package__:
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ from absl import flags
 from ..data.errors import WarmloopError
 from ..data.files.whole_files import replacing
 from .flags import data_flags
-from .flags.common import output_path, progress, run
+from .flags.common import check_outputs, output_path, progress, run
 from .starting.platforms import prefer_cpu
 
 if TYPE_CHECKING:
@@ -96,31 +96,15 @@ def write_page(path: Path, text: str) -> None:
         raise WarmloopError(f"{path} could not be written: {error.strerror or error}.") from error
 
 
-def check_outputs(files: Sequence[str], outputs: Mapping[str, Path | None]) -> None:
-    """Raises WarmloopError where a file to write is one that is read, is another one to write, or is a folder."""
-    from ..data.formats import parse_source_argument, place_of
-
-    taken = {place_of(parse_source_argument(file)[1]).expanduser().resolve(): "" for file in files}
-    for flag, path in outputs.items():
-        if path is None:
-            continue
-        place = path.resolve()
-        if place in taken:
-            other = taken[place]
-            what = f"the file of {other} as well" if other else "the original, which is never changed"
-            raise WarmloopError(f"{flag}={path} is {what}; name another file.")
-        if flag == "--html" and path.is_dir():
-            raise WarmloopError(f"{flag}={path} is a folder; name a file.")
-        taken[place] = flag
-
-
 def write_repaired(files: Sequence[str], path: str, reference: Reference | None) -> None:
     """Writes the repaired copy; says what was changed, and what is left to a person, on stderr where stdout holds JSON."""
-    from ..data.formats import write_episodes
+    from ..data.formats import parse_source_argument, write_episodes
     from ..data.inspection import inspect, repair
+    from ..data.sources.sources import recorded_metadata
 
+    kept = recorded_metadata([parse_source_argument(file)[1] for file in files])
     episodes, changes = repair(files, reference, SUCCESS.value or "", data_flags.DONES.value or "", data_flags.SKIP_BAD_EPISODES.value)
-    write_episodes(path, episodes, {"repaired_from": list(files), "changes": [vars(change) for change in changes]})
+    write_episodes(path, episodes, {"repaired_from": list(files), "changes": [vars(change) for change in changes]} | kept)
     out = sys.stderr if JSON.value else sys.stdout
     print(f"\n{path}: {len(episodes)} episodes, {len(changes)} changes", file=out)
     for change in changes:

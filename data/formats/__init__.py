@@ -31,6 +31,7 @@ from .recordings.picture_columns import PictureColumns
 from .recordings.recording import Recording, each_episode, level_extras, number_of, without_optional
 
 log = logging.getLogger("warmloop")
+LIMITS = "action_limits"  # in metadata: what -1 and 1 of the actions are, where not the environment's own limits
 Shape = Callable[[Recording], Recording]
 KINDS = {"demos": Source.DEMOS, "suboptimal": Source.SUBOPTIMAL, "random": Source.RANDOM}
 
@@ -91,7 +92,7 @@ def load_episodes(
 
 def _bounded(path: str | Path, episodes: Iterator[Episode]) -> Iterator[Episode]:
     """Episodes that are all to be held. Raises WarmloopError once they take more memory than the files at `path` may."""
-    meter = Meter(str(path), "holding its episodes", _size(path), _ratio(path))
+    meter = Meter(str(path), "holding its episodes", size_of(_holder(_origin(path))), _ratio(path))
     for episode in episodes:
         meter.take(episode.nbytes)
         yield episode
@@ -171,9 +172,9 @@ def write_episodes(path: str | Path, episodes: Sequence[Episode], metadata: dict
     The .npz format carries every field of a transition; the others what they have keys for.
 
     Raises:
-        WarmloopError: there is nothing to write, the episodes differ in shape, or the disk refuses.
+        WarmloopError: there is nothing to write, the episodes differ in shape, or the disk refuses; as well as `written_format`.
     """
-    origin, written = _origin(path), written_format(path)
+    origin, written = _origin(path), written_format(path, metadata)
     if not episodes:
         raise WarmloopError(f"There are no episodes to write to {origin}.")
     _check_same_spec(episodes)
@@ -184,12 +185,14 @@ def write_episodes(path: str | Path, episodes: Sequence[Episode], metadata: dict
         raise WarmloopError(f"{origin} could not be written: {error.strerror or error}.") from error
 
 
-def written_format(path: str | Path) -> Format:
-    """The format in which episodes would be written to `path`. Raises WarmloopError where it names none."""
+def written_format(path: str | Path, metadata: dict[str, Any] | None = None) -> Format:
+    """The format in which episodes would be written to `path`. Raises WarmloopError where it names none, or would lose LIMITS."""
     origin = _origin(path)
     found = next((candidate for candidate in FORMATS.values() if candidate.write and candidate.names(origin)), None)
     if found is None:
         raise WarmloopError(f"{origin} names no format that is written; written are {_described(writing=True)}.")
+    if metadata and LIMITS in metadata and found is not FORMATS["npz"]:
+        raise WarmloopError(f"{origin}: -1 and 1 of its actions are {metadata[LIMITS]}, which only .npz keeps; write that.")
     return found
 
 
@@ -288,11 +291,6 @@ def format_of(path: str | Path) -> Format:
 def _origin(path: str | Path) -> str:
     text = str(path)
     return text if text.startswith(minari.SCHEME) else str(check_path(text))
-
-
-def _size(path: str | Path) -> int:
-    """Bytes of the file or folder that holds what `path` names."""
-    return size_of(_holder(path))
 
 
 def place_of(path: str | Path) -> Path:

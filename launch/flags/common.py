@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -81,6 +81,24 @@ def output_path(out: str | None, overwrite: bool) -> Path:
         raise WarmloopError(f"{path} exists; choose another --out, or replace it with --overwrite.")
     check_writable(path)
     return path
+
+
+def check_outputs(files: Sequence[str], outputs: Mapping[str, Path | None]) -> None:
+    """Raises WarmloopError where a file to write is one that is read, is another one to write, or is a folder."""
+    from ...data.formats import parse_source_argument, place_of
+
+    taken = {place_of(parse_source_argument(file)[1]).resolve(): "" for file in files}
+    for flag, path in outputs.items():
+        if path is None:
+            continue
+        place = path.resolve()
+        if place in taken:
+            other = taken[place]
+            what = f"the file of {other} as well" if other else "the original, which is never changed"
+            raise WarmloopError(f"{flag}={path} is {what}; name another file.")
+        if flag == "--html" and path.is_dir():
+            raise WarmloopError(f"{flag}={path} is a folder; name a file.")
+        taken[place] = flag
 
 
 def check_writable(path: Path) -> None:

@@ -15,7 +15,6 @@ from warmloop.data.files.sealed_json import unseal
 from warmloop.data.files.whole_files import check_path, replacing, require_file
 from warmloop.data.formats import content_of, load_episodes, parse_source_argument
 from warmloop.data.inspection import is_quarantine
-from warmloop.launch.inspect_data import check_outputs
 
 HELPERS = Path(__file__).resolve().parents[2] / "helpers"
 
@@ -68,21 +67,6 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path):
     np.savez(tmp_path / "a.npz", a=np.zeros(1))
     os.chmod(tmp_path / "a.npz", 0)
     assert "Permission denied" in refusal(check_path, tmp_path / "a.npz")
-
-
-def test_outputs_of_inspect_data_take_no_inputs_place_nor_each_others(tmp_path):
-    original, other = tmp_path / "a.npz", tmp_path / "b.npz"
-    np.savez(original, a=np.zeros(1))
-    os.symlink(original, tmp_path / "link.html")
-    for outputs, said in (
-        ({"--html": original}, "is the original"),
-        ({"--html": None, "--fix": original}, "is the original"),
-        ({"--html": tmp_path / "link.html"}, "is the original"),
-        ({"--html": other, "--fix": other}, "is the file of --html as well"),
-        ({"--html": tmp_path}, "is a folder"),
-    ):
-        assert said in refusal(check_outputs, [f"demos={original}"], outputs)
-    check_outputs([str(original)], {"--html": tmp_path / "c.html", "--fix": other})
 
 
 def test_a_link_in_the_place_of_a_half_written_file_is_not_followed(tmp_path):
