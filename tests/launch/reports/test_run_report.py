@@ -140,6 +140,18 @@ def test_absurd_numbers_of_an_actor_do_not_keep_the_page_from_being_written(run)
     assert_alone((run / REPORT).read_text())
 
 
+def test_interventions_and_tasks_are_told(run):
+    with open(run / "metrics.jsonl", "a") as file:
+        for step, share in ((451, 0.4), (452, 0.4), (453, 0.1), (454, 0.1)):
+            task = {f"actor/success_rate/{HOSTILE}": share, "evaluation/success_rate/lift": 0.75}
+            hand = {"actor/intervention_rate": share, "actor/interventions": 2.0, "actor/intervention_length": 11.0}
+            file.write(json.dumps({"updates": 50, "time": 2e9 + step, "environment_steps": step} | task | hand) + "\n")
+    text = page_of(run).text
+    assert "10% in the last" in text and "2.0 takeovers an episode, of 11 steps" in text
+    assert "Tasks" in text and "lift0.75—" in text and f"{HOSTILE}—0.10" in text
+    assert "steps by a hand" in text, "in the legend"
+
+
 def test_the_time_between_two_starts_does_not_count(run):
     before = clocks(read_story(run))["online"].total
     lines, later = (run / "metrics.jsonl").read_text().splitlines(), 100_000.0
