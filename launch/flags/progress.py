@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-LINE_EVERY_SECONDS = 10.0
+LINE_EVERY_SECONDS, BAR = 10.0, 20  # characters of a bar
 SEEN = 7  # lines by whose pace the time left is told
 LINES = "WARMLOOP_LINES"  # set for a process that shares its terminal with others
 
@@ -32,9 +32,11 @@ def progress(label: str, total: int | None, done: int = 0) -> Iterator[Callable[
 def _bar(label: str, total: int | None, done: int) -> Iterator[Callable[..., None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    note = TextColumn("{task.fields[note]}", table_column=Column(ratio=1))  # wraps, where all else keeps its width
+    columns = ("{task.description}", BarColumn(BAR), MofNCompleteColumn(), TimeRemainingColumn(), note)
+    with Progress(*columns, console=Console(stderr=True), expand=True) as bar:
         task = bar.add_task(label, total=total, completed=done, note="")
         yield lambda count=1, note=None: bar.update(task, advance=count, **({} if note is None else {"note": note}))
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -139,6 +140,18 @@ def test_absurd_numbers_of_an_actor_do_not_keep_the_page_from_being_written(run)
     assert_alone((run / REPORT).read_text())
 
 
+def test_interventions_and_tasks_are_told(run):
+    with open(run / "metrics.jsonl", "a") as file:
+        for step, share in ((451, 0.4), (452, 0.4), (453, 0.1), (454, 0.1)):
+            task = {f"actor/success_rate/{HOSTILE}": share, "evaluation/success_rate/lift": 0.75}
+            hand = {"actor/intervention_rate": share, "actor/interventions": 2.0, "actor/intervention_length": 11.0}
+            file.write(json.dumps({"updates": 50, "time": 2e9 + step, "environment_steps": step} | task | hand) + "\n")
+    text = page_of(run).text
+    assert "10% in the last" in text and "2.0 takeovers an episode, of 11 steps" in text
+    assert "Tasks" in text and "lift0.75—" in text and f"{HOSTILE}—0.10" in text
+    assert "steps by a hand" in text, "in the legend"
+
+
 def test_the_time_between_two_starts_does_not_count(run):
     before = clocks(read_story(run))["online"].total
     lines, later = (run / "metrics.jsonl").read_text().splitlines(), 100_000.0
@@ -154,8 +167,11 @@ def test_the_time_between_two_starts_does_not_count(run):
 def test_a_judgement_of_both_policies_goes_before_what_the_run_measured_itself(run):
     judged = {"success_rate": 0.4, "episodes": 50, "mean_return": 3.0, "mean_length": 20.0, "actions": "sampled, as in training"}
     history.note(run, history.JUDGED, "warmup", **judged)
-    assert results(read_story(run))[1].when.startswith("after 400")
+    own: Any = results(read_story(run))[1]
+    assert own.when.startswith("after 400")
     history.note(run, history.JUDGED, "online", **(judged | {"success_rate": 0.98}))
+    warm: Any
+    end: Any
     warm, end = results(read_story(run))
     assert (warm.success[0], end.success[0], end.episodes) == (0.4, 0.98, 50)
     low, high = end.success[1]
@@ -163,10 +179,9 @@ def test_a_judgement_of_both_policies_goes_before_what_the_run_measured_itself(r
 
 
 def test_seeds_that_agree_by_chance_have_no_interval_of_nothing():
-    mean, (low, high) = over_seeds([1.0, 1.0, 1.0], [5, 5, 5])
-    assert mean == 1.0 and low < 0.85 and high == 1.0
-    mean, (low, high) = over_seeds([0.0, 1.0], [50, 50])
-    assert (low, high) == (0.0, 1.0), "two seeds that differ as much as can be say nothing"
+    mean, ends = over_seeds([1.0, 1.0, 1.0], [5, 5, 5])
+    assert mean == 1.0 and ends is not None and ends[0] < 0.85 and ends[1] == 1.0
+    assert over_seeds([0.0, 1.0], [50, 50]) == (0.5, (0.0, 1.0)), "two seeds that differ as much as can be say nothing"
     assert over_seeds([-3.0], ()) == (-3.0, None)
 
 

@@ -1,5 +1,6 @@
 """The learner's line is the same in kind whatever was recorded last, steady in a file, and says the time that is left."""
 
+import io
 import re
 
 import pytest
@@ -50,6 +51,21 @@ def test_in_a_file_there_is_a_line_every_ten_seconds_with_the_time_left_by_the_p
         assert left, line
         minutes, seconds = (int(part or 0) for part in left[0])
         assert abs(60 * minutes + seconds - (1000 - done) / 2) <= 1, line
+
+
+@pytest.mark.parametrize("columns", [80, 120, 200])
+def test_on_a_terminal_the_count_the_time_and_the_whole_note_are_shown_however_wide_it_is(monkeypatch, columns):
+    told = io.StringIO()
+    told.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stderr", told)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    note = "success 0.45, evaluated 0.50, updates/step 0.98 of 1.00, updates/s 10.5, rows waiting 12, weights 3.1 s old"
+    with progress("fine-tuning", 20_000, 5_000) as advance:
+        advance(1234, note)
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", told.getvalue()).split("\r")[-1]
+    assert "6234/20000" in shown and "…" not in shown
+    assert set(note.replace(",", " ").split()) <= set(shown.replace(",", " ").split()), shown
 
 
 def test_a_stalled_job_does_not_repeat_its_line(monkeypatch, capfd):

@@ -1,6 +1,7 @@
 """Curves are legible: one point, few points, curves that coincide, names of any kind; the legend covers nothing."""
 
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_a_curve_of_any_number_of_points_is_seen_and_has_markers(count):
     _, axis, picture = drawn([(step, 0.5) for step in range(count)])
     assert of_colour(picture[60:], curves.SERIES[0]) > 15  # below the legend
     markers = len(range(count)[slice(0, None, 1)]) if count <= curves.ALL_MARKED else curves.SOME_MARKED
-    every = axis.lines[0].get_markevery()
+    every: Any = axis.lines[0].get_markevery()
     shown = count if every == 1 else len(range(every[0], count, every[1]))
     assert 1 <= shown <= max(markers, curves.SOME_MARKED)
 
@@ -61,7 +62,8 @@ def test_curves_apart_stay_where_they_are():
 @pytest.mark.parametrize("count", [1, 4, 11])
 def test_a_legend_lies_above_its_panel_however_long_it_is_and_within_the_picture(count):
     _, axis, picture = drawn(*[[(0, 1.0), (1, 1.0)]] * count)
-    legend, panel = axis.get_legend().get_window_extent(), axis.get_window_extent()
+    shown: Any = axis.get_legend()
+    legend, panel = shown.get_window_extent(), axis.get_window_extent()
     assert legend.y0 >= panel.y1 - 1 and legend.y1 <= picture.shape[0] + 1
     assert panel.height > 150
 
