@@ -64,7 +64,7 @@ class ExpertDataCollector:
         Args:
             policy: a model of Stable-Baselines3; an OfflineRLTrainer; a callable from an observation to an action `[A]` in [-1, 1]; an
                 object with begin(seed) and __call__(observation, step); or what `collect --policy` takes: "random", "scripted",
-                "checkpoint:DIR", "sb3:PATH.zip", "MODULE:NAME".
+                "checkpoint:DIR", "export:DIR", "sb3:PATH.zip", "MODULE:NAME".
             kind: of data they are: demos, suboptimal or random.
             deterministic: act by the mode, where the policy samples its actions.
             noise: standard deviation of the Gaussian noise on the actions.
