@@ -32,13 +32,13 @@ from .flags.common import log, progress, run
 from .flags.limits import taken_over
 from .flags.progress import upto
 from .judging.select import divided, select, table
-from .run import run_history as history
 from .run import settings
 from .run.recorded_data import gathered, keep_demonstrations, warmup_data
-from .run.run_line import warm_up_line
 from .run.session import recorder_of
 from .run.sizes import fitted, slow_pictures, warm_up_told
 from .starting.signals import Ended, answering
+from .telling import run_history as history
+from .telling.run_line import warm_up_line
 
 if TYPE_CHECKING:
     from ..configs.schema import RunConfig

@@ -157,8 +157,8 @@ def learning(plan: Plan) -> Iterator[tuple[Learner, dict]]:
     from ..actor.environment.environment import make_environment
     from ..learner.diagnosis.plot import plot_run
     from .reports.writing import write_report
-    from .run import run_history as history
     from .run.recorded_data import target_of
+    from .telling import run_history as history
 
     environment = make_environment(plan.config.environment, plan.config.reward, tasks=plan.config.tasks)
     environment.close()

@@ -39,9 +39,9 @@ from ..parts.exporting import export_checkpoint
 from ..run.assemble import warm_parts
 from ..run.plan import Origin, Plan
 from ..run.recorded_data import keep_demonstrations, target_of
-from ..run.run_line import warm_up_line
 from ..run.run_record import described
 from ..run.session import in_lock_step, recorder_of, running_learner, stopping
+from ..telling.run_line import warm_up_line
 from .callbacks import Callbacks
 from .folders import made, new_folder, offline_checkpoints
 from .notebook_config import chosen_config, environment_of, name_of, whole

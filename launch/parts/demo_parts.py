@@ -11,8 +11,8 @@ from typing import Any
 from ...data.errors import WarmloopError
 from ..flags.common import log
 from ..reports.writing import write_report
-from ..run import run_history as history
 from ..starting.processes import run_command
+from ..telling import run_history as history
 
 
 def fresh_folder(out: Path) -> None:

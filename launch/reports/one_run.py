@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...data.pages.sheet import Html, document, figures, folded, joined, table, tag
 from ...learner.diagnosis.curves import colours
-from ..run.run_history import BEGAN, ENDED, RETAINED, asked, last
+from ..telling.run_history import BEGAN, ENDED, RETAINED, asked, last
 from . import run_pictures as pictures
 from . import words
 from .links import linked, media

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...learner.judging.tally import Tally
-from ..run.run_history import BEGAN, JUDGED, last
+from ..telling.run_history import BEGAN, JUDGED, last
 from .story import Record, Story
 
 LEVEL = 0.95

@@ -106,7 +106,7 @@ def _line(story: Story, kind: str, longest: float) -> list[tuple[float, float]]:
 
 def _judged(story: Story) -> list[Record]:
     """Evaluations that were made beside the run, as records."""
-    from ..run.run_history import JUDGED, last
+    from ..telling.run_history import JUDGED, last
 
     found = []
     for phase, place in (("warmup", 0), ("online", story.steps)):

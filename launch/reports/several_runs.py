@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...data.pages.sheet import figures, table, tag
-from ..run.run_history import BEGAN, last
+from ..telling.run_history import BEGAN, last
 from . import run_pictures as pictures
 from . import words
 from .links import REPORT, linked

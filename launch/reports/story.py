@@ -18,12 +18,10 @@ from ...data.wire import MIB
 from ...learner.checkpoints import checkpoint, selection_file
 from ...learner.checkpoints.stored_policies import BEST
 from ...learner.diagnosis import metrics
-from ..run.run_history import BEGAN, last, read_history
+from ..telling.run_history import BEGAN, last, read_history
 
-WARM_UP_METRICS = "warmup_metrics"
 MEDIA = (".mp4", ".mkv", ".mov", ".avi", ".png", ".gif")
 QUARANTINE_READ = 200  # files of a quarantine that are looked into
-OWN_PICTURES = ("curves.png", "warmup.png")  # which the page draws itself
 
 Record = Mapping[str, float]
 
@@ -125,13 +123,13 @@ def read_story(path: str | Path) -> Story:
             notices.append(f"Something in {path} is damaged and is left out: {type(error).__name__}: {error}")
         return otherwise
 
-    saved = tried(lambda: read_saved(RunFolder(path).config, "what it says is left out"), {"config": {}})
+    folder, saved = RunFolder(path), tried(lambda: read_saved(RunFolder(path).config, "what it says is left out"), {"config": {}})
     history, damaged = read_history(path)
     if damaged:
         notices.append(f"{damaged} lines of history.jsonl are damaged or were changed, and are left out.")
-    warm_folder = Path(last(history, BEGAN, "warmup").get("checkpoints") or path / "warmup")
-    warm_folder = warm_folder if warm_folder.is_dir() else path / "warmup"
-    online, own = _records(path, notices), path / "checkpoints"
+    warm_folder = Path(last(history, BEGAN, "warmup").get("checkpoints") or folder.warmup)
+    warm_folder = warm_folder if warm_folder.is_dir() else folder.warmup
+    online, own = _records(path, notices), folder.checkpoints
     selection = None
     if (warm_folder / selection_file.SELECTION).is_file():
         selection = tried(lambda: selection_file.read(warm_folder, must=False), None)
@@ -141,12 +139,12 @@ def read_story(path: str | Path) -> Story:
         seed=saved.get("seed"),
         phase="online" if online or checkpoint.steps(own) else "warmup",
         online=online,
-        warm=_records(path / WARM_UP_METRICS, notices),
+        warm=_records(folder.warmup_metrics, notices),
         history=history,
         checkpoints=tried(lambda: _checkpoints(own, None), []),
         warm_checkpoints=tried(lambda: _checkpoints(warm_folder, selection), []),
         selection=selection,
-        quarantined=_quarantined(path / "quarantine", notices),
+        quarantined=_quarantined(folder.quarantine, notices),
         media=_media(path),
         notices=[*notices, *_damaged_files(path)],
     )
@@ -169,14 +167,15 @@ def require_run(path: Path) -> None:
 
 
 def _is_run(path: Path) -> bool:
-    if (path / metrics.LINES).is_file() and path.name != WARM_UP_METRICS:
+    folder = RunFolder(path)
+    if (path / metrics.LINES).is_file() and path.name != folder.warmup_metrics.name:
         return True
-    if not (RunFolder(path).config).is_file():
+    if not folder.config.is_file():
         return False
     try:  # a run's, and not a model's of another library
-        return set(BESIDE) & set(json.loads((RunFolder(path).config).read_text())) != set() or (path / "checkpoints").is_dir()
+        return set(BESIDE) & set(json.loads(folder.config.read_text())) != set() or folder.checkpoints.is_dir()
     except (ValueError, OSError, TypeError):
-        return (path / "checkpoints").is_dir() or (path / WARM_UP_METRICS).is_dir()
+        return folder.checkpoints.is_dir() or folder.warmup_metrics.is_dir()
 
 
 def _records(folder: Path, notices: list[str]) -> list[Record]:
@@ -236,11 +235,14 @@ def _quarantined(folder: Path, notices: list[str]) -> Counter[str]:
 
 
 def _media(path: Path) -> list[Path]:
-    places = [path, path / "videos"]
+    folder = RunFolder(path)
+    places, drawn = [path, folder.videos], [folder.curves, folder.warmup_curves]  # which the page draws itself
     found = (file for place in places if place.is_dir() for file in place.iterdir() if file.suffix.lower() in MEDIA)
-    return sorted(file for file in found if file.name not in OWN_PICTURES)
+    return sorted(file for file in found if file not in drawn)
 
 
 def _damaged_files(path: Path) -> list[str]:
-    kept = sorted(str(file.relative_to(path)) for place in ("journal", "spool") for file in (path / place).rglob("*.damaged"))
+    folder = RunFolder(path)
+    damaged = (file for place in (folder.journal, folder.spools) for file in place.rglob("*.damaged"))
+    kept = sorted(str(file.relative_to(path)) for file in damaged)
     return [f"Damaged files were set aside: {', '.join(kept[:5])}{' and more' if len(kept) > 5 else ''}."] if kept else []

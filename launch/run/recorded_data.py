@@ -11,8 +11,8 @@ from ...data.files.run_folder import FILTERED
 from ..flags import data_flags
 from ..flags.common import log, progress
 from ..flags.limits import with_limits
+from ..telling.returns import warn_of_returns
 from .compared_environment import time_limit
-from .returns import warn_of_returns
 
 if TYPE_CHECKING:
     from pathlib import Path

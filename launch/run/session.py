@@ -30,9 +30,9 @@ def running_learner(plan: Plan, target: Target) -> Iterator[tuple[Learner, dict]
     A fresh one is saved first, so that from the first row on there is a checkpoint to go on from; not in lock step, where the
     actor would repeat its rows anyway. So is one whose configuration is not its checkpoint's any more.
     """
-    from . import run_history as history
+    from ..telling import run_history as history
+    from ..telling.run_line import RunLine
     from .assemble import make_learner
-    from .run_line import RunLine
     from .run_record import save_config
 
     config, origin, directory = plan.config, plan.origin, plan.folder.path

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...data.files.run_folder import RunFolder
 from ..checkpoints.selection_file import SELECTION
 from . import curves
 from .curves import BEST, ENOUGH_FOR_A_LINE, HAND, INK, QUIET, TRAINED
@@ -39,11 +40,11 @@ STEPS = Clock(
 def plot_run(directory: str | Path, title: str | None = None, evaluations: Records = ()) -> Path:
     """Draws `directory/metrics.jsonl`, and `evaluations` made outside the run (records as in that file), as `curves.png` there;
     returns the picture's path. Where the run's config.json says that the reward is the environment's own, returns are drawn too."""
-    directory = Path(directory)
+    folder = RunFolder(Path(directory))
     with curves.drawing():
-        figure = run_figure([*evaluations, *read(directory)], _learns_for_returns(directory))
-        figure.suptitle(title or directory.name)
-        return curves.png(figure, directory / "curves.png")
+        figure = run_figure([*evaluations, *read(folder.path)], _learns_for_returns(folder))
+        figure.suptitle(title or folder.path.name)
+        return curves.png(figure, folder.curves)
 
 
 def run_figure(records: Records, returns: bool, clock: Clock = STEPS, width: float = 8.0) -> Figure:
@@ -72,11 +73,11 @@ WARM_UP = {
 
 def plot_warm_up(directory: str | Path, checkpoints: str | Path) -> Path:
     """Draws what the warm-up of a run measured, and how its checkpoints compare, as `directory/warmup.png`; returns its path."""
-    directory, mark = Path(directory), Path(checkpoints) / SELECTION
+    folder, mark = RunFolder(Path(directory)), Path(checkpoints) / SELECTION
     selection = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else None
     with curves.drawing():
-        figure = warm_up_figure(read(directory / "warmup_metrics"), selection, columns=len(WARM_UP) + 1)
-        return curves.png(figure, directory / "warmup.png")
+        figure = warm_up_figure(read(folder.warmup_metrics), selection, columns=len(WARM_UP) + 1)
+        return curves.png(figure, folder.warmup_curves)
 
 
 def warm_up_figure(records: Records, selection: Mapping | None, columns: int) -> Figure:
@@ -111,9 +112,8 @@ def _selection(axis, selection) -> None:
     axis.set(title="FQE (the chosen one is filled)", xlabel="updates")
 
 
-def _learns_for_returns(directory: Path) -> bool:
-    saved = directory / "config.json"
-    return saved.is_file() and json.loads(saved.read_text(encoding="utf-8"))["reward"]["signal"] == "environment"
+def _learns_for_returns(folder: RunFolder) -> bool:
+    return folder.config.is_file() and json.loads(folder.config.read_text(encoding="utf-8"))["reward"]["signal"] == "environment"
 
 
 def _success(axis, records: Records, clock: Clock) -> None:

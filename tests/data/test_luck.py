@@ -16,7 +16,7 @@ from warmloop.data.quality import QualityConfig
 from warmloop.data.reward import RewardConfig
 from warmloop.launch.notebooks.trainer import OfflineRLTrainer
 from warmloop.launch.run.recorded_data import demonstration_rows, find_target
-from warmloop.launch.run.returns import warn_of_returns
+from warmloop.launch.telling.returns import warn_of_returns
 from warmloop.learner.rows.offline_rows import prepare
 
 

@@ -10,7 +10,9 @@ from warmloop.actor.episodes.rollout import evaluate
 from warmloop.actor.policies.policy import AgentPolicy
 from warmloop.configs.recipes.algorithms import apply
 from warmloop.configs.schema import RunConfig
+from warmloop.data.files.run_folder import RunFolder
 from warmloop.data.reward import RewardConfig
+from warmloop.launch.run.plan import Plan
 from warmloop.launch.run.recorded_data import target_of
 from warmloop.launch.run.session import in_lock_step, running_learner
 
@@ -52,8 +54,9 @@ def success_of(folder, shown):
         agent=size, warmup_agent=size, replay={"capacity": STEPS}, learner={"online_steps": STEPS}, reward={"discount": 0.9}
     )
     made = make_environment(config.environment, config.reward)
-    with running_learner(config, target_of(made), folder, 0, (None, None), [], False, lock_step=True) as (learner, meta):
-        in_lock_step(config, learner, meta, made, 0)
+    plan = Plan(config, RunFolder(folder), 0, lock_step=True)
+    with running_learner(plan, target_of(made)) as (learner, meta):
+        in_lock_step(plan, learner, meta, made)
         agent = learner.parts.agent
         policy = AgentPolicy(agent, agent.actor_params(learner.state.agent), deterministic=True)
     judged = make_environment(EnvironmentConfig("WarmloopTest/Millimetres-v0", {"shown": shown}, horizon=20), config.reward)

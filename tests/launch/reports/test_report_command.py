@@ -13,6 +13,7 @@ from runs import sentence
 
 from warmloop.configs.classic import task
 from warmloop.data.errors import WarmloopError
+from warmloop.data.files.run_folder import RunFolder
 from warmloop.launch import report_run
 from warmloop.launch.run import run_record
 from warmloop.learner.diagnosis.metrics import Recorder
@@ -23,7 +24,7 @@ if not flags.FLAGS.is_parsed():
 
 def begun(folder: Path) -> Path:
     """A run that has begun, and recorded something."""
-    run_record.save_config(folder, run_record.described(task("pendulum"), "online", 4))
+    run_record.save_config(RunFolder(folder), run_record.described(task("pendulum"), "online", 4))
     with Recorder(folder) as recorder:
         recorder.write(10, {"actor/success_rate": 0.25, "actor/episode_return": -900.0, "actors/actor-0/episodes": 8.0}, 1600)
     return folder

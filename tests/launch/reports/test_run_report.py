@@ -14,6 +14,7 @@ from warmloop import __version__
 from warmloop.actor.environment.environment import make_environment
 from warmloop.configs.classic import task
 from warmloop.data.errors import WarmloopError
+from warmloop.data.files.run_folder import RunFolder
 from warmloop.data.files.sealed_json import seal, write_sealed
 from warmloop.data.transition import example
 from warmloop.launch.reports import writing
@@ -21,9 +22,10 @@ from warmloop.launch.reports.links import REPORT
 from warmloop.launch.reports.outcomes import clocks, over_seeds, results
 from warmloop.launch.reports.story import read_story
 from warmloop.launch.reports.writing import write, write_report
-from warmloop.launch.run import run_history as history
+from warmloop.launch.run.plan import Plan
 from warmloop.launch.run.recorded_data import target_of
 from warmloop.launch.run.session import in_lock_step, running_learner
+from warmloop.launch.telling import run_history as history
 from warmloop.learner.diagnosis.metrics import read
 from warmloop.learner.journal.quarantine import Quarantine
 
@@ -43,10 +45,11 @@ def finished(tmp_path_factory) -> Path:
     """A run in lock step, with what a person would look for: changed settings, judgements, quarantine, a clip, a damaged line."""
     folder = tmp_path_factory.mktemp("runs") / HOSTILE.replace("/", "")
     environment = make_environment(CONFIG.environment, CONFIG.reward)
-    with running_learner(CONFIG, target_of(environment), folder, 3, (None, None), [], False, lock_step=True) as (learner, meta):
+    plan = Plan(CONFIG, RunFolder(folder), 3, lock_step=True)
+    with running_learner(plan, target_of(environment)) as (learner, meta):
         changed = {"agent.hidden": [[128, 128], [16, 16]], HOSTILE: [HOSTILE, 1]}
         history.note(folder, history.ASKED, "online", configuration=f"my {HOSTILE}.py", changed=changed)
-        in_lock_step(CONFIG, learner, meta, environment, 3)
+        in_lock_step(plan, learner, meta, environment)
     environment.close()
     rows = example(environment.spec, 3)
     reasons = np.array([f"reward is {HOSTILE}", "", f"reward is {HOSTILE}"])

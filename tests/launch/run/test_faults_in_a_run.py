@@ -12,8 +12,10 @@ from warmloop.actor.environment.environment import make_environment
 from warmloop.agents import SACConfig
 from warmloop.agents.networks.vision import VisionConfig
 from warmloop.configs.schema import AgentChoice, RunConfig
+from warmloop.data.files.run_folder import RunFolder
 from warmloop.data.formats.quarantined import quarantine_files, read_quarantine
 from warmloop.data.reward import RewardConfig
+from warmloop.launch.run.plan import Plan
 from warmloop.launch.run.recorded_data import target_of
 from warmloop.launch.run.session import in_lock_step, running_learner
 from warmloop.learner.diagnosis.metrics import read
@@ -31,8 +33,9 @@ def test_a_lost_picture_costs_an_episode_and_nothing_is_learnt_from_it(tmp_path,
         replay={"capacity": 200}, learner={"online_steps": STEPS, "log_every": 10, "publish_every": 10, "max_utd": 0.5}
     )
     made, run = make_environment(config.environment, config.reward), tmp_path / "run"
-    with running_learner(config, target_of(made), run, 0, (None, None), [], False, lock_step=True) as (learner, meta):
-        in_lock_step(config, learner, meta, made, 0)
+    plan = Plan(config, RunFolder(run), 0, lock_step=True)
+    with running_learner(plan, target_of(made)) as (learner, meta):
+        in_lock_step(plan, learner, meta, made)
         rows, frames = jax.device_get((learner.state.online.rows, learner.state.frames))
     told = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     taken = [one for one in told if one["event"] == "step"]

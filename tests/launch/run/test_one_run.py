@@ -140,12 +140,9 @@ def test_what_ends_a_run_in_lock_step_late_costs_nothing_that_was_learnt(error, 
         return step(action)
 
     environment.env.step = failing
-    config = CONFIG.replace(learner={"online_steps": 1000})
-    with (
-        pytest.raises(type(error)),
-        running_learner(config, target_of(environment), tmp_path, 0, (None, None), [], False, lock_step=True) as (learner, meta),
-    ):
-        in_lock_step(config, learner, meta, environment, 0)
+    plan = Plan(CONFIG.replace(learner={"online_steps": 1000}), RunFolder(tmp_path), 0, lock_step=True)
+    with pytest.raises(type(error)), running_learner(plan, target_of(environment)) as (learner, meta):
+        in_lock_step(plan, learner, meta, environment)
     found = checkpoint.steps(tmp_path / "checkpoints")
     assert [int(path.name) for path in found] == ([learner.updates] if saved else [])
 

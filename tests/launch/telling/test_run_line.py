@@ -7,7 +7,7 @@ import pytest
 
 from warmloop.launch.flags import progress as progress_module
 from warmloop.launch.flags.progress import progress, span
-from warmloop.launch.run.run_line import RunLine
+from warmloop.launch.telling.run_line import RunLine
 
 TRAINED = {"actor/success_rate": 0.45, "learner/updates_per_step": 0.98, "learner/updates_per_step_asked": 1.0, "actor/weights_age": 3.14}
 

@@ -6,8 +6,8 @@ from journals import no_file_may_grow_beyond
 
 from warmloop import __version__
 from warmloop.configs import load
-from warmloop.launch.run import run_history as history
 from warmloop.launch.run.run_record import differences
+from warmloop.launch.telling import run_history as history
 
 
 def test_lines_come_back_with_version_and_time_and_changed_ones_are_left_out(tmp_path):
