@@ -46,12 +46,13 @@ def mistakes(text: str, commands: dict, settings: set[str]) -> list[str]:
     """What a page says that no command knows."""
     found = []
     for line in shell_lines(text):
+        found += [f"no command {name}: {line}" for name in COMMAND.findall(line) if name not in commands]
         called = command_of(words(line))
         if called is None:
             continue
         name, arguments = called
         if name not in commands:
-            found.append(f"no command: {line}")
+            found += [] if COMMAND.fullmatch(name) else [f"no command: {line}"]
             continue
         flags = {flag.name: flag.boolean for flag in commands[name][1]}
         for flag in [argument[2:].partition("=")[0] for argument in arguments if re.match(r"--\w", argument)]:

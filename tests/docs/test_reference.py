@@ -2,12 +2,13 @@
 
 import ast
 import dataclasses
+import importlib
 import re
 from collections.abc import Iterator
 
 import pytest
 import settings_reference
-from pages import DOCS, ROOT
+from pages import DOCS, ROOT, blocks, pages
 from site_hook import as_on_github, with_generated
 
 from warmloop.actor.environment import EnvironmentConfig
@@ -72,6 +73,15 @@ def test_marks_are_replaced_and_lists_are_read_as_on_github():
     assert "| `learner.port` |" in with_generated("# Title\n\n<!-- generated: settings -->\n")
     assert as_on_github("text\n- a\n- b\n  | t |\n\nnext") == "text\n\n- a\n- b\n    | t |\n\nnext"
     assert as_on_github("```text\nx\n- a\n```") == "```text\nx\n- a\n```"
+
+
+def test_what_the_documents_import_of_warmloop_is_there():
+    code = [(page.name, block.text) for page in pages() for block in blocks(page.read_text()) if block.language == "python"]
+    found = [(page, node) for page, text in code for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
+    named = [(page, node.module or "", alias.name) for page, node in found for alias in node.names]
+    ours = [(page, module, name) for page, module, name in named if module.split(".")[0] == "warmloop"]
+    assert len(ours) > 20
+    assert [one for one in ours if not hasattr(importlib.import_module(one[1]), one[2])] == []
 
 
 def recorded_names() -> tuple[set[str], list[re.Pattern[str]]]:
