@@ -13,7 +13,7 @@ def get_config() -> RunConfig:
         environment=EnvironmentConfig("my_reach:Reach-v0", success="info:success"),
         reward=RewardConfig(discount=0.97),
         retention=RetentionConfig(ratio=0.6),
-        learner=LearnerConfig(warmup_steps=1_500, online_steps=10_000, log_every=100),
+        learner=LearnerConfig(warmup_steps=1_500, online_steps=6_000, log_every=100),
     )
     small = {"hidden": (128, 128)}
-    return config.replace(agent=small, warmup_agent=small)
+    return config.replace(agent=small | {"bc_decay": 0.9997}, warmup_agent=small)

@@ -66,7 +66,7 @@ def test_every_command_of_the_tutorial_runs_and_the_policy_becomes_good(tmp_path
     said = follow(tmp_path)
     (tmp_path / "shown.txt").write_text("\n".join(said))
     warm, newest, best = (float(found) for found in re.findall(r"^success +([\d.]+) \(95", "\n".join(said), re.MULTILINE))
-    assert max(newest, best) >= 0.8 and max(newest, best) > warm
+    assert max(newest, best) >= 0.85 and max(newest, best) > warm
     touched = re.search(r"touched the target in (\d+) of 50", said[-1])
     assert touched and int(touched[1]) >= 35
     recorded = read(tmp_path / "runs/reach") + read(tmp_path / "runs/reach/warmup_metrics")
