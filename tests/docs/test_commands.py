@@ -8,6 +8,7 @@ import pytest
 import settings_reference
 from pages import DOCS, ROOT, pages, shell_lines, words
 
+from warmloop.configs import load
 from warmloop.launch.starting.commands import COMMANDS, VERBS
 
 MODULES = {module: name for name, module in COMMANDS.items()}
@@ -94,6 +95,14 @@ def test_commands_and_flags_of_the_documents_are_there(page, commands, settings)
     assert mistakes(text, commands, settings) == []
     if THEIRS not in page.parents:
         assert [name for name in loose_mistakes(text, commands, settings) if f"--{name}" not in of_benchmarks()] == []
+
+
+def test_configurations_of_the_package_that_the_documents_name_can_be_loaded():
+    lines = [line for page in pages() for line in shell_lines(page.read_text())]
+    named = {found for line in lines for found in re.findall(r"--config=(configs/[\w.:,+-]+)(?![\w…])", line)}
+    assert len(named) > 15
+    for name in named - {"configs/rlpd_config.py"}:  # RLPD's own
+        assert load(name).learner.log_every, name
 
 
 def test_scripts_and_targets_of_the_documents_are_there():
