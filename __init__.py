@@ -11,7 +11,7 @@ import os
 import sys
 
 # `python -m warmloop.launch.…` puts the folder where it is started before all others. It goes last, as for the installed commands, so that
-# what a user has there hides no package (see `actor/imports.py`).
+# what a user has there hides no package (see `data/doors/imports.py`).
 if sys.argv[:1] == ["-m"] and sys.path[:1] == [os.getcwd()] and any(word.split(".")[0] == "warmloop" for word in sys.orig_argv):
     sys.path.append(sys.path.pop(0))
 
@@ -19,6 +19,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .launch.notebooks.callbacks import STOP as STOP
     from .launch.notebooks.collector import ExpertDataCollector as ExpertDataCollector
     from .launch.notebooks.trainer import OfflineRLTrainer as OfflineRLTrainer
 
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 _HOMES = {  # loaded when first asked for
     "ExpertDataCollector": ".launch.notebooks.collector",
     "OfflineRLTrainer": ".launch.notebooks.trainer",
+    "STOP": ".launch.notebooks.callbacks",
 }
 
 

@@ -67,6 +67,8 @@ EXTRAS = {
     "teleop": ["hidapi>=0.14", "pygame>=2.6", "pynput>=1.8"],
     "lerobot": ["pyarrow>=18"],
     "sb3": ["stable-baselines3>=2.4"],
+    "trackio": ["trackio>=0.20"],
+    "wandb": ["wandb>=0.19"],
     "rlds": ["google-crc32c>=1.6"],
     "cuda": ["jax[cuda12]>=0.10"],
     "tpu": ["jax[tpu]>=0.10"],

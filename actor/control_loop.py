@@ -20,6 +20,7 @@ from .delivery.client import Client
 from .endings.success import check_unattended
 from .environment.environment import Environment, StepResult
 from .environment.guard import Guard
+from .episodes.episode_lines import Ended, EpisodeLines
 from .episodes.rollout import evaluate
 from .films.clips import Clips
 from .intervention.intervention import Control, Intervener, Signal, Taken, takeovers
@@ -80,6 +81,7 @@ class ActorLoop:
         self.policy = AgentPolicy(agent, params, config.deterministic, version)
         self.judge = AgentPolicy(agent, params, deterministic=True, version=version)
         self._random = RandomPolicy(environment.spec.action_dim)
+        self._lines, self._began = EpisodeLines(log, client.actor_id), 0.0  # when the episode did
         self._acted = -1  # the newest version that has acted in this episode; -1 where random actions did
 
     @property
@@ -106,6 +108,7 @@ class ActorLoop:
                 yield from self._episodes()
         finally:
             self._rows.release()  # of an episode that was broken off; nobody has said that they are not wanted
+            self._lines.flush()
 
     def _episodes(self) -> Iterator[None]:
         while not self.client.stopped:
@@ -122,6 +125,7 @@ class ActorLoop:
 
     def _episode(self) -> Iterator[None]:
         seed = episode_seed(self.seed, self.stream, self.episode, len(self.environment.tasks))
+        self._began = time.monotonic()
         self.policy.begin(seed)
         self._random.begin(seed)
         observation, over, step = self._control.begin(seed, self.episode), False, 0
@@ -171,6 +175,12 @@ class ActorLoop:
         if signal is not None and signal.unwanted:
             if self.config.hold_episodes:
                 self._rows.drop()
+                log.info(
+                    "%s episode %d: %s",
+                    self.client.actor_id,
+                    self.episode,
+                    "discarded" if signal is Signal.DISCARD else "to be recorded again",
+                )
                 self.episode += signal is Signal.DISCARD
                 return
             log.warning(
@@ -178,8 +188,16 @@ class ActorLoop:
             )
         self._rows.release()
         self._clips.end_training(self.episode, succeeded)
+        self._tell(succeeded, total, steps)
         self.episode += 1
         self._report(succeeded, total, steps)
+
+    def _tell(self, succeeded: bool, total: float, steps: int) -> None:
+        """Says the episode that has ended."""
+        hand = takeovers(self._control.intervened)
+        begun, by_hand = int(hand["actor/interventions"]), round(hand["actor/intervention_rate"] * steps)
+        seconds = time.monotonic() - self._began
+        self._lines.ended(Ended(self.episode, succeeded, total, steps, begun, by_hand, self._acted, seconds))
 
     def _report(self, succeeded: bool, total: float, steps: int) -> None:
         """What the learner's metrics shall know of an episode that has ended."""
@@ -194,6 +212,7 @@ class ActorLoop:
                 "actor/faults": 0.0,
                 "actor/policy_lag": float(max(self.client.newest_version - self.policy.version, 0)),  # older ones may act again
                 "actor/policy_version": float(self._acted),
+                "actor/weights_age": self.client.weights_age,
                 "actor/spool_rows": float(self.client.statistics()["held"]),
             }
         )
@@ -225,7 +244,7 @@ class ActorLoop:
     def _evaluate(self) -> None:
         """The deterministic policy on the evaluation stream's seeds; its steps are not learnt from. Raises Interrupted where a signal came:
         a run that goes on from here evaluates anew."""
-        newest = self.client.newest_weights()
+        began, newest = time.monotonic(), self.client.newest_weights()
         if newest is not None:
             self.judge.load(newest[1], newest[0])
 
@@ -243,6 +262,7 @@ class ActorLoop:
         shown = evaluate(self.environment, self.judge, self.seed, self.config.evaluation_episodes, over, watch)
         about = {"evaluation/environment_steps": float(self.steps_taken), "evaluation/policy_version": float(self.judge.version)}
         self.client.report(shown.scalars() | about)
+        self._lines.evaluated(self.steps_taken, shown.scalars(), self.judge.version, time.monotonic() - began)
 
 
 class EpisodeRows:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition
 from .networks.normaliser import Normaliser, bounded
 
@@ -35,9 +36,11 @@ class AgentConfig(Protocol):
 
 
 class Agent(Protocol):
-    """What the learner and the actor ask of an algorithm. Implementations are frozen, hashable dataclasses."""
+    """What the learner and the actor ask of an algorithm. Implementations are frozen, hashable dataclasses.
 
-    name: ClassVar[str]
+    A user's own names its settings' class as `Config` (docs/examples/own_algorithm). What more it can do it may say by the methods of
+    `HasCritics`, `HasLikelihood`, `HandsOver` and `TakesOver`.
+    """
 
     @property
     def config(self) -> AgentConfig: ...
@@ -54,24 +57,14 @@ class Agent(Protocol):
         ...
 
     def actor_params(self, state: PyTree) -> PyTree:
-        """What acting needs, and what goes over the wire: no optimizer, and no critic that acting does not ask."""
+        """What acting needs, and what goes over the wire, such as an `Actor`: no optimizer, and no critic that acting does not ask. Its
+        `normaliser` tells what the policy sees."""
         ...
 
     def act(
         self, actor: PyTree, observation: PyTree, key: jax.Array, carry: PyTree, deterministic: bool = False
     ) -> tuple[jax.Array, PyTree]:
         """Action `[A]` for one observation, and the next carry (`()` unless recurrent)."""
-        ...
-
-    def hand_over(self, state: PyTree) -> PyTree:
-        """The state as `sac` knows it (a `SACState`, or a `WarmStart` where parts of one are missing), optimizers included.
-
-        Raises WarmloopError where another algorithm can make nothing of it.
-        """
-        ...
-
-    def take_over(self, state: PyTree) -> PyTree:
-        """This agent's state from what another algorithm handed over. Raises WarmloopError where it can make nothing of it."""
         ...
 
 
@@ -106,9 +99,41 @@ def go_on(agent: Agent, warm: Agent, state: PyTree) -> PyTree:
     Raises:
         WarmloopError: the one cannot go on from the other.
     """
-    whole = agent.name == warm.name and not getattr(agent, "keeps_warm", False)
-    taken = state if whole else agent.take_over(warm.hand_over(state))
-    return bounded(taken, agent.config.observation_bound)
+    whole = type(agent) is type(warm) and not getattr(agent, "keeps_warm", False)
+    return bounded(state if whole else _handed_over(agent, warm, state), agent.config.observation_bound)
+
+
+def _handed_over(agent: Agent, warm: Agent, state: PyTree) -> PyTree:
+    """The state of `agent` from that of another algorithm. Raises WarmloopError where one of them does not say how."""
+    if isinstance(warm, HandsOver) and isinstance(agent, TakesOver):
+        return agent.take_over(warm.hand_over(state))
+    new, old = (type(each).__name__ for each in (agent, warm))
+    lacking = f"{new} has no take_over" if isinstance(warm, HandsOver) else f"{old} has no hand_over"
+    raise WarmloopError(
+        f"{new} cannot go on from {old}'s warm-up: {lacking}. Fine-tune with the agent that warmed up: the same name in "
+        "--config.agent.name and --config.warmup_agent.name."
+    )
+
+
+@runtime_checkable
+class HandsOver(Protocol):
+    """An agent from which another algorithm can go on."""
+
+    def hand_over(self, state: PyTree) -> PyTree:
+        """The state as `sac` knows it (a `SACState`, or a `WarmStart` where parts of one are missing), optimizers included.
+
+        Raises WarmloopError where another algorithm can make nothing of it.
+        """
+        ...
+
+
+@runtime_checkable
+class TakesOver(Protocol):
+    """An agent that can go on from what another algorithm learnt."""
+
+    def take_over(self, state: PyTree) -> PyTree:
+        """This agent's state from what another algorithm handed over. Raises WarmloopError where it can make nothing of it."""
+        ...
 
 
 @runtime_checkable

@@ -82,7 +82,9 @@ class BC:
         """The policy's module; the Gaussian's mean is before its tanh."""
         config = self.config
         settings = (self.spec.action_dim, actor_widths(config), config.actor_layer_norm, config.activation, config.actor_dropout)
-        return DeterministicPolicy(*settings) if config.deterministic else Policy(*settings, log_std_min=config.log_std_min)
+        if config.deterministic:
+            return DeterministicPolicy(*settings, config.actor_network)
+        return Policy(*settings, log_std_min=config.log_std_min, network=config.actor_network)
 
     @property
     def vision(self) -> Vision:

@@ -61,6 +61,8 @@ class BCQConfig(ActorCriticConfig):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.actor_network:
+            raise WarmloopError("agent.actor_network replaces the hidden layers of a policy, and bcq has none; leave it out.")
         if not 0 <= self.min_share <= 1:
             raise WarmloopError(f"agent.min_share is {self.min_share}; it must lie between 0 and 1.")
         check(self, ("target_proposals", "acting_proposals"), 1)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from collections.abc import Mapping
 from typing import Any
 
+from ..data.doors.imports import find_again
 from ..data.running.precision import check_precision
 from ..data.transition import Leaf, Spec
-from . import AGENTS, Agent
+from .base import Agent
+from .registry import agent_classes, name_of
 
 
 def describe_agent(agent: Agent) -> dict[str, Any]:
     """JSON from which `rebuild_agent` makes the same agent."""
-    return {"name": agent.name, "config": dataclasses.asdict(agent.config), "spec": dataclasses.asdict(agent.spec)}
+    return {"name": name_of(type(agent)), "config": dataclasses.asdict(agent.config), "spec": dataclasses.asdict(agent.spec)}
 
 
 def rebuild_agent(description: dict[str, Any]) -> Agent:
@@ -21,8 +24,15 @@ def rebuild_agent(description: dict[str, Any]) -> Agent:
     check_precision("This machine's JAX_ENABLE_X64, or a module that was imported,")
     leaves = tuple(Leaf(leaf["name"], tuple(leaf["shape"]), leaf["dtype"]) for leaf in description["spec"]["observation"])
     spec = Spec(leaves, description["spec"]["action_dim"])
-    agent_class, config_class = AGENTS[description["name"]]
+    agent_class, config_class = agent_classes(description["name"], "the checkpoint's agent.name")
     return agent_class(_config_of(config_class, description["config"]), spec)
+
+
+def agent_of(meta: Mapping[str, Any]) -> Agent:
+    """The agent of a checkpoint that `meta` describes; a user's own is looked for where its run found it. Raises WarmloopError where it is
+    gone."""
+    find_again(meta)
+    return rebuild_agent(meta["agent"])
 
 
 def _config_of(config_class: type, values: dict[str, Any]) -> Any:

@@ -66,7 +66,7 @@ class SAC:
         """The policy's module."""
         c = self.config
         bounds = (c.log_std_min, c.log_std_max, c.initial_log_std)
-        return Policy(self.spec.action_dim, actor_widths(c), c.actor_layer_norm, c.activation, c.actor_dropout, *bounds)
+        return Policy(self.spec.action_dim, actor_widths(c), c.actor_layer_norm, c.activation, c.actor_dropout, *bounds, c.actor_network)
 
     @property
     def vision(self) -> Vision:

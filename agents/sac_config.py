@@ -11,7 +11,7 @@ from ..data.errors import WarmloopError
 from .networks.networks import LOG_STD_MAX, LOG_STD_MIN
 from .networks.normaliser import BOUND
 from .networks.vision import VisionConfig
-from .shared.offline import check, check_choice, check_shared
+from .shared.offline import check, check_choice, check_network, check_shared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,8 @@ class SACConfig:
     """Settings of SAC.
 
     Attributes:
-        hidden, activation: widths of the hidden layers; relu, tanh, swish or elu after each.
+        hidden, activation: widths of the hidden layers; relu, tanh, swish, elu or MODULE:NAME, such as jax.nn:gelu, after each.
+        actor_network: a Flax module of one's own, MODULE:NAME, in place of the policy's hidden layers; "" for these.
         actor_hidden: widths of the policy's hidden layers; () for those of `hidden`.
         ensemble, target_subset: E critics, of which |M| targets are in the minimum.
         utd, batch_size: K critic steps of B rows for each actor step.
@@ -52,6 +53,7 @@ class SACConfig:
     hidden: tuple[int, ...] = (256, 256)
     actor_hidden: tuple[int, ...] = ()
     activation: str = "relu"
+    actor_network: str = ""
     ensemble: int = 10
     target_subset: int = 2
     utd: int = 20
@@ -98,6 +100,7 @@ class SACConfig:
         for name, allowed in (("actor_q", ("mean", "min")), ("bc_reduction", ("mean", "sum"))):
             check_choice(self, name, allowed)
         check_shared(self)
+        check_network(self)
         check(self, ("critic_dropout", "actor_dropout"), 0, below=1)
         check(self, ("weight_decay", "observation_noise", "bc_weight", "bc_decay", "observation_bound", "observation_floor"), 0)
         check(self, ("initial_temperature",), 1e-6)  # its logarithm is learnt

@@ -79,7 +79,7 @@ class TD3BC(ActorCritic[TD3BCConfig]):
     def policy(self) -> DeterministicPolicy:
         """The policy's module."""
         config = self.config
-        settings = (config.actor_layer_norm, config.activation, config.actor_dropout)
+        settings = (config.actor_layer_norm, config.activation, config.actor_dropout, config.actor_network)
         return DeterministicPolicy(self.spec.action_dim, actor_widths(config), *settings)
 
     def init(self, key: jax.Array, example: Transition) -> TD3BCState:

@@ -12,7 +12,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ..actor.imports import make_importable, told
+from ..data.doors.borrowed import is_theirs, lent
+from ..data.doors.imports import make_importable, told
 from ..data.errors import WarmloopError
 from .nearest import nearest as nearest
 from .recipes.algorithms import ALGORITHMS, apply
@@ -90,10 +91,13 @@ def _module(path: str) -> types.ModuleType:
         raise WarmloopError(f"{path} is not a Python file.")
     module = importlib.util.module_from_spec(specification)
     try:
-        specification.loader.exec_module(module)
+        with lent(f"The configuration {path}"):
+            specification.loader.exec_module(module)
     except WarmloopError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if not is_theirs(error):
+            raise
         raise WarmloopError(f"The configuration {path} cannot be loaded: {told(error)}.") from error
     if not callable(getattr(module, "get_config", None)):
         raise WarmloopError(f"{path} has no function get_config, which gives the configuration.")
@@ -103,10 +107,13 @@ def _module(path: str) -> types.ModuleType:
 def _called(module: types.ModuleType, path: str, *arguments: str) -> RunConfig:
     """The typed configuration that `get_config` gives. Raises WarmloopError where it gives none, or fails."""
     try:
-        given: Any = module.get_config(*arguments)
+        with lent(f"The configuration {path}"):
+            given: Any = module.get_config(*arguments)
     except WarmloopError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not is_theirs(error):
+            raise
         call = f"get_config({', '.join(map(repr, arguments))})"
         raise WarmloopError(f"{path}: {call} failed: {told(error)}") from error
     if isinstance(given, RunConfig):

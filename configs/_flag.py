@@ -1,11 +1,45 @@
-"""What `--config=SPECIFICATION` is rewritten to, so that ml_collections' flag loads as everything else does: `_flag.py:SPECIFICATION`."""
+"""What `--config=SPECIFICATION` is rewritten to, so that ml_collections' flag loads as everything else does: `_flag.py:SPECIFICATION`.
+
+Agents that flags name, as in `--config.agent.name=mine:Mine`, stand behind the specification: their settings are to be flags, too.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from warmloop.configs import load
-from warmloop.configs.schema import to_config_dict
+from warmloop.configs.schema import RunConfig, to_config_dict, to_dict
+
+NAMED = re.compile(r";(agent|warmup_agent)=([^;]*)$")
+
+
+def with_agents(specification: str, named: Mapping[str, str]) -> str:
+    """`FILE[:ARGUMENT][,PRESET…]` with agents by their sections."""
+    return specification + "".join(f";{section}={name}" for section, name in named.items())
+
+
+def divided(text: str) -> tuple[str, dict[str, str]]:
+    """What `with_agents` put together."""
+    named = dict[str, str]()
+    while found := NAMED.search(text):
+        named[found[1]], text = found[2], text[: found.start()]
+    return text, named
+
+
+def load_named(text: str) -> RunConfig:
+    """The configuration with those agents. Raises WarmloopError as `load`, and where there is no agent of a name."""
+    specification, named = divided(text)
+    config = load(specification)
+    return config.replace(**{section: getattr(config, section).named(name, f"--config.{section}.name") for section, name in named.items()})
+
+
+def values_of(text: str) -> dict[str, Any]:
+    """The same as nested plain values."""
+    return to_dict(load_named(text))
 
 
 def get_config(specification: str) -> ConfigDict:
-    """The configuration of `FILE[:ARGUMENT][,PRESET…]`."""
-    return to_config_dict(load(specification))
+    """The configuration of `FILE[:ARGUMENT][,PRESET…][;SECTION=AGENT…]`."""
+    return to_config_dict(load_named(specification))

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..actor.imports import make_importable
+from ..data.doors.imports import FOLDERS, find_again
 from ..data.files.sealed_json import read_sealed
 from .schema import RunConfig, from_dict
 
-FOLDERS = "import_folders"
 BESIDE = ("phase", "seed", FOLDERS)  # the sections
 
 
@@ -22,7 +21,5 @@ def read_saved(path: Path, advice: str, must: bool = False) -> dict[str, Any]:
 
 def config_of(description: Mapping[str, Any]) -> RunConfig:
     """The configuration in a saved file or a checkpoint's description; the modules that its run found are found from now on."""
-    for folder in description.get(FOLDERS, ()):
-        if Path(folder).is_dir():
-            make_importable(folder)
+    find_again(description)
     return from_dict(description["config"])

@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from ..actor.config import ActorConfig
 from ..actor.environment.environment import EnvironmentConfig
 from ..agents import AGENTS, Agent, AgentConfig, SACConfig
+from ..agents.registry import agent_classes, make_agent
 from ..data.errors import WarmloopError
 from ..data.mixing import MixingConfig
 from ..data.plausible import PlausibleConfig
@@ -41,7 +42,7 @@ DERIVED = ("discount", "target_low", "target_high", "actor_decay_updates")
 
 @dataclasses.dataclass(frozen=True)
 class AgentChoice:
-    """An algorithm by name (a key of `agents.AGENTS`) and its settings."""
+    """An algorithm by name (a key of `agents.AGENTS`, or MODULE:Name of a user's own) and its settings."""
 
     name: str = "sac"
     settings: AgentConfig = dataclasses.field(default_factory=SACConfig)
@@ -49,6 +50,14 @@ class AgentChoice:
     def replace(self, **settings: Any) -> AgentChoice:
         """The same algorithm with other settings."""
         return AgentChoice(self.name, dataclasses.replace(self.settings, **settings))
+
+    def named(self, name: str, where: str) -> AgentChoice:
+        """Another algorithm with its own settings but for the widths and the encoder of this one; itself where that is its name. `where` is
+        the setting that names it. Raises WarmloopError where there is none of that name."""
+        if name == self.name:
+            return self
+        _, settings = agent_classes(name, where)
+        return AgentChoice(name, settings(hidden=self.settings.hidden)).seeing_as(self)
 
     def seeing_as(self, other: AgentChoice) -> AgentChoice:
         """The same algorithm with the other's encoder of camera images, where both have one."""
@@ -139,7 +148,7 @@ def build_agent(choice: AgentChoice, reward: RewardConfig, spec: Spec, warmup_st
             f"({', '.join(leaf.name or 'the whole' for leaf in spec.cameras)}): use {able}, or an environment without cameras."
         )
     settings = dataclasses.replace(choice.settings, **{name: value for name, value in derived.items() if name in known})
-    return AGENTS[choice.name][0](settings, spec)
+    return make_agent(choice.name, "agent.name", settings, spec)
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
@@ -174,9 +183,8 @@ def from_dict(values: Mapping[str, Any]) -> RunConfig:
         fields = dict(value)
         if types[name] is AgentChoice:
             algorithm = fields.pop("name", "sac")
-            if algorithm not in AGENTS:
-                raise WarmloopError(f'config.{name}.name is "{algorithm}"; {_nearest(algorithm, AGENTS)}')
-            sections[name] = AgentChoice(algorithm, _typed(AGENTS[algorithm][1], fields, f"config.{name}", DERIVED))
+            _, settings = agent_classes(algorithm, f"config.{name}.name")
+            sections[name] = AgentChoice(algorithm, _typed(settings, fields, f"config.{name}", DERIVED))
         else:
             sections[name] = _typed(types[name], fields, f"config.{name}")
     return RunConfig(**sections)

@@ -24,7 +24,7 @@ class RetentionConfig:
     Attributes:
         ratio: share kept, of episodes or of transitions, rounded up; 0 is WSRL's no retention, 1 is RLPD.
         unit: "episode" or "transition".
-        keep_successes: a task with at most so many successful episodes keeps all of them, whatever the ratio, by episode; 0 for none, and
+        keep_successes: a task with at most so many successful episodes keeps all of them, whatever the ratio and the unit; 0 for none, and
             with a ratio or a success_weight of 0 none is kept for that.
         success_weight, return_weight, td_weight: what success (0 or 1), the percentile of the undiscounted return and the percentile
             of |TD error| (a surprising row ranks higher) count in the score.
@@ -94,7 +94,8 @@ def retain(
 ) -> tuple[list[Episode], Retained]:
     """The best `config.ratio` of the data, of every task, in their order, and a report.
 
-    Rows on which a human intervened are kept besides, whatever the ratio, and of few successes all. Of equal scores the earlier is kept. A
+    Rows on which a human intervened are kept besides, whatever the ratio, and of few successful episodes all rows, also where it goes by
+    transition: a piece of a success without its end shows no way to it. Of equal scores the earlier is kept. A
     run of kept rows that does not reach its episode's end becomes an episode of the same number that is truncated there, with the
     bootstrap kept; its steps keep their numbers, and it knows the whole episode, whose return and outcome are its own.
 
@@ -136,9 +137,10 @@ def _chosen(
         values = np.concatenate(td_error) if by_row else np.array([np.mean(error) for error in td_error])
         score = score + config.td_weight * percentiles(np.abs(values))
     best = _best(score, config.ratio)
-    if not by_row and config.ratio > 0 and config.success_weight > 0 and success.sum() <= config.keep_successes:
-        best |= success == 1
-    return np.split(best if by_row else np.repeat(best, lengths), np.cumsum(lengths)[:-1])
+    best = best if by_row else np.repeat(best, lengths)  # [N]
+    if config.ratio > 0 and config.success_weight > 0 and success.sum() <= config.keep_successes:
+        best |= np.repeat(success == 1, lengths)
+    return np.split(best, np.cumsum(lengths)[:-1])
 
 
 def _best(scores: np.ndarray, ratio: float) -> np.ndarray:

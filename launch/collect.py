@@ -5,11 +5,12 @@
 Episodes are recorded as the environment gave them: its own rewards and endings, and the success signal of every step. The
 ending of --out chooses the format: .npz, .pkl, or none for a Minari data set's folder.
 
-Who acts: random; scripted (Meta-World's and gym-hil's experts); checkpoint:DIR; sb3:PATH.zip, a policy that Stable-Baselines3 saved
-(nothing in it is unpickled; one trained under VecNormalize lacks that wrapper's statistics); or MODULE:CALLABLE, found from the working
-directory too. That is a class, or a function whose first parameter is called environment, which is called once with the
-environment and returns an object with begin(seed) and __call__(observation, step); or such an object itself; or any other
-callable, which gets each observation. Actions are [A] in [-1, 1], the environment's bounds. A person at a device may take over, or act
+Who acts: random; scripted (Meta-World's and gym-hil's experts); checkpoint:DIR; export:DIR, a folder that warmloop-export wrote;
+sb3:PATH.zip, a policy that Stable-Baselines3 saved (nothing in it is unpickled; one trained under VecNormalize lacks that wrapper's
+statistics); or MODULE:NAME, found from the working directory too. That is a class, or a function whose first parameter is called
+environment, which is called once with the environment and returns an object with begin(seed) and __call__(observation, step); or such
+an object itself; or any other callable, which gets each observation. Actions are [A] in [-1, 1], the environment's bounds.
+warmloop-evaluate judges policies by the same names. A person at a device may take over, or act
 alone: --policy=none --intervention=keyboard:rate=10 (docs/interventions.md).
 
 --noise and --random_share take one number, two as 0.5:0.1 for a line from the first episode to the last, or several as 0,0.3,0.6
@@ -50,7 +51,9 @@ flags.adopt_module_key_flags(interveners)
 CONFIG = flags.DEFINE_string("config", None, "Take the environment from this configuration, such as configs/metaworld.py:door-open.")
 ENV = flags.DEFINE_string("env", None, "Or name it: a Gymnasium id, module:Id, or Meta-World/NAME-v3.")
 POLICY = flags.DEFINE_string("policy", "scripted", f"{POLICIES}, or none, which stands still; see above.")
-DETERMINISTIC = flags.DEFINE_bool("deterministic", False, "A checkpoint or sb3 policy acts by its mode instead of sampling.")
+DETERMINISTIC = flags.DEFINE_bool(
+    "deterministic", False, "A checkpoint, an exported or an sb3 policy acts by its mode instead of sampling."
+)
 EPISODES = flags.DEFINE_integer("episodes", 50, "Episodes to record.", lower_bound=1)
 OUT = flags.DEFINE_string("out", None, "File or folder to write.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if it exists, and what a run of other settings left unfinished.")
@@ -59,7 +62,7 @@ WORKERS = flags.DEFINE_integer("workers", 1, "Processes, each with its own envir
 NOISE = flags.DEFINE_string("noise", "0", "Standard deviation of the Gaussian noise added to actions; a number or a schedule.")
 RANDOM_SHARE = flags.DEFINE_string("random_share", "0", "Share of the steps in bursts of one random action; a number or a schedule.")
 HORIZON = flags.DEFINE_integer("horizon", None, "Steps until an episode is cut.", lower_bound=1)
-SUCCESS = flags.DEFINE_string("success", None, "Success: auto, info:KEY, terminated, operator, reward>=X, return>=X, classifier:DIR.")
+SUCCESS = flags.DEFINE_string("success", None, "Success: auto, info:KEY[>=X], terminated, operator, reward>=X, return>=X, classifier:DIR.")
 SUCCESS_ONLY = flags.DEFINE_bool("success_only", False, "Keep successful episodes only, until there are --episodes of them.")
 STOP_AT_SUCCESS = flags.DEFINE_bool("stop_at_success", True, "Cut an episode after its first successful step.")
 AFTER = flags.DEFINE_integer("after_success", None, "Go on for that many steps before it is cut (0; 10 with --label).", lower_bound=0)
@@ -72,10 +75,12 @@ def main() -> None:
     prefer_cpu()
     from ..actor.episodes.collection import Tally, check_writable, write_set
     from ..actor.episodes.parts import Parts
+    from ..data.formats import written_format
 
     check_writable(out)
     choice, hand = choose_policy(POLICY.value, DETERMINISTIC.value), interveners.choose_intervention(interveners.INTERVENTION.value)
     plan, use = make_plan(choice, hand)
+    written_format(out, plan.settings())
     parts = Parts.open(out, plan.settings(), OVERWRITE.value)
     try:
         collect(plan, choice, hand, parts, use)

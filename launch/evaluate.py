@@ -2,6 +2,8 @@
 
 python -m warmloop.launch.evaluate --checkpoint=runs/door/checkpoints --episodes=50 --video=door.mp4
 python -m warmloop.launch.evaluate --env=Meta-World/door-open-v3 --policy=scripted --episodes=50
+python -m warmloop.launch.evaluate --config=configs/adroit.py:door --policy=sb3:ppo.zip
+python -m warmloop.launch.evaluate --env=Pendulum-v1 --policy=export:door_policy        # or --policy=my_lab:Controller
 
 With --offline it compares all the checkpoints in a folder instead, by recorded data alone, and marks the one to go on from:
 
@@ -20,6 +22,7 @@ from typing import Any
 from absl import flags
 
 from ..data.errors import WarmloopError
+from .flags.choices import POLICIES
 from .flags.common import run
 from .flags.step_flag import define_step
 from .judging.judge import Subject, judge, table
@@ -28,7 +31,10 @@ from .starting.platforms import prefer_cpu
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder with checkpoints, or a checkpoint's own, as a training command wrote it.")
 STEP = define_step("step", 'Which of them, by its updates, or "best" for the best policy so far (the chosen one, else the newest).')
 ENV = flags.DEFINE_string("env", None, "Environment, if not the checkpoint's own: a Gymnasium id, module:Id or Meta-World/NAME-v3.")
-POLICY = flags.DEFINE_string("policy", "checkpoint", "checkpoint, random, or scripted (Meta-World's experts).")
+CONFIG = flags.DEFINE_string("config", None, "Or take the environment of a policy that is no checkpoint from this configuration.")
+POLICY = flags.DEFINE_string(
+    "policy", "checkpoint", f"What warmloop-collect records, too: {POLICIES}. The default is the one that --checkpoint names."
+)
 SUCCESS = flags.DEFINE_string("success", None, "Success, if not by the checkpoint's own rule: auto, info:KEY, classifier:DIR, …")
 EPISODES = flags.DEFINE_integer("episodes", 50, "Episodes.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Decides the episodes' starts.", lower_bound=0)
@@ -52,10 +58,12 @@ def main() -> None:
             raise WarmloopError("--success is for episodes of one policy; leave it out for --offline.")
         compare()
         return
+    if CONFIG.value and POLICY.value == "checkpoint" and not CHECKPOINT.value:
+        raise WarmloopError("--config names an environment, and no policy is named; add --policy=random, sb3:PATH.zip or another.")
     if DATA.value or BANDIT.value or ABSENT.value:
         raise WarmloopError("--offline_data_path, --bandit_episodes and --environment_absent compare checkpoints: they go with --offline.")
     prefer_cpu()
-    subject = Subject(POLICY.value, CHECKPOINT.value, STEP.value, ENV.value, STOCHASTIC.value, SUCCESS.value)
+    subject = Subject(POLICY.value, CHECKPOINT.value, STEP.value, ENV.value, STOCHASTIC.value, SUCCESS.value, CONFIG.value)
     judge(subject, EPISODES.value, SEED.value, VIDEO.value, show)
 
 

@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from ..data.errors import WarmloopError
+from ..data.files.whole_files import replacing
 from .flags import data_flags
-from .flags.common import output_path, progress, run
+from .flags.common import check_outputs, output_path, progress, run
 from .starting.platforms import prefer_cpu
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def show_data(files: Sequence[str]) -> int:
     fix = output_path(FIX.value, OVERWRITE.value) if FIX.value else None
     if fix:
         written_format(fix)
+    check_outputs(files, {"--html": html, "--fix": fix})
     from ..data.inspection import inspect
     from ..data.inspection.page.html import page
     from ..data.inspection.text import render
@@ -79,21 +81,30 @@ def show_data(files: Sequence[str]) -> int:
         report = inspect(list(files), reference, said, advance, SUCCESS.value or "", *reading)
     print(json.dumps(report.as_json()) if JSON.value else render(report, every_place=ALL.value))
     if html:
-        html.write_text(page(report), encoding="utf-8")
+        write_page(html, page(report))
     if fix:
         write_repaired(files, str(fix), reference)
     return 1 if report.breaks_training else 0
+
+
+def write_page(path: Path, text: str) -> None:
+    """Writes the report, whole or not at all. Raises WarmloopError where it cannot be written."""
+    try:
+        with replacing(path) as file:
+            file.write(text.encode(errors="replace"))  # a file's name may be in another encoding
+    except OSError as error:
+        raise WarmloopError(f"{path} could not be written: {error.strerror or error}.") from error
 
 
 def write_repaired(files: Sequence[str], path: str, reference: Reference | None) -> None:
     """Writes the repaired copy; says what was changed, and what is left to a person, on stderr where stdout holds JSON."""
     from ..data.formats import parse_source_argument, write_episodes
     from ..data.inspection import inspect, repair
+    from ..data.sources.sources import recorded_metadata
 
-    if Path(path).resolve() in [Path(parse_source_argument(file)[1]).expanduser().resolve() for file in files]:
-        raise WarmloopError(f"--fix={path} is the original, which is never changed; name another file.")
+    kept = recorded_metadata([parse_source_argument(file)[1] for file in files])
     episodes, changes = repair(files, reference, SUCCESS.value or "", data_flags.DONES.value or "", data_flags.SKIP_BAD_EPISODES.value)
-    write_episodes(path, episodes, {"repaired_from": list(files), "changes": [vars(change) for change in changes]})
+    write_episodes(path, episodes, {"repaired_from": list(files), "changes": [vars(change) for change in changes]} | kept)
     out = sys.stderr if JSON.value else sys.stdout
     print(f"\n{path}: {len(episodes)} episodes, {len(changes)} changes", file=out)
     for change in changes:

@@ -20,6 +20,7 @@ from ..data.wire.address import is_loopback
 from . import train_rlpd
 from .flags import connection, interveners
 from .flags.common import run
+from .reports.writing import write_report
 from .run import settings
 from .starting.platforms import compute_on
 from .starting.processes import free_port, run_together
@@ -49,6 +50,8 @@ def main() -> None:
     port = config.learner.port if connection.PORT.value is not None or host in EVERYWHERE else 0
     learner = _without(shared, ("intervention", "actor_platform"))
     run_together(learner, actors, ACTORS.value, port or free_port(), robots=not config.actor.simulator)
+    if train_rlpd.VIDEO.value:  # the last clips came after the learner's own report
+        write_report(settings.run_folder().path)
 
 
 def _without(arguments: list[str], names: tuple[str, ...]) -> list[str]:

@@ -63,13 +63,13 @@ def add(directory: Path, files: Sequence[str]) -> None:
 def convert(files: Sequence[str], out: Path) -> None:
     """Writes the episodes of all files to one."""
     from ..data.formats import load_sources, parse_source_argument, write_episodes, written_format
-    from ..data.sources.sources import recorded_mark
+    from ..data.sources.sources import recorded_metadata
 
-    written_format(out)
-    mark = recorded_mark([parse_source_argument(file)[1] for file in files])
+    kept = recorded_metadata([parse_source_argument(file)[1] for file in files])
+    written_format(out, kept)
     with progress("episodes", None) as advance:
         episodes = load_sources(files, advance, data_flags.options())
-    write_episodes(out, episodes, {"merged_from": list(files)} | mark)
+    write_episodes(out, episodes, {"merged_from": list(files)} | kept)
     print(f"{out}: {len(episodes)} episodes, {sum(map(len, episodes))} steps")
 
 

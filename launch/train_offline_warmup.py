@@ -16,6 +16,8 @@ from __future__ import annotations
 if not __package__:
     from starting import by_path as by_path  # started by its path
 
+import dataclasses
+import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,9 +32,12 @@ from .flags.common import log, progress, run
 from .flags.limits import taken_over
 from .flags.progress import upto
 from .judging.select import divided, select, table
+from .run import run_history as history
 from .run import settings
 from .run.recorded_data import gathered, keep_demonstrations, warmup_data
-from .run.sizes import fitted, warm_up_told
+from .run.run_line import warm_up_line
+from .run.session import recorder_of
+from .run.sizes import fitted, slow_pictures, warm_up_told
 from .starting.signals import Ended, answering
 
 if TYPE_CHECKING:
@@ -68,8 +73,8 @@ ABSENT = flags.DEFINE_bool(
 def main() -> None:
     from ..actor.endings.success import check_unattended
     from ..learner.checkpoints import checkpoint
-    from ..learner.diagnosis.metrics import Recorder
     from ..learner.diagnosis.plot import plot_warm_up
+    from .reports.writing import write_report
 
     folder = settings.run_folder()
     target = Path(CHECKPOINT.value) if CHECKPOINT.value else folder.warmup
@@ -92,9 +97,13 @@ def main() -> None:
     taken_over(config, resumed)  # limits that only now came from the data are not those of the checkpoint
     data = divided(config, data, seed, resumed)
     config = fitted(config, sum(map(len, data.episodes)))
-    log.info("\n".join([*data.summary(config.tasks), f"{data.held.sum()} episodes are held out, to measure by", warm_up_told(config)]))
+    log.info(
+        "\n".join([*data.summary(config.tasks), f"{data.held.sum()} episodes are held out, to measure by", warm_up_told(config, data.spec)])
+    )
+    if slow := slow_pictures(config.warmup_agent, data.spec, config.learner.warmup_steps):
+        log.warning(slow)
     asked = threading.Event()
-    with Recorder(folder.warmup_metrics) as recorder:
+    with recorder_of(config, folder.warmup_metrics, f"{folder.path.name} warm-up") as recorder:
         with answering(asked.set):
             learnt = train(config, data, recorder, target, seed, asked.is_set)
         if asked.is_set():
@@ -104,7 +113,9 @@ def main() -> None:
         except Ended:
             leave(config, target)
     print(f"checkpoint   {checkpoint.chosen(target).path}")
+    history.note(folder.path, history.ENDED, "warmup", updates=config.learner.warmup_steps, finished=True)
     print(f"curves       {plot_warm_up(folder.path, target)}")
+    print(f"report       {write_report(folder.path)}")
 
 
 def refuse_a_second(target: Path) -> None:
@@ -137,18 +148,22 @@ def train(
     learnt, given = state.offline.capacity, sum(len(episode) for episode, out in zip(data.episodes, data.held, strict=True) if not out)
     if learnt != given:
         raise WarmloopError(f"The warm-up in {target} learns from {learnt} steps, and the data now have {given}; give it the same data.")
+    digests = {out: [digest for digest, held in zip(data.digests, data.held, strict=True) if held == out] for out in (False, True)}
+    learnt_from = hashlib.sha256("".join(sorted(digests[False])).encode()).hexdigest()
+    if meta and meta.get("learnt_from", learnt_from) != learnt_from:
+        raise WarmloopError(f"The warm-up in {target} learns from other episodes than the data now have; give it the same data.")
     description = described(config, "warmup", seed)
     save_config(settings.run_folder(), description)
+    tell_of_the_beginning(config, data, target, bool(meta))
     if state.frames.cameras:
         log.info(state.frames.summary())
     stored, done = stored_rows.store_offline(target, state), int(state.updates)
-    held = [digest for digest, out in zip(data.digests, data.held, strict=True) if out]
-    about = description | {"held_out": held}
+    about = description | {"held_out": digests[True], "learnt_from": learnt_from}
     with progress("warming up", max(config.learner.warmup_steps - done, 0)) as advance:
         tell = upto(advance, done)
 
         def show(updates: int, metrics: Mapping[str, float]) -> None:
-            tell(updates, summary(metrics))
+            tell(updates, warm_up_line(metrics))
 
         def save(state: LearnerState) -> None:
             checkpoint.save(target, state, parts.agent, about, keep=None, offline=stored)
@@ -157,11 +172,22 @@ def train(
         return warm_up(state, parts, config.learner, recorder, show, **extras), parts
 
 
+def tell_of_the_beginning(config: RunConfig, data: OfflineData, target: Path, resumed: bool) -> None:
+    """Writes what is warmed up on into the run's history."""
+    directory, said = settings.run_folder().path, data.summary(config.tasks)
+    about = {"episodes": len(data.episodes), "steps": sum(map(len, data.episodes)), "held_out": int(data.held.sum()), "said": said}
+    about |= {"success_rate": data.success_rate, "digest": history.digest_of(data.digests)}
+    if asked := settings.asked(config):
+        history.note(directory, history.ASKED, "warmup", **asked)
+    history.note(directory, history.BEGAN, "warmup", checkpoints=str(target), resumed=resumed, data=about)
+
+
 def leave(config: RunConfig, target: Path) -> NoReturn:
     """Says how to go on, and ends the process with exit code 0."""
     from ..learner.checkpoints import checkpoint
 
     done = int(checkpoint.steps(target)[-1].name)
+    history.note(settings.run_folder().path, history.ENDED, "warmup", updates=done, finished=False)
     log.info("%d of %d updates are done and saved in %s; the same command with --resume goes on", done, config.learner.warmup_steps, target)
     raise SystemExit(0)
 
@@ -174,7 +200,8 @@ def compare(
     from ..learner.checkpoints import checkpoint
     from ..learner.warmup import td_errors
 
-    keep_demonstrations(config, data, td_errors(*learnt), target)
+    kept = keep_demonstrations(config, data, td_errors(*learnt), target)
+    history.note(settings.run_folder().path, history.RETAINED, "warmup", said=str(kept), warning=kept.warning, **dataclasses.asdict(kept))
     if len(checkpoint.steps(target)) > 1:
         log.info("\n%s", table(select(target, config, data, seed)))
     if EVAL_TRAJS.value:
@@ -195,18 +222,6 @@ def evaluate(target: Path, recorder: Any, seed: int) -> None:
     environment.close()
     recorder.write(saved.updates, shown.scalars())
     print(lines(summarise(environment.config, shown)))
-
-
-def summary(metrics: Mapping[str, float]) -> str:
-    """What the progress bar says beside the count."""
-    shown = {
-        "q": "critic/q_mean",
-        "held-out error": "heldout/action_error",
-        "TD": "heldout/td_error",
-        "Q excess": "heldout/q_overestimation",
-        "updates/s": "learner/updates_per_second",
-    }
-    return ", ".join(f"{name} {metrics[key]:.2f}" for name, key in shown.items() if key in metrics)
 
 
 def cli() -> None:

@@ -29,7 +29,7 @@ from .run import settings
 from .run.acting import acting
 from .run.plan import Origin, Plan
 from .run.session import in_lock_step, running_learner
-from .run.sizes import fine_tuning_told
+from .run.sizes import fine_tuning_told, slow_pictures
 from .starting.platforms import act_on, prefer_cpu
 from .starting.signals import answering
 
@@ -108,7 +108,7 @@ def learn(plan: Plan) -> None:
     with learning(plan) as (learner, _):
         server = serve(connection.IP.value, plan.config.learner.port, learner.intake, secrets)
         log.info("learning; actors connect to port %d", server.port)
-        plan.folder.port.write_text(f"{server.port}\n")
+        plan.folder.port.write_text(f"{server.port}\n", encoding="utf-8")
         try:
             learner.run()
         finally:
@@ -153,17 +153,26 @@ def lock_step(plan: Plan) -> None:
 
 @contextlib.contextmanager
 def learning(plan: Plan) -> Iterator[tuple[Learner, dict]]:
-    """The learner of a run, as `running_learner` gives it; draws the run's curves at the end."""
+    """The learner of a run, as `running_learner` gives it; draws the run's curves and writes its page at the end."""
     from ..actor.environment.environment import make_environment
     from ..learner.diagnosis.plot import plot_run
+    from .reports.writing import write_report
+    from .run import run_history as history
     from .run.recorded_data import target_of
 
     environment = make_environment(plan.config.environment, plan.config.reward, tasks=plan.config.tasks)
     environment.close()
-    log.info(fine_tuning_told(plan.config))
-    with running_learner(plan, target_of(environment)) as running:
+    target = target_of(environment)
+    config, spec = plan.config, plan.config.tasks.condition_spec(target.spec)
+    log.info(fine_tuning_told(config, spec))
+    if slow := slow_pictures(config.agent, spec, int(config.learner.online_steps * config.learner.max_utd)):
+        log.warning(slow)
+    with running_learner(plan, target) as running:
+        if asked := settings.asked(config):
+            history.note(plan.folder.path, history.ASKED, "online", **asked)
         yield running
     print(f"curves       {plot_run(plan.folder.path)}")
+    print(f"report       {write_report(plan.folder.path)}", flush=True)
 
 
 def evaluate_checkpoint() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 from ..data.errors import WarmloopError
+from .diagnosis.trackers import TrackerChoice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,8 @@ class LearnerConfig:
             falls below it; "act" then also has it act, by turns with the trained one, until that does as well.
         best_window: episodes by which a policy is judged, at least: training episodes without a person's help, or the episodes of
             evaluations where `actor.evaluate_every` asks for some.
+        trackers: where metrics go beside metrics.jsonl: tensorboard, wandb, trackio, or MODULE:NAME of one's own, with options as in
+            "wandb:project=door,mode=offline" (docs/operations.md).
         host, port: where the learner listens; port 0 takes any free one.
     """
 
@@ -52,6 +55,7 @@ class LearnerConfig:
     early_stop_on: str = "action_error"
     keep_best: str = "keep"
     best_window: int = 20
+    trackers: tuple[str, ...] = ("tensorboard",)
     host: str = "127.0.0.1"
     port: int = 5488
 
@@ -63,6 +67,8 @@ class LearnerConfig:
         for name in (*counts, "max_utd", "early_stop_after"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise WarmloopError(f"learner.{name} is {getattr(self, name)}; it must be a number, and not negative.")
+        for text in self.trackers:
+            TrackerChoice.parse(text)
         if self.keep_best not in ("off", "keep", "act"):
             raise WarmloopError(f'learner.keep_best is "{self.keep_best}"; it must be off, keep or act.')
         if self.best_window < 2:

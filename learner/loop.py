@@ -34,11 +34,13 @@ from .soundness import check_sound, copy_of, is_sound, judged, what_is_not_finit
 from .state import LearnerParts, LearnerState
 from .step import Stepper
 
+EPISODE_RETURN = "actor/episode_return"
 RECENT_EPISODES = 20
 LATE = 0.5  # share of the updates that may be missing when the last environment step comes
 RETURNS = 3  # times that a run goes back to its last sound state, in a stretch of `RETURNS_WITHIN` publications
 RETURNS_WITHIN = 20
 TAKE_ROWS = 1024
+LOOK_SECONDS = 1.0  # between two looks at how far the learner is
 SAVE_AGAIN_SECONDS = 30.0  # after a checkpoint that could not be written
 OnRecord = Callable[[int, int, Mapping[str, float]], None]
 
@@ -56,7 +58,12 @@ class Learner:
         directory: where checkpoints go.
         description: JSON kept with each checkpoint beside what the loop adds.
         on_record: called with (updates, environment steps, metrics) at every record.
+        on_look: called likewise about once a second, with what is known between two records.
         best: what keeps the best policy; None makes one that judges training episodes.
+
+    Attributes:
+        on_episode: called with (updates, environment steps, what its actor reports) of every training episode.
+        on_checkpoint: called with (updates, path) of every checkpoint.
     """
 
     def __init__(
@@ -72,9 +79,12 @@ class Learner:
         warm_updates: int,
         on_record: OnRecord = lambda updates, steps, metrics: None,
         best: BestPolicy | None = None,
+        on_look: OnRecord = lambda updates, steps, metrics: None,
     ):
         self.state, self.parts, self.config, self.intake, self.recorder = state, parts, config, intake, recorder
         self.directory, self.description, self.warm_updates, self.on_record = directory, dict(description), warm_updates, on_record
+        self.on_episode: OnRecord = lambda updates, steps, metrics: None
+        self.on_checkpoint: Callable[[int, Path], object] = lambda updates, path: None
         self.updates, self._step = int(state.updates), Stepper(parts)
         self.ingest, self.best = ingest, best or BestPolicy(config, success=ingest.reward.signal == "success")
         self.departures = Departures(parts.agent.spec, state.offline, parts.agent.actor_params(state.agent).normaliser)
@@ -86,6 +96,7 @@ class Learner:
         self._recent: dict[str, deque[float]] = {}
         self._logged, self._logged_at = self.updates, time.perf_counter()
         self._news = True  # since the last record
+        self.on_look, self._look_at = on_look, 0.0
         self._told_pace = self.environment_steps >= config.online_steps
         self._saved, self._save_again_at = self.updates, 0.0
         self._sound: tuple[int, Any] = self.updates, None  # the agent that was last found to be finite, and after how many updates
@@ -112,6 +123,7 @@ class Learner:
     def advance(self) -> bool:
         """Takes in what has come, and does one update if one is owed. Returns whether anything happened."""
         took = self._take()
+        self._look()
         self._tell_pace()
         self._pace()
         if self.owed <= 0:
@@ -151,17 +163,32 @@ class Learner:
     def record(self) -> None:
         """Writes the newest metrics, and the recent episodes' means, to disk."""
         now = time.perf_counter()
-        scalars = {name: float(np.mean(values)) for name, values in self._recent.items()}
-        scalars |= {name: float(value) for name, value in jax.device_get(self._metrics).items()}
+        scalars = self._recent_means() | {name: float(value) for name, value in jax.device_get(self._metrics).items()}
         if self.updates > self._logged:
-            learnt = max(self.environment_steps - self.config.frozen_steps, 1)
             scalars["learner/updates_per_second"] = (self.updates - self._logged) / max(now - self._logged_at, 1e-9)
-            scalars["learner/updates_per_step"] = (self.updates - self.warm_updates) / learnt
-            scalars["learner/updates_per_step_asked"] = self.config.max_utd
+            scalars |= self._pace_reached()
         scalars["replay/online_size"] = float(min(self.environment_steps, self.state.online.capacity))
         scalars |= self.intake.metrics() | self.best.metrics()
         self._logged, self._logged_at, self._news = self.updates, now, False
         self.on_record(self.updates, self.environment_steps, self.recorder.write(self.updates, scalars, self.environment_steps))
+
+    def _look(self) -> None:
+        """Tells `on_look` how far the learner is, also where it waits for rows and there is nothing to record."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        waiting = {"intake/waiting": float(self.intake.statistics()["waiting"])}
+        pace = self._pace_reached() if self.updates > self.warm_updates else {}
+        self.on_look(self.updates, self.environment_steps, self._recent_means() | pace | waiting)
+
+    def _recent_means(self) -> dict[str, float]:
+        """Of the newest episodes."""
+        return {name: float(np.mean(values)) for name, values in self._recent.items()}
+
+    def _pace_reached(self) -> dict[str, float]:
+        learnt = max(self.environment_steps - self.config.frozen_steps, 1)
+        reached = (self.updates - self.warm_updates) / learnt
+        return {"learner/updates_per_step": reached, "learner/updates_per_step_asked": self.config.max_utd}
 
     def record_rest(self) -> None:
         """As `record`, for the end: not where nothing has come or was done since the last one."""
@@ -210,6 +237,7 @@ class Learner:
         rows, segment = checkpoint.covered(self.directory)
         journal.discard(rows - self.state.online.capacity - self.ingest.longest, before=segment)
         self._saved = self.updates
+        self.on_checkpoint(self.updates, path)
         return path
 
     def _go_back(self) -> None:
@@ -272,6 +300,8 @@ class Learner:
         if any(name.startswith("evaluation/") for name in scalars):
             self.on_record(self.updates, self.environment_steps, self.recorder.write(self.updates, scalars, self.environment_steps))
             return
+        if EPISODE_RETURN in scalars:  # and not of one that a fault broke off
+            self.on_episode(self.updates, self.environment_steps, scalars)
         for name, value in scalars.items():
             self._recent.setdefault(name, deque(maxlen=RECENT_EPISODES)).append(value)
         self._news = True

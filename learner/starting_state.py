@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..agents.base import go_on
-from ..agents.described import rebuild_agent
+from ..agents.described import agent_of
 from ..data.errors import WarmloopError
 from ..data.quality import QualityConfig
 from ..data.replay import replay
@@ -83,7 +83,7 @@ def resume(directory: str | Path, parts: LearnerParts) -> tuple[LearnerState, di
 
 def _restored(saved: checkpoint.Saved, directory: str | Path, parts: LearnerParts) -> LearnerState:
     """The state of one checkpoint. Raises as `resume`."""
-    agent = rebuild_agent(saved.meta["agent"])
+    agent = agent_of(saved.meta)
     if difference := agent.spec.difference(parts.agent.spec, f"the checkpoint in {directory}", "this configuration"):
         raise WarmloopError(f"The checkpoint does not fit: {difference}.")
     saved_shapes, own_shapes = checkpoint.agent_shapes(agent), checkpoint.agent_shapes(parts.agent)

@@ -49,7 +49,7 @@ def warm_up(
         on_progress: called with (updates, metrics) at every record.
         on_call: called with the updates that are done after every call.
         held_out: rows to measure by at every record.
-        interrupted: asked after every program; True ends the warm-up there, with a record and a checkpoint.
+        interrupted: asked after every program and every record; True ends the warm-up there, with a record and a checkpoint.
         on_checkpoint: given the state `config.warmup_checkpoints` times, evenly spaced, the last time at the end; 0 is as many times as
             `proportion.checkpoints` says.
 
@@ -80,6 +80,7 @@ def warm_up(
             measured = {} if held_out is None else measures(parts.agent, state.agent, held_out)
             scalars = {name: float(value) for name, value in jax.device_get({**metrics, **measured, **rate}).items()}
             on_progress(done, recorder.write(done, scalars))
+            last = done if interrupted() else last  # which a record may have asked for
             if stop(scalars) and done < last:
                 log.info("the warm-up ends early: %s has not improved in %d records", stop.name, stop.patience)
                 last = done

@@ -19,8 +19,8 @@ import gymnasium as gym
 import numpy as np
 
 from ...data.errors import WarmloopError
+from ...data.running.said import say_once
 from .observations import Path, leaves, named
-from .said import say_once
 
 CHOICES = (gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)
 
@@ -54,7 +54,7 @@ class Actions:
             raise WarmloopError(
                 f'Environment "{environment}" has discrete actions, {space}, and all agents here act by continuous ones: none for discrete '
                 "actions is available. Give it a Box of actions, or a wrapper of your own that turns numbers into its commands "
-                "(environment.wrappers=MODULE:CALLABLE)."
+                "(environment.wrappers=MODULE:NAME)."
             )
         self._own, self._environment = space, environment
         self._parts = [_part(path, part, environment) for path, part in leaves(space)]
@@ -67,7 +67,7 @@ class Actions:
             say_once(
                 f'Environment "{environment}": the bounds of its action{"s" * (len(held) > 1)} {", ".join(map(str, held))} are equal, so '
                 "that what a policy chooses there is never seen. A wrapper of your own can leave it out "
-                "(environment.wrappers=MODULE:CALLABLE)."
+                "(environment.wrappers=MODULE:NAME)."
             )
         self.space: gym.spaces.Box = space if plain else gym.spaces.Box(low, high, dtype=np.float64)  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -106,7 +106,7 @@ def _part(path: Path, space: gym.Space, environment: str) -> Numbers:
     if not isinstance(space, CHOICES):
         raise WarmloopError(
             f'Environment "{environment}" has {f"an action {named(path)!r}" if path else "actions"} of the space {space}, which cannot be '
-            "numbers between bounds; give it a Box, or wrap it (environment.wrappers=MODULE:CALLABLE)."
+            "numbers between bounds; give it a Box, or wrap it (environment.wrappers=MODULE:NAME)."
         )
     counts = space.n if isinstance(space, gym.spaces.Discrete) else 2 if isinstance(space, gym.spaces.MultiBinary) else space.nvec
     start = 0 if isinstance(space, gym.spaces.MultiBinary) else space.start

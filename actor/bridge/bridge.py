@@ -6,19 +6,21 @@ been sound, it is an EnvironmentFault: a sensor, a bus or a server failed, and t
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from ...data.errors import EnvironmentFault, WarmloopError
+from ...data.doors.borrowed import is_theirs, lent, wants_out
+from ...data.doors.imports import told
+from ...data.errors import EnvironmentFault, EnvironmentGaveOut, WarmloopError
 from ...data.transition import PyTree
-from ..imports import told
 from .actions import Actions
-from .info import ACTIONS, as_array, plain
-from .interface import modern
+from .info import ACTIONS, as_array, plain, says_yes_or_no
+from .interface import modern, refuse_running_statistics
 from .leaf_rules import UnfitError
 from .observations import Observations
 
@@ -42,6 +44,7 @@ class Bridge(gym.Wrapper):
 
     def __init__(self, env: gym.Env, name: str, unseen: Collection[str] = ()):
         super().__init__(modern(env, name))
+        refuse_running_statistics(env, name)
         self._name, self._step, self._proven = name, 0, False
         observations, actions = _declared(env, "observation_space"), _declared(env, "action_space")
         self._observations, self._actions = Observations(observations, name, unseen), Actions(actions, name)
@@ -55,14 +58,8 @@ class Bridge(gym.Wrapper):
             WarmloopError: the environment's `reset` failed, or gave what its space does not have.
         """
         self._step = 0
-        try:
+        with self._calling("reset", 0):
             observation, info = self.env.reset(seed=seed, options=options)
-        except WarmloopError:
-            raise
-        except UnfitError as error:  # of a wrapper
-            raise self._error(f"gave at step 0 {error}") from None
-        except Exception as error:
-            raise self._error(f"failed in its reset: {told(error)}") from error
         return self._observed(observation), self._info(info)
 
     def step(self, action: np.ndarray) -> tuple[PyTree, float, bool, bool, dict[str, Any]]:
@@ -71,14 +68,8 @@ class Bridge(gym.Wrapper):
         Raises:
             WarmloopError: the environment's `step` failed, or returned what is no observation, reward, flag or info.
         """
-        try:
+        with self._calling(f"step {self._step}", self._step + 1):
             observation, reward, terminated, truncated, info = self.env.step(self._actions(action))
-        except WarmloopError:
-            raise
-        except UnfitError as error:
-            raise self._error(f"gave at step {self._step + 1} {error}") from None
-        except Exception as error:
-            raise self._error(f"failed in its step {self._step}: {told(error)}") from error
         self._step += 1
         sound = (
             self._observed(observation),
@@ -90,8 +81,28 @@ class Bridge(gym.Wrapper):
         self._proven = True
         return sound
 
+    @contextlib.contextmanager
+    def _calling(self, what: str, step: int) -> Iterator[None]:
+        """Around a call of the environment: what it raises becomes a sentence, and what it changes of the process is put back."""
+        try:
+            with lent(f'Environment "{self._name}"'):
+                yield
+        except WarmloopError:
+            raise
+        except UnfitError as error:  # of a wrapper
+            raise self._error(f"gave at step {step} {error}") from None
+        except BaseException as error:
+            if not is_theirs(error):
+                raise
+            if self._proven and wants_out(error):
+                raise EnvironmentGaveOut(
+                    f'Environment "{self._name}" ended its process in its {what}: {told(error)}. The run ends; any other '
+                    "exception would cost its episode alone."
+                ) from error
+            raise self._error(f"failed in its {what}: {told(error)}") from error
+
     def _error(self, said: str, observation: Any = None) -> WarmloopError:
-        said = f'Environment "{self._name}" {said}.'
+        said = " ".join(f'Environment "{self._name}" {said}.'.split())  # an array says itself over several lines
         return EnvironmentFault(said, observation) if self._proven else WarmloopError(said)
 
     def _observed(self, observation: Any) -> PyTree:
@@ -116,7 +127,7 @@ class Bridge(gym.Wrapper):
         if type(value) is bool:
             return value
         array = as_array(value)
-        if array.size != 1 or array.dtype.kind not in "biuf" or array.item() not in (0, 1):
+        if array.size != 1 or not says_yes_or_no(array):
             raise self._error(f"gave at step {self._step} {value!r:.60} as `{name}`; return True or False")
         return bool(array.item())
 

@@ -22,11 +22,16 @@ def plain(info: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def as_array(value: Any) -> np.ndarray:
-    """What an environment gave as an array; one of objects where it is none."""
+    """What an environment gave as an array; one of objects where it is none, or some of it is masked."""
     try:
-        return np.asarray(value)
+        return np.asarray(None) if np.ma.is_masked(value) else np.asarray(value)
     except (TypeError, ValueError, RuntimeError):  # parts of different lengths; a tensor on a GPU
         return np.asarray(None)
+
+
+def says_yes_or_no(array: np.ndarray) -> bool:
+    """Whether an array holds nothing but truth values, or numbers that are 0 or 1."""
+    return array.size > 0 and array.dtype.kind in "biuf" and bool(np.isin(array, (0, 1)).all())
 
 
 def is_true(info: Mapping[str, Any], key: str) -> bool:
@@ -35,7 +40,7 @@ def is_true(info: Mapping[str, Any], key: str) -> bool:
     if said is None:
         return False
     array = as_array(said)
-    if array.dtype.kind not in "biuf":
+    if array.size and not says_yes_or_no(array):
         raise WarmloopError(f'The info of a step has as "{key}" {said!r:.60}, which is neither true nor false; put True or False there.')
     return bool(array.any())
 

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 
+from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
+from ...data.running.said import say_once
 from ...data.transition import PyTree
-from ..matches import near_matches
 from .leaf_rules import LeafRule, UnfitError, rule_for
-from .said import say_once
 
 Path = tuple[Any, ...]
 

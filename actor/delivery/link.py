@@ -18,6 +18,7 @@ from ...data.wire.direct import Stub
 from ...data.wire.row_schema import Schema
 from ...data.wire.warmloop_pb2_grpc import LearnerStub
 from .channel import open_channel as open_channel
+from .failures import meaning
 
 CALL_SECONDS = 5.0
 TRANSFER_SECONDS = 30.0  # for calls that carry rows or weights
@@ -197,10 +198,11 @@ class Link:
             self.spoke_at = time.monotonic()
         except grpc.RpcError as error:
             code, details = error.code(), error.details()  # pyright: ignore[reportAttributeAccessIssue] (every call's error has them)
+            said = meaning(code, details)
             if code in FATAL:
-                raise WarmloopError(f"The learner refused: {details}") from error
+                raise WarmloopError(f"The learner refused: {said}") from error
             self.drop()
-            raise LinkLost(f"{code.name}: {details}") from error
+            raise LinkLost(said) from error
         except StopIteration:
             self.drop()
             raise LinkLost("the learner ended the call") from None

@@ -13,9 +13,9 @@ from typing import Any
 
 from ...agents.classifiers import trained_classifier
 from ...agents.classifiers.trained_classifier import TrainedClassifier
+from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
 from ...data.transition import PyTree, Spec, example
-from ..matches import near_matches
 
 KIND = "classifier:"
 SHOWN = 16  # hexadecimal digits of a hash

@@ -7,7 +7,7 @@ its last, and all values are too low.
 from __future__ import annotations
 
 from ...data.errors import WarmloopError
-from ..bridge.said import say_once
+from ...data.running.said import say_once
 
 ALIKE = 3  # failures that terminate at one length, and none later, before that length is taken for a limit
 COMMON_SHARE = 0.5  # of all failures that terminate: those of a robot that falls end at many lengths, and some at the longest

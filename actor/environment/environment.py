@@ -21,7 +21,9 @@ from ..endings.time_limits import TimeLimits
 from ..simulators.making import build
 from ..simulators.multitask import MultiTask
 from ..wrappers import wrap
+from .closing import closed
 from .environment_config import EnvironmentConfig as EnvironmentConfig
+from .seeded import Seeded
 
 if TYPE_CHECKING:
     from ..config import ActorConfig
@@ -88,6 +90,7 @@ class Environment:
         self.whole: PyTree = {}
         self.guard: Guard | None = None
         self.use: ActorConfig | None = None
+        self._seeded = Seeded(config.id)
         self._success = success_rule(config.success)
         self._success.prepare(whole, config.id)
         self._needs_success = reward.signal == "success" or reward.terminate_on_success
@@ -103,10 +106,13 @@ class Environment:
         self.step_count, self.signalled, self._return, self._over = 0, False, 0.0, False
         self._success.begin()
         self.whole, info = self.env.reset(seed=seed)
+        check_precision(f'The environment "{self.config.id}"')
         if self.tasks.names:
             remedy = 'let the info of its reset say it under "task", or put {task} into environment.id'
             self._task = self.tasks.number(str(info.get("task", "")), f'Environment "{self.config.id}"', remedy)
             self.task = self.tasks.names[self._task]
+        if self._simulated:
+            self._seeded.began(seed, self.whole)
         return self.tasks.condition(without(self.whole, self._unseen), self._task)
 
     def step(self, action: np.ndarray) -> StepResult:
@@ -140,6 +146,11 @@ class Environment:
         learner_reward = float(self.reward(reward, success))
         cut = truncated and not terminated
         return StepResult(next_observation, reward, success, terminated, cut, learner_reward, raw_terminated, info)
+
+    @property
+    def _simulated(self) -> bool:
+        config = self.use if self.guard is None else self.guard.config
+        return config is None or config.simulator
 
     @property
     def over(self) -> bool:
@@ -191,7 +202,8 @@ class Environment:
         return found
 
     def close(self) -> None:
-        self.env.close()
+        """Closes the environment, as `closed` does."""
+        closed(self.env, self.config.id)
 
     def _scaled(self, action: np.ndarray) -> np.ndarray:
         action = np.asarray(action, np.float32)
@@ -204,8 +216,8 @@ class Environment:
     def _no_signal(self, info: Mapping[str, Any]) -> WarmloopError:
         return WarmloopError(
             f'Environment "{self.config.id}" gave no success signal by the rule "{self.config.success}" and the reward needs one. '
-            f"Its info has {', '.join(map(str, info)) or 'no keys'}: set --config.environment.success to info:KEY, terminated, "
-            "reward>=X, return>=X or, where a person says it, operator; or set --config.reward.signal=environment "
+            f"Its info has {', '.join(map(str, info)) or 'no keys'}: set --config.environment.success to info:KEY, info:KEY>=X, "
+            "terminated, reward>=X, return>=X or, where a person says it, operator; or set --config.reward.signal=environment "
             "--config.reward.terminate_on_success=False."
         )
 

@@ -24,8 +24,8 @@ class EnvironmentConfig:
         action_low, action_high: what the policy's actions -1 and 1 are, one value per dimension, within the action space; () for its
             own bounds.
         wrappers: what the environment is wrapped in, the innermost first, as `actor/wrappers` names them.
-        success: the success signal, a rule of `actor/endings/success.py`: auto, info:KEY, terminated, operator, reward>=X,
-            return>=X or classifier:DIR.
+        success: the success signal, a rule of `actor/endings/success.py`: auto, info:KEY, info:KEY>=X, terminated, operator,
+            reward>=X, return>=X or classifier:DIR.
         unseen: parts of the observation that the success rule sees and the agent does not, such as a classifier's camera. What is no
             array, such as a text, is left out altogether.
         time_limit_is_truncation: an episode that the environment terminates at its time limit (`horizon`, else its own), not by success,

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from ...data.doors.imports import told
 from ...data.errors import EnvironmentFault, EnvironmentGaveOut
-from .. import emergency
+from ...data.running import emergency
 from ..config import ActorConfig
-from ..imports import told
 from .environment_config import EnvironmentConfig
 from .faults import Faults, log
 

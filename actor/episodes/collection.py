@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from ...data.doors.borrowed import is_theirs
+from ...data.doors.imports import told
 from ...data.episode import Episode
 from ...data.errors import WarmloopError
 from ...data.formats import FORMATS, write_episodes, written_format
@@ -25,7 +27,6 @@ from ...data.transition import Source
 from ..config import ActorConfig
 from ..environment.environment import Environment, EnvironmentConfig, make_environment
 from ..environment.guard import guarded
-from ..imports import told
 from ..intervention.intervention import Intervener, Signal
 from ..policies.policy import NoisyPolicy, Policy
 from ..seeds import COLLECTION_STREAM, episode_seed
@@ -149,7 +150,9 @@ class Attempts:
             return record_episode(self._environment, policy, seed, intervener=self._intervener, **settings)
         except WarmloopError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not is_theirs(error):
+                raise
             raise WarmloopError(f"Attempt {number} (seed {seed}) failed in the policy or the environment: {told(error)}.") from error
 
 

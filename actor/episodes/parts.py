@@ -1,6 +1,6 @@
 """Finished episodes on disk while a set is still being collected, so that a crash costs only those that were under way.
 
-    .NAME.part/settings.json            what decides the episodes; a run with other settings does not go on from here
+    .NAME.part/settings.json            what decides the episodes, sealed; a run with other settings does not go on from here
     .NAME.part/00000012-success.npz     attempt 12, which succeeded
     .NAME.part/00000013-failure.npz     attempt 13, which did not
     .NAME.part/00000014-failure         attempt 14, of which nothing is kept
@@ -21,7 +21,7 @@ from typing import Any
 from ...data.episode import Episode
 from ...data.errors import WarmloopError
 from ...data.files.disk import lock_directory, sync_directory, unbroken
-from ...data.files.whole_files import replacing
+from ...data.files.sealed_json import read_sealed, write_sealed
 from ...data.formats import load_episodes, write_episodes
 
 OUTCOMES = {"success": True, "failure": False, "discarded": None}
@@ -48,7 +48,8 @@ class Parts:
             overwrite: begin anew where other settings left something.
 
         Raises:
-            WarmloopError: they did, and `overwrite` is not set; another process collects the same set; or the disk refuses.
+            WarmloopError: they did, or the settings there were changed since, and `overwrite` is not set; another process collects the
+                same set; or the disk refuses.
         """
         folder = out.with_name(f".{out.name}.part")
         parts = cls(folder, lock_directory(folder, "The folder of finished episodes", "wait for it, or choose another --out"))
@@ -85,19 +86,22 @@ class Parts:
 
     def _settle(self, settings: dict[str, Any], overwrite: bool) -> None:
         path = self.folder / SETTINGS
-        before = _read(path)
-        if before == settings:
-            return
-        if self.over() and not overwrite:
-            raise WarmloopError(
-                f"{self.folder} holds finished episodes of another run ({_difference(before, settings)}). Run the command that began "
-                "it, or begin anew with --overwrite."
-            )
+        if self.over():
+            try:
+                before = read_sealed(path, "its episodes may be another run's", known=settings, must=False)
+                if before == settings:
+                    return
+                other = (
+                    f"{self.folder} holds finished episodes of another run ({_difference(before, settings)}). Run the command that began it"
+                )
+            except WarmloopError as error:
+                other = f"{error} Move its .npz files elsewhere, each of which is a set of one episode"
+            if not overwrite:
+                raise WarmloopError(f"{other}, or begin anew with --overwrite.")
         for entry in self.folder.iterdir():
             if ATTEMPT.fullmatch(entry.name):
                 entry.unlink()
-        with replacing(path) as file:
-            file.write(json.dumps(settings, indent=1).encode())
+        write_sealed(path, settings)
 
 
 def store(folder: Path, attempt: int, succeeded: bool | None, episode: Episode | None = None) -> None:
@@ -120,16 +124,7 @@ def _path(folder: Path, attempt: int, succeeded: bool | None, suffix: str = "") 
     return folder / f"{attempt:08d}-{outcome}{suffix}"
 
 
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _difference(before: Any, now: dict[str, Any]) -> str:
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     """The first setting that differs."""
-    if not isinstance(before, dict):
-        return "its settings cannot be read"
     name = next(name for name in sorted(before.keys() | now) if before.get(name) != now.get(name))
     return f"its {name} was {json.dumps(before.get(name))} and is now {json.dumps(now.get(name))}"

@@ -6,15 +6,14 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
+from ...data.doors.imports import told
 from ...data.errors import WarmloopError
-from .. import emergency
-from ..imports import told
+from ...data.running import emergency
 
 LEAVE_SECONDS = 10.0
 OF_A_TERMINAL = [signal.Signals[name] for name in ("SIGINT", "SIGHUP") if name in signal.Signals.__members__]
@@ -132,7 +131,7 @@ def _ignored() -> Iterator[None]:
 def _work(make: Callable[[], Job], connection: Connection) -> None:
     """A worker process: answers `(True, result)` or `(False, sentence)` to every number."""
     emergency.process_may_end()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the job is closed
+    signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     job = None
     try:
@@ -148,6 +147,11 @@ def _work(make: Callable[[], Job], connection: Connection) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is leaving
         if job is not None:
             job.close()
+
+
+def _leave(*_: object) -> NoReturn:
+    """Ends the process by an exception, so that the job is closed."""
+    raise emergency.ToldToLeave(0)
 
 
 def _die_with_parent() -> None:

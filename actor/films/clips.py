@@ -20,12 +20,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...data.doors.imports import told
 from ...data.errors import WarmloopError
 from ...data.files.run_folder import RunFolder
 from ...data.pictures.contact_sheet import BAD, GOOD, HAND, Tile, marked, save, sheet, side_by_side
 from ...data.transition import PyTree
 from ..environment.environment import Environment
-from ..imports import told
 from .film import Film
 from .video import frame_of
 

@@ -1,4 +1,4 @@
-"""Interveners from outside this package: `--intervention=MODULE:CALLABLE` names one of three things, told apart in this order.
+"""Interveners from outside this package: `--intervention=MODULE:NAME` names one of three things, told apart in this order.
 
 1. A class, or a function whose first parameter is called `environment`: it is called once with the `Environment`, and the options of the
    flag by their names; it returns the intervener.
@@ -17,10 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from ...data.doors.borrowed import is_theirs
+from ...data.doors.imports import told
 from ...data.errors import EnvironmentFault, WarmloopError
 from ...data.transition import PyTree
+from ..doors import INTERVENER as DOOR
+from ..doors import INTERVENTION_FLAG as WHERE
 from ..environment.environment import Environment
-from ..imports import imported, told
 from ..policies.outside import TOLERANCE, is_factory
 from .intervention import Command, Signal
 
@@ -72,27 +75,25 @@ class OutsideIntervener:
             return function(*arguments)
         except WarmloopError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not is_theirs(error):
+                raise
             kind = EnvironmentFault if self._worked else WarmloopError
             raise kind(f"The intervention {self._name} failed: {told(error)}.") from error
 
 
 def outside_intervener(name: str, environment: Environment, options: Mapping[str, Any]) -> OutsideIntervener:
-    """The intervener that `name`, `MODULE:CALLABLE`, stands for.
+    """The intervener that `name`, `MODULE:NAME`, stands for.
 
     Raises:
         WarmloopError: there is no such module or name, importing or making it failed, or it is no intervener.
     """
-    found = imported(name, f"--intervention={name}")
+    found = DOOR.open(name, WHERE)
     if is_factory(found):
-        try:
-            found = found(environment, **options)
-        except WarmloopError:
-            raise
-        except Exception as error:
-            raise WarmloopError(f"{name}, called with the environment, failed: {told(error)}.") from error
+        factory = found
+        found = DOOR.call(name, WHERE, "called with the environment", lambda: factory(environment, **options))
     elif options:
         raise WarmloopError(f"{name} takes no options; a class, or a function whose first parameter is called environment, can.")
     if not callable(found):
-        raise WarmloopError(f"{name} is {found!r:.60}; an object with __call__(observation, action, step) is needed.")
+        raise DOOR.refused(name, WHERE, found)
     return OutsideIntervener(name, found, environment)

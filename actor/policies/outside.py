@@ -1,6 +1,6 @@
 """Policies from outside this package: any callable that Python can import.
 
-`MODULE:CALLABLE` names one of three things, told apart in this order:
+`MODULE:NAME` names one of three things, told apart in this order:
 
 1. A class, or a function whose first parameter is called `environment`: it is called once with the `Environment`, and returns a policy.
 2. An object with a method `begin`: it is the policy.
@@ -13,6 +13,7 @@ start, and what else a policy remembers is for its `begin` to forget.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import random
 import sys
@@ -22,8 +23,9 @@ import numpy as np
 
 from ...data.errors import WarmloopError
 from ...data.transition import PyTree
+from ..doors import POLICY as DOOR
+from ..doors import POLICY_FLAG as WHERE
 from ..environment.environment import Environment
-from ..imports import imported, told
 from .policy import Policy
 
 TOLERANCE = 1e-3  # by which rounding may carry an action over ±1
@@ -67,23 +69,20 @@ class OutsidePolicy:
 
 
 def outside_policy(name: str, environment: Environment) -> Policy:
-    """The policy that `name`, `MODULE:CALLABLE`, stands for; the module is found from the working directory too.
+    """The policy that `name`, `MODULE:NAME`, stands for; the module is found from the working directory too.
 
     Raises:
         WarmloopError: there is no such module or name, importing or making it failed, or it is no policy.
     """
-    found = imported(name, f"--policy={name}")
+    found = DOOR.open(name, WHERE)
     if is_factory(found):
-        try:
-            found = found(environment)
-        except WarmloopError:
-            raise
-        except Exception as error:
-            raise WarmloopError(f"{name}, called with the environment, failed: {told(error)}.") from error
+        factory = found
+        found = DOOR.call(name, WHERE, "called with the environment", lambda: factory(environment))
         if not (callable(found) and hasattr(found, "begin")):
-            raise WarmloopError(f"{name} returned {found!r:.60}; an object with begin(seed) and __call__(observation, step) is needed.")
+            wanted = dataclasses.replace(DOOR, wanted="an object with begin(seed) and __call__(observation, step)")
+            raise wanted.refused(name, WHERE, found, "returned")
     if not callable(found):
-        raise WarmloopError(f"{name} is {found!r:.60}; a class, a function or an object with begin and __call__ is needed.")
+        raise DOOR.refused(name, WHERE, found)
     return OutsidePolicy(name, found, environment)
 
 

@@ -2,8 +2,8 @@
 
 The zip's `data` says in plain JSON which of the package's policies it is and how it was made, next to pickles of the same, which are
 not read; the weights are loaded by PyTorch's `weights_only`. So a policy, features extractor or activation of one's own is refused:
-such a one is played by `MODULE:CALLABLE`. A policy trained under `VecNormalize` needs that wrapper's statistics, which the zip does
-not hold and does not mention: play it by `MODULE:CALLABLE` too.
+such a one is played by `MODULE:NAME`. A policy trained under `VecNormalize` needs that wrapper's statistics, which the zip does
+not hold and does not mention: play it by `MODULE:NAME` too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import io
 import json
+import logging
 import re
 import zipfile
 from collections.abc import Callable
@@ -31,6 +32,8 @@ MODULES = re.compile(r"(stable_baselines3|sb3_contrib)\.[\w.]*policies")
 CLASS = re.compile(r"<class '([\w.]+)'>")
 PARTS = ("torch.nn", "stable_baselines3.common.torch_layers")  # that a policy may be put together from
 BOX = re.compile(r"'([^']+)'[:,] Box\(.*?, (\([\d, ]*\)), \w+\)", re.DOTALL)
+log = logging.getLogger(__name__)
+
 OF_TRAINING = ("optimizer_class", "optimizer_kwargs", "ortho_init")
 
 
@@ -86,6 +89,12 @@ def sb3_policy(path: str | Path, environment: Environment, deterministic: bool =
         network.load_state_dict(weights)
     except (RuntimeError, TypeError, ValueError) as error:
         raise WarmloopError(f"{path}: its weights do not fit the policy that it describes ({_said(error)}).") from error
+    if beside := statistics_beside(path):
+        log.warning(
+            "%s is beside %s: if it is of this policy's training, VecNormalize gave the policy other observations than it gets here, and "
+            "it acts worse than it did. Statistics in a pickle are not read; play such a policy by --policy=MODULE:CALLABLE.",
+            *(beside, path),
+        )
     torch.set_num_threads(1)  # a second one does not pay for one observation, and may round otherwise
     return SB3Policy(network, ActionLimits(actions.low, actions.high), deterministic)
 
@@ -103,6 +112,12 @@ def sb3_model(model: Any, environment: Environment, deterministic: bool = False)
     normalised = getattr(model, "get_vec_normalize_env", lambda: None)()
     prepare = {"prepare": normalised.normalize_obs} if normalised else {}
     return SB3Policy(getattr(model, "policy", model), ActionLimits(actions.low, actions.high), deterministic, **prepare)
+
+
+def statistics_beside(path: Path) -> Path | None:
+    """A file that by its name holds the statistics of `VecNormalize`, beside the zip or, as in RL Zoo, in a folder of the zip's name."""
+    there = (file for folder in (path.parent, path.with_suffix("")) if folder.is_dir() for file in sorted(folder.iterdir()))
+    return next((file for file in there if re.search("vec_?norm", file.name, re.IGNORECASE) and file.suffix in (".pkl", ".pickle")), None)
 
 
 def _package() -> Any:
@@ -186,7 +201,7 @@ def _policy_class(path: Path, data: dict[str, Any]) -> Any:
     module, made = str(data["policy_class"]["__module__"]), str(data["policy_class"].get("__init__", ""))
     name = made.removeprefix("<function ").partition(".")[0]
     if not MODULES.fullmatch(module):
-        raise WarmloopError(f"{path}: its policy is a class of {module}, not of Stable-Baselines3; play it by --policy=MODULE:CALLABLE.")
+        raise WarmloopError(f"{path}: its policy is a class of {module}, not of Stable-Baselines3; play it by --policy=MODULE:NAME.")
     try:
         found = getattr(importlib.import_module(module), name, None)
     except ImportError as error:
@@ -211,5 +226,5 @@ def _part(path: Path, name: str, text: str) -> Any:
     home = next((module for module in PARTS if found and found[1].startswith(f"{module}.")), None)
     part = getattr(importlib.import_module(home), found[1].rpartition(".")[2], None) if found and home else None
     if part is None:
-        raise WarmloopError(f"{path}: its {name} is {text[:80]}, which only its own code can make; play it by --policy=MODULE:CALLABLE.")
+        raise WarmloopError(f"{path}: its {name} is {text[:80]}, which only its own code can make; play it by --policy=MODULE:NAME.")
     return part

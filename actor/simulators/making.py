@@ -11,9 +11,10 @@ from typing import Any
 
 import gymnasium as gym
 
+from ...data.doors.borrowed import is_theirs, lent
+from ...data.doors.imports import imported_module, told
+from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
-from ..imports import imported_module, told
-from ..matches import near_matches
 from .gym_hil_tasks import is_gym_hil, make_gym_hil
 from .metaworld_tasks import is_metaworld, make_metaworld
 
@@ -40,18 +41,21 @@ def build(environment_id: str, horizon: int, render: bool, kwargs: dict[str, Any
         os.environ.setdefault("MUJOCO_GL", "egl")  # read when mujoco is imported; its default needs a display
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws without one too, but complains
     try:
-        if is_metaworld(environment_id):
-            return make_metaworld(environment_id, horizon, render, **kwargs)
-        if is_gym_hil(environment_id):
-            return make_gym_hil(environment_id, horizon, render, **kwargs)
-        return _make_registered(environment_id, horizon, render, kwargs)
+        with lent(f'Environment "{environment_id}"'):
+            if is_metaworld(environment_id):
+                return make_metaworld(environment_id, horizon, render, **kwargs)
+            if is_gym_hil(environment_id):
+                return make_gym_hil(environment_id, horizon, render, **kwargs)
+            return _make_registered(environment_id, horizon, render, kwargs)
     except WarmloopError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not is_theirs(error):
+            raise
         raise _not_made(environment_id, render, kwargs, error) from error
 
 
-def _not_made(environment_id: str, render: bool, kwargs: dict[str, Any], error: Exception) -> WarmloopError:
+def _not_made(environment_id: str, render: bool, kwargs: dict[str, Any], error: BaseException) -> WarmloopError:
     """The sentence about an exception of an environment's constructor, or of whatever it imports."""
     name, said = f'Environment "{environment_id}"', str(error)
     if isinstance(error, TypeError) and ("incompatible with Gymnasium" in said or "must inherit from the gymnasium.Env" in said):

@@ -12,8 +12,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
-from ..matches import near_matches
 
 PREFIX = "Meta-World/"
 FRAMES = {"camera_name": "corner2", "width": 320, "height": 320}

@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
-from ..matches import near_matches
 
 MOTIONS = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 ARM = {count: ("x", "y", "z")[:count] for count in (1, 2, 3)} | {4: ("x", "y", "z", "gripper"), 6: MOTIONS[:6], 7: MOTIONS}

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...data.errors import WarmloopError
-from .. import emergency
+from ...data.running import emergency
 from .axes import MOTIONS
 from .keyboard import DIRECTIONS, OTHER_ARM, SIGNALS, TAKE_OVER
 from .keyboard import HELP as KEYS

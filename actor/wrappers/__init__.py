@@ -3,7 +3,7 @@
     environment.wrappers = ("relative_frame", "quaternion_to_euler", "gripper_penalty:-0.05", "resize:128", "frame_stack:3")
 
 After the name and a colon come arguments, separated by commas, by position or as NAME=VALUE: `resize:96,128,camera=wrist`. A wrapper of
-one's own is `module:callable`, which is called with the environment and returns one; the working directory is searched too.
+one's own is `module:name`, which is called with the environment and returns one; the working directory is searched too.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from functools import partial
 
 import gymnasium as gym
 
+from ...data.doors.door import Door
+from ...data.doors.imports import is_importable_name
+from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
-from ..imports import imported, is_importable_name, told
-from ..matches import near_matches
+from ..bridge.interface import Interface
 from .array_kinds import AsNumbers, AsPicture
 from .endings import PastSuccess, TimeLimitIsTruncation
 from .gripper import GripperPenalty
@@ -42,6 +44,8 @@ WRAPPERS: dict[str, type[gym.Wrapper]] = {
     "resize": Resize,
     "crop": Crop,
 }
+DOOR = Door("a wrapper", "a callable that takes the environment and returns a Gymnasium environment", tuple(WRAPPERS))
+WHERE = "environment.wrappers"
 OF_ANY_SPACE = ("past_success", "time_limit_is_truncation", "as_picture", "as_numbers")  # which take an environment as it is
 WORDS = {"true": True, "false": False}
 
@@ -58,11 +62,13 @@ def wrap(env: gym.Env, wrappers: Sequence[str], name: str = "") -> gym.Env:
             prepared = Prepared(env, name)
             env = prepared if prepared.changes else env
         env = wrapper(text)(env)
+        if text.partition(":")[0] not in WRAPPERS:
+            env = Interface(env, name, outer=True)
     return env
 
 
 def wrapper(text: str) -> Wrap:
-    """The wrapper that `text` names, with its arguments; only `module:callable` is looked up when it is called.
+    """The wrapper that `text` names, with its arguments; only `module:name` is looked up when it is called.
 
     Raises:
         WarmloopError: it names none, or takes no such arguments.
@@ -73,29 +79,17 @@ def wrapper(text: str) -> Wrap:
         return partial(WRAPPERS[name], **arguments)
     if is_importable_name(text):
         return partial(_own, text)
-    raise WarmloopError(f'There is no wrapper "{name}" (environment.wrappers){_known(name)}')
+    raise DOOR.unknown(text, WHERE)
 
 
 def _own(text: str, env: gym.Env) -> gym.Env:
-    name = text.partition(":")[0]
-    try:
-        made = imported(text, f'environment.wrappers has "{text}"')
-    except WarmloopError as error:
-        raise WarmloopError(f"{str(error).rstrip('.')}{_known(name)}") from error
-    try:
-        wrapped = made(env)
-    except WarmloopError:
-        raise
-    except Exception as error:
-        raise WarmloopError(f"The wrapper {text}, called with the environment, failed: {told(error)}.") from error
+    made = DOOR.open(text, WHERE)
+    if not callable(made):
+        raise DOOR.refused(text, WHERE, made)
+    wrapped = DOOR.call(text, WHERE, "called with the environment", lambda: made(env))
     if not isinstance(wrapped, gym.Env):
-        raise WarmloopError(f"The wrapper {text} returned {wrapped!r:.60}, which is no Gymnasium environment.")
+        raise DOOR.refused(text, WHERE, wrapped, "returned")
     return wrapped
-
-
-def _known(name: str) -> str:
-    close = near_matches(name, WRAPPERS)
-    return close if close != "." else f"; there are {', '.join(WRAPPERS)}, and MODULE:CALLABLE for your own."
 
 
 def _arguments(text: str, cls: type[gym.Wrapper], parts: Sequence[str]) -> dict[str, object]:

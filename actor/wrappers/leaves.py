@@ -9,9 +9,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
 from ..bridge.leaf_rules import UnfitError
-from ..matches import near_matches
 
 Change = Callable[[Any], Any]
 

@@ -7,11 +7,11 @@ from typing import Any
 import gymnasium as gym
 
 from ...data.errors import WarmloopError
+from ...data.running.said import say_once
 from ..bridge.actions import Actions
 from ..bridge.info import ACTIONS
 from ..bridge.leaf_rules import Picture, UnfitError, rule_for
 from ..bridge.observations import called
-from ..bridge.said import say_once
 from .leaves import at, leaves
 
 

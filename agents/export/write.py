@@ -72,7 +72,7 @@ def write(folder: Path, exported: Exported) -> None:
     """
     weights = exported.weights
     source, constants = _policy_source(exported, weights)
-    (folder / "policy.py").write_text(source)
+    (folder / "policy.py").write_text(source, encoding="utf-8")
     for name, program in _programs(exported, weights).items():
         (folder / name).write_bytes(program)
     (folder / "weights.safetensors").write_bytes(save(weights))
@@ -116,6 +116,6 @@ def _policy_source(exported: Exported, weights: dict[str, np.ndarray]) -> tuple[
     observation = jax.tree.map(lambda leaf: leaf[0], example(spec).observation)
     arguments = [f'w["{name}"]' for name in sorted(weights)] + [f'o["{leaf.name}"]' for leaf in spec.observation]
     written = numpy_source(jax.make_jaxpr(exported.act)(weights, observation), arguments)
-    head = Path(policy_template.__file__).read_text().replace(UNDEFINED, "")
+    head = Path(policy_template.__file__).read_text(encoding="utf-8").replace(UNDEFINED, "")
     act = f'def act(w, c, o):\n    """The action [A] in [-1, 1] from weights, constants and the observation\'s leaves."""\n{written.body}\n'
     return f"{head}\n\n{act}", written.constants

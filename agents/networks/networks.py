@@ -6,6 +6,7 @@ layer and XLA keeps both cores (or the tensor units) busy.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,10 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from ...data.doors.door import Door
 from ...data.errors import WarmloopError
 from .bounds import bounded
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": nn.relu, "tanh": nn.tanh, "swish": nn.swish, "elu": nn.elu}
+ACTIVATION = Door("a function", "a function of an array", tuple(ACTIVATIONS))
+NETWORK = Door("a network", "a flax.linen.Module class that is made without arguments")
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 HIDDEN_INIT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform", in_axis=-2, out_axis=-1, batch_axis=())
 ENSEMBLE_INIT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform", in_axis=-2, out_axis=-1, batch_axis=(0,))
@@ -31,10 +35,28 @@ EDGE = 1.0 - 1e-3
 
 
 def activation(name: str) -> Callable[[jax.Array], jax.Array]:
-    """The activation function called `name`."""
-    if name not in ACTIVATIONS:
-        raise WarmloopError(f'There is no activation "{name}"; choose one of {", ".join(ACTIVATIONS)}.')
-    return ACTIVATIONS[name]
+    """The activation function called `name`, one of ACTIVATIONS or MODULE:NAME, such as jax.nn:gelu."""
+    if name in ACTIVATIONS:
+        return ACTIVATIONS[name]
+    ACTIVATION.check(name, "agent.activation")
+    found: Callable[[jax.Array], jax.Array] = ACTIVATION.open(name, "agent.activation")
+    if inspect.isclass(found) or not callable(found):
+        raise ACTIVATION.refused(name, "agent.activation", found)
+    return found
+
+
+def own_network(door: Door, text: str, where: str, x: jax.Array, name: str) -> jax.Array:
+    """What a user's network MODULE:NAME makes of `x` `[..., X]`: `[..., F]`; called while another module is applied, whose part `name`
+    it is. Raises WarmloopError where it is no network, fails, or gives other rows."""
+    found = door.open(text, where)
+    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
+        raise door.refused(text, where, found)
+    made = door.call(text, where, f"called with an array {list(x.shape)}", lambda: found(name=name)(x))
+    shape = getattr(made, "shape", None)
+    if shape is None or len(shape) < 2 or shape[0] != x.shape[0]:
+        given = type(made).__name__ if shape is None else list(shape)
+        raise WarmloopError(f"{where}={text} gave {given} for an array {list(x.shape)}; it must keep the rows, and give [rows, …].")
+    return made
 
 
 class Critic(nn.Module):
@@ -94,6 +116,7 @@ class Policy(nn.Module):
     log_std_min: float = LOG_STD_MIN
     log_std_max: float = LOG_STD_MAX
     initial_log_std: float = 0.0
+    network: str = ""
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -113,6 +136,7 @@ class DeterministicPolicy(nn.Module):
     layer_norm: bool = False
     activation: str = "relu"
     dropout: float = 0.0
+    network: str = ""
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
@@ -135,7 +159,12 @@ class MLP(nn.Module):
 
 
 def hidden_layers(policy: Any, x: jax.Array) -> jax.Array:
-    """The hidden layers of a policy's module, called while it is applied: Dense → LayerNorm → activation → dropout."""
+    """The hidden layers of a policy's module, called while it is applied: Dense → LayerNorm → activation → dropout; or the user's network
+    in their place."""
+    if getattr(policy, "network", ""):
+        flat = x.reshape(-1, x.shape[-1])
+        made = own_network(NETWORK, policy.network, "agent.actor_network", flat, "network")
+        return made.reshape(*x.shape[:-1], made.shape[-1])
     act = activation(policy.activation)
     for i, width in enumerate(policy.hidden):
         x = nn.Dense(width, kernel_init=HIDDEN_INIT, name=f"hidden_{i}")(x)

@@ -5,6 +5,7 @@ An encoder turns every camera's image into `features` numbers in (−1, 1), whic
 et al. 2021; DrQ-v2, Yarats et al. 2022, whose targets also use the trained encoder and not a copy that lags).
 
 `cnn`       3×3 convolutions of stride 2 and a linear layer with LayerNorm and tanh, as D4PG's and DrQ's
+`MODULE:NAME`  a Flax module class of one's own, made without arguments for each camera: `[B, H, W, C]` float32 in [0, 1] to `[B, …]`
 `resnet10`  He et al. 2016 with GroupNorm, one trunk for all cameras, and per camera spatial-learned embeddings (HIL-SERL, Luo et al. 2024)
 """
 
@@ -25,15 +26,18 @@ from flax import traverse_util
 from jax.core import Tracer
 from safetensors.numpy import load_file
 
+from ...data.doors.door import Door
 from ...data.errors import WarmloopError
 from ...data.replay.frames import image_shape, stack_of
 from ...data.transition import Leaf, PyTree, Spec
 from ..base import Params
-from .networks import initialise
+from .networks import NETWORK, initialise, own_network
 from .normaliser import Normaliser
 
 IMAGENET_MEAN, IMAGENET_DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 RESNET = "trunk"
+ENCODER = Door("an encoder", NETWORK.wanted, ("cnn", "resnet10"))
+WHERE = "agent.vision.encoder"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +45,7 @@ class VisionConfig:
     """Settings of the encoder; without cameras nothing of it is used.
 
     Attributes:
-        encoder: "cnn" or "resnet10".
+        encoder: "cnn", "resnet10", or MODULE:NAME of one's own.
         features: numbers that each camera's image becomes.
         channels: of the CNN's layers, each of which halves the image.
         embeddings: of ResNet-10's last feature map, spatial-learned, per channel.
@@ -58,10 +62,9 @@ class VisionConfig:
     frozen: bool = False
 
     def __post_init__(self):
-        if self.encoder not in ("cnn", "resnet10"):
-            raise WarmloopError(f'agent.vision.encoder is "{self.encoder}"; it must be "cnn" or "resnet10".')
-        if self.encoder == "cnn" and (self.weights or self.frozen):
-            raise WarmloopError("agent.vision.weights and agent.vision.frozen are for encoder=resnet10; the CNN is trained from the start.")
+        ENCODER.check(self.encoder, WHERE)
+        if self.encoder != "resnet10" and (self.weights or self.frozen):
+            raise WarmloopError("agent.vision.weights and agent.vision.frozen are for encoder=resnet10; others are trained from the start.")
         if min(self.features, self.embeddings, *self.channels) < 1:
             raise WarmloopError("agent.vision.features, embeddings and channels must be at least 1.")
 
@@ -84,7 +87,10 @@ class Encoder(nn.Module):
         views = []
         for place, camera in enumerate(self.cameras):
             pixels = _with_channels(images[camera.name], camera).astype(jnp.float32) / 255.0
-            if trunk is None:
+            if self.config.encoder not in ENCODER.known:
+                x = own_network(ENCODER, self.config.encoder, WHERE, pixels, f"camera_{place}")
+                x = x.reshape(x.shape[0], -1)
+            elif trunk is None:
                 x = Convolutions(self.config.channels, name=f"camera_{place}")(pixels - 0.5)
             else:
                 x = trunk(pixels)

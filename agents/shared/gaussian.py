@@ -52,6 +52,7 @@ class GaussianPolicy(nn.Module):
     dropout: float = 0.0
     log_std_min: float = -5.0
     log_std_max: float = 2.0
+    network: str = ""
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -91,6 +92,7 @@ class GaussianActorCritic(ActorCritic[GaussianT]):
             config.actor_dropout,
             config.log_std_min,
             config.log_std_max,
+            config.actor_network,
         )
 
     def regression_loss(self, actor: Params, batch: Batch, log_weight: jax.Array, dropout: jax.Array) -> tuple[jax.Array, Metrics]:

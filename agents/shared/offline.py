@@ -15,6 +15,7 @@ import optax
 from ...data.errors import WarmloopError
 from ...data.transition import PyTree, Spec
 from ..base import Params
+from ..networks.networks import NETWORK
 from ..networks.normaliser import BOUND
 
 SHARES = ("tau", "actor_tau", "discount")
@@ -27,7 +28,8 @@ class OfflineConfig:
     Attributes:
         hidden: widths of the hidden layers.
         actor_hidden: widths of the policy's hidden layers; () for those of `hidden`.
-        activation: of the hidden layers: relu, tanh, swish or elu.
+        activation: of the hidden layers: relu, tanh, swish, elu or MODULE:NAME, such as jax.nn:gelu.
+        actor_network: a Flax module of one's own, MODULE:NAME, in place of the policy's hidden layers; "" for these.
         utd: K, gradient steps per update.
         batch_size: B, rows per gradient step.
         actor_lr: Adam step size of the policy.
@@ -43,6 +45,7 @@ class OfflineConfig:
     hidden: tuple[int, ...] = (256, 256)
     actor_hidden: tuple[int, ...] = ()
     activation: str = "relu"
+    actor_network: str = ""
     utd: int = 1
     batch_size: int = 256
     actor_lr: float = 3e-4
@@ -56,6 +59,7 @@ class OfflineConfig:
 
     def __post_init__(self):
         check_shared(self)
+        check_network(self)
         check(self, ("actor_dropout",), 0, below=1)
         check(self, ("weight_decay", "observation_noise", "observation_bound", "observation_floor"), 0)
 
@@ -120,6 +124,15 @@ def check_shared(config: Any) -> None:
     for name in [name for name in names if name.endswith("hidden")]:
         if min(getattr(config, name), default=1) < 1:
             raise WarmloopError(f"agent.{name} is {getattr(config, name)}; each width must be at least 1.")
+
+
+def check_network(config: Any) -> None:
+    """Raises WarmloopError where the policy's network is none of a user's own, or has settings beside it that would change nothing."""
+    if config.actor_network:
+        NETWORK.check(config.actor_network, "agent.actor_network")
+        for name in ("actor_hidden", "actor_layer_norm", "actor_dropout"):
+            if getattr(config, name):
+                raise WarmloopError(f"agent.{name} is of the policy's own layers, and agent.actor_network replaces them; leave one out.")
 
 
 def actor_widths(config: Any) -> tuple[int, ...]:

@@ -1,12 +1,14 @@
 """Presets on top of any task, by name: `--config=configs/adroit.py:door,wsrl`, or of a configuration of one's own, `my.py,iql,small`.
 
-One algorithm, published or warmloop's own, and then what changes it. What would undo a name before it is refused.
+One algorithm, published, warmloop's own or a user's agent as `MODULE:Name`, and then what changes it.
+What would undo a name before it is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ...data.doors.imports import is_importable_name
 from ...data.errors import WarmloopError
 from ..nearest import nearest
 from ..schema import RunConfig
@@ -64,12 +66,18 @@ def apply(config: RunConfig, names: Sequence[str]) -> RunConfig:
         WarmloopError: there is none of a name (with the near match), or one does not go with those before it.
     """
     for place, name in enumerate(names):
-        if name not in ALGORITHMS:
+        if name not in ALGORITHMS and not is_importable_name(name):
             raise WarmloopError(f'There is no algorithm preset "{name}"; {nearest(name, ALGORITHMS)}')
         if reason := _unsuitable(name, names[:place]):
             raise WarmloopError(f"The presets {','.join(names)} do not go together: {reason}.")
-        config = ALGORITHMS[name](config)
+        config = ALGORITHMS[name](config) if name in ALGORITHMS else of_agent(config, name)
     return config
+
+
+def of_agent(config: RunConfig, name: str) -> RunConfig:
+    """The configuration with the agent `name`, of the package's or MODULE:Name, offline and online."""
+    agent = config.agent.named(name, "algorithm")
+    return config.replace(agent=agent, warmup_agent=agent)
 
 
 def _unsuitable(name: str, before: Sequence[str]) -> str:

@@ -46,7 +46,7 @@ def then_sac(config: RunConfig) -> RunConfig:
     warm, sparse = config.warmup_agent, sparse_reward(config)
     if getattr(warm.settings, "return_span", 0.0):
         warm = warm.replace(return_span=0.0)  # SAC could make nothing of critics of scaled rewards
-    shapes = ("hidden", "actor_hidden", "activation", "ensemble", "critic_layer_norm", "actor_layer_norm", "vision")
+    shapes = ("hidden", "actor_hidden", "actor_network", "activation", "ensemble", "critic_layer_norm", "actor_layer_norm", "vision")
     seen = ("normalise_observations", "observation_bound", "observation_floor", "log_std_min")
     same = {name: getattr(warm.settings, name) for name in (*shapes, *seen) if hasattr(warm.settings, name)}
     reduction = "sum" if kind(config) == "dexterous" else "mean"

@@ -19,6 +19,7 @@ from .kinds import kind, sparse_reward
 ALIKE = {"demos": 1.0, "suboptimal": 1.0, "random": 1.0, "interventions": 1.0, "success_bonus": 1.0, "score_share": 0.0}
 POOLED = {"pooled": True}  # offline and online rows as one data set
 HALF = {"initial_ratio": 0.5, "decay": 1.0, "min_ratio": 0.5, "pooled": False}
+QUARTER = HALF | {"initial_ratio": 0.25, "min_ratio": 0.25}
 NO_OFFLINE = {"initial_ratio": 1.0, "decay": 0.0, "min_ratio": 0.0, "pooled": False}  # once there are online rows
 MINUS_ONE = {"scale": 1.0, "bias": -1.0}  # −1 a step, 0 at a success
 TEN = {"scale": 10.0, "bias": -5.0}  # −5 a step, 5 at a success
@@ -37,7 +38,7 @@ def sac(config: RunConfig) -> RunConfig:
         critic_layer_norm=False,
         normalise_observations=False,
     )
-    config = _uniform(config, "sac", settings).replace(reward={"scale": 1.0, "bias": 0.0, "discount": 0.99}, mixing=POOLED)
+    config = _uniform(config, "sac", settings).replace(reward={"scale": 1.0, "bias": 0.0}, mixing=POOLED)
     # The policy acts by its newest weights; serialising 75,000 numbers at every step would cost half of the speed.
     return config.replace(learner=_online(100, publish_every=10), actor={"random_steps": 100, "swap": "step"})
 
@@ -99,11 +100,13 @@ def wsrl(config: RunConfig) -> RunConfig:
     fine = SACConfig(**common, utd=4, actor_on_block=True, max_backup=of == "maze")
     agent = AgentChoice("sac", fine).seeing_as(config.agent)
     config = _uniform(config, "cql", warm).replace(agent=agent, mixing=NO_OFFLINE, retention={"ratio": 0.0})
-    return config.replace(reward=_shaped(config), learner=_online(5_000, warmup_steps=updates))
+    # Of a kitchen's four stages those that are left, less one each.
+    reward = {"scale": 1.0, "bias": -4.0} if of == "kitchen" and not sparse_reward(config) else _sparse(config, TEN)
+    return config.replace(reward=reward, learner=_online(5_000, warmup_steps=updates))
 
 
 def cql(config: RunConfig) -> RunConfig:
-    """CQL(H) (Kumar et al. 2020), offline and online: by its own script for locomotion, elsewhere as the baseline of Cal-QL's."""
+    """CQL(H) (Kumar et al. 2020), offline and online: by its own script for locomotion, elsewhere as the baseline of Cal-QL's scripts."""
     if kind(config) != "locomotion":
         return calql(config).replace(agent={"calibrated": False}, warmup_agent={"calibrated": False})
     settings = _conservative(hidden=(256, 256, 256), clone_updates=40_000)
@@ -114,13 +117,17 @@ def calql(config: RunConfig) -> RunConfig:
     """Cal-QL (Nakamoto et al. 2023), offline and online; calibration and the conservative term stay on."""
     of = kind(config)
     both: dict[str, Any] = {"calibrated": True, "max_backup": True, "initial_log_std": -1.0}
-    settings, updates = {
-        "maze": (dict(hidden=(256,) * 4, actor_hidden=(256, 256), lagrange=True, lagrange_gap=0.8, initial_multiplier=math.e), MILLION),
-        "kitchen": (dict(hidden=(512,) * 3, importance=False), 250_000),
-        "locomotion": (dict(hidden=(256, 256)), MILLION),
-    }.get(of, (dict(hidden=(512,) * 3, actor_hidden=(512, 512), cql_weight=1.0), 20_000))
+    settings, mixing, updates = {
+        "maze": (
+            dict(hidden=(256,) * 4, actor_hidden=(256, 256), lagrange=True, lagrange_gap=0.8, initial_multiplier=math.e),
+            HALF,
+            MILLION,
+        ),
+        "kitchen": (dict(hidden=(512,) * 3, importance=False), QUARTER, 500_000),
+        "locomotion": (dict(hidden=(256, 256)), POOLED, MILLION),
+    }.get(of, (dict(hidden=(512,) * 3, actor_hidden=(512, 512), cql_weight=1.0), HALF, 20_000))
     config = _uniform(config, "cql", _conservative(**both | settings))
-    return config.replace(mixing=HALF, reward=_shaped(config), learner=_online(0, warmup_steps=updates))
+    return config.replace(mixing=mixing, reward=_sparse(config, TEN), learner=_online(0, warmup_steps=updates))
 
 
 def iql(config: RunConfig) -> RunConfig:
@@ -163,7 +170,7 @@ def bcq(config: RunConfig) -> RunConfig:
 
 def bc(config: RunConfig) -> RunConfig:
     """Behaviour cloning offline; online, of the demonstrations and of a human's interventions."""
-    return _uniform(config, "bc", BCConfig())
+    return _uniform(config, "bc", BCConfig()).replace(reward={"discount": config.reward.discount})  # of what may fine-tune it
 
 
 def hgdagger(config: RunConfig) -> RunConfig:
@@ -172,10 +179,11 @@ def hgdagger(config: RunConfig) -> RunConfig:
 
 
 def _uniform(config: RunConfig, name: str, settings: AgentConfig) -> RunConfig:
-    """One agent offline and online, with the task's encoder of pictures, on rows that are drawn alike and all kept."""
+    """One agent offline and online, with the task's encoder of pictures and γ = 0.99, on rows that are drawn alike and all kept."""
     agent = AgentChoice(name, settings).seeing_as(config.agent)
     replay = {"alpha": 0.0, "quality_in": "sampling"}
-    return config.replace(agent=agent, warmup_agent=agent, quality=ALIKE, replay=replay, retention={"ratio": 1.0})
+    config = config.replace(agent=agent, warmup_agent=agent, quality=ALIKE, replay=replay, retention={"ratio": 1.0})
+    return config.replace(reward={"discount": 0.99})
 
 
 def _online(frozen_steps: int, **more: int) -> dict[str, Any]:
@@ -192,10 +200,3 @@ def _conservative(**more: Any) -> CQLConfig:
 def _sparse(config: RunConfig, reward: dict[str, float]) -> dict[str, float]:
     """These rewards where success is all that is rewarded."""
     return reward if sparse_reward(config) else {}
-
-
-def _shaped(config: RunConfig) -> dict[str, float]:
-    """The rewards of WSRL's and Cal-QL's scripts: ±5 for success, of a kitchen's four stages those that are left, less one each."""
-    if kind(config) == "kitchen" and not sparse_reward(config):
-        return {"scale": 1.0, "bias": -4.0}
-    return _sparse(config, TEN)

@@ -31,9 +31,10 @@ def of_episode(episode: Episode) -> str:
 
 
 def of_path(path: Path) -> str:
-    """SHA-256 of a file's content, or of all the files of a folder with their names in it."""
+    """SHA-256 of a file's content, or of all the files of a folder with their names in it, but for hidden ones, which a computer puts there
+    by itself and nobody reads."""
     digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(found for found in path.rglob("*") if found.is_file())
+    files = _files(path)
     for file in files:
         if file != path:
             digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
@@ -41,3 +42,16 @@ def of_path(path: Path) -> str:
             while chunk := content.read(CHUNK_BYTES):
                 digest.update(chunk)
     return digest.hexdigest()
+
+
+def stamp(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """The size and the time of the last change of what `of_path` would hash: the same before and after as long as nobody writes there."""
+    return tuple((str(file), found.st_size, found.st_mtime_ns) for file in _files(path) for found in [file.stat()])
+
+
+def _files(path: Path) -> list[Path]:
+    """A file itself, or those of a folder but for hidden ones, in order."""
+    if path.is_file():
+        return [path]
+    found = (file for file in path.rglob("*") if file.is_file())
+    return sorted(file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts))

@@ -6,13 +6,14 @@ import contextlib
 import fcntl
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import WarmloopError
 
-# What may end a process, and by which another thread breaks into the main one (`actor/emergency.py`).
+# What may end a process, and by which another thread breaks into the main one (`data/running/emergency.py`).
 LEAVING = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGURG") if name in signal.Signals.__members__)
 
 
@@ -37,7 +38,8 @@ def lock_directory(directory: Path, name: str, advice: str) -> int:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        # Emptied below, so that a link in its place would empty what it leads to.
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise WarmloopError(f"{name} {directory} cannot be used: {error.strerror}.") from error
     try:
@@ -51,9 +53,17 @@ def lock_directory(directory: Path, name: str, advice: str) -> int:
     return lock
 
 
+def check_room(directory: Path, size: int) -> None:
+    """Raises OSError where no file of `size` bytes fits into a folder. For libraries that do not survive a full disk: HDF5 then ends the
+    process by a segmentation fault."""
+    with tempfile.TemporaryFile(dir=directory) as file:
+        if hasattr(os, "posix_fallocate"):  # which macOS has not
+            os.posix_fallocate(file.fileno(), 0, max(1, size))
+
+
 def write_durably(path: Path, text: str) -> None:
     """Writes a file that is on the disk when this returns. Raises OSError."""
-    with open(path, "w") as file:
+    with open(path, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -47,7 +47,7 @@ def unseal(text: str, where: str, advice: str, known: Collection[str] | None = N
     """
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WarmloopError(f"{where} is damaged ({error}); {advice}.") from error
     if not isinstance(values, dict):
         raise WarmloopError(f"{where} is damaged, since it holds no object; {advice}.")

@@ -17,11 +17,11 @@ import numpy as np
 
 from ..episode import Episode
 from ..errors import WarmloopError
-from ..files.digest import of_path
-from ..files.whole_files import did_you_mean, listed, require_file
+from ..files.digest import of_path, stamp
+from ..files.whole_files import check_path, did_you_mean, listed, require_file
 from ..outcome import check_rule, told
 from ..transition import Source, Spec
-from . import aloha, array_dict, collected, d3rlpy_dump, d4rl, dapg, isaac, lerobot, minari, npz, rlds, robomimic, sb3
+from . import aloha, array_dict, collected, d3rlpy_dump, d4rl, dapg, isaac, lerobot, minari, npz, own_format, rlds, robomimic, sb3
 from .hdf5 import hdf5
 from .hilserl import hilserl
 from .recordings.budget import RATIO, VIDEO_RATIO, Meter, size_of
@@ -31,6 +31,7 @@ from .recordings.picture_columns import PictureColumns
 from .recordings.recording import Recording, each_episode, level_extras, number_of, without_optional
 
 log = logging.getLogger("warmloop")
+LIMITS = "action_limits"  # in metadata: what -1 and 1 of the actions are, where not the environment's own limits
 Shape = Callable[[Recording], Recording]
 KINDS = {"demos": Source.DEMOS, "suboptimal": Source.SUBOPTIMAL, "random": Source.RANDOM}
 
@@ -41,7 +42,8 @@ class Format:
 
     Attributes:
         described: how it is named to a person.
-        matches: whether what is at a path (as text) is of this format; no two formats claim the same.
+        matches: whether what is at a path (as text) is of this format; no two formats claim the same, but for a user's own, which is
+            the first of them.
         read: the rows at a path, in pieces of whole episodes.
         write: stores episodes at a path, with JSON-able metadata, whole or not at all; None where the format is only read.
         names: whether a path to write to names this format.
@@ -57,6 +59,7 @@ class Format:
 
 
 FORMATS = {
+    "own": Format("a format of your own (MODULE:NAME:PATH)", own_format.matches, own_format.read),
     "set": Format("a set that merge_data keeps (its folder)", collected.matches, collected.read, environment=collected.environment),
     "npz": Format(".npz arrays", npz.matches, npz.read, npz.write, npz.names_one, npz.environment),
     "hilserl": Format(".pkl as HIL-SERL records it", hilserl.matches, hilserl.read, hilserl.write, hilserl.names),
@@ -89,7 +92,7 @@ def load_episodes(
 
 def _bounded(path: str | Path, episodes: Iterator[Episode]) -> Iterator[Episode]:
     """Episodes that are all to be held. Raises WarmloopError once they take more memory than the files at `path` may."""
-    meter = Meter(str(path), "holding its episodes", _size(path), _ratio(path))
+    meter = Meter(str(path), "holding its episodes", size_of(_holder(_origin(path))), _ratio(path))
     for episode in episodes:
         meter.take(episode.nbytes)
         yield episode
@@ -169,9 +172,9 @@ def write_episodes(path: str | Path, episodes: Sequence[Episode], metadata: dict
     The .npz format carries every field of a transition; the others what they have keys for.
 
     Raises:
-        WarmloopError: there is nothing to write, the episodes differ in shape, or the disk refuses.
+        WarmloopError: there is nothing to write, the episodes differ in shape, or the disk refuses; as well as `written_format`.
     """
-    origin, written = _origin(path), written_format(path)
+    origin, written = _origin(path), written_format(path, metadata)
     if not episodes:
         raise WarmloopError(f"There are no episodes to write to {origin}.")
     _check_same_spec(episodes)
@@ -182,12 +185,14 @@ def write_episodes(path: str | Path, episodes: Sequence[Episode], metadata: dict
         raise WarmloopError(f"{origin} could not be written: {error.strerror or error}.") from error
 
 
-def written_format(path: str | Path) -> Format:
-    """The format in which episodes would be written to `path`. Raises WarmloopError where it names none."""
+def written_format(path: str | Path, metadata: dict[str, Any] | None = None) -> Format:
+    """The format in which episodes would be written to `path`. Raises WarmloopError where it names none, or would lose LIMITS."""
     origin = _origin(path)
     found = next((candidate for candidate in FORMATS.values() if candidate.write and candidate.names(origin)), None)
     if found is None:
         raise WarmloopError(f"{origin} names no format that is written; written are {_described(writing=True)}.")
+    if metadata and LIMITS in metadata and found is not FORMATS["npz"]:
+        raise WarmloopError(f"{origin}: -1 and 1 of its actions are {metadata[LIMITS]}, which only .npz keeps; write that.")
     return found
 
 
@@ -213,7 +218,7 @@ def parse_source_argument(argument: str) -> tuple[Source | None, str]:
     kind, equals, path = argument.partition("=")
     if equals and kind in KINDS and path:
         return KINDS[kind], path
-    if not equals or Path(argument).expanduser().exists():
+    if not equals or check_path(argument).exists():
         return None, argument
     if kind in KINDS:
         raise WarmloopError(f'"{argument}" names no path; write {kind}=PATH.')
@@ -257,8 +262,15 @@ def content_of(path: str | Path) -> str:
         WarmloopError: there is none.
     """
     origin = _origin(path)
+    if own_format.matches(origin):
+        return f"{of_path(_holder(origin))}{hdf5.SPLIT}{own_format.reader_of(origin)}"
     key = None if origin.startswith(minari.SCHEME) else hdf5.split(origin)[1]
     return of_path(_holder(origin)) + (f"{hdf5.SPLIT}{key}" if key else "")
+
+
+def stamp_of(path: str | Path) -> object:
+    """What changes once somebody writes to the file or folder that `path` names. Raises WarmloopError where there is none."""
+    return stamp(_holder(_origin(path)))
 
 
 def format_of(path: str | Path) -> Format:
@@ -278,22 +290,24 @@ def format_of(path: str | Path) -> Format:
 
 def _origin(path: str | Path) -> str:
     text = str(path)
-    return text if text.startswith(minari.SCHEME) else str(Path(text).expanduser())
+    return text if text.startswith(minari.SCHEME) else str(check_path(text))
 
 
-def _size(path: str | Path) -> int:
-    """Bytes of the file or folder that holds what `path` names."""
-    return size_of(_holder(_origin(path)))
-
-
-def _holder(origin: str) -> Path:
-    """The file or folder that holds what `origin` names. Raises WarmloopError where there is none."""
+def place_of(path: str | Path) -> Path:
+    """The file or folder that holds what `path` names, whether or not it is there."""
+    origin = _origin(path)
     if origin.startswith(minari.SCHEME):
         return minari.data_directory(origin)
-    name, _ = hdf5.split(origin)
-    if not Path(name).is_dir():
-        require_file(Path(name))
-    return Path(name)
+    own = own_format.divided(origin) if own_format.matches(origin) else None
+    return Path(own[1] if own else hdf5.split(origin)[0])
+
+
+def _holder(path: str | Path) -> Path:
+    """The file or folder that holds what `path` names. Raises WarmloopError where there is none."""
+    place = place_of(path)
+    if not place.is_dir():
+        require_file(place)
+    return place
 
 
 def _ratio(path: str | Path) -> int:

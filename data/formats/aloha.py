@@ -5,7 +5,8 @@ Source: tonyzhaozh/act (README and `record_sim_episodes.py`), MarkFzp/mobile-alo
 
 Read: `action` `[T, A]`; of `observations` `qpos`, `qvel`, `effort` and whatever arrays else there are; `observations/images/CAMERA`,
 uint8 `[T, H, W, 3]`, as leaf `images.CAMERA`. Pictures may be JPEG (attribute `compress`): `[T, bytes]`, each filled up with zeros. The
-names of all else (`base_action`, `compress_len`) are told.
+names of all else (`base_action`, `compress_len`) are told, and so are
+a folder's other files.
 
 - There are no rewards and no ends: every reward is 0, nothing is terminal, and nothing is known of success; a last row has no known next
   observation and is dropped. `data.success=end` says that every episode succeeded, at the step that led to its last observation.
@@ -28,9 +29,9 @@ import numpy as np
 from .hdf5.hdf5 import StoredArray, file_size, layout, leaf_of, names, objects, opened, read_arrays
 from .hdf5.hdf5_links import datasets
 from .recordings import images
-from .recordings.flat import Part, join
+from .recordings.flat import Part, join, strangers
 from .recordings.options import PLAIN, ReadOptions
-from .recordings.recording import Columns, Recording
+from .recordings.recording import Columns, Recording, distinct
 
 if TYPE_CHECKING:
     import h5py
@@ -55,8 +56,9 @@ def read(origin: str, options: ReadOptions = PLAIN) -> Iterator[Recording]:
     files = _files(origin) if Path(origin).is_dir() else [Path(origin)]
     numbers = [_number(file) for file in files]
     numbered = len({*numbers} - {None}) == len(files) > 1
+    others = strangers(origin, files)
     attempts = (
-        (file.name, functools.partial(_part, str(file), number if numbered and number is not None else index))
+        (file.name, functools.partial(_part, str(file), others, number if numbered and number is not None else index))
         for index, (file, number) in enumerate(zip(files, numbers, strict=True))
     )
     yield from join(origin, attempts, options)
@@ -73,14 +75,14 @@ def _number(path: Path) -> int | None:
     return int(found[1]) if found else None
 
 
-def _part(path: str, number: int) -> Part:
+def _part(path: str, others: tuple[str, ...], number: int) -> Part:
     with opened(path) as file:
         columns: Columns = {"actions": read_arrays(path, "", file, ["action"], ["action"])["action"]}
-        observed = {leaf_of(place): dataset for place, dataset in datasets(path, "observations", file.id)}
+        observed = distinct(path, ((leaf_of(place), dataset) for place, dataset in datasets(path, "observations", file.id)))
         encoded = {leaf: dataset for leaf, dataset in observed.items() if leaf.startswith(PICTURES) and _is_encoded(dataset)}
         for leaf, dataset in observed.items():
             columns[leaf] = _decoded(path, leaf, dataset) if leaf in encoded else StoredArray(path, leaf, dataset, file_size(file))[:]
-        unread = tuple(name for name in names(file) if name not in ("action", "observations"))
+        unread = (*(name for name in names(file) if name not in ("action", "observations")), *others)
     rows = len(np.atleast_1d(columns["actions"]))
     columns |= {"rewards": np.zeros(rows, np.float32), "terminals": np.zeros(rows, bool)}
     return Part(Path(path).name, number, columns, unread=unread)

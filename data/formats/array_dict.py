@@ -19,7 +19,7 @@ from .pickles.safe_pickle import holds_objects, load
 from .recordings.budget import require, size_of
 from .recordings.flat_arrays import read_arrays
 from .recordings.options import PLAIN, ReadOptions
-from .recordings.recording import Recording
+from .recordings.recording import Recording, distinct
 
 
 def matches(path: str) -> bool:
@@ -36,7 +36,7 @@ def read(origin: str, options: ReadOptions = PLAIN) -> Iterator[Recording]:
     held = load(Path(origin), inert={})
     if not isinstance(held, Mapping):
         raise WarmloopError(f"{origin} holds a {type(held).__name__}, and not a dict of arrays.")
-    values, size = dict(leaves(origin, held)), size_of(origin)
+    values, size = distinct(origin, leaves(origin, held)), size_of(origin)
 
     def array(name: str) -> Any:
         value = values[name]

@@ -158,7 +158,7 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
 def _said(directory: Path) -> dict[str, Any] | None:
     """The manifest as JSON; None where there is none of a set's."""
     try:
-        said = json.loads((directory / MANIFEST).read_text())
+        said = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     return said if isinstance(said, dict) and said.get("format") == FORMAT else None

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import WarmloopError
 from .hdf5.hdf5 import layout, names, opened, read_arrays
+from .recordings.flags import single_flag
 from .recordings.flat import Part, channels_last, join
 from .recordings.options import PLAIN, ReadOptions
 from .recordings.recording import Columns, Recording
@@ -43,6 +44,9 @@ def read(origin: str, options: ReadOptions = PLAIN) -> Iterator[Recording]:
         if count.ndim or count.dtype.kind not in "iu":
             raise WarmloopError(f"{origin}: `num_episodes` is {count.dtype} {count.shape}; one whole number is needed.")
         present = set(names(file))
+        beyond = next((key for key in present if key.rpartition("_")[0] in REQUIRED and key.rpartition("_")[2] == str(int(count))), None)
+        if beyond is not None and count > 0:
+            raise WarmloopError(f"{origin}: `num_episodes` is {int(count)}, and the file also holds `{beyond}`; dump the buffer again.")
         attempts = (
             (f"episode {index}", functools.partial(_part, origin, file, present, index))
             for index in range(min(int(count), len(present) + 1))
@@ -74,5 +78,5 @@ def _part(origin: str, file: h5py.File, present: set[str], index: int) -> Part:
         column = f"observations/{part}" if len(observations) > 1 or key != f"observations_{index}" else "observations"
         columns[column] = channels_last(arrays[key])
     rows = len(np.atleast_1d(columns["actions"]))
-    columns["terminals"] = (np.arange(rows) == rows - 1) & bool(terminated.any())
+    columns["terminals"] = (np.arange(rows) == rows - 1) & single_flag(f"{origin}, {name}", f"terminated_{index}", terminated)
     return Part(name, index, columns)

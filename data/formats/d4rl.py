@@ -1,9 +1,8 @@
 """D4RL's flat HDF5 files, and those of others: all episodes end to end.
 
-Read: the flat arrays under the names that `marks.py` lists, by the rules of `flat_arrays.py`; and of `infos` the success flag `success`,
-`is_success`, `succeed` or `goal_achieved`. Observations may also be a group, of groups and arrays; a leaf is named by its path, with
-dots. The names of all else (`infos/qpos`, `metadata`) are told. d3rlpy's dumps of version 1 have the same layout, with
-`episode_terminals` in place of `timeouts`.
+Read: the flat arrays under the names that `marks.py` lists, by the rules of `flat_arrays.py`; a success flag of the group
+`infos` included. Observations may also be a group, of groups and arrays; a leaf is named by its path, with dots. The names of all else
+(`infos/qpos`, `metadata`) are told. d3rlpy's dumps of version 1 have the same layout, with `episode_terminals` in place of `timeouts`.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING
 from ..errors import WarmloopError
 from ..files.whole_files import listed
 from .hdf5.hdf5 import StoredArray, find_arrays, group, layout, names, opened
-from .recordings.flat import SUCCESS_FLAGS
+from .hdf5.hdf5_links import follow
 from .recordings.flat_arrays import REQUIRED, read_arrays
-from .recordings.marks import NAMES, SECOND, TREES
+from .recordings.marks import INFOS, NAMES, SECOND, TREES
 from .recordings.options import PLAIN, ReadOptions
 from .recordings.recording import Recording
 
@@ -49,17 +48,20 @@ def read(origin: str, options: ReadOptions = PLAIN) -> Iterator[Recording]:
         stored, others = _stored(origin, file, keys)
 
         def array(name: str) -> StoredArray:
-            return stored[name] if name in stored else find_arrays(origin, "", file, [name], [name], ())[name]
+            if name in stored:
+                return stored[name]
+            head, slash, leaf = name.rpartition("/")
+            parent = group(origin, file, head) if slash else file
+            return find_arrays(origin, head, parent, [leaf], [leaf], ())[leaf]
 
         yield from read_arrays(origin, [*stored, *others], array, options)
 
 
 def _stored(origin: str, file: h5py.File, keys: list[str]) -> tuple[dict[str, StoredArray], list[str]]:
     """The arrays that may be read, by name, and the names of the others."""
+    import h5py
+
     stored = find_arrays(origin, "", file, [key for key in keys if key in KNOWN], [key for key in keys if key in KNOWN], OF_TREES)
-    others = [key for key in keys if key not in KNOWN and key != "infos"]
-    infos = names(group(origin, file, "infos")) if "infos" in keys else []
-    flag = next((name for name in SUCCESS_FLAGS if name in infos), None)
-    if flag and not {*NAMES["success"]} & set(keys):
-        stored |= {"success": find_arrays(origin, "", group(origin, file, "infos"), [flag])[flag]}
-    return stored, [*others, *(f"infos/{name}" for name in infos if name != flag)]
+    infos = [key for key in keys if key in INFOS and isinstance(follow(origin, file.id, key), h5py.h5g.GroupID)]
+    others = [key for key in keys if key not in KNOWN and key not in infos]
+    return stored, [*others, *(f"{key}/{name}" for key in infos for name in names(group(origin, file, key)))]

@@ -24,6 +24,7 @@ import numpy as np
 from ..errors import WarmloopError
 from .hdf5.demonstrations import demonstrations
 from .hdf5.hdf5 import attribute, group, layout, names, opened, read_arrays, split
+from .recordings.flags import single_flag
 from .recordings.flat import Part, join
 from .recordings.options import PLAIN, ReadOptions
 from .recordings.recording import Columns, Recording, require_keys
@@ -76,7 +77,7 @@ def _part(path: str, demo: h5py.Group, name: str, number: int) -> Part:
     success, samples = (attribute(place, demo, key) for key in ("success", "num_samples"))
     if samples is not None and samples != rows:
         raise WarmloopError(f"{place}: `num_samples` is {samples}, and `actions` has {rows} rows.")
-    won = (np.arange(rows) == rows - 1) & bool(success)
+    won = (np.arange(rows) == rows - 1) & (success is not None and single_flag(place, "success", success))
     columns |= {"rewards": won.astype(np.float32), "terminals": won} | ({} if success is None else {"success": won})
     unread = [key for key in present if key not in REQUIRED] + ([f"obs/{OF_MIMIC}"] if len(known) < len(arrays) else [])
     return Part(name, number, columns, unread=tuple(unread))

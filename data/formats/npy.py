@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from typing import IO
 
@@ -42,6 +43,8 @@ class ArchivedArray:
         self._whole = self._transposed() if self.fortran and len(self.shape) > 1 else None
 
     def __getitem__(self, rows: slice) -> np.ndarray:
+        if not self.shape:
+            raise WarmloopError(f"{self._path}: `{self._name}` is a single number; one for each row or episode is needed.")
         start, stop, _ = rows.indices(self.shape[0])
         if self._whole is not None:
             return self._whole[start:stop]
@@ -90,8 +93,12 @@ def opened(path: str) -> Iterator[zipfile.ZipFile]:
 
 
 def names(archive: zipfile.ZipFile) -> list[str]:
-    """The names of its arrays."""
-    return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    """The names of its arrays. Raises WarmloopError where two have one name, as after an array was added to a file anew."""
+    found = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    twice = next((name for name, count in Counter(found).items() if count > 1), None)
+    if twice is not None:
+        raise WarmloopError(f"{archive.filename}: holds `{twice}` twice, and which one counts is not known; write the file anew.")
+    return found
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:

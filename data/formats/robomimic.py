@@ -3,7 +3,7 @@
 `PATH` reads every demonstration, `PATH::NAME` those that the filter key `mask/NAME` lists (`demos.hdf5::train`).
 
 Read of each: the group `obs` (arrays, images as uint8, or groups of them; a leaf is named by its path, with dots), `next_obs`, `actions`,
-`rewards`, `dones`. The simulator's `states`, `model_file` and `env_args` are not observations and are ignored.
+`rewards`, `dones`, and `success` where somebody added it. The simulator's `states`, `model_file` and `env_args` are no observations.
 
 - A row is terminated where `dones` is 1, which robomimic defines as "this action ends the episode". A demonstration is one episode,
   even where it goes on after that.
@@ -29,7 +29,14 @@ from .recordings.recording import Recording, require_keys
 if TYPE_CHECKING:
     import h5py
 
-COLUMNS = {"obs": "observations", "next_obs": "next_observations", "actions": "actions", "rewards": "rewards", "dones": "terminals"}
+COLUMNS = {
+    "obs": "observations",
+    "next_obs": "next_observations",
+    "actions": "actions",
+    "rewards": "rewards",
+    "dones": "terminals",
+    "success": "success",
+}
 REQUIRED = ["obs", "actions", "rewards", "dones"]
 
 

@@ -23,6 +23,7 @@ from ..errors import WarmloopError
 from .pickles.pickled import layout, numbers
 from .pickles.safe_pickle import Record, load
 from .recordings.boundaries import trajectory_ends
+from .recordings.flags import check_flags
 from .recordings.flat import channels_last, complete, has_next
 from .recordings.options import PLAIN, ReadOptions
 from .recordings.recording import Recording, breaks, require_keys, starts_after, tidy
@@ -67,6 +68,8 @@ def read(origin: str, options: ReadOptions = PLAIN) -> Iterator[Recording]:
     arrays = dict(_arrays(origin, state))
     order = _order(origin, state, len(arrays["actions"]))
     columns = {name: channels_last(_unrolled(array, order)) for name, array in arrays.items()}
+    for name in ("dones", "timeouts"):
+        check_flags(origin, name, columns[name])
     dones, timeouts = columns.pop("dones") != 0, columns.pop("timeouts") != 0
     columns = tidy(origin, columns | {"terminals": dones & ~timeouts})
     cut = (dones & timeouts) | (np.arange(len(dones)) % len(order) == len(order) - 1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..episode import Episode
 from ..errors import WarmloopError
-from ..formats import format_of, parse_source_argument
+from ..formats import format_of, parse_source_argument, place_of
 from ..formats.recordings.options import BadEpisode, ReadOptions
 from ..quality import QualityConfig, score
 from .checks import DATA_CHECKS, EPISODE_CHECKS
@@ -71,8 +71,8 @@ def inspect(
 def _readable(file: str, findings: list[Finding], success: str, dones: str, skip: bool) -> Iterator[Recorded]:
     """The file's episodes; a file and an episode that cannot be read become findings."""
     source, path = parse_source_argument(file)
-    if not path.startswith("minari:") and not Path(path).expanduser().exists():
-        raise WarmloopError(f"{path} does not exist.")
+    if not path.startswith("minari:") and not place_of(path).exists():
+        raise WarmloopError(f"{place_of(path)} does not exist.")
     if Path(path).expanduser().is_dir():
         format_of(path)
     bad: list[BadEpisode] = []

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..episode import Episode
 from ..errors import WarmloopError
+from ..files.whole_files import check_path
 from ..formats import read_pieces
 from ..formats.recordings.checked_values import to_episodes
 from ..formats.recordings.options import PLAIN, ReadOptions
@@ -76,7 +77,7 @@ def given(episodes: Iterable[Episode]) -> Iterator[Recorded]:
 def is_quarantine(path: str | Path) -> bool:
     """Whether `path` is a file of rows that a learner put into quarantine, or a folder of such files, or an empty one of
     the name that a learner gives to it."""
-    path = Path(path).expanduser()
+    path = check_path(path)
     if path.is_dir():
         entries = sorted(path.iterdir())
         if not entries:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -62,9 +61,12 @@ class Clipping:
 
 
 def check_clipping(where: str, allowed: float) -> None:
-    """Raises WarmloopError unless `allowed` is a share; `where` is the setting."""
-    if not 0 <= allowed < math.inf:
-        raise WarmloopError(f"{where} is {allowed}; it is how far beyond [-1, 1] actions are clipped, as 0.05, or 0 to refuse them.")
+    """Raises WarmloopError unless `allowed` is a share, and no other unit; `where` is the setting."""
+    if not 0 <= allowed <= 1:
+        raise WarmloopError(
+            f"{where} is {allowed}; it is how far beyond [-1, 1] actions are clipped, as 0.05, or 0 to refuse them, and 1 at most: beyond "
+            "twice the range they are in other units."
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ..episode import Episode
 from ..errors import WarmloopError
 from ..files.digest import of_episode
 from ..files.disk import lock_directory
-from ..formats import KINDS, content_of, iterate_episodes, parse_source_argument, recorded_environment, write_episodes
+from ..formats import KINDS, content_of, iterate_episodes, parse_source_argument, recorded_environment, stamp_of, write_episodes
 from ..formats.collected import MANIFEST, Manifest, TakenEpisode, TakenFile, read_manifest, write_manifest
 from ..formats.recordings.flat import PIECE_BYTES
 from ..formats.recordings.options import PLAIN, BadEpisode, ReadOptions
@@ -78,7 +78,7 @@ def _take(directory: Path, argument: str, on_episode: OnEpisode, options: ReadOp
     manifest = read_manifest(directory) if (directory / MANIFEST).exists() else Manifest()
     source, path = parse_source_argument(argument)
     kind = next((kind for kind in KINDS if KINDS[kind] == source), "")
-    content = content_of(path)
+    before_reading, content = stamp_of(path), content_of(path)
     before = next((file for file in manifest.files if file.content == content), None)
     if before is not None:
         if before.kind != kind:
@@ -93,6 +93,8 @@ def _take(directory: Path, argument: str, on_episode: OnEpisode, options: ReadOp
             incoming.offer(episode)
             on_episode()
         incoming.flush()
+        if stamp_of(path) != before_reading:
+            raise WarmloopError(f"{path} changed while it was read; wait until it is written, and merge it again.")
         added = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         new = incoming.entries
         file = TakenFile(path, content, kind, recorded_environment(path) or "", mark, incoming.read, incoming.read - len(new), added)

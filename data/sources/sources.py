@@ -14,7 +14,7 @@ from ..action_limits import ActionLimits
 from ..episode import Episode
 from ..errors import WarmloopError
 from ..files.whole_files import did_you_mean
-from ..formats import KINDS, load_episodes, own_metadata, parse_source_argument
+from ..formats import KINDS, LIMITS, load_episodes, own_metadata, parse_source_argument, recorded_environment
 from ..formats.recordings.options import BadEpisode, ReadOptions, check_dones
 from ..formats.recordings.recording import Recording
 from ..outcome import check_rule
@@ -27,7 +27,8 @@ from .mapping import Leaves, arrange, normalise, settle
 log = logging.getLogger("warmloop")
 SCALINGS = ("none", "limits", "data")
 UNITS = ("", "scaled", "environment")
-READY, LIMITS = MARK = ("as_environment", "action_limits")  # metadata of files that need neither mapping nor scaling
+READY = "as_environment"
+MARK = (READY, LIMITS)  # metadata of files that need neither mapping nor scaling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +36,7 @@ class SourceConfig:
     """One data set.
 
     Attributes:
-        path: as the readers take it: a file, a Minari directory, `minari:ID`, `FILE::FILTER_KEY`.
+        path: as the readers take it: a file, a Minari directory, `minari:ID`, `FILE::FILTER_KEY`, `MODULE:NAME:PATH`.
         kind: demos, suboptimal or random; "" for what the file says of itself, and demos where it says nothing.
         weight: multiplies the quality weight of its rows.
         observation: by the environment's leaf ("" for a bare array) the file's leaf, or several to join; () where the names agree.
@@ -205,6 +206,17 @@ def recorded_mark(paths: Sequence[str]) -> dict[str, Any]:
                 f"{paths[0]} ({marks[0].get(LIMITS) or 'the limits of its environment'}); keep them apart, and list both in data.sources."
             )
     return marks[0] if all(said == marks[0] for said in marks) else {}
+
+
+def recorded_metadata(paths: Sequence[str]) -> dict[str, Any]:
+    """What a copy of several data sets in one is to say of itself: their mark, and the environment that all of them were recorded in.
+
+    Raises:
+        WarmloopError: as `recorded_mark`.
+    """
+    environments = {recorded_environment(path) for path in paths}
+    environment = environments.pop() if len(environments) == 1 else None
+    return recorded_mark(paths) | ({"environment": environment} if environment else {})
 
 
 def _read(config: DataConfig, source: SourceConfig, number_from: int, target: Target | None, bad: list[BadEpisode]) -> Batch:

@@ -25,7 +25,7 @@ def generate(directory: pathlib.Path = HERE) -> None:
     for name in GENERATED:
         path = directory / name
         # protoc writes an absolute import, which would need this folder on sys.path.
-        text = re.sub(r"^import warmloop_pb2", "from . import warmloop_pb2", path.read_text(), flags=re.MULTILINE)
+        text = re.sub(r"^import warmloop_pb2", "from . import warmloop_pb2", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
         path.write_text((HEADER if name.endswith(".py") else "# ruff: noqa\n") + text)
 
 

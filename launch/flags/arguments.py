@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ...configs import load, locate, nearest
-from ...configs.schema import to_dict
+from ...configs import _flag, locate, nearest
 from ...data.errors import WarmloopError
 from ...data.files.run_folder import RunFolder
 
 FLAG_FILE = Path(__file__).resolve().parents[2] / "configs" / "_flag.py"
+AGENTS = ("agent", "warmup_agent")  # of which another brings settings of its own
 GIVEN = ("--config", "-config")
 
 
@@ -22,23 +22,27 @@ def locate_config(argv: list[str]) -> list[str]:
     Raises:
         WarmloopError: there is no such file, or nothing to change the settings of.
     """
+    named = {section: name for section in AGENTS for name in [_value(argv, f"config.{section}.name")] if name}
     located, follows = [], False
     for argument in argv:
         name, equals, value = argument.partition("=")
         if follows or (equals and name in GIVEN):
-            specification = f"{FLAG_FILE}:{locate(argument if follows else value)}"
+            specification = f"{FLAG_FILE}:{_flag.with_agents(locate(argument if follows else value), named)}"
             argument = specification if follows else f"--config={specification}"
         follows = argument in GIVEN
         located.append(argument)
     if any(argument.partition("=")[0] in GIVEN for argument in located):
         return located
     changes = [argument for argument in located if re.match(r"--?(no)?config\.", argument)]
-    return [*located[:1], f"--config={FLAG_FILE}:{_saved(located, changes[0])}", *located[1:]] if changes else located
+    if not changes:
+        return located
+    specification = _flag.with_agents(str(_saved(located, changes[0])), named)
+    return [*located[:1], f"--config={FLAG_FILE}:{specification}", *located[1:]]
 
 
 def specification_of(flag: str) -> str:
     """What the user wrote, from the flag's value after `locate_config`."""
-    return flag.removeprefix(f"{FLAG_FILE}:")
+    return _flag.divided(flag.removeprefix(f"{FLAG_FILE}:"))[0]
 
 
 def unknown_setting(argv: list[str]) -> str | None:
@@ -48,7 +52,7 @@ def unknown_setting(argv: list[str]) -> str | None:
     if whole is None:
         return None
     for override in re.finditer(r"^--?(?:no)?config\.([\w.]+)", text, re.MULTILINE):
-        values, where = to_dict(load(specification_of(whole[1]))), "--config"
+        values, where = _flag.values_of(whole[1].removeprefix(f"{FLAG_FILE}:")), "--config"
         for name in override[1].split("."):
             if not isinstance(values, dict) or not values:
                 return f'{where} has no settings of its own, and "{name}" is none.'

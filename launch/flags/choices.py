@@ -7,7 +7,8 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...actor.imports import is_importable_name, source_hash
+from ...actor.doors import POLICY, POLICY_FLAG
+from ...data.doors.imports import is_importable_name, source_hash
 from ...data.errors import WarmloopError
 from .limits import recorded_limits
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from ...actor.policies.policy import Policy
     from ...data.tasks import TaskConfig
 
-POLICIES = "random, scripted, checkpoint:DIR, sb3:PATH.zip or MODULE:CALLABLE"
+POLICIES = f"{', '.join(POLICY.known[:-1])} or MODULE:NAME"  # but for the one that stands still
+SAMPLES = ("checkpoint", "export", "sb3")  # kinds that sample their actions unless they are to act by their mode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +28,11 @@ class PolicyChoice:
 
     Attributes:
         text: as the user names it.
-        kind: random, scripted, none, checkpoint, sb3 or outside.
-        path: the checkpoints' folder or the zip; for outside, MODULE:CALLABLE.
-        deterministic: act by the mode instead of sampling, for checkpoint and sb3.
+        kind: random, scripted, none, checkpoint, export, sb3 or outside.
+        path: the checkpoints' or the export's folder, or the zip; for outside, MODULE:NAME.
+        deterministic: act by the mode instead of sampling, for the kinds in SAMPLES.
         identity: what the name stands for at this moment; "" where the name says it all.
-        updates: which of the folder's checkpoints.
+        updates: which of the folder's checkpoints; "best" is the best policy so far.
     """
 
     text: str
@@ -38,10 +40,11 @@ class PolicyChoice:
     path: str = ""
     deterministic: bool = False
     identity: str = ""
-    updates: int | None = None
+    updates: int | str | None = None
 
     def __call__(self, environment: Environment) -> Policy:
         from ...actor.policies.experts import scripted_policy
+        from ...actor.policies.exported import exported_policy
         from ...actor.policies.outside import outside_policy
         from ...actor.policies.policy import RandomPolicy, StillPolicy
         from ...actor.policies.sb3_policy import sb3_policy
@@ -55,13 +58,21 @@ class PolicyChoice:
                 return scripted_policy(environment)
             case "checkpoint":
                 return self._agent(environment)
+            case "export":
+                return exported_policy(self.path, environment, self.deterministic)
             case "sb3":
                 return sb3_policy(self.path, environment, self.deterministic)
         return outside_policy(self.path, environment)
 
     def acting_in(self, environment: EnvironmentConfig) -> EnvironmentConfig:
-        """The environment with the action limits that a checkpoint acts by."""
-        limits = recorded_limits(self.path) if self.kind == "checkpoint" else None
+        """The environment with the action limits that a checkpoint or an exported policy acts by."""
+        limits = None
+        if self.kind == "checkpoint":
+            limits = recorded_limits(self.path)
+        elif self.kind == "export":
+            from ...actor.policies.exported import exported_limits
+
+            limits = exported_limits(self.path)
         return dataclasses.replace(environment, action_low=limits.low, action_high=limits.high) if limits else environment
 
     def _agent(self, environment: Environment) -> Policy:
@@ -106,14 +117,17 @@ def choose_policy(text: str, deterministic: bool = False) -> PolicyChoice:
         choice = PolicyChoice(text, text)
     elif kind == "checkpoint" and path:
         choice = _checkpoint(text, path, deterministic)
+    elif kind == "export" and path:
+        choice = _export(text, path, deterministic)
     elif (kind == "sb3" and path) or text.endswith(".zip"):
         choice = _sb3(text, path if kind == "sb3" else text, deterministic)
     elif is_importable_name(text):
         choice = PolicyChoice(text, "outside", text, identity=source_hash(text, f"--policy={text}"))
     else:
-        raise WarmloopError(f'--policy is "{text}"; it must be {POLICIES}.')
-    if deterministic and choice.kind not in ("checkpoint", "sb3"):
-        raise WarmloopError(f"--deterministic is for policies that sample their actions, checkpoint:DIR and sb3:PATH.zip, not for {text}.")
+        raise POLICY.unknown(text, POLICY_FLAG)
+    if deterministic and choice.kind not in SAMPLES:
+        able = "checkpoint:DIR, export:DIR and sb3:PATH.zip"
+        raise WarmloopError(f"--deterministic is for policies that sample their actions, {able}, not for {text}.")
     return choice
 
 
@@ -123,6 +137,15 @@ def _checkpoint(text: str, path: str, deterministic: bool) -> PolicyChoice:
     saved = chosen(path)
     identity = f"{saved.updates} updates, sha256 {_sha256(saved.path / MANIFEST)}"
     return PolicyChoice(text, "checkpoint", path, deterministic, identity, saved.updates)
+
+
+def _export(text: str, path: str, deterministic: bool) -> PolicyChoice:
+    folder = Path(path).expanduser()
+    if not (folder / "policy.json").is_file():
+        raise WarmloopError(f"--policy={text}: {folder} holds no exported policy; give the folder that warmloop-export wrote.")
+    hashes = [_sha256(file) for file in sorted(folder.iterdir()) if file.suffix in (".json", ".stablehlo", ".safetensors")]
+    identity = f"sha256 {hashlib.sha256(' '.join(hashes).encode()).hexdigest()}"
+    return PolicyChoice(text, "export", str(folder), deterministic, identity)
 
 
 def _sb3(text: str, path: str, deterministic: bool) -> PolicyChoice:

@@ -5,22 +5,25 @@ Nothing heavy is imported here, so that `--help` and a mistyped flag are answere
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
 import sys
 import tempfile
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from absl import app, flags
 from absl import logging as absl_logging
 
-from ...actor.imports import make_importable
+from ...data.doors.imports import make_importable
 from ...data.errors import WarmloopError
+from ...data.files.whole_files import check_path
 from ..starting.compiled import keep_compiled
+from ..starting.leftover import end_in_time
 from ..starting.signals import leave, unwinding
 from .progress import progress as progress
 
@@ -41,10 +44,22 @@ def run(
     128 + its number. `--help` shows the docstring of main's module and the flags defined there (or declared as key flags).
     """
     _quieten()
+    _print_anything()
     keep_compiled()
     make_importable(os.getcwd())
-    app.run(lambda argv: _guarded(main, argv, files), argv=list(argv or sys.argv), flags_parser=lambda argv: _parse(main, argv, prepare))
+    try:
+        _run(main, argv, prepare, files)
+    except SystemExit as error:
+        end_in_time(error.code if isinstance(error.code, int) else int(error.code is not None))
+        raise
+    except BaseException:
+        end_in_time(1)
+        raise
     sys.exit(0)
+
+
+def _run(main: Callable[..., int | None], argv: Sequence[str] | None, prepare: Callable[[list[str]], list[str]], files: bool) -> None:
+    app.run(lambda argv: _guarded(main, argv, files), argv=list(argv or sys.argv), flags_parser=lambda argv: _parse(main, argv, prepare))
 
 
 def fail(message: str, exit_code: int = USAGE_ERROR) -> NoReturn:
@@ -61,11 +76,29 @@ def output_path(out: str | None, overwrite: bool) -> Path:
     """
     if not out:
         raise WarmloopError("Say where to write, as in --out=demos.npz.")
-    path = Path(out).expanduser()
+    path = check_path(out)
     if path.exists() and not overwrite:
         raise WarmloopError(f"{path} exists; choose another --out, or replace it with --overwrite.")
     check_writable(path)
     return path
+
+
+def check_outputs(files: Sequence[str], outputs: Mapping[str, Path | None]) -> None:
+    """Raises WarmloopError where a file to write is one that is read, is another one to write, or is a folder."""
+    from ...data.formats import parse_source_argument, place_of
+
+    taken = {place_of(parse_source_argument(file)[1]).resolve(): "" for file in files}
+    for flag, path in outputs.items():
+        if path is None:
+            continue
+        place = path.resolve()
+        if place in taken:
+            other = taken[place]
+            what = f"the file of {other} as well" if other else "the original, which is never changed"
+            raise WarmloopError(f"{flag}={path} is {what}; name another file.")
+        if flag == "--html" and path.is_dir():
+            raise WarmloopError(f"{flag}={path} is a folder; name a file.")
+        taken[place] = flag
 
 
 def check_writable(path: Path) -> None:
@@ -89,8 +122,17 @@ def _guarded(main: Callable[..., int | None], argv: Sequence[str], files: bool) 
         return 0
     except WarmloopError as error:
         fail(str(error), error.exit_code)
+    except OSError as error:  # of a disk that is full, of a folder that went away
+        fail(f"{error.filename or 'a file or a stream'} cannot be read or written: {error.strerror or error}.")
     except KeyboardInterrupt as error:
         leave(error)
+
+
+def _print_anything() -> None:
+    """What a terminal cannot show (a name of a file in another encoding, a bar where there is ASCII alone) is a question mark, no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _stop_printing() -> None:
@@ -132,11 +174,23 @@ def _help(main: Callable[..., Any]) -> str:
     return "\n".join([*parts, "", "--helpfull also lists the flags of the libraries."])
 
 
+class _Stderr(logging.StreamHandler):
+    """Writes to what `sys.stderr` is at that moment: while a bar is drawn there, it moves aside for a line."""
+
+    @property
+    def stream(self) -> Any:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: Any) -> None:
+        pass
+
+
 def _quieten() -> None:
     """Leaves the warnings that matter, in a plain format, and warmloop's own messages."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    handler = logging.StreamHandler(sys.stderr)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what its failures mean is said by whoever meets them
+    handler = _Stderr()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     log.handlers, log.propagate = [handler], False
     log.setLevel(logging.INFO)

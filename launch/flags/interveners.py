@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from ...actor.imports import is_importable_name
+from ...actor.doors import DEVICES, INTERVENER, INTERVENTION_FLAG
+from ...actor.doors import INTERVENERS as KINDS
+from ...data.doors.imports import is_importable_name
 from ...data.errors import WarmloopError
 
 if TYPE_CHECKING:
@@ -19,13 +21,11 @@ if TYPE_CHECKING:
     from ...actor.intervention.intervention import Intervener
     from .choices import PolicyChoice
 
-DEVICES = ("keyboard", "terminal", "gamepad", "spacemouse")
-KINDS = ("none", "teacher", *DEVICES)
 INTERVENTION = flags.DEFINE_string(
     "intervention",
     "none",
     "Who may take over from the policy: none, keyboard, terminal (keys typed where the command runs), gamepad, spacemouse or two of them "
-    "as spacemouse+keyboard, teacher, or MODULE:CALLABLE of one's own. Options follow as in keyboard:speed=0.5,gripper=sticky, "
+    "as spacemouse+keyboard, teacher, or MODULE:NAME of one's own. Options follow as in keyboard:speed=0.5,gripper=sticky, "
     "teacher:policy=scripted,patience=10,hold=15 or my_lab:Leader:port=5; see docs/interventions.md.",
 )
 
@@ -39,7 +39,7 @@ class InterventionChoice:
         kinds: of `KINDS`; several are devices of one person. "outside" for one of the user's own.
         options: by name, of their types.
         policy: a teacher's.
-        outside: MODULE:CALLABLE of the user's own, and `source`, the hash of its file.
+        outside: MODULE:NAME of the user's own, and `source`, the hash of its file.
         personal: whether a person does it, who can only be in one place.
     """
 
@@ -81,7 +81,6 @@ def choose_intervention(text: str) -> InterventionChoice:
         WarmloopError: an unknown kind or option (with the near match), or a value that the option does not take.
     """
     from ...actor.intervention.teacher import TakeoverRule
-    from ...actor.matches import near_matches
     from ...actor.teleop import OperatorConfig
     from .choices import choose_policy
 
@@ -91,8 +90,7 @@ def choose_intervention(text: str) -> InterventionChoice:
         return _outside(text)
     for kind in kinds:
         if kind not in KINDS:
-            known = f"There are {', '.join(KINDS)}, and MODULE:CALLABLE."
-            raise WarmloopError(f'--intervention={text}: there is no "{kind}"{near_matches(kind, KINDS)} {known}')
+            raise INTERVENER.unknown(kind, INTERVENTION_FLAG)
     if len(kinds) > 1 and not (set(kinds) <= set(DEVICES) and len(set(kinds)) == len(kinds)):
         raise WarmloopError(f"--intervention={text}: only devices go together, each once, as in spacemouse+keyboard.")
     if kinds == ("none",):
@@ -106,8 +104,8 @@ def choose_intervention(text: str) -> InterventionChoice:
 
 
 def _outside(text: str) -> InterventionChoice:
-    """An intervener of the user's own, MODULE:CALLABLE[:NAME=VALUE,...]; a person, unless it has an attribute `personal` that is false."""
-    from ...actor.imports import imported, source_hash
+    """An intervener of the user's own, MODULE:NAME[:NAME=VALUE,...]; a person, unless it has an attribute `personal` that is false."""
+    from ...data.doors.imports import source_hash
 
     module, _, rest = text.partition(":")
     name, _, given = rest.partition(":")
@@ -118,7 +116,7 @@ def _outside(text: str) -> InterventionChoice:
             raise WarmloopError(f'--intervention={text}: "{part}" is no option; write NAME=VALUE.')
         options[option] = _value(value)
     outside = f"{module}:{name}"
-    personal = bool(getattr(imported(outside, f"--intervention={text}"), "personal", True))
+    personal = bool(getattr(INTERVENER.open(outside, INTERVENTION_FLAG), "personal", True))
     source = f"sha256 {source_hash(outside, f'--intervention={text}')}"
     return InterventionChoice(text, ("outside",), tuple(options.items()), outside=outside, source=source, personal=personal)
 
@@ -144,7 +142,7 @@ def intervening(environment: Environment) -> Iterator[Intervener | None]:
 
 def _options(text: str, given: str, config: type, more: tuple[str, ...]) -> dict[str, Any]:
     """`NAME=VALUE,...` by the fields of `config` and their types, checked by it; those of `more` are strings."""
-    from ...actor.matches import near_matches
+    from ...data.doors.matches import near_matches
 
     types, options = typing.get_type_hints(config), dict[str, Any]()
     known = (*types, *more)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...data.errors import WarmloopError
+from ..flags.choices import SAMPLES, PolicyChoice, choose_environment, choose_policy
 from ..flags.common import check_writable, log, progress
 
 if TYPE_CHECKING:
@@ -26,12 +28,13 @@ class Subject:
     """What is judged.
 
     Attributes:
-        policy: "checkpoint", "random" or "scripted".
+        policy: as `choose_policy` takes it; "checkpoint" is `checkpoint:` with the next one's folder.
         checkpoint: folder of the checkpoints, where that is the policy.
         step: which of them, by its number of updates; "best" is the best policy so far; None is the one to go on from, chosen or newest.
-        environment: its id; None is the checkpoint's own.
-        stochastic: sample the checkpoint's actions, as training does.
+        environment: its id; None is the checkpoint's own, or that of `config`.
+        stochastic: sample the actions, as training does, of policies that can.
         success: the success rule; None is the environment's own.
+        config: the configuration that has the environment; None for the checkpoint's.
     """
 
     policy: str = "checkpoint"
@@ -40,32 +43,51 @@ class Subject:
     environment: str | None = None
     stochastic: bool = False
     success: str | None = None
+    config: str | None = None
 
     def __post_init__(self):
-        if self.policy not in ("checkpoint", "random", "scripted"):
-            raise WarmloopError(f'--policy is "{self.policy}"; it must be checkpoint, random or scripted.')
+        kind, _, folder = self.policy.partition(":")
+        if kind == "checkpoint" and folder:
+            if self.checkpoint:
+                raise WarmloopError(f"--policy={self.policy} and --checkpoint={self.checkpoint} both name a policy; leave one out.")
+            object.__setattr__(self, "policy", kind)
+            object.__setattr__(self, "checkpoint", folder)
+        if self.policy == "none":
+            raise WarmloopError("With --policy=none nobody acts, and there is nothing to judge; name a policy.")
         if self.policy == "checkpoint" and not self.checkpoint:
             raise WarmloopError("Name a checkpoint, as in --checkpoint=runs/door/checkpoints, or set --policy=scripted with --env.")
-        if self.policy != "checkpoint" and not self.environment:
-            raise WarmloopError(f"--policy={self.policy} needs --env, as in --env=Meta-World/door-open-v3.")
+        if self.policy == "checkpoint" and self.config:
+            raise WarmloopError("A checkpoint has its own configuration: leave --config out, or name another environment by --env.")
+        if self.policy != "checkpoint" and self.checkpoint:
+            raise WarmloopError(f"--policy={self.policy} and --checkpoint={self.checkpoint} both name a policy; leave one out.")
+        if self.policy != "checkpoint" and self.step is not None:
+            raise WarmloopError(f"--step={self.step} is one of a checkpoint's folder, and the policy is {self.policy}; leave it out.")
+        if self.policy != "checkpoint" and not (self.environment or self.config):
+            raise WarmloopError(f"--policy={self.policy} needs --env or --config, as in --env=Meta-World/door-open-v3.")
 
     @property
     def actions(self) -> str:
         """Which actions are judged."""
-        if self.policy != "checkpoint":
+        if self.policy != "checkpoint" and self._choice.kind not in SAMPLES:
             return self.policy
         return "sampled, as in training" if self.stochastic else MEAN
+
+    @functools.cached_property
+    def _choice(self) -> PolicyChoice:
+        """What is no checkpoint."""
+        chosen = choose_policy(self.policy)
+        return dataclasses.replace(chosen, deterministic=chosen.kind in SAMPLES and not self.stochastic)
 
     def load(self) -> tuple[Environment, Policy]:
         """The environment and the policy. Raises WarmloopError where they do not fit or cannot be had."""
         from ...actor.environment.environment import EnvironmentConfig, make_environment
-        from ...actor.policies.experts import scripted_policy
-        from ...actor.policies.policy import RandomPolicy
         from ...configs.saved import config_of
 
         if self.policy != "checkpoint":
-            environment = make_environment(EnvironmentConfig(str(self.environment), success=self.success or "auto"))
-            return environment, scripted_policy(environment) if self.policy == "scripted" else RandomPolicy(environment.spec.action_dim)
+            choice = self._choice
+            chosen, tasks, use = choose_environment(self.config, self.environment, success=self.success)
+            environment = make_environment(choice.acting_in(chosen), tasks=tasks, use=use)
+            return environment, choice(environment)
         agent, policy, meta = self.checkpointed()
         config = config_of(meta)
         own = config.environment

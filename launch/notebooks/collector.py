@@ -34,7 +34,7 @@ class ExpertDataCollector:
         env_id: a Gymnasium id, an environment, or a preset such as "configs/adroit.py:door".
         save_dir: where data sets go.
         seed: decides every episode, together with its number.
-        success: the success signal: auto, info:KEY, terminated, operator, reward>=X or return>=X; None for the preset's.
+        success: the success signal: auto, info:KEY, info:KEY>=X, terminated, operator, reward>=X or return>=X; None for the preset's.
 
     Raises:
         WarmloopError: there is no such environment.
@@ -64,7 +64,7 @@ class ExpertDataCollector:
         Args:
             policy: a model of Stable-Baselines3; an OfflineRLTrainer; a callable from an observation to an action `[A]` in [-1, 1]; an
                 object with begin(seed) and __call__(observation, step); or what `collect --policy` takes: "random", "scripted",
-                "checkpoint:DIR", "sb3:PATH.zip", "MODULE:CALLABLE".
+                "checkpoint:DIR", "export:DIR", "sb3:PATH.zip", "MODULE:NAME".
             kind: of data they are: demos, suboptimal or random.
             deterministic: act by the mode, where the policy samples its actions.
             noise: standard deviation of the Gaussian noise on the actions.

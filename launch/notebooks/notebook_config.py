@@ -12,12 +12,13 @@ import gymnasium as gym
 import numpy as np
 
 from ...actor.environment.environment import Environment, EnvironmentConfig, make_environment
-from ...actor.matches import near_matches
 from ...agents import AGENTS, SACConfig
 from ...configs import load
-from ...configs.recipes.algorithms import ALGORITHMS
+from ...configs.recipes.algorithms import ALGORITHMS, of_agent
 from ...configs.schema import AgentChoice, RunConfig, from_dict, to_dict
 from ...data.action_limits import ActionLimits
+from ...data.doors.imports import is_importable_name
+from ...data.doors.matches import near_matches
 from ...data.episode import Episode
 from ...data.errors import WarmloopError
 from ...data.formats import write_episodes
@@ -35,7 +36,8 @@ def chosen_config(env: str | gym.Env, algorithm: str, settings: Mapping[str, Any
 
     Args:
         env: a Gymnasium id, an environment (its own reward counts, and success ends nothing), or a preset `configs/FILE.py:TASK`.
-        algorithm: a preset of `configs.recipes.algorithms`, or an agent's name; "" for the configuration's own.
+        algorithm: a preset of `configs.recipes.algorithms`, an agent's name, or MODULE:Name of one's own; "" for the configuration's
+            own.
         settings: of the algorithm by name, or a dict of settings for a section such as `reward`.
 
     Raises:
@@ -55,12 +57,9 @@ def with_algorithm(config: RunConfig, algorithm: str) -> RunConfig:
         return config
     if algorithm in ALGORITHMS:
         return ALGORITHMS[algorithm](config)
-    if algorithm not in AGENTS:
+    if algorithm not in AGENTS and not is_importable_name(str(algorithm)):
         raise WarmloopError(f'There is no algorithm "{algorithm}"{near_matches(str(algorithm), [*ALGORITHMS, *AGENTS])}')
-    if config.agent.name == algorithm:
-        return config.replace(warmup_agent=config.agent)
-    agent = AgentChoice(algorithm, AGENTS[algorithm][1](hidden=config.agent.settings.hidden))
-    return config.replace(agent=agent, warmup_agent=agent)
+    return of_agent(config, algorithm)
 
 
 def with_settings(config: RunConfig, algorithm: str, settings: Mapping[str, Any]) -> RunConfig:

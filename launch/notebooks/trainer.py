@@ -6,7 +6,7 @@ import dataclasses
 import math
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +23,9 @@ from ...data.episode import Episode
 from ...data.errors import WarmloopError
 from ...data.files.run_folder import FILTERED, RunFolder
 from ...data.formats import load_episodes, own_metadata, write_episodes
-from ...data.sources.sources import DataConfig, SourceConfig, load
 from ...learner.checkpoints import checkpoint
 from ...learner.checkpoints.stored_policies import BEST
-from ...learner.diagnosis.metrics import Recorder, read
+from ...learner.diagnosis.metrics import read
 from ...learner.judging.heldout import measured
 from ...learner.loop import Learner
 from ...learner.rows.experience import experience
@@ -34,16 +33,19 @@ from ...learner.rows.offline_rows import OfflineData
 from ...learner.starting_state import warm_start
 from ...learner.state import LearnerParts, LearnerState, create
 from ...learner.warmup import td_errors, warm_up
-from ..flags.limits import with_limits
 from ..flags.progress import progress, upto
 from ..judging.select import divided
 from ..parts.exporting import export_checkpoint
 from ..run.assemble import warm_parts
 from ..run.plan import Origin, Plan
-from ..run.recorded_data import find_target, keep_demonstrations, made_ready, target_of, time_limit_of
+from ..run.recorded_data import keep_demonstrations, target_of
+from ..run.run_line import warm_up_line
 from ..run.run_record import described
-from ..run.session import in_lock_step, running_learner, stopping, summary
-from .notebook_config import STORED, chosen_config, environment_of, name_of, source_arguments, whole
+from ..run.session import in_lock_step, recorder_of, running_learner, stopping
+from .callbacks import Callbacks
+from .folders import made, new_folder, offline_checkpoints
+from .notebook_config import chosen_config, environment_of, name_of, whole
+from .trainer_data import prepared
 
 if TYPE_CHECKING:
     from ...agents.export import Report
@@ -119,15 +121,10 @@ class OfflineRLTrainer:
         """
         if isinstance(raw, OfflineData):
             return raw
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                recorded = self._read(source_arguments(raw, Path(folder), self.config.environment.limits), action_units)
-                data = made_ready(self.config, recorded)
-            except WarmloopError as error:
-                raise WarmloopError(str(error).replace(str(Path(folder) / STORED), "the dataset")) from None
+        self.config, data = prepared(self.config, self._env, self._absent, raw, action_units)
         return divided(self.config, data, self.seed, None)
 
-    def train_offline(self, dataset: Any, n_steps: int, total_steps: int | None = None) -> Records:
+    def train_offline(self, dataset: Any, n_steps: int, total_steps: int | None = None, callback: Any = None) -> Records:
         """`n_steps` further updates on a prepared dataset, or on what `prepare_dataset` takes. Returns the recorded metrics.
 
         On the prepared dataset of the call before it goes on as if it had not stopped; on another the agent goes on, with new priorities.
@@ -136,31 +133,43 @@ class OfflineRLTrainer:
             total_steps: updates of the whole training, with those before this call, where this call is a part of it: IQL's actor step
                 size falls to 0 along a cosine of that length. None where it ends with this call; should another call follow, the step
                 size rises again, to where it is on the longer cosine.
+            callback: an object with `on_record`, `on_checkpoint` or both (`callbacks.py`); `warmloop.STOP` from one of them ends the
+                training there. With `on_checkpoint` there are checkpoints, in `run_dir/warmup-1`, as many as by the command.
         """
-        began = self.updates
+        asked = threading.Event()
+        told, began = Callbacks(callback, asked.set), self.updates
         until = began + whole("n_steps", n_steps)
         total = until if total_steps is None else whole("total_steps", total_steps, until)
         data = self.prepare_dataset(dataset)
         self.config = self.config.replace(learner={"warmup_steps": total})
         state, parts = self._offline_state(data)
-        history, asked = Records(), threading.Event()
+        history = Records()
+        keep: dict[str, Any] = {}
+        if told.wants_checkpoints:
+            folder, about = new_folder(self.run_dir, "warmup"), described(self.config, "warmup", self.seed)
+            keep = {"on_checkpoint": offline_checkpoints(folder, parts, about, told.checkpoint)}
 
         def show(updates: int, metrics: Mapping[str, float]) -> None:
-            tell(updates, summary(metrics))
+            tell(updates, warm_up_line(metrics))
             history.append({"updates": updates, **metrics})
+            told.record(updates, 0, metrics)
 
         with (
-            Recorder(made(RunFolder(self.run_dir).warmup_metrics)) as recorder,
+            recorder_of(self.config, made(RunFolder(self.run_dir).warmup_metrics), f"{self.run_dir.name} warm-up") as recorder,
             progress("training offline", n_steps) as advance,
             stopping(asked.set),
         ):
             tell = upto(advance, began)
             batch, self._state = measured(data), None  # whose buffers the first update gives away
-            self._state = warm_up(state, parts, self.config.learner, recorder, show, until, batch, interrupted=asked.is_set, on_call=tell)
+            keep |= {"interrupted": asked.is_set, "on_call": tell}
+            self._state = warm_up(state, parts, self.config.learner, recorder, show, until, batch, **keep)
         self._parts, self._data, self._online = parts, data, None
+        told.finish()
         return history
 
-    def finetune_online(self, env: str | gym.Env | None, n_steps: int, watch: Watch = lambda learner: None) -> Records:
+    def finetune_online(
+        self, env: str | gym.Env | None, n_steps: int, watch: Watch = lambda learner: None, callback: Any = None
+    ) -> Records:
         """`n_steps` further environment steps, after each of which all the updates are done that it allows, as by `train_rlpd`. Returns the
         recorded metrics.
 
@@ -168,11 +177,14 @@ class OfflineRLTrainer:
             env: another id, an environment, or None for the trainer's own.
             watch: called with the learner before the first step and after the updates of each. It may read `learner.state`, whose arrays
                 the next update gives away.
+            callback: an object with some of `on_record`, `on_episode` and `on_checkpoint` (`callbacks.py`); `warmloop.STOP` from one of
+                them ends the training with the episode.
 
         Raises:
             WarmloopError: the environment does not fit what was learnt, or the demonstrations kept of it.
         """
         n_steps = whole("n_steps", n_steps)
+        told = Callbacks(callback, lambda: setattr(learner, "stop_requested", True))
         config = self.config if env is None else self.config.replace(environment={"id": name_of(env)})
         config = config.replace(learner={"online_steps": self._steps + n_steps})
         environment, resuming = environment_of(self._env if env is None else env, config), self._online is not None
@@ -180,7 +192,7 @@ class OfflineRLTrainer:
             self.policy_in(environment)
         if not resuming:
             self._steps, config = 0, config.replace(learner={"online_steps": n_steps})
-        folder = self._online or self._new_folder()
+        folder = self._online or RunFolder(new_folder(self.run_dir, "online"))
         if self._state is not None and not resuming:
             self.save(folder.warmup)
         demos = folder.filtered if folder.filtered.exists() else None
@@ -188,10 +200,12 @@ class OfflineRLTrainer:
         origin = Origin(warm, demos=() if demos is None else (str(demos),), resume=resuming)
         plan = Plan(config, folder, self.seed, origin, lock_step=True)
         with running_learner(plan, target_of(environment)) as (learner, meta), stopping(lambda: setattr(learner, "stop_requested", True)):
+            told.hear(learner)
             in_lock_step(plan, learner, meta, environment, watch)
         self._close(environment, env)
         began, self._steps = self._steps, learner.environment_steps
         self._state, self._parts, self._data, self._online, self._demos = learner.state, learner.parts, None, folder, demos
+        told.finish()
         return [record for record in read(folder.path) if record.get("environment_steps", 0) > began]
 
     def evaluate(self, n_episodes: int = 20, env: str | gym.Env | None = None, *, best: bool = False) -> Evaluation:
@@ -292,16 +306,6 @@ class OfflineRLTrainer:
             raise WarmloopError("Nothing has been learnt yet; call train_offline, finetune_online or load first.")
         return self._state, self._parts
 
-    def _read(self, arguments: Sequence[str], action_units: str) -> list[Episode]:
-        """Recorded episodes; action limits that are taken from them become the configuration's."""
-        config = self.config
-        sources = DataConfig().adding(arguments).sources
-        named = tuple(SourceConfig(source.path, source.kind, action_units=action_units) for source in sources)
-        target = find_target(config, self._absent) if self._env is None else target_of(environment_of(self._env, config))
-        loaded = load(dataclasses.replace(config.data, sources=named), config.environment.limits, target, time_limit_of(config))
-        self.config = with_limits(config, loaded.limits)
-        return loaded.episodes
-
     def _offline_state(self, data: OfflineData) -> tuple[LearnerState, LearnerParts]:
         """The learner over a dataset, with the agent that there is."""
         parts, rows = warm_parts(self.config, data.spec), data.rows_of(~data.held)
@@ -315,22 +319,7 @@ class OfflineRLTrainer:
         taken = go_on(parts.agent, warm, agent)
         return warm_start(parts, self.seed, rows).replace(agent=taken, updates=self._state.updates), parts
 
-    def _new_folder(self) -> RunFolder:
-        number = 1
-        while (self.run_dir / f"online-{number}").exists():
-            number += 1
-        return RunFolder(self.run_dir / f"online-{number}")
-
     def _close(self, environment: Environment, env: str | gym.Env | None) -> None:
         """Closes an environment that was made here."""
         if isinstance(env, str) or (env is None and self._env is None):
             environment.close()
-
-
-def made(folder: Path) -> Path:
-    """A folder, made if need be. Raises WarmloopError where the disk refuses."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WarmloopError(f"Metrics cannot be written to {folder}: {error.strerror}.") from error
-    return folder

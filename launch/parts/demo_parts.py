@@ -10,6 +10,8 @@ from typing import Any
 
 from ...data.errors import WarmloopError
 from ..flags.common import log
+from ..reports.writing import write_report
+from ..run import run_history as history
 from ..starting.processes import run_command
 
 
@@ -61,8 +63,10 @@ def summarise(
         "mean_length_after_finetune": after["mean_length"],
         **more,
     }
-    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     judged = [evaluation_record(0, before), evaluation_record(summary["env_steps"], after)]
+    for phase, shown in (("warmup", before), ("online", after)):
+        history.note(out, history.JUDGED, phase, **shown)
     plot_run(out, f"{task}: success while fine-tuning (seed {seed})", judged)
     print(f"\n{task:<24}{'success':>10}{'95 % interval':>18}{'mean steps':>12}")
     print(f"{'demonstrations':<24}{demo_success:>10.2f}")
@@ -70,7 +74,7 @@ def summarise(
         interval = f"{shown['success_low']:.2f} to {shown['success_high']:.2f}"
         print(f"{name:<24}{shown['success_rate']:>10.2f}{interval:>18}{shown['mean_length']:>12.0f}")
     print(f"\n{summary['env_steps']} environment steps, {summary['updates']} updates, {seconds:.0f} seconds")
-    print(f"results in {out}: summary.json, curves.png", flush=True)
+    print(f"results in {out}: {write_report(out).name}, summary.json, curves.png", flush=True)
 
 
 def evaluation_record(steps: float, shown: Mapping[str, Any]) -> dict[str, float]:
@@ -83,5 +87,6 @@ def record(out: Path, *flags: str) -> None:
     try:
         run_command("evaluate", f"--checkpoint={out}/checkpoints", "--episodes=1", *flags, "--json", f"--video={out}/final.mp4")
         print(f"video in {out}/final.mp4")
+        write_report(out)
     except WarmloopError:
         log.warning("There is no video: this machine cannot render (see above).")

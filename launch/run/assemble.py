@@ -30,7 +30,7 @@ from ...learner.state import LearnerParts
 from ..flags.common import log
 from .plan import Plan
 from .recorded_data import demonstration_rows
-from .run_record import config_of, described
+from .run_record import begun_with, config_of, described
 
 
 def warm_parts(config: RunConfig, spec: Spec) -> LearnerParts:
@@ -92,8 +92,10 @@ def make_learner(plan: Plan, environment: Target, recorder: Recorder, on_record:
         if fresh is None or _saved(target, origin.resume):
             state, meta = resume(target, parts)
             refuse_other_rows(config, meta, target)
+            description |= begun_with(origin.checkpoints, origin.demos, meta)
         else:
             state, meta = fresh, {}
+            description |= begun_with(origin.checkpoints, origin.demos, None)
             if origin.resume:
                 log.warning("There is no checkpoint in %s to go on from: the run begins.", target)
         if plan.lock_step:  # the actor repeats what came after the checkpoint
@@ -109,7 +111,8 @@ def make_learner(plan: Plan, environment: Target, recorder: Recorder, on_record:
         description["plausible"] = dataclasses.asdict(plausible)
         best = best_policy_of(config)
         restore_best(best, target, meta)
-        learner = Learner(state, parts, config.learner, ingest, intake, recorder, target, description, warm_updates, on_record, best)
+        shown = (on_record, best, on_record)  # between two records too
+        learner = Learner(state, parts, config.learner, ingest, intake, recorder, target, description, warm_updates, *shown)
         opened.pop_all()
     if state.frames.cameras:
         log.info(state.frames.summary())

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ...actor.environment.environment import Environment
     from ...configs.schema import RunConfig
     from ...data.episode import Episode
+    from ...data.retention import Retained
     from ...data.sources.ends import TimeLimit
     from ...data.sources.sources import Target
     from ...data.transition import Transition
@@ -113,8 +114,9 @@ def demonstration_rows(config: RunConfig, target: Target, paths: Sequence[str], 
     return made_ready(config, loaded.episodes, told=warm).rows
 
 
-def keep_demonstrations(config: RunConfig, data: OfflineData, td_errors: np.ndarray, directory: Path) -> None:
-    """Writes the demonstrations that are worth keeping for the fine-tuning, by |TD error| `[N]` of the rows learnt from among others."""
+def keep_demonstrations(config: RunConfig, data: OfflineData, td_errors: np.ndarray, directory: Path) -> Retained:
+    """Writes the demonstrations that are worth keeping for the fine-tuning, by |TD error| `[N]` of the rows learnt from among others; says
+    what was kept of what."""
     from ...data.formats import write_episodes
     from ...data.retention import retain
     from ...data.sources.sources import mark
@@ -131,6 +133,7 @@ def keep_demonstrations(config: RunConfig, data: OfflineData, td_errors: np.ndar
     else:
         path.unlink(missing_ok=True)
         log.info("Retention keeps no demonstrations (ratio %g), so no %s is written.", config.retention.ratio, FILTERED)
+    return report
 
 
 def time_limit_of(config: RunConfig) -> TimeLimit:

@@ -6,19 +6,21 @@ A checkpoint's copy is hashed with it and is the one that counts. config.json is
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...actor.imports import user_folders
-from ...configs.saved import BESIDE, FOLDERS, config_of, read_saved
+from ...configs.saved import BESIDE, config_of, read_saved
 from ...configs.schema import RunConfig, to_dict
+from ...data.doors.imports import FOLDERS, user_folders
 from ...data.errors import WarmloopError
 from ...data.files.run_folder import RunFolder
 from ...data.files.sealed_json import write_sealed
 from ...learner.checkpoints import checkpoint
 from ...learner.checkpoints.selection_file import SEALS
+from ..flags.common import log
 
+BEGUN = "began_with"
 BY_CONFIG = "give the configuration by --config"
 
 
@@ -33,6 +35,38 @@ def described(config: RunConfig, phase: str, seed: int) -> dict[str, Any]:
                 f"config.{name} is {value!r:.60}, which config.json cannot hold ({error}); give numbers, text, lists or dicts of them."
             ) from error
     return {"config": json.loads(json.dumps(values)), "phase": phase, "seed": seed, FOLDERS: user_folders()}
+
+
+def begun_with(warm: str | Path | None, demo_paths: Sequence[str], meta: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a run learns from that began with this warm-up and these demonstrations: as said, and in full. `meta` describes the checkpoint
+    that it is resumed from, which has both already.
+
+    Raises:
+        WarmloopError: it began with others, so that these would not be read.
+    """
+    said = {"checkpoint_path": [] if warm is None else [str(warm)], "demo_path": list(demo_paths)}
+    now = {name: [paths, [_in_full(path) for path in paths]] for name, paths in said.items()}
+    if meta is None:
+        return {BEGUN: now}
+    before = meta.get(BEGUN)
+    for name, (paths, full) in now.items():
+        known = [[], []] if before is None else before[name]
+        if paths and before is None:
+            log.warning("--%s is not read: a run that is resumed has what it began with in its checkpoints", name)
+        elif paths and sorted(paths) != sorted(known[0]) and sorted(full) != sorted(known[1]):
+            began = " and ".join(known[0]) or "none"
+            raise WarmloopError(
+                f"--{name}={' and '.join(paths)} would not be read: the run to resume began with {began}, which is in its checkpoints. "
+                "Leave the flag out, or begin another run from this one's policy by --checkpoint_path and another --exp_name."
+            )
+    return {} if before is None else {BEGUN: before}
+
+
+def _in_full(path: str) -> str:
+    """A path, with a KIND= before it where it has one, that means the same in every folder."""
+    kind, equals, rest = path.partition("=")
+    named = equals and kind.isidentifier()
+    return f"{kind}={Path(rest).expanduser().resolve()}" if named else str(Path(path).expanduser().resolve())
 
 
 def save_config(folder: RunFolder, description: Mapping[str, Any]) -> None:
@@ -88,6 +122,13 @@ def _compare(path: Path, beside: Mapping[str, Any], found: Mapping[str, Any], gi
             f"{path} does not agree with the run's newest checkpoint: {shown}. Delete {path.name} to resume with the checkpoint's "
             "configuration, and give what you mean to change as flags, as in --config.agent.utd=4."
         )
+
+
+def differences(preset: RunConfig, config: RunConfig) -> dict[str, list[Any]]:
+    """Of each setting SECTION.NAME that a run has changed, the preset's value and its own; but for the data, which are no preset's."""
+    here, there = (dict(_leaves(json.loads(json.dumps(to_dict(one), default=str)))) for one in (preset, config))
+    names = sorted(name for name in here.keys() | there.keys() if not name.startswith("data."))
+    return {name: [here.get(name), there.get(name)] for name in names if here.get(name) != there.get(name)}
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

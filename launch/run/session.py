@@ -6,6 +6,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...data.errors import EnvironmentGaveOut
@@ -14,7 +15,9 @@ from ..starting.signals import answering
 
 if TYPE_CHECKING:
     from ...actor.environment.environment import Environment
+    from ...configs.schema import RunConfig
     from ...data.sources.sources import Target
+    from ...learner.diagnosis.metrics import Recorder
     from ...learner.loop import Learner
     from .plan import Plan
 
@@ -27,28 +30,33 @@ def running_learner(plan: Plan, target: Target) -> Iterator[tuple[Learner, dict]
     A fresh one is saved first, so that from the first row on there is a checkpoint to go on from; not in lock step, where the
     actor would repeat its rows anyway. So is one whose configuration is not its checkpoint's any more.
     """
-    from ...learner.diagnosis.metrics import Recorder
+    from . import run_history as history
     from .assemble import make_learner
+    from .run_line import RunLine
     from .run_record import save_config
 
-    shown, total = 0, plan.config.learner.online_steps
-    with Recorder(plan.folder.path) as recorder, progress("fine-tuning", total) as advance:
-
-        def show(updates: int, steps: int, metrics: Mapping[str, float]) -> None:
-            nonlocal shown
-            advance(min(steps, total) - shown, summary(metrics))
-            shown = min(steps, total)
-
-        learner, meta = make_learner(plan, target, recorder, show)
-        shown = min(learner.environment_steps, total)
-        advance(shown)
+    config, origin, directory = plan.config, plan.origin, plan.folder.path
+    line = RunLine(config.learner.online_steps, config.reward.signal == "environment")
+    with recorder_of(config, directory, directory.name) as recorder, contextlib.ExitStack() as shown:
+        learner, meta = make_learner(plan, target, recorder, line)
+        if learner.environment_steps >= config.learner.online_steps:
+            log.warning(
+                "The run has done %d of %d environment steps already: nothing is left to do. --online_steps=N with a larger N goes on.",
+                learner.environment_steps,
+                config.learner.online_steps,
+            )
         try:
+            line.advance = shown.enter_context(progress("fine-tuning", config.learner.online_steps, line.begin(learner.environment_steps)))
             with answering(lambda: setattr(learner, "stop_requested", True)):
                 save_config(plan.folder, learner.description)
+                begun = {"checkpoint": origin.checkpoints and str(origin.checkpoints), "demonstrations": list(map(str, origin.demos))}
+                history.note(directory, history.BEGAN, "online", steps=learner.environment_steps, resumed=bool(meta), **begun)
                 changed = bool(meta) and meta["config"] != learner.description["config"]
                 if changed or not (meta or plan.lock_step):
                     learner.save({"actor": meta["actor"]} if "actor" in meta else {})
                 yield learner, meta
+                reached = {"steps": learner.environment_steps, "updates": learner.updates}
+                history.note(directory, history.ENDED, "online", finished=learner.finished, **reached)
                 if told := learner.best.told():
                     log.info(told)
         finally:
@@ -75,6 +83,8 @@ def in_lock_step(
     client = Client(DirectStub(Servicer(learner.intake)), learner.intake.schema, agent, "actor-0", plan.config.actor, background=False)
     actor = ActorLoop(environment, agent, client, plan.config.actor, plan.seed, 0, meta.get("actor"), **beside)
 
+    begun = actor.episode
+
     def stop() -> None:
         learner.stop_requested = True
         client.stop()  # on which a robot does not finish its episode
@@ -92,8 +102,9 @@ def in_lock_step(
                         learner.try_save({"actor": actor.progress})
                 if learner.finished or (learner.stop_requested and actor.at_boundary):
                     break
-    except EnvironmentGaveOut:  # what was learnt until then is kept
-        learner.save({"actor": actor.progress})
+    except Exception as error:  # what was learnt until then is kept, but for a mistake that the first episode shows
+        if isinstance(error, EnvironmentGaveOut) or actor.episode > begun:
+            learner.try_save({"actor": actor.progress})
         raise
     learner.record_rest()
     learner.save({"actor": actor.progress})
@@ -105,19 +116,12 @@ def close_journal(learner: Learner) -> None:
         learner.intake.journal.close()
 
 
-def summary(metrics: Mapping[str, float]) -> str:
-    """What the progress bar says beside the count."""
-    shown = {
-        "success": "actor/success_rate",
-        "evaluated": "evaluation/success_rate",
-        "best": "best/success_rate",
-        "ratio": "learner/effective_offline_ratio",
-        "updates/step": "learner/updates_per_step",
-        "of": "learner/updates_per_step_asked",
-        "updates/s": "learner/updates_per_second",
-    }
-    parts = ", ".join(f"{name} {metrics[key]:.2f}" for name, key in shown.items() if key in metrics)
-    return parts.replace(", of ", " of ")
+def recorder_of(config: RunConfig, directory: Path, name: str) -> Recorder:
+    """What records a run's metrics in a folder, with the trackers that it has. Raises WarmloopError where one of them cannot be had."""
+    from ...configs.schema import to_dict
+    from ...learner.diagnosis.metrics import Recorder
+
+    return Recorder(directory, config.learner.trackers, name, to_dict(config))
 
 
 @contextlib.contextmanager

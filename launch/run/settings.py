@@ -8,6 +8,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
+from ...configs import PACKAGED, load
 from ...configs.schema import RunConfig, from_config_dict, to_dict
 from ...data.errors import WarmloopError
 from ...data.files.names import check_name
@@ -15,7 +16,7 @@ from ...data.files.run_folder import RunFolder
 from ..flags.arguments import locate_config as locate_config
 from ..flags.arguments import specification_of
 from ..flags.common import log
-from .run_record import own_seed, resumed
+from .run_record import differences, own_seed, resumed
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -83,6 +84,8 @@ def refuse_unused_agent(config: RunConfig) -> None:
     Raises:
         WarmloopError: a flag sets something of `agent`, and none the same of `warmup_agent`.
     """
+    if CONFIG.value is None:  # a run that is resumed by its own configuration
+        return
     given, known = config_flags.get_override_values(flags.FLAGS["config"]), to_dict(config)["warmup_agent"]
     for path in given:
         section, _, name = path.partition(".")
@@ -94,6 +97,21 @@ def refuse_unused_agent(config: RunConfig) -> None:
         raise WarmloopError(
             f"The warm-up trains warmup_agent ({algorithm}), which has no {name}: leave --config.agent.{name} to train_rlpd."
         )
+
+
+def asked(config: RunConfig) -> dict[str, Any]:
+    """What `--config` named, and by what the run's configuration differs from that, for the run's history. Of a run that is resumed with
+    its own configuration, what flags change of it. Empty where nothing was named."""
+    if CONFIG.value is None:
+        return {}
+    if (changes := _changes_of_the_saved()) is not None:
+        return {"resumed_with": changes}
+    named = specification_of(config_flags.get_config_filename(flags.FLAGS["config"]))
+    shown = {"configuration": f"configs/{named.removeprefix(f'{PACKAGED}/')}" if named.startswith(f"{PACKAGED}/") else named}
+    try:
+        return shown | {"changed": differences(load(named), config)}
+    except WarmloopError:  # a file that gave a configuration once, and is gone or broken since: the run has what it needs
+        return shown
 
 
 def run_folder() -> RunFolder:

@@ -13,6 +13,7 @@ COMMANDS = {
     "warmloop-evaluate": "evaluate",
     "warmloop-export": "export",
     "warmloop-local": "local",
+    "warmloop-report": "report_run",
     "warmloop-sweep": "sweep",
 }
 # The same as verbs of the one command `warmloop`, in the order in which a user meets them.
@@ -27,6 +28,7 @@ VERBS = {
     "finetune": "train_rlpd",
     "local": "warmloop-local",
     "evaluate": "warmloop-evaluate",
+    "report": "warmloop-report",
     "sweep": "warmloop-sweep",
     "export": "warmloop-export",
     "credentials": "warmloop-credentials",

@@ -14,9 +14,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from ...actor.emergency import STOP_SECONDS
 from ...data.errors import EnvironmentGaveOut, WarmloopError
+from ...data.running.emergency import STOP_SECONDS
 from ..flags.common import log
+from ..flags.progress import LINES
 from .signals import AT_ONCE, NUMBERS, PASSED_ON, answering
 
 RESTARTS, RESTART_WINDOW = 3, 600.0  # so many times within so many seconds an actor is started again
@@ -68,7 +69,8 @@ def run_together(learner_arguments: Sequence[str], actor_arguments: Sequence[str
     family = _Family()
     with answering(family.stop, family.end_at_once):
         try:
-            learner = family.start(command("train_rlpd", *learner_arguments, "--learner", f"--port={port}"), os.environ | {PASSED_ON: "1"})
+            own = os.environ | {PASSED_ON: "1", LINES: "1"}
+            learner = family.start(command("train_rlpd", *learner_arguments, "--learner", f"--port={port}"), own)
             if learner is not None:
                 _wait_for(learner, port, family.told)
                 running = [_start_actor(family, actor_arguments, number, port) for number in range(actors)]

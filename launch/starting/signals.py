@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from ...actor.emergency import break_in, breakable, bring_to_rest, process_may_end
+from ...data.running.emergency import break_in, breakable, bring_to_rest, hear, hear_nothing, process_may_end
 
 NUMBERS = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if name in signal.Signals.__members__)
 AT_ONCE = getattr(signal, "SIGQUIT", None)
@@ -67,11 +67,9 @@ class _Answering:
         self.terminals = [fd for fd in (1, 2) if os.isatty(fd)]
         self.ours, theirs = socket.socketpair()
         theirs.setblocking(False)
-        signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
         self.theirs = theirs  # which must outlive this call
-        for number in NUMBERS:
-            if not (number in MAY_BE_IGNORED and signal.getsignal(number) is signal.SIG_IGN):
-                signal.signal(number, _noted)
+        ignored = [number for number in MAY_BE_IGNORED if signal.getsignal(number) is signal.SIG_IGN]
+        hear({number: signal.SIG_IGN if number in ignored else _noted for number in NUMBERS}, theirs.fileno())
         breakable()
         process_may_end()
         threading.Thread(target=self._listen, name="signals", daemon=True).start()
@@ -229,6 +227,7 @@ def _forget() -> None:
     """In a forked child: its signals are its own, and not to be heard by the process that it comes from."""
     global _installed
     _installed = None
+    hear_nothing()
     signal.set_wakeup_fd(-1)
     for number in NUMBERS:
         if signal.getsignal(number) is _noted:

@@ -200,7 +200,7 @@ class Results:
         """Keeps a seed's result, at once."""
         line = finite({"run": name, "key": self._key(run), **result})
         self._last[name, line["seed"]] = line
-        with open(self._path, "a") as file:
+        with open(self._path, "a", encoding="utf-8") as file:
             file.write(seal(line, indent=None))
 
     def of(self, runs: Iterable[str], seeds: int) -> dict[str, list[dict[str, Any]]]:

@@ -32,7 +32,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from ...agents import Agent
-from ...agents.described import describe_agent, rebuild_agent
+from ...agents.described import agent_of, describe_agent
 from ...data.errors import WarmloopError
 from ...data.files.disk import sync_directory, write_durably
 from ...data.transition import PyTree, example
@@ -85,7 +85,7 @@ def save(
     for old in steps(directory)[:-keep] if keep else []:
         if old != final:
             shutil.rmtree(_unfinished(old), ignore_errors=True)
-    metas = [json.loads((path / "meta.json").read_text()) for path in steps(directory)]
+    metas = [json.loads((path / "meta.json").read_text(encoding="utf-8")) for path in steps(directory)]
     drop_unnamed(directory, {meta[INTERVENTIONS]["file"] for meta in metas if INTERVENTIONS in meta})
     stored_policies.drop_unnamed(directory, metas)
     return final
@@ -94,7 +94,7 @@ def save(
 def covered(directory: str | Path) -> tuple[int, int]:
     """Rows of the online pool's history that the oldest checkpoint covers, and the segment of the journal that was being written when it
     was made: the journal has to keep what it needs of the former, and all from the latter on."""
-    metas = [json.loads((path / "meta.json").read_text()) for path in steps(directory)]
+    metas = [json.loads((path / "meta.json").read_text(encoding="utf-8")) for path in steps(directory)]
     return min((meta["rows"] for meta in metas), default=0), min((meta.get("journal_end", (0, 0))[0] for meta in metas), default=0)
 
 
@@ -152,7 +152,7 @@ def intact(directory: str | Path) -> list[Saved]:
         if damage := verify(path):
             logging.error("Checkpoint %s is damaged (%s) and is passed over.", path, damage)
         else:
-            found.append(Saved(path, int(path.name), json.loads((path / "meta.json").read_text())))
+            found.append(Saved(path, int(path.name), json.loads((path / "meta.json").read_text(encoding="utf-8"))))
     return found
 
 
@@ -168,7 +168,7 @@ def newest(directory: str | Path, before: int | None = None) -> Saved:
     for path in [path for path in reversed(found) if before is None or int(path.name) < before]:
         damage = verify(path)
         if damage is None:
-            meta = json.loads((path / "meta.json").read_text())
+            meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
             return Saved(path, int(meta["updates"]), meta)
         logging.error("Checkpoint %s is damaged (%s) and is not used; trying the one before it.", path, damage)
     raise WarmloopError(f"Every checkpoint in {directory} is damaged or not finite; train again, or restore the directory from a copy.")
@@ -204,7 +204,7 @@ def numbered(directory: str | Path, updates: int) -> Saved:
         raise WarmloopError(f"There is no checkpoint of {updates} updates in {directory}; there are {', '.join(map(str, found))}.")
     if damage := verify(found[updates]):
         raise WarmloopError(f"{found[updates]} is damaged: {damage}.")
-    return Saved(found[updates], updates, json.loads((found[updates] / "meta.json").read_text()))
+    return Saved(found[updates], updates, json.loads((found[updates] / "meta.json").read_text(encoding="utf-8")))
 
 
 def _none_in(directory: str | Path) -> WarmloopError:
@@ -217,7 +217,7 @@ def _none_in(directory: str | Path) -> WarmloopError:
 def verify(path: Path) -> str | None:
     """What is wrong with a checkpoint's files, or None."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return f"{MANIFEST} cannot be read"
     for name, digest in manifest.items():
@@ -236,7 +236,7 @@ def agent_shapes(agent: Agent) -> PyTree:
 
 def restore_agent(saved: Saved) -> tuple[Agent, PyTree]:
     """The agent of a checkpoint and its full state."""
-    agent = rebuild_agent(saved.meta["agent"])
+    agent = agent_of(saved.meta)
     return agent, _restore(saved.path / "agent", agent_shapes(agent))
 
 

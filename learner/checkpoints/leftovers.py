@@ -62,7 +62,7 @@ def _is_numbered(path: Path) -> bool:
 def _unnamed_files(directory: Path) -> list[str]:
     """Removes files of rows and of policies that no checkpoint names, unless one cannot be read."""
     try:
-        metas = [json.loads(path.read_text()) for path in directory.glob("*/meta.json") if _is_numbered(path.parent)]
+        metas = [json.loads(path.read_text(encoding="utf-8")) for path in directory.glob("*/meta.json") if _is_numbered(path.parent)]
     except (OSError, ValueError):
         return []
     named = {meta[kind]["file"] for meta in metas for kind in (OFFLINE, INTERVENTIONS) if kind in meta}

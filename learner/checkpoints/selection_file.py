@@ -21,7 +21,7 @@ ADVICE = "select again by warmloop-evaluate --offline, or delete it and name a c
 def seals(checkpoint: Path) -> bool:
     """Whether the files beside a checkpoint were written with their sha256, as they are since November 2026."""
     try:
-        return bool(json.loads((checkpoint / "meta.json").read_text()).get(SEALS))
+        return bool(json.loads((checkpoint / "meta.json").read_text(encoding="utf-8")).get(SEALS))
     except ValueError:
         return True
 

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from ...agents import Agent
-from ...agents.described import rebuild_agent
+from ...agents.described import agent_of
 from ...data.errors import WarmloopError
 from ...data.files.whole_files import replacing
 from ...data.transition import PyTree, example
@@ -60,7 +60,7 @@ def best_policy(checkpoint: Path, meta: Mapping[str, Any]) -> tuple[Agent, PyTre
     if not kept["tally"][0]:
         log.warning("%s has judged no policy yet, for want of episodes: its best one is the one that it began with.", checkpoint)
     snapshot = load(checkpoint.parent, meta[BEST][POLICIES][kept["policy"]])
-    agent = rebuild_agent(meta["agent"])
+    agent = agent_of(meta)
     template = jax.eval_shape(lambda: agent.actor_params(agent.init(jax.random.key(0), example(agent.spec))))
     return agent, weights.load(snapshot, template), {**meta, "updates": snapshot.version}
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...agents.base import Actor
+from ...agents.registry import name_of
 from ...agents.sac import SAC, SACState
 from ...data.errors import WarmloopError
 from ...data.replay.packing import unpack
@@ -54,7 +55,7 @@ class Seen(NamedTuple):
 def check_diagnosed(parts: LearnerParts) -> SAC:
     """The agent of these figures. Raises WarmloopError where they are not of this agent, or it has cameras."""
     if not isinstance(parts.agent, SAC):
-        raise WarmloopError(f'The diagnosis is of the agent "sac", and this one is "{parts.agent.name}"; leave it out.')
+        raise WarmloopError(f'The diagnosis is of the agent "sac", and this one is "{name_of(type(parts.agent))}"; leave it out.')
     if parts.agent.spec.cameras:
         raise WarmloopError("The diagnosis is of agents without cameras; leave them out of the observation.")
     return parts.agent

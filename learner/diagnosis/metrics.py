@@ -1,4 +1,4 @@
-"""Metrics on disk: TensorBoard's event file, and the same numbers as JSON lines."""
+"""Metrics on disk as JSON lines, and in whatever trackers the run has beside them (`trackers.py`)."""
 
 from __future__ import annotations
 
@@ -7,38 +7,42 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue] (generated)
-from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
-
 from ...data.files.whole_files import replacing
 from ...data.wire import MIB
+from .trackers import TrackedRun, Trackers
 
-FLUSH_SECONDS = 10.0
-LINES, EVENTS, STEPS = "metrics.jsonl", "events", "environment_steps"
-MOST_BYTES = 64 * MIB  # of the lines; the event files are about as large
+LINES, STEPS = "metrics.jsonl", "environment_steps"
+MOST_BYTES = 64 * MIB  # of the lines; TensorBoard's event files are about as large
 TRY_AGAIN_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Writes `directory/metrics.jsonl` and an event file beside it, which the first record makes. A resumed run appends.
+    """Writes `directory/metrics.jsonl`, which the first record makes, and gives each record to the trackers. A resumed run appends.
 
-    However long a run is, the files stay small: beyond 64 MiB every second record of the older half is left out, in both.
-    A full disk is said once and costs records, never the run. (So not tensorboardX's SummaryWriter: it dies of one, and from then
-    on blocks whoever writes.)
+    However long a run is, its files stay small: beyond 64 MiB every second record of the older half is left out, in TensorBoard's too.
+    A full disk is said once and costs records, never the run; neither does a tracker that fails.
+
+    Args:
+        trackers: as `learner.trackers` names them.
+        name, config: the run's, for the trackers.
+
+    Raises:
+        WarmloopError: there is no such tracker, or its package is not installed.
     """
 
-    def __init__(self, directory: str | Path):
+    def __init__(
+        self, directory: str | Path, trackers: Sequence[str] = ("tensorboard",), name: str = "", config: Mapping[str, Any] | None = None
+    ):
         self.directory = Path(directory)
+        self._trackers = Trackers(trackers, TrackedRun(self.directory, name, config or {}))
         self._lines: IO[str] | None = None
-        self._events: EventsWriter | None = None
-        self._flush_at, self._thin_at, self._failing = 0.0, 0.0, False
+        self._thin_at, self._failing = 0.0, False
 
     def write(self, updates: int, metrics: Mapping[str, Any], environment_steps: int | None = None) -> dict[str, float]:
         """Records scalars at an update; returns them as floats."""
@@ -47,12 +51,8 @@ class Recorder:
         if environment_steps is not None:
             line[STEPS] = environment_steps
         try:
-            lines, events = self._opened()
+            lines = self._opened()
             lines.write(json.dumps(line | scalars) + "\n")
-            events.write_event(_event(line | scalars))
-            if time.monotonic() >= self._flush_at:
-                events.flush()
-                self._flush_at = time.monotonic() + FLUSH_SECONDS
             if os.fstat(lines.fileno()).st_size > MOST_BYTES and time.monotonic() >= self._thin_at:
                 self._thin()
             self._failing = False
@@ -60,44 +60,42 @@ class Recorder:
             if not self._failing:
                 log.error("Metrics cannot be written to %s (%s); free space there.", self.directory, error.strerror)
             self._failing = True
+        self._trackers.write(line | scalars)
         return scalars
 
     def close(self) -> None:
-        """Flushes and closes both files."""
-        for file in (self._lines, self._events):
-            with contextlib.suppress(OSError):  # said before, at the writing
-                if file is not None:
-                    file.close()
+        """Flushes and closes the file, and ends the trackers."""
+        self._close_lines()
+        self._trackers.close()
+
+    def _close_lines(self) -> None:
+        with contextlib.suppress(OSError):  # said before, at the writing
+            if self._lines is not None:
+                self._lines.close()
+        self._lines = None
 
     def _thin(self) -> None:
-        """Leaves out every second record of the older half. Raises OSError, after which the files are as they were."""
+        """Leaves out every second record of the older half. Raises OSError, after which the file is as it was."""
         self._thin_at = time.monotonic() + TRY_AGAIN_SECONDS
-        path, older = self.directory / LINES, list(self.directory.glob(f"{EVENTS}.*"))
-        lines = path.read_text().splitlines(keepends=True)
+        path = self.directory / LINES
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         half = len(lines) // 2
         kept = [*lines[:half:2], *lines[half:]]
         with replacing(path) as file:
             file.write("".join(kept).encode())
-        self.close()
-        self._lines = self._events = None
-        for file in older:
-            file.unlink()
-        _, events = self._opened()
-        for record in _parsed(kept):
-            events.write_event(_event(record))
+        self._close_lines()
+        self._trackers.replace(list(_parsed(kept[:-1])))  # the last record is still to come to them
         self._thin_at = 0.0
         log.info("%s has become large: every second record of its older half is left out.", path)
 
-    def _opened(self) -> tuple[IO[str], EventsWriter]:
-        """Both files, made if need be. Raises OSError."""
+    def _opened(self) -> IO[str]:
+        """The file, made if need be. Raises OSError."""
         if self._lines is None:
             self.directory.mkdir(parents=True, exist_ok=True)
             for leftover in self.directory.glob(f".{LINES}.*.part"):
                 leftover.unlink()
-            self._lines = open(self.directory / LINES, "a", buffering=1)  # noqa: SIM115 - closed by close()
-        if self._events is None:
-            self._events = EventsWriter(str(self.directory / EVENTS))
-        return self._lines, self._events
+            self._lines = open(self.directory / LINES, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - closed by close()
+        return self._lines
 
     def __enter__(self) -> Recorder:
         return self
@@ -109,16 +107,10 @@ class Recorder:
 def read(path: str | Path) -> list[dict[str, float]]:
     """The records of a `metrics.jsonl`, or of the run directory that holds one; lines that a crash or a full disk tore are left out."""
     path = Path(path)
-    return list(_parsed((path / LINES if path.is_dir() else path).read_text().splitlines()))
+    return list(_parsed((path / LINES if path.is_dir() else path).read_text(encoding="utf-8").splitlines()))
 
 
 def _parsed(lines: Iterable[str]) -> Iterator[dict[str, float]]:
     for line in lines:
         with contextlib.suppress(ValueError):
             yield json.loads(line)
-
-
-def _event(record: Mapping[str, float]) -> Event:
-    """A record as TensorBoard has it."""
-    values = [Summary.Value(tag=name, simple_value=value) for name, value in record.items() if name not in ("updates", "time", STEPS)]
-    return Event(wall_time=record["time"], step=int(record["updates"]), summary=Summary(value=values))

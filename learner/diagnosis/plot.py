@@ -3,58 +3,63 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..checkpoints.selection_file import SELECTION
+from . import curves
+from .curves import BEST, ENOUGH_FOR_A_LINE, HAND, INK, QUIET, TRAINED
 from .metrics import read
 
-INK, QUIET, HAND = "#1f4e79", "#c7772e", "#a33b52"
-ENOUGH_FOR_A_LINE = 4  # evaluations
-PACE = "learner/updates_per_step"
-EVALUATED, TRAINED = "evaluation/success_rate/", "actor/success_rate/"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Records = Sequence[Mapping[str, float]]
+PACE, HANDS, SHARE = "learner/updates_per_step", "actor/intervention_rate", "learner/effective_offline_ratio"
+EVALUATED, TRAINED_TASK = "evaluation/success_rate/", "actor/success_rate/"
 
 
-def plot_run(directory: str | Path, title: str | None = None, evaluations: Sequence[Mapping[str, float]] = ()) -> Path:
+class Clock(NamedTuple):
+    """What a plot's horizontal axis says, and where a record and the evaluation in it lie on it."""
+
+    label: str
+    of: Callable[[Mapping[str, float]], float]
+    evaluated: Callable[[Mapping[str, float]], float]
+
+
+STEPS = Clock(
+    "environment steps",
+    lambda record: record["environment_steps"],
+    lambda record: record.get("evaluation/environment_steps", record["environment_steps"]),
+)
+
+
+def plot_run(directory: str | Path, title: str | None = None, evaluations: Records = ()) -> Path:
     """Draws `directory/metrics.jsonl`, and `evaluations` made outside the run (records as in that file), as `curves.png` there;
     returns the picture's path. Where the run's config.json says that the reward is the environment's own, returns are drawn too."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     directory = Path(directory)
-    records = [record for record in read(directory) if "environment_steps" in record]
-    panels = {"success": 3.0} | ({"returns": 3.0} if _learns_for_returns(directory) else {})
-    panels |= {"pace": 1.2} if any(PACE in record for record in records) else {}
-    size, heights = (8, 1.5 + sum(panels.values())), list(panels.values())
-    figure, axes = plt.subplots(len(panels), 1, figsize=size, height_ratios=heights, layout="constrained", squeeze=False, sharex=True)
-    axis = axes[0][0]
-    _evaluations(axis, [record for record in [*evaluations, *records] if "evaluation/success_rate" in record])
-    _tasks(axis, records)
-    _line(axis, records, "actor/success_rate", "training episodes (mean of 20)", INK, alpha=0.35)
-    _line(axis, records, "best/success_rate", "best policy so far", INK, linestyle=":")
-    handed = any(record.get("actor/intervention_rate") for record in records)
-    if handed:
-        _line(axis, records, "actor/intervention_rate", "steps by a hand (mean of 20 episodes)", HAND)
-    axis.set(ylabel="success rate", ylim=(-0.02, 1.02), title=title or directory.name)
-    axes[-1][0].set(xlabel="environment steps")
-    share = axis.twinx()
-    _line(share, records, "learner/effective_offline_ratio", "offline share", QUIET, linestyle="--")
-    share.set(ylabel="offline share of a batch", ylim=(-0.02, 1.02))
-    handles = [handle for ax in (axis, share) for handle in ax.get_legend_handles_labels()[0]]
-    if handles:
-        loc, anchor = ("upper right", (1.0, 0.95)) if handed else ("lower right", (1.0, 0.0))
-        axis.legend(handles=handles, loc=loc, bbox_to_anchor=anchor, frameon=False, fontsize="small", ncols=1 + len(handles) // 8)
-    axis.grid(alpha=0.25)
-    if "returns" in panels:
-        _returns(axes[1][0], records)
-    if "pace" in panels:
-        _pace(axes[-1][0], records)
-    path = directory / "curves.png"
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-    return path
+    with curves.drawing():
+        figure = run_figure([*evaluations, *read(directory)], _learns_for_returns(directory))
+        figure.suptitle(title or directory.name)
+        return curves.png(figure, directory / "curves.png")
+
+
+def run_figure(records: Records, returns: bool, clock: Clock = STEPS, width: float = 8.0) -> Figure:
+    """Success of a run, and where it learns for them its `returns`; below them the shares of a batch and of a hand, and the pace."""
+    records = [record for record in records if "environment_steps" in record]
+    high = 3.0 * max(width / 8.0, 0.8)
+    wanted = {"success": high, "returns": high * returns}
+    wanted["shares"] = 1.2 * any(SHARE in record or record.get(HANDS) for record in records)
+    wanted["pace"] = 1.2 * any(PACE in record for record in records)
+    wanted = {name: height for name, height in wanted.items() if height}
+    figure, axes = curves.panels(list(wanted.values()), width)
+    for name, axis in zip(wanted, axes, strict=True):
+        {"success": _success, "returns": _returns, "shares": _shares, "pace": _pace}[name](axis, records, clock)
+        curves.finish(axis)
+    axes[-1].set(xlabel=clock.label)
+    return figure
 
 
 WARM_UP = {
@@ -67,107 +72,108 @@ WARM_UP = {
 
 def plot_warm_up(directory: str | Path, checkpoints: str | Path) -> Path:
     """Draws what the warm-up of a run measured, and how its checkpoints compare, as `directory/warmup.png`; returns its path."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     directory, mark = Path(directory), Path(checkpoints) / SELECTION
-    records = read(directory / "warmup_metrics")
+    selection = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else None
+    with curves.drawing():
+        figure = warm_up_figure(read(directory / "warmup_metrics"), selection, columns=len(WARM_UP) + 1)
+        return curves.png(figure, directory / "warmup.png")
+
+
+def warm_up_figure(records: Records, selection: Mapping | None, columns: int) -> Figure:
+    """What a warm-up measured, and where its checkpoints were compared, how; up to so many panels in a row."""
+    from matplotlib.figure import Figure
+
     shown = {title: name for title, name in WARM_UP.items() if any(name in record for record in records)} or {"mean Q": "critic/q_mean"}
-    count = len(shown) + mark.is_file()
-    figure, axes = plt.subplots(1, count, figsize=(3.6 * count, 3.2), layout="constrained", squeeze=False)
-    for axis, (title, name) in zip(axes[0], shown.items(), strict=False):
-        points = [(record["updates"], record[name]) for record in records if name in record]
-        axis.plot(*zip(*points, strict=True), color=INK, marker=_marker(points))
+    count = len(shown) + (selection is not None)
+    columns = min(count, columns)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(3.0 * columns, 2.7 * rows), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis, (title, name) in zip(axes, shown.items(), strict=False):
+        curves.line(axis, [(record["updates"], record[name]) for record in records if name in record], title, INK)
         axis.set(title=title, xlabel="updates")
-    if mark.is_file():
-        _selection(axes[0][-1], json.loads(mark.read_text()))
-    for axis in axes[0]:
-        axis.grid(alpha=0.25)
-    path = directory / "warmup.png"
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-    return path
+    if selection is not None:
+        _selection(axes[len(shown)], selection)
+    for axis in axes[:count]:
+        axis.grid(color=curves.GRID, alpha=0.3)
+        axis.title.set_size("medium")
+    for axis in axes[count:]:
+        axis.set_axis_off()
+    return figure
 
 
 def _selection(axis, selection) -> None:
     """Every checkpoint's FQE estimate with one standard error, the chosen one filled."""
     for one in selection["candidates"]:
         if one["fqe"] is not None:
-            fill = INK if one["updates"] == selection["chosen"] else "white"
+            fill = INK if one["updates"] == selection["chosen"] else curves.PAPER
             axis.errorbar(one["updates"], one["fqe"], yerr=one["fqe_error"], fmt="o", color=INK, markerfacecolor=fill, capsize=3)
     axis.set(title="FQE (the chosen one is filled)", xlabel="updates")
 
 
-def _marker(points: Sequence[object]) -> str:
-    """A line of a single point is not to be seen without one."""
-    return "o" if len(points) == 1 else ""
-
-
 def _learns_for_returns(directory: Path) -> bool:
     saved = directory / "config.json"
-    return saved.is_file() and json.loads(saved.read_text())["reward"]["signal"] == "environment"
+    return saved.is_file() and json.loads(saved.read_text(encoding="utf-8"))["reward"]["signal"] == "environment"
 
 
-def _returns(axis, records) -> None:
+def _success(axis, records: Records, clock: Clock) -> None:
+    axis.set(ylabel="success rate", ylim=(-0.03, 1.06))
+    _evaluations(axis, records, clock, "evaluation/success_rate", "evaluation/success_low", "evaluation/success_high")
+    _tasks(axis, records, clock)
+    curves.line(axis, _points(records, "actor/success_rate", clock), "training episodes (mean of 20)", TRAINED, "s", markersize=3.5)
+    curves.line(axis, _points(records, "best/success_rate", clock), "best policy so far", BEST, "D", linestyle=":", markersize=3.5)
+
+
+def _returns(axis, records: Records, clock: Clock) -> None:
     """The environment's own returns, in training and in evaluations."""
-    _line(axis, records, "actor/episode_return", "training episodes (mean of 20)", INK, alpha=0.35)
-    _line(axis, records, "best/episode_return", "best policy so far", INK, linestyle=":")
-    evaluated = [(_steps(record), record["evaluation/episode_return"]) for record in records if "evaluation/episode_return" in record]
-    if evaluated:
-        style = "o-" if len(evaluated) >= ENOUGH_FOR_A_LINE else "o"
-        axis.plot(*zip(*sorted(evaluated), strict=True), style, color=INK, label="evaluation")
     axis.set(ylabel="return")
-    axis.grid(alpha=0.25)
-    if axis.lines:
-        axis.legend(loc="lower right", frameon=False, fontsize="small")
+    _evaluations(axis, records, clock, "evaluation/episode_return")
+    curves.line(axis, _points(records, "actor/episode_return", clock), "training episodes (mean of 20)", TRAINED, "s", markersize=3.5)
+    curves.line(axis, _points(records, "best/episode_return", clock), "best policy so far", BEST, "D", linestyle=":", markersize=3.5)
 
 
-def _pace(axis, records) -> None:
+def _shares(axis, records: Records, clock: Clock) -> None:
+    """How much of a batch is offline data, and how many steps a hand took."""
+    axis.set(ylabel="share", ylim=(-0.05, 1.1))
+    curves.line(axis, _points(records, SHARE, clock), "offline rows of a batch", QUIET, "^", linestyle="--", markersize=3.5)
+    if any(record.get(HANDS) for record in records):
+        curves.line(axis, _points(records, HANDS, clock), "steps by a hand (mean of 20 episodes)", HAND, "v", markersize=3.5)
+
+
+def _pace(axis, records: Records, clock: Clock) -> None:
     """Updates per environment step, beside what was asked for."""
-    _line(axis, records, PACE, "reached", INK)
-    _line(axis, records, f"{PACE}_asked", "asked", QUIET, linestyle="--")
-    axis.set(ylabel="updates per step", ylim=(0, None))
-    axis.legend(loc="lower right", frameon=False, fontsize="small", ncols=2)
-    axis.grid(alpha=0.25)
+    curves.line(axis, _points(records, PACE, clock), "updates reached", INK, "o", markersize=3.5)
+    curves.line(axis, _points(records, f"{PACE}_asked", clock), "updates asked", QUIET, "x", linestyle="--", markersize=3.5)
+    axis.set(ylabel="updates\nper step", ylim=(0, axis.get_ylim()[1] * 1.1))
 
 
-def _line(axis, records, name, label, colour, **style) -> None:
-    points = [(record["environment_steps"], record[name]) for record in records if name in record]
-    if points:
-        axis.plot(*zip(*points, strict=True), color=colour, label=label, marker=_marker(points), **style)
+def _points(records: Records, name: str, clock: Clock) -> list[tuple[float, float]]:
+    return [(clock.of(record), record[name]) for record in records if name in record]
 
 
-def _tasks(axis, records) -> None:
+def _tasks(axis, records: Records, clock: Clock) -> None:
     """A thin line for each task: its evaluations where there are enough, else its training episodes."""
-    for start in (EVALUATED, TRAINED):
+    for start in (EVALUATED, TRAINED_TASK):
         found = [record for record in records if any(name.startswith(start) for name in record)]
         if len(found) >= ENOUGH_FOR_A_LINE:
             break
     names = sorted({name for record in found for name in record if name.startswith(start)})
-    for number, name in enumerate(names):  # ten colours, and then the same ones dashed and dotted
-        style = {"linewidth": 0.9, "alpha": 0.8, "linestyle": ("-", "--", ":", "-.")[number // 10 % 4]}
-        _line(axis, found, name, name.removeprefix(start), f"C{number % 10}", **style)
+    for number, name in enumerate(names):
+        curves.line(axis, _points(found, name, clock), name.removeprefix(start), **curves.series(number), linewidth=0.9, markersize=3)
 
 
-def _evaluations(axis, records) -> None:
-    if not records:
+def _evaluations(axis, records: Records, clock: Clock, name: str, low: str = "", high: str = "") -> None:
+    """Evaluations, a line where there are enough; with their intervals where these are recorded."""
+    found = sorted((record for record in records if name in record), key=clock.evaluated)
+    if not found:
         return
-    records = sorted(records, key=_steps)
-    steps = [_steps(record) for record in records]
-    low, high = (
-        [record.get(f"evaluation/success_{side}", record["evaluation/success_rate"]) for record in records] for side in ("low", "high")
-    )
-    rate, label = [record["evaluation/success_rate"] for record in records], "evaluation (95 % interval)"
-    if len(records) < ENOUGH_FOR_A_LINE:  # a line between the two ends would be read as what happened between them
-        errors = [[abs(r - x) for r, x in zip(rate, side, strict=True)] for side in (low, high)]
-        axis.errorbar(steps, rate, yerr=errors, fmt="o", capsize=4, color=INK, label=label, zorder=3)
+    places, values = [clock.evaluated(record) for record in found], [record[name] for record in found]
+    ends = [[record.get(side, record[name]) for record in found] for side in (low, high)]
+    label = "evaluation (95 % interval)" if low else "evaluation"
+    if len(found) < ENOUGH_FOR_A_LINE:  # a line between the two ends would be read as what happened between them
+        errors = [[abs(value - end) for value, end in zip(values, side, strict=True)] for side in ends]
+        axis.errorbar(places, values, yerr=errors if low else None, fmt="o", capsize=4, color=INK, label=label, zorder=3)
         return
-    axis.fill_between(steps, low, high, color=INK, alpha=0.12, linewidth=0)
-    axis.plot(steps, rate, "o-", color=INK, label=label)
-
-
-def _steps(record) -> float:
-    """Environment steps at which an evaluation was made."""
-    return record.get("evaluation/environment_steps", record["environment_steps"])
+    if low:
+        axis.fill_between(places, *ends, color=INK, alpha=0.12, linewidth=0)
+    curves.line(axis, list(zip(places, values, strict=True)), label, INK, zorder=3, linewidth=2.0, markersize=5)

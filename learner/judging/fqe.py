@@ -218,9 +218,7 @@ def fit(
 
 
 @partial(jax.jit, static_argnames=("config", "discount"), donate_argnums=0)
-def _run(
-    carry: PyTree, data: Data, after: jax.Array, span: tuple[Any, Any], key: jax.Array, config: FQEConfig, discount: float
-) -> PyTree:
+def _run(carry: PyTree, data: Data, after: jax.Array, span: tuple[Any, Any], key: jax.Array, config: FQEConfig, discount: float) -> PyTree:
     """Gradient steps of the numbers `span`, from the first to before the second, of all members of all policies; the draws are the same
     for all."""
     critic, optimizer, regression = _critic(config), _optimizer(config), config.steps // 5

@@ -38,15 +38,27 @@ def test_the_best_episodes_are_kept_in_their_order():
     assert numbers(retain(episodes, by_return)[0]) == [0, 3]
 
 
-def test_of_a_small_set_no_successful_episode_is_dropped():
+@pytest.mark.parametrize("unit", UNITS)
+def test_of_a_small_set_no_successful_episode_is_dropped_and_none_is_cut(unit):
     five = [returning(1, n, True) for n in range(5)]
-    assert numbers(retain(five, RetentionConfig())[0]) == [0, 1, 2, 3, 4]
+    assert all(a is b for a, b in zip(retain(five, RetentionConfig(unit=unit))[0], five, strict=True))
     mixed = [returning(1, n, n % 3 == 0) for n in range(60)]
-    kept, report = retain(mixed, RetentionConfig(ratio=0.1))
-    assert numbers(kept) == list(range(0, 60, 3)) and report.success_rate == 1.0
+    kept, report = retain(mixed, RetentionConfig(ratio=0.1, unit=unit))
+    assert all(a is b for a, b in zip(kept, mixed[::3], strict=True)) and report.success_rate == 1.0
     many = [returning(1, n, True) for n in range(60)]
-    assert len(retain(many, RetentionConfig(ratio=0.2))[0]) == 12
-    assert retain(five, RetentionConfig(ratio=0))[0] == [], "no retention is asked for"
+    assert len(retain(many, RetentionConfig(ratio=0.2, unit=unit))[0]) == 12
+    assert retain(five, RetentionConfig(ratio=0, unit=unit))[0] == [], "no retention is asked for"
+    few = retain(mixed, RetentionConfig(ratio=0.1, unit=unit, success_weight=0))[1]
+    assert few.success_rate < 1, "success is said not to count"
+
+
+def test_by_transition_failures_fill_up_what_the_successes_leave_of_the_share():
+    """Of 40 rows half are to stay; the success of 8 is whole, and the rows of the failures that surprise most are beside it."""
+    episodes = [returning(n == 2, n, n == 2, length=8) for n in range(5)]
+    surprise = np.where(np.arange(8) >= 4, 9.0, 0.1)
+    errors = [np.zeros(8) if n == 2 else surprise for n in range(5)]
+    kept, report = retain(episodes, RetentionConfig(ratio=0.5, unit="transition"), errors)
+    assert [(e.number, len(e)) for e in kept] == [(0, 4), (1, 4), (2, 8), (3, 4)] and report.rows == 20
 
 
 @pytest.mark.parametrize(("count", "ratio", "warned"), [(5, 0.2, True), (20, 0.2, True), (25, 0.2, False), (5, 1, False), (3, 0, False)])
@@ -60,7 +72,8 @@ def test_retention_that_leaves_hardly_an_episode_says_so(count, ratio, warned):
 def test_steps_behind_the_success_that_ends_an_episode_are_not_chosen_but_stay_with_one_that_is_kept_whole():
     e = episode(6, success=[0, 0, 1, 1, 1, 1], intervened=[0, 1, 0, 0, 0, 1])
     errors = [np.array([1.0, 2, 3, 0, 0, 0])]
-    pieces, report = retain([e], RetentionConfig(ratio=0.3, unit="transition"), errors, learnt=[3])
+    by_row = RetentionConfig(ratio=0.3, unit="transition", keep_successes=0)
+    pieces, report = retain([e], by_row, errors, learnt=[3])
     assert places(pieces) == [(0, 1), (0, 2)] and (report.rows, report.of_rows) == (2, 3)
     (whole,), _ = retain([e], RetentionConfig(ratio=1), errors, learnt=[3])
     assert whole is e
@@ -80,7 +93,8 @@ def test_a_large_td_error_ranks_higher_and_its_sign_does_not_matter():
 
 def test_by_transition_the_rows_with_the_largest_errors_stay_as_truncated_pieces():
     e = episode(6, 7, terminated=True, success=[0, 0, 0, 0, 0, 1])
-    pieces, report = retain([e], RetentionConfig(ratio=0.5, unit="transition"), [np.array([0.0, 5, 6, 0, 0, 7])])
+    by_row = RetentionConfig(ratio=0.5, unit="transition", keep_successes=0)
+    pieces, report = retain([e], by_row, [np.array([0.0, 5, 6, 0, 0, 7])])
     assert places(pieces) == [(7, 1), (7, 2), (7, 5)]
     assert [p.steps.truncated.tolist() for p in pieces] == [[False, True], [False]]
     assert [p.steps.mask.tolist() for p in pieces] == [[1, 1], [0]]

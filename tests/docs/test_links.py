@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from pages import DOCS, ROOT, blocks, pages, prose
+from documents import DOCS, ROOT, blocks, pages, prose
 
 LINK = re.compile(r"!?\[[^\]\n]*\]\(([^)\s]+)\)")
 GENERATED_ANCHORS = {"settings.md": {"agent-and-warmup_agent"}}

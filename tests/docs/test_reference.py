@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import settings_reference
-from pages import DOCS, ROOT, blocks, pages
+from documents import DOCS, ROOT, blocks, pages
 from site_hook import as_on_github, with_generated
 
 from warmloop.actor.environment import EnvironmentConfig

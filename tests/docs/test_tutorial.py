@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pages import DOCS, Block, blocks
+from documents import DOCS, Block, blocks
 
 from warmloop.learner.diagnosis.metrics import read
 

@@ -1,59 +1,66 @@
-"""What the documents say: their code, their commands and their links, read off the Markdown."""
+"""What a browser would make of a page: its elements, its text, and what it would fetch."""
 
-from __future__ import annotations
-
-import dataclasses
 import re
-import shlex
-from collections.abc import Iterator
-from pathlib import Path
+from html.parser import HTMLParser
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCS = ROOT / "docs"
-FENCE = re.compile(r"^( *)```(\w*)(?: title=\"([^\"]*)\")?\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-SPAN = re.compile(r"`([^`\n]+)`")
+ALONE = {"meta", "br", "hr", "img"}
+FETCHING = ("src", "srcset", "data", "poster", "background", "action", "formaction", "xlink:href")
 
 
-@dataclasses.dataclass(frozen=True)
-class Block:
-    """A fenced block: its language, its title, and what is in it."""
+class Page(HTMLParser):
+    """A page that was read.
 
-    language: str
-    title: str
-    text: str
+    Attributes:
+        elements: name and attributes of each, in order.
+        text: all that is shown as text.
+        unclosed: elements without an end.
+    """
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.elements, self.text, self.unclosed, self._open = list[tuple[str, dict]](), "", list[str](), list[str]()
+        self.feed(html)
+        self.close()
+        self.unclosed += self._open
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ALONE:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if not self._open or self._open.pop() != tag:
+            self.unclosed.append(tag)
+
+    def handle_data(self, data):
+        if self._open[-1:] != ["style"]:
+            self.text += data
+        else:
+            self.elements.append(("style text", {"data": None, "text": data}))
+
+    @property
+    def links(self) -> list[str]:
+        return [attributes["href"] for name, attributes in self.elements if name == "a" and "href" in attributes]
 
 
-def pages() -> list[Path]:
-    """README and every page of the site."""
-    return [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-
-
-def blocks(text: str) -> list[Block]:
-    """A page's fenced blocks."""
-    return [Block(found[2], found[3] or "", found[4]) for found in FENCE.finditer(text)]
-
-
-def prose(text: str) -> str:
-    """A page without its fenced blocks."""
-    return FENCE.sub("", text)
-
-
-def shell_lines(text: str) -> Iterator[str]:
-    """Every line of a page that could be typed: of fenced shell blocks, of indented blocks, and spans of code within sentences."""
-    fenced = [block.text for block in blocks(text) if block.language in ("bash", "sh", "console", "")]
-    rest = prose(text)
-    indented = [re.sub(r"^ {4}", "", line) for line in rest.splitlines() if line.startswith("    ")]
-    for line in "\n".join([*fenced, *indented]).replace("\\\n", " ").splitlines():
-        yield line.strip()
-    yield from SPAN.findall(rest)
-
-
-def words(line: str) -> list[str]:
-    """A line's words as a shell has them, without its comment and the variables before the command; none where it is no shell's line."""
-    try:
-        found = shlex.split(line, comments=True)
-    except ValueError:
-        return []
-    while found and re.fullmatch(r"\w+=\S*", found[0]):
-        found = found[1:]
-    return found
+def assert_alone(html: str) -> Page:
+    """The page, found whole: every element has its end, no script, nothing that is fetched, and every link leads into the page or to a file
+    beside it."""
+    page = Page(html)
+    assert page.unclosed == []
+    names = {name for name, _ in page.elements}
+    assert not names & {"script", "link", "iframe", "object", "embed", "base", "form", "foreignobject"}
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids)), "two elements have one id"
+    for name, attributes in page.elements:
+        assert not [key for key in attributes if key.startswith("on")], (name, attributes)
+        for key in FETCHING:
+            assert (attributes.get(key) or "#").startswith(("#", "data:")), (name, attributes)
+        for text in (attributes.get("style") or "", attributes.get("text") or ""):
+            assert not re.search(r"url\((?!#)|@import|expression\(", text), text
+    for link in page.links:
+        assert link.startswith(("#", "./", ".")) and (not link.startswith("#") or link[1:] in ids), link
+    return page

@@ -1,16 +1,18 @@
 """A process that answers signals as a command does: `signalled.py PHASE WHERE`. Writes a line for each thing that happens to it.
 
-PHASE is begun, unwinding, answering, leaving or forking. WHERE is python (a sleep) or compiled (one call that runs no bytecode, as XLA's
-compilations).
+PHASE is begun, unwinding, answering, leaving, forking, taken-handlers or taken-wakeup. WHERE is python (a sleep) or compiled (one call
+that runs no bytecode, as XLA's compilations).
 """
 
 import hashlib
 import os
+import signal
 import sys
 import threading
 import time
 
-from warmloop.actor import emergency
+from warmloop.data.doors.borrowed import lent
+from warmloop.data.running import emergency
 from warmloop.launch.starting import signals
 
 
@@ -33,6 +35,16 @@ def say_within(before):
     say("ready")
 
 
+def have_signals_taken(what):
+    """As rclpy.init and rospy do it in an environment's constructor."""
+    with lent('Environment "lab"'):
+        if what == "taken-handlers":
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, lambda *_: None)
+        else:
+            signal.set_wakeup_fd(-1)
+
+
 def fork_a_child_that_is_terminated():
     child = os.fork()
     if child == 0:
@@ -48,6 +60,9 @@ with emergency.resting(lambda reason: say(f"at rest: {reason}")):
         fork_a_child_that_is_terminated()
         time.sleep(0.5)
         say("the parent goes on")
+    elif phase.startswith("taken"):
+        have_signals_taken(phase)
+        busy(where)
     elif phase == "leaving":
         going = threading.Event()
         with signals.answering(lambda: None, lambda: (going.set(), time.sleep(1.0))):

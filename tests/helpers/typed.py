@@ -7,9 +7,9 @@ import contextlib
 import sys
 import time
 
-from warmloop.actor import emergency
 from warmloop.actor.intervention.intervention import Signal
 from warmloop.actor.teleop.terminal import Terminal
+from warmloop.data.running import emergency
 from warmloop.launch.starting import signals
 
 signals.install()

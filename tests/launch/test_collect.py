@@ -134,7 +134,7 @@ def test_help_is_quick_and_shows_an_example_and_the_flags():
         (("--out={tmp}/taken.npz/x.npz", "--env=Pendulum-v1"), "cannot be written"),
         (("--out={tmp}/x.npz", "--env=Pendulum-v7"), "did you mean Pendulum-v1"),
         (("--out={tmp}/x.npz", "--env=Pendulum-v1"), 'no scripted expert for "Pendulum-v1"'),
-        (("--out={tmp}/x.npz", "--env=Pendulum-v1", "--policy=expert"), "must be random, scripted, checkpoint:DIR, sb3:PATH.zip or MODULE"),
+        (("--out={tmp}/x.npz", "--env=Pendulum-v1", "--policy=expert"), "must be random, scripted, checkpoint:DIR, export:DIR"),
         (("--out={tmp}/x.npz", "--env=Pendulum-v1", "--policy=nowhere:act"), 'there is no module "nowhere"'),
         (("--out={tmp}/x.npz", "--env=Pendulum-v1", "--policy=sb3:nowhere.zip"), "nowhere.zip does not exist"),
         (("--out={tmp}/x.npz", "--env=Pendulum-v1", "--policy=checkpoint:nowhere"), "There is no checkpoint in"),

@@ -9,10 +9,15 @@ import lab_environment
 import numpy as np
 import pytest
 from planted import DEFECTS, clean_arrays
+from recorded import episode
 from runs import sentence
 
-from warmloop.data.formats import load_episodes
+from warmloop.data.action_limits import ActionLimits
+from warmloop.data.errors import WarmloopError
+from warmloop.data.formats import load_episodes, write_episodes
+from warmloop.data.sources.sources import mark, recorded_metadata
 from warmloop.data.transition import Leaf, Spec, example
+from warmloop.launch.flags.common import check_outputs
 from warmloop.launch.run.compared_environment import find_reference
 from warmloop.learner.journal.quarantine import Quarantine, faults
 
@@ -200,3 +205,26 @@ def test_training_leaves_bad_episodes_out_by_the_same_flag_but_never_all(tmp_pat
         assert "`dones` mark where its episodes end" in run()
         assert "episode 0, step 0: `rewards` holds nan" in run("--dones=time_limit")
     assert "all of its episodes are bad" in run("--dones=time_limit", "--skip_bad_episodes")
+
+
+def test_outputs_of_inspect_data_take_no_inputs_place_nor_each_others(tmp_path):
+    original, other = tmp_path / "a.npz", tmp_path / "b.npz"
+    np.savez(original, a=np.zeros(1))
+    (tmp_path / "link.html").symlink_to(original)
+    for outputs, said in (
+        ({"--html": original}, "is the original"),
+        ({"--html": None, "--fix": original}, "is the original"),
+        ({"--html": tmp_path / "link.html"}, "is the original"),
+        ({"--html": other, "--fix": other}, "is the file of --html as well"),
+        ({"--html": tmp_path}, "is a folder"),
+    ):
+        with pytest.raises(WarmloopError, match=said):
+            check_outputs([f"demos={original}"], outputs)
+    check_outputs([str(original)], {"--html": tmp_path / "c.html", "--fix": other})
+
+
+def test_a_repaired_copy_keeps_what_its_actions_limits_and_its_environment_are(tmp_path):
+    said = mark(ActionLimits([-0.1, -0.2], [0.1, 0.2])) | {"environment": "Arm-v0"}
+    write_episodes(tmp_path / "a.npz", [episode(5)], said)
+    done = inspect(tmp_path / "a.npz", f"--fix={tmp_path / 'fixed.npz'}", "--env=none")
+    assert recorded_metadata([str(tmp_path / "fixed.npz")]) == said, done.stderr

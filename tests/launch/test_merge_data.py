@@ -9,7 +9,9 @@ import pytest
 from recorded import assert_same_experience, episode
 from runs import sentence
 
+from warmloop.data.action_limits import ActionLimits
 from warmloop.data.formats import load_episodes, write_episodes
+from warmloop.data.sources.sources import mark, recorded_metadata
 
 
 def merge(*arguments) -> subprocess.CompletedProcess[str]:
@@ -114,3 +116,18 @@ def test_what_dones_mean_and_which_episode_is_bad_are_answered_by_flags(tmp_path
     assert all(e.steps.mask[-1] == 0 for e in load_episodes(tmp_path / "all.npz"))
     into = merge(f"--into={tmp_path / 'set'}", one_bad, "--dones=time_limit", "--skip_bad_episodes")
     assert "2 new episodes of 2" in into.stdout and "is left out" in into.stderr
+
+
+def test_a_copy_says_what_its_actions_limits_and_its_environment_are(tmp_path):
+    limits = mark(ActionLimits([-0.1, -0.2], [0.1, 0.2]))
+    one, other = episode(5, number=0), episode(6, number=1)
+    write_episodes(tmp_path / "a.npz", [one], limits | {"environment": "Arm-v0"})
+    write_episodes(tmp_path / "b.npz", [other], limits | {"environment": "Arm-v0"})
+    write_episodes(tmp_path / "c.npz", [other], limits | {"environment": "Leg-v0"})
+    paths = [str(tmp_path / name) for name in ("a.npz", "b.npz", "c.npz")]
+    assert recorded_metadata(paths[:2]) == limits | {"environment": "Arm-v0"}
+    assert recorded_metadata(paths) == limits
+    done = merge(f"--out={tmp_path / 'both.npz'}", *paths[:2])
+    assert recorded_metadata([str(tmp_path / "both.npz")]) == limits | {"environment": "Arm-v0"}, done.stderr
+    refused = sentence(merge(f"--out={tmp_path / 'both.pkl'}", *paths[:2]))
+    assert "-1 and 1 of its actions are" in refused and "which only .npz keeps" in refused

@@ -25,10 +25,12 @@ from warmloop.learner.diagnosis.metrics import read
 
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory, demos):
-    """A warm-up's folder, made by the command."""
+    """A warm-up's folder, made by the command, and beside it what it said."""
     commands = Commands(tmp_path_factory.mktemp("warm"))
-    done = commands.run("train_offline_warmup", "--exp_name=warm", f"--offline_data_path=demos={demos}", "--warmup_steps=60")
+    left = ("--config.learner.warmup_checkpoints=0", "--config.fqe.steps=0")  # to the command
+    done = commands.run("train_offline_warmup", "--exp_name=warm", f"--offline_data_path=demos={demos}", "--warmup_steps=60", *left)
     assert done.returncode == 0, done.stderr
+    (commands.folder / "said").write_text(done.stderr)
     return commands.folder / "warm" / "warmup"
 
 
@@ -39,6 +41,16 @@ def test_the_warm_up_leaves_a_verified_checkpoint_filtered_demonstrations_and_me
     assert len(kept) == 1 and len(kept[0]) == 200
     records = read(warm.parent / "warmup_metrics")
     assert records[-1]["updates"] == 60 and records[-1]["learner/updates_per_second"] > 0
+
+
+def test_the_warm_up_says_its_size_first_and_saves_the_numbers_that_were_left_to_it(warm):
+    said = (warm.parent.parent / "said").read_text()
+    assert "cores): 3 numbers to 1, " in said and "layers of 16×16, " in said and "60 updates, one checkpoint" in said
+    config = json.loads((warm.parent / "config.json").read_text())
+    kept = checkpoint.newest(warm).meta["config"]
+    steps = 8 * 60 * kept["warmup_agent"]["utd"]
+    for found in (config, kept):
+        assert (found["learner"]["warmup_checkpoints"], found["fqe"]["steps"]) == (1, min(steps, 469)), "600 rows a hundred times, by 128"
 
 
 def lock_step(commands, name, warm, *more):
@@ -82,11 +94,13 @@ def test_the_progress_ends_at_its_total_and_with_how_fast_it_went(commands):
     line = ("--exp_name=shown", "--config.learner.max_utd=0.4")
     done = commands.run("train_rlpd", *line, "--online_steps=250")
     assert done.returncode == 0 and "fine-tuning: 250 of 250, " in done.stderr.splitlines()[-1], done.stderr
-    assert float(done.stderr.rpartition("updates/s ")[2]) > 0
+    assert float(done.stderr.rpartition("updates/s ")[2].partition(",")[0]) > 0
+    assert "updates/step 0.40 of 0.40" in done.stderr.splitlines()[-1], "as it was reached, and as it was asked for"
+    assert "3 numbers to 1, " in done.stderr and "; 250 environment steps, 0.4 updates for each" in done.stderr
     records = read(commands.folder / "shown")
     assert [record["updates"] for record in records] == [50, 100] and records[-1]["environment_steps"] == 250
     less = commands.run("train_rlpd", *line, "--online_steps=100", "--resume")
-    assert less.returncode == 0 and less.stderr.splitlines()[-1] == "fine-tuning: 100 of 100", less.stderr
+    assert less.returncode == 0 and less.stderr.splitlines()[-1].startswith("fine-tuning: 100 of 100"), less.stderr
     for lines in (done.stderr.splitlines(), less.stderr.splitlines()):
         assert len(set(lines)) == len(lines)
 

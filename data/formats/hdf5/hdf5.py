@@ -18,7 +18,7 @@ import numpy as np
 from ...errors import WarmloopError
 from ...files.whole_files import kind, require_file
 from ..recordings.budget import allowed, require
-from ..recordings.recording import Columns
+from ..recordings.recording import Columns, distinct
 from . import global_heap
 from .deflated import fits
 from .hdf5_links import datasets, follow
@@ -190,7 +190,8 @@ def find_arrays(
     arrays: dict[str, StoredArray] = {}
     size = file_size(parent)
     for name in names:
-        found = {leaf_of(path): StoredArray(place, path, dataset, size) for path, dataset in datasets(place, name, parent.id)}
+        below = datasets(place, name, parent.id)
+        found = distinct(place, ((leaf_of(path), StoredArray(place, path, dataset, size)) for path, dataset in below))
         if not found and (name in needed or parent.id.links.exists(name.encode())):
             raise WarmloopError(f"{place}: there is no array `{name}`; record or copy the file again.")
         if found and name not in found and name not in trees:

@@ -3,7 +3,8 @@
 Keys: `observations`, `actions`, `next_observations`, `rewards`, `masks`, `dones`, and often `infos`. Either of `masks` and `dones` may be
 absent. `grasp_penalty`, one number per transition, there or in `infos`, is kept beside the steps (`Episode.extras`). Other keys are told
 as not read. A leaf of a dict in a dict of observations is named `robot.joints`. A folder of the `transitions_*.pkl` that a run writes is
-one data set: its files in the order of their numbers, over whose edges episodes go on. A file may be packed by gzip.
+one data set: its files in the order of their numbers, over whose edges episodes go on. A file may be packed by gzip. A list whose entries
+are whole episodes is read as `dapg.py` says.
 
 - Episodes end at `dones`, at a mask of 0, and where the next observation is not the following row's observation (the recording was
   cut there). A row is terminated where its mask is 0; every other end is a truncation and keeps the bootstrap.
@@ -28,10 +29,12 @@ import numpy as np
 
 from ...errors import WarmloopError
 from ...transition import Source
+from ..dapg import are_paths, read_paths
 from ..pickles.pickled import ENDINGS, layout
 from ..recordings import wholes
 from ..recordings.boundaries import trajectory_ends
-from ..recordings.flat import objects
+from ..recordings.flags import truth
+from ..recordings.flat import objects, strangers
 from ..recordings.options import PLAIN, ReadOptions
 from ..recordings.recording import Columns, Recording, breaks, require_keys, starts_after, tidy
 from .hilserl_rows import columns_of, files_of, load_rows, sound_rows
@@ -58,11 +61,15 @@ def read(origin: str, options: ReadOptions = PLAIN) -> Iterator[Recording]:
         WarmloopError: a file is refused by `safe_pickle`, is no list of transitions, or lacks or mixes up a key.
     """
     rows = load_rows(origin)
+    if are_paths(rows):
+        yield from read_paths(origin, rows, options)
+        return
     require_keys(origin, "a transition", list(rows[0]), ["observations", "actions", "next_observations", "rewards"])
     ending = [name for name in ("masks", "dones") if name in rows[0]]
     if not ending:
         raise WarmloopError(f"{origin}: a transition has neither `masks` nor `dones`, so nothing says where episodes end.")
     read_keys = ["observations", "actions", "next_observations", "rewards", *ending]
+    _check_endings(origin, rows, ending)
     rows, numbers = sound_rows(origin, rows, read_keys, options)
     infos = [info if isinstance(info := row.get("infos"), dict) else {} for row in rows]
     own = [info[OWN] for info in infos if isinstance(info.get(OWN), dict)] if all(OWN in info for info in infos) else []
@@ -76,9 +83,20 @@ def read(origin: str, options: ReadOptions = PLAIN) -> Iterator[Recording]:
     starts = starts_after(trajectory_ends(origin, columns, columns["terminals"], cut))
     success, known = _success(origin, infos, starts)
     columns |= {"intervened": _intervened(origin, infos, columns["actions"])} | ({} if success is None else {"success": success})
-    unread = tuple(str(key) for key in rows[0] if key not in (*read_keys, *EXTRAS, "infos"))
+    keys = dict.fromkeys(str(key) for row in rows for key in row)
+    unread = tuple(key for key in keys if key not in (*read_keys, *EXTRAS, "infos"))
+    unread += strangers(origin, files_of(origin) if Path(origin).is_dir() else [])
     own_numbers = np.array(numbers) if len(numbers) == len(starts) else None
     yield Recording(origin, columns, starts, known, own_numbers, unread=unread)
+
+
+def _check_endings(origin: str, rows: list[dict], ending: list[str]) -> None:
+    """Raises WarmloopError where a later transition has `masks` or `dones`, and the first has not."""
+    for number, row in enumerate(rows):
+        if late := next((name for name in ("masks", "dones") if name in row and name not in ending), None):
+            raise WarmloopError(
+                f"{origin}: `{late}` of transition 0 is absent, and transition {number} has it; every one needs the same keys."
+            )
 
 
 def _extras(origin: str, rows: list[dict], infos: list[dict]) -> Columns:
@@ -132,17 +150,27 @@ def _on_one_axis(name: str, column: np.ndarray) -> np.ndarray:
 
 def _success(origin: str, infos: list[dict], starts: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
     """`(success [N], known [E])` by the flags; `(None, None)` where there are none."""
-    flags = [next((info[name] for name in SUCCESS_FLAGS if name in info), None) for info in infos]
+    flags = [_agreed(origin, row, [(name, info[name]) for name in SUCCESS_FLAGS if name in info]) for row, info in enumerate(infos)]
     flagged = np.array([flag is not None for flag in flags])
     if not flagged.any():
         return None, None
     return _truths(origin, " or ".join(SUCCESS_FLAGS), flags), np.logical_or.reduceat(flagged, starts)
 
 
+def _agreed(origin: str, row: int, flags: list[tuple[str, Any]]) -> Any:
+    """The first of a row's success flags, None without any. Raises WarmloopError where another says otherwise."""
+    for name, value in flags[1:]:
+        if value is not None and flags[0][1] is not None and truth(value) != truth(flags[0][1]):
+            raise WarmloopError(
+                f"{origin}: the `infos` of row {row} hold both `{flags[0][0]}` and `{name}`, and they differ; take one of them out."
+            )
+    return next((value for _, value in flags if value is not None), None)
+
+
 def _intervened(origin: str, infos: list[dict], actions: np.ndarray) -> np.ndarray:
     if any("is_intervention" in info for info in infos):
         return _truths(origin, "is_intervention", [info.get("is_intervention") for info in infos])
-    human = np.array(["intervene_action" in info for info in infos])
+    human = np.array([info.get("intervene_action") is not None for info in infos])
     robot_moved = np.any(actions[~human] != 0)
     return human if robot_moved else np.zeros(len(infos), bool)
 
@@ -155,10 +183,10 @@ def _truths(origin: str, name: str, flags: list[Any]) -> np.ndarray:
     """
     found = np.zeros(len(flags), bool)
     for row, flag in enumerate(flags):
-        values = np.ravel(False if flag is None else flag)
-        if values.dtype.kind not in "biuf" or ((values != 0) & (values != 1)).any():
+        said = truth(False if flag is None else flag)
+        if said is None:
             raise WarmloopError(
                 f"{origin}: the `infos` of row {row} hold {flag!r:.40} as {name}, and a flag is 0 or 1; repair it, or take it out."
             )
-        found[row] = values.any()
+        found[row] = said
     return found

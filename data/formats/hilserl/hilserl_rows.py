@@ -16,21 +16,25 @@ from ..pickles.pickled import DEPTH, bytes_as_array
 from ..pickles.safe_pickle import holds_objects, load
 from ..recordings.budget import require, size_of
 from ..recordings.options import ReadOptions
-from ..recordings.recording import Columns
+from ..recordings.recording import Columns, distinct
 
 OF_A_RUN = re.compile(r"transitions_(\d+)\.pkl(\.gz)?")
 
 
 def files_of(folder: str) -> list[Path]:
     """The files that a run of HIL-SERL wrote to a folder, in their order; none where it did not."""
-    found = {entry: OF_A_RUN.fullmatch(entry.name) for entry in Path(folder).iterdir()}
-    return sorted((entry for entry, name in found.items() if name), key=lambda entry: int(found[entry][1]))  # pyright: ignore[reportOptionalSubscript]
+    found = [(int(name[1]), entry) for entry in Path(folder).iterdir() if (name := OF_A_RUN.fullmatch(entry.name))]
+    return [entry for _, entry in sorted(found)]
 
 
 def load_rows(origin: str) -> list[dict]:
     """The transitions of a file, or of all files of a folder. Raises WarmloopError where one is no list of them, or there are none."""
     rows: list[dict] = []
-    for path in files_of(origin) if Path(origin).is_dir() else [Path(origin)]:
+    files = files_of(origin) if Path(origin).is_dir() else [Path(origin)]
+    for path, other in itertools.pairwise(files):
+        if int(OF_A_RUN.fullmatch(path.name)[1]) == int(OF_A_RUN.fullmatch(other.name)[1]):  # pyright: ignore[reportOptionalSubscript]
+            raise WarmloopError(f"{origin} holds both {path.name} and {other.name}, which are one part of a run; take one of them out.")
+    for path in files:
         held = load(path, inert={})
         if not isinstance(held, list) or not all(isinstance(row, dict) for row in held):
             raise WarmloopError(f"{path} holds a {type(held).__name__}, and not HIL-SERL's list of transitions (dicts).")
@@ -91,7 +95,8 @@ def columns_of(origin: str, rows: list[dict], names: list[str], where: str = "")
     """
     place, columns = f"{origin}, {where}" if where else origin, Columns()
     for name in names:
-        for key, path in _paths(origin, name, rows[0].get(name)):
+        _check_leaves(place, rows, name)
+        for key, path in distinct(place, _paths(origin, name, rows[0].get(name))).items():
             parts = []
             for number, row in enumerate(rows):
                 try:
@@ -108,11 +113,31 @@ def columns_of(origin: str, rows: list[dict], names: list[str], where: str = "")
                     )
                 parts.append(value)
             require(origin, f"`{key}`", bytes_as_array(parts), size_of(origin))
+            _check_bytes(place, key, parts)
             try:
                 columns[key] = np.array(parts)
             except ValueError:
                 raise WarmloopError(f"{place}: `{key}` changes its shape from transition to transition.") from None
     return columns
+
+
+def _check_leaves(place: str, rows: list[dict], name: str) -> None:
+    """Raises WarmloopError where a later transition has a part that the first has not."""
+    first = rows[0].get(name)
+    for number, row in enumerate(rows if isinstance(first, dict) else ()):
+        value = row.get(name)
+        if isinstance(value, dict) and (more := [key for key in value if key not in first]):
+            raise WarmloopError(
+                f"{place}: `{name}/{more[0]}` of transition 0 is absent, and transition {number} has it; every one needs the same keys."
+            )
+
+
+def _check_bytes(place: str, key: str, parts: list[Any]) -> None:
+    """Raises WarmloopError where some rows are pictures of bytes and others are not: joined, they would be of two scales."""
+    kinds = [part.dtype == np.uint8 for part in parts if isinstance(part, np.ndarray) and part.ndim > 1]
+    if any(kinds) and not all(kinds):
+        row = kinds.index(not kinds[0])
+        raise WarmloopError(f"{place}: `{key}` is uint8 in some transitions and not in others, as {row - 1} and {row}; save all as it.")
 
 
 def _paths(origin: str, name: str, value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[str, tuple[Any, ...]]]:

@@ -25,11 +25,12 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import WarmloopError
+from ..recordings.flags import check_flags
 from ..recordings.flat import Part, join
 from ..recordings.options import PLAIN, ReadOptions
 from ..recordings.recording import Columns, Recording, require_keys
 from .meta import EXTRA, INFO, INTERVENED, NUMBERS, OBSERVATION, PICTURES, Layout, load, reading
-from .parquet import episodes
+from .parquet import INDICES, episodes
 from .warmloop_table import PATH as OWN_PATH
 from .warmloop_table import Own, own_rows
 from .writer import write as write
@@ -71,12 +72,13 @@ def _parts(layout: Layout) -> Iterator[Part]:
     if not observed:
         raise WarmloopError(f"{layout.root / INFO} names no feature `{OBSERVATION}...` of numbers or images; record observations.")
     numeric = ["action", "next.reward", *FLAGS]
+    unread = tuple(key for key in features if key not in {*observed, *extras, *numeric, *INDICES, "index"})
     wanted = [*observed, *extras, *(key for key in numeric if key in features)]
     with contextlib.closing(own_rows(layout, set(observed))) as ours:
         for (entry, columns), own in zip(episodes(layout, wanted), ours, strict=True):
             place = f"{layout.root}, episode {entry.number}"
             leaves = {key: columns[key] for key in observed}
-            flags = {name: _flag(f"{place}: `{key}`", columns[key]) for key, name in FLAGS.items() if key in columns}
+            flags = {name: _flag(place, key, columns[key]) for key, name in FLAGS.items() if key in columns}
             rewards = columns["next.reward"].ravel() if "next.reward" in columns else np.zeros(entry.rows, np.float32)
             taken: Columns = {"actions": columns["action"], "rewards": rewards}
             taken |= {name: flags[name] for name in ("success", "intervened") if name in flags}
@@ -90,7 +92,7 @@ def _parts(layout: Layout) -> Iterator[Part]:
                 yield part
                 continue
             taken |= _named(leaves) | {"terminals": _terminals(flags, rewards)}
-            yield Part(f"episode {entry.number}", entry.number, taken, task)
+            yield Part(f"episode {entry.number}", entry.number, taken, task, unread=unread)
 
 
 def _named(leaves: Columns) -> Columns:
@@ -130,9 +132,7 @@ def _plain(column: np.ndarray) -> np.ndarray:
     return column[:, 0] if column.shape[1:] == (1,) else column
 
 
-def _flag(place: str, column: np.ndarray) -> np.ndarray:
+def _flag(place: str, name: str, column: np.ndarray) -> np.ndarray:
     """`[T]` bool, of numbers that LeRobot's buffers store as floats."""
-    odd = column[(column != 0) & (column != 1)]
-    if len(odd):
-        raise WarmloopError(f"{place} holds {odd[0]}, and is 0 or 1; repair the value or remove the episode.")
+    check_flags(place, name, column)
     return column.ravel().astype(bool)

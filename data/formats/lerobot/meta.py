@@ -6,13 +6,14 @@ import contextlib
 import dataclasses
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ...errors import WarmloopError
 from ...files.whole_files import require_file
-from ..recordings.budget import require
+from ..parquet_size.parquet_pages import batches
+from ..recordings.budget import Meter
 
 INFO = "meta/info.json"
 OBSERVATION = "observation."
@@ -20,7 +21,8 @@ EXTRA = "complementary_info."
 INTERVENED = f"{EXTRA}is_intervention"
 NUMBERS = {"bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)), "float16", "float32", "float64"}
 PICTURES = {"image", "video"}
-NUMBER, OBJECT = 8, 64  # bytes of one, as an array and as Python's
+OBJECTS = 8  # times as much as Arrow's values take as Python's, of numbers
+ROWS = 8192  # at once
 VERSION = re.compile(r"v?(\d+)\.(\d+)(\.\d+)?")
 FIELD = re.compile(r"\{(\w+)(?::0(\d)d)?\}")  # of a path's template; str.format would follow attributes
 
@@ -82,31 +84,21 @@ def reading(path: Path) -> Iterator[None]:
         raise WarmloopError(f"{path} is not a readable part of a LeRobot data set ({reason}); download or record it again.") from error
 
 
-def check_values(path: Path, file: Any, rows: int | None, keys: Collection[str] | None = None, each: int = NUMBER) -> None:
-    """Raises WarmloopError where rows of a parquet file take more memory than they may: a run of equal values is stored as one.
-
-    Args:
-        file: pyarrow's, opened.
-        rows: that are read at once; None for all.
-        keys: the columns that are read; None for all.
-        each: bytes of a value.
-    """
-    size = path.stat().st_size
-    for index in range(file.metadata.num_row_groups):
-        found = file.metadata.row_group(index)
-        columns = (found.column(column) for column in range(found.num_columns))
-        values = sum(column.num_values for column in columns if keys is None or column.path_in_schema.split(".")[0] in keys)
-        at_once = values if rows is None else values * rows // max(found.num_rows, 1)
-        require(str(path), "what is read at once", at_once * each, size)
-
-
 def read_columns(path: Path, columns: list[str] | None = None) -> dict[str, list[Any]]:
     """A small table of parquet as lists. Raises WarmloopError where it takes more memory than it may."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        check_values(path, file, None, columns, OBJECT)
-        return file.read(columns).to_pydict()
+        names = file.schema_arrow.names if columns is None else columns
+        if missing := [name for name in names if name not in file.schema_arrow.names]:
+            raise KeyError(missing[0])
+        read: dict[str, list[Any]] = {name: [] for name in names}
+        meter = Meter(str(path), "it", path.stat().st_size)
+        for batch in batches(path, file, ROWS, names):
+            meter.take(OBJECTS * batch.nbytes)
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                read[name] += column.to_pylist()
+        return read
 
 
 def load(root: Path) -> Layout:
@@ -138,6 +130,12 @@ def load(root: Path) -> Layout:
         )
     if not entries:
         raise WarmloopError(f"{root} holds no episodes.")
+    counted = info.get("total_episodes", len(entries))
+    if counted != len(entries):
+        raise WarmloopError(
+            f"{root}: {INFO} counts {counted} episodes, and meta/episodes lists {len(entries)}; download or record it again, or set "
+            "`total_episodes` where the list is right."
+        )
     if len({entry.number for entry in entries}) < len(entries):
         raise WarmloopError(f"{root}: its metadata names an episode twice; download or record it again.")
     return Layout(root, fps, features, tasks, entries)
@@ -167,7 +165,7 @@ def _version_3(root: Path, info: dict[str, Any], features: dict[str, Feature]) -
     own = ["episode_index", "length", "data/chunk_index", "data/file_index"]
     shot = [f"videos/{key}/{name}" for key in _videos(features) for name in ("chunk_index", "file_index", "from_timestamp")]
     entries = []
-    for path in sorted((root / "meta/episodes").glob("*/*.parquet")):
+    for path in sorted(path for path in (root / "meta/episodes").glob("*/*.parquet") if not path.name.startswith(".")):
         with reading(path):
             columns = read_columns(path, own + shot)
             rows = [{name: columns[name][i] for name in own + shot} for i in range(len(columns["episode_index"]))]
@@ -191,7 +189,8 @@ def _videos(features: dict[str, Feature]) -> list[str]:
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     with reading(path):
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        texts = path.read_text(encoding="utf-8-sig").split("\n")  # a text in JSON may hold what else ends a line in Unicode
+        lines = [json.loads(line) for line in texts if line.strip()]
         if not all(isinstance(line, dict) for line in lines):
             raise ValueError("a line is no JSON object")
     return lines

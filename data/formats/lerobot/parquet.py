@@ -12,12 +12,12 @@ import numpy as np
 
 from ...errors import WarmloopError
 from ...files.whole_files import did_you_mean
+from ..parquet_size.parquet_pages import batches
 from ..recordings.budget import PICTURE_RATIO, require
 from ..recordings.recording import Columns
-from .meta import PICTURES, Entry, Feature, Layout, check_values, reading
+from .meta import PICTURES, ROWS, Entry, Feature, Layout, reading
 from .video_frames import Reel, decode_image
 
-ROWS = 8192  # at once
 PICTURE_ROWS = 64
 INDICES = ("episode_index", "frame_index", "timestamp", "task_index")
 
@@ -95,8 +95,7 @@ def _batches(path: Path, stored: dict[str, Feature]) -> Iterator[Columns]:
             for key in stored:
                 if key not in file.schema_arrow.names:
                     raise WarmloopError(f"{path} has no column `{key}`{did_you_mean(key, file.schema_arrow.names)}")
-            check_values(path, file, size, list(stored))
-            for batch in file.iter_batches(size, columns=list(stored)):
+            for batch in batches(path, file, size, list(stored)):
                 numbers = values(batch.column("episode_index")).ravel()
                 yield {key: _column(path, numbers, key, feature, batch.column(key)) for key, feature in stored.items()}
 

@@ -21,6 +21,7 @@ from .mp4_size import frame_pixels
 STILLS = ("PNG", "JPEG", "WEBP")
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}  # of the images that a PNG keeps as they are
 RGB = 3  # bytes of a pixel
+LONGEST = 1e7  # seconds of a video, a third of a year
 MOST_PIXELS = 2**31 - 1  # of a frame; ffmpeg takes no more
 TOO_LARGE = re.compile(rb"Picture size (\d+)x(\d+) exceeds|Frame size (\d+)x(\d+) exceeds")  # ffmpeg's words
 
@@ -66,6 +67,8 @@ class Reel:
             WarmloopError: the file is missing or damaged, ends earlier, is of a codec that is not decoded here, or its frames take more
                 memory than they may.
         """
+        if not (np.isfinite(times) & (np.abs(times) < LONGEST)).all():
+            raise WarmloopError(f"{self.path}: the timestamps of its rows run from {times.min():g} to {times.max():g}; seconds are needed.")
         indices = np.round(times * self._fps).astype(np.int64)
         self._wanted = len(indices)
         if self._decoder is None or indices[0] < self._position:

@@ -22,9 +22,11 @@ import numpy as np
 from ...episode import Episode, Whole
 from ...errors import WarmloopError
 from ...transition import Source
+from ..parquet_size.parquet_pages import batches
 from ..recordings import wholes
+from ..recordings.budget import require
 from ..recordings.recording import SCALARS, Columns
-from .meta import OBJECT, Layout, check_values, reading
+from .meta import OBJECTS, Layout, reading
 from .video_frames import decode_image, encode_image
 
 PATH = "meta/warmloop.parquet"
@@ -121,8 +123,8 @@ def _rows(path: Path) -> Generator[tuple[int, Own]]:
             leaves, extras = (
                 {key: (str(name), tuple(map(int, shape))) for key, (name, shape) in about[part].items()} for part in ("leaves", "extras")
             )
-            check_values(path, file, ROWS, each=OBJECT)
-            for batch in file.iter_batches(ROWS):
+            for batch in batches(path, file, ROWS):
+                require(str(path), "what is read at once", OBJECTS * batch.nbytes, path.stat().st_size)
                 for row in batch.to_pylist():
                     yield row["episode_index"], _own(row, leaves, extras)
 

@@ -151,7 +151,7 @@ def _write_whole(root: Path, origin: str, plan: Plan, episodes: list[Episode], m
         files.close()
     pq.write_table(pa.Table.from_pylist(about), root / "meta/episodes/chunk-000/file-000.parquet")
     whole = {key: statistics.as_lists(statistics.combined([found[key] for found in stats])) for key in plan.features}
-    (root / "meta/stats.json").write_text(json.dumps(whole, indent=4))
+    (root / "meta/stats.json").write_text(json.dumps(whole, indent=4), encoding="utf-8")
     (root / INFO).write_text(json.dumps(_info(plan, len(episodes), first, metadata), indent=4, ensure_ascii=False), encoding="utf-8")
     _write_tasks(root / "meta/tasks.parquet", plan.tasks)
     with open(root / PATH, "wb") as file:

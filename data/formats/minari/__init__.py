@@ -27,7 +27,7 @@ import numpy as np
 
 from ...episode import Episode
 from ...errors import WarmloopError
-from ...files.disk import sync_directory
+from ...files.disk import check_room, sync_directory
 from ...files.whole_files import did_you_mean
 from ...transition import Leaf, Spec
 from ..recordings.flat import Attempt, join
@@ -37,6 +37,7 @@ from . import arrow, main_data
 from .episodes import Kept, buffer, episode_metadata
 
 SCHEME = "minari:"
+EACH_EPISODE = 1 << 16  # bytes that HDF5 takes for an episode beside its arrays
 NAME = re.compile(r"[\w-]+-v\d+")
 
 
@@ -116,6 +117,7 @@ def write(origin: str, episodes: list[Episode], metadata: dict[str, Any]) -> Non
     partial = directory.absolute().with_name(f".{directory.name}.{os.getpid()}.part")  # Minari looks for a relative path within itself
     try:
         (partial / "data").mkdir(parents=True)
+        check_room(partial, sum(episode.nbytes + EACH_EPISODE for episode in episodes))
         actions = gym.spaces.Box(-1.0, 1.0, (spec.action_dim,), np.float32)
         storage = MinariStorage.new(partial / "data", _observation_space(spec), actions, jpeg_encoding=False)
         described = {"dataset_id": name, "minari_version": minari.__version__, "description": json.dumps(metadata)}

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import WarmloopError
+from ..parquet_size.parquet_pages import batches, parquet_bytes, row_bytes
 from ..recordings import images
 from ..recordings.budget import Meter, require
 from ..recordings.flat import Attempt, Part
 from ..recordings.recording import Columns
-from .arrow_size import arrow_bytes, parquet_bytes, row_bytes
-from .episodes import FLAGS, SCALARS, Kept, is_jpeg, to_part
+from .arrow_size import arrow_bytes
+from .episodes import FLAGS, SCALARS, Kept, check_count, is_jpeg, to_part
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +36,7 @@ def attempts(origin: str, storage: Any, kept: Kept) -> Iterator[Attempt]:
     Raises:
         WarmloopError: of an attempt, a file is missing or damaged, or the episode lacks or contradicts itself in a key.
     """
+    check_count(origin, storage.total_episodes, (storage.data_path / str(storage.total_episodes)).is_dir())
     for index in range(storage.total_episodes):
         yield f"episode {index}", functools.partial(_part, origin, storage, index, kept)
 
@@ -88,11 +90,11 @@ def _parquet_table(place: str, found: FileSystemDataset) -> pa.Table:
     meter, tables = Meter(place, "it", _size(found)), []
     for path in found.files:
         with pq.ParquetFile(path) as file:
-            batches = []
-            for batch in file.iter_batches(PARQUET_ROWS, use_threads=False):
+            read = []
+            for batch in batches(path, file, PARQUET_ROWS):
                 meter.take(batch.nbytes)
-                batches.append(batch)
-            tables.append(pa.Table.from_batches(batches, file.schema_arrow))
+                read.append(batch)
+            tables.append(pa.Table.from_batches(read, file.schema_arrow))
     return pa.concat_tables(tables, promote_options="default")
 
 

@@ -1,4 +1,4 @@
-"""How much memory an Arrow or Parquet file says that it takes, out of its descriptions alone: nothing is unpacked for it.
+"""How much memory an Arrow file says that it takes, out of its descriptions alone: nothing is unpacked for it.
 
 An Arrow file ends with a footer that says where its batches lie; each batch says where its buffers lie, and a compressed buffer begins with
 the size that Arrow makes for it before it unpacks it. Footer and batches are FlatBuffers: https://arrow.apache.org/docs/format/Columnar.html
@@ -11,10 +11,7 @@ import io
 import os
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from typing import BinaryIO
 
 MAGIC = b"ARROW1"
 DICTIONARIES, BATCHES = 2, 3  # fields of a footer
@@ -23,7 +20,6 @@ DICTIONARY = 2  # a kind of header
 DATA = 1  # a field of a dictionary
 BUFFERS, COMPRESSION = 2, 3  # of a batch
 OLD_COMPRESSION = b"ARROW:experimental_compression"  # of Arrow 0.17
-LARGEST = 8  # bytes of a number; Parquet may store a run of them as one
 UNCOMPRESSED = -1
 
 
@@ -34,30 +30,6 @@ def arrow_bytes(path: str) -> int:
             return sum(_block_bytes(file, *block) for block in _blocks(file))
     except (struct.error, IndexError, OverflowError):
         raise ValueError("its footer or a batch of it is damaged") from None
-
-
-def parquet_bytes(path: str) -> int:
-    """Bytes of all columns of a Parquet file, unpacked. Raises ArrowException, OSError: it is damaged."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
-        values = sum(group.column(index).num_values for group in groups for index in range(group.num_columns))
-        return max(values * LARGEST, sum(group.total_byte_size for group in groups))
-
-
-def row_bytes(kind: pa.DataType) -> int:
-    """Bytes of one row whose size its type says, as of lists of a fixed size, which take it also where a row is null."""
-    import pyarrow as pa
-
-    if pa.types.is_fixed_size_list(kind):
-        return kind.list_size * row_bytes(kind.value_type)
-    if pa.types.is_struct(kind):
-        return sum(row_bytes(kind.field(index).type) for index in range(kind.num_fields))
-    try:
-        return -(-kind.bit_width // 8)
-    except ValueError:  # its rows differ in size
-        return 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,6 +52,14 @@ class Kept:
         return cls(boxes, choices, tuple("/".join(("observations", *path)) for path in unread))
 
 
+def check_count(origin: str, count: int, more: bool) -> None:
+    """Raises WarmloopError where a dataset holds an episode `more` than its metadata `count`, which would be lost without a word."""
+    if more and count > 0:
+        raise WarmloopError(
+            f"{origin}: its metadata.json counts {count} episodes, and it holds more; set `total_episodes`, or download or record it again."
+        )
+
+
 def is_jpeg(storage: Any, space: gym.Space) -> bool:
     """Whether Minari stores arrays of this space as JPEG."""
     from minari.dataset.minari_storage import is_image_space

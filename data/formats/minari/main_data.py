@@ -14,7 +14,7 @@ from ..hdf5.hdf5_links import follow
 from ..recordings import images
 from ..recordings.flat import Attempt, Part
 from ..recordings.recording import Columns
-from .episodes import EXTRAS, FLAGS, OWN, SCALARS, Kept, is_jpeg, to_part
+from .episodes import EXTRAS, FLAGS, OWN, SCALARS, Kept, check_count, is_jpeg, to_part
 
 if TYPE_CHECKING:
     import h5py
@@ -30,6 +30,7 @@ def attempts(origin: str, storage: Any, kept: Kept) -> Iterator[Attempt]:
     """
     spaces = {path: space.shape if is_jpeg(storage, space) else None for path, space in {**kept.boxes, **kept.choices}.items()}
     with opened(str(storage.data_path / MAIN)) as file:
+        check_count(origin, storage.total_episodes, f"episode_{storage.total_episodes}" in names(file))
         for index in range(storage.total_episodes):
             yield f"episode {index}", functools.partial(_part, origin, file, index, spaces, kept)
 

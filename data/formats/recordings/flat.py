@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
+import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +19,14 @@ from ...errors import WarmloopError
 from ...plausible import ABSURD
 from ...transition import storage_dtype
 from .budget import require, size_of
+from .flags import check_flags
 from .options import PLAIN, ReadOptions
-from .recording import PER_EPISODE, Columns, Recording, Table, cast, tidy
+from .recording import PER_EPISODE, SCALARS, Columns, Recording, Table, cast, tidy
 from .rounding import tell_of_rounding
 
 # A piece is the fewest whole episodes that fill so much: few enough for any machine, large enough that pieces cost nothing.
 PIECE_BYTES = 32 << 20
+log = logging.getLogger("warmloop")
 VOTERS = 9  # episodes, of which most say what all are like
 
 # What an environment's infos call success, in the order of preference.
@@ -106,6 +111,9 @@ def complete(recording: Recording) -> Recording:
         columns[f"next_{name}"] = columns[name][following]
     kept = np.ones(rows, bool)
     kept[last] = columns["terminals"][last]
+    lost = int((np.add.reduceat(kept, starts) == 0).sum())
+    if lost and lost < len(starts):
+        _tell_of_lost(recording.origin, lost)
     whole = dataclasses.replace(
         recording, columns={name: column[kept] for name, column in columns.items()}, wholes=_wholes(recording, columns, ~kept[last])
     )
@@ -189,6 +197,7 @@ def _sound(origin: str, attempts: Iterator[Attempt], options: ReadOptions) -> It
 
 
 def _read(origin: str, attempts: Iterable[Attempt], options: ReadOptions, bad: list[WarmloopError]) -> Iterator[Part]:
+    lost = 0
     for name, make in attempts:
         try:
             part = make()
@@ -198,11 +207,26 @@ def _read(origin: str, attempts: Iterable[Attempt], options: ReadOptions, bad: l
         else:
             if part is not None:
                 yield part
+            lost += part is None
+    if lost:
+        _tell_of_lost(origin, lost)
 
 
 def _signature(part: Part) -> tuple[Any, ...]:
     columns = [(name, np.shape(column)[1:], column.dtype.str) for name, column in part.columns.items() if name != "success"]
     return tuple(sorted(columns))
+
+
+def strangers(folder: str, files: Sequence[Path]) -> tuple[str, ...]:
+    """The names of what else is in a folder than the files that are read of it; hidden ones aside, and none of a file."""
+    if not Path(folder).is_dir():
+        return ()
+    return tuple(sorted(entry.name for entry in Path(folder).iterdir() if entry not in files and not entry.name.startswith(".")))
+
+
+@functools.cache
+def _tell_of_lost(origin: str, count: int) -> None:
+    log.warning("%s: %d episodes hold no step of which is known what was observed after it, and are left out.", origin, count)
 
 
 def channels_last(column: np.ndarray) -> np.ndarray:
@@ -257,6 +281,8 @@ def _check(place: str, columns: Columns, first: Part) -> None:
     for name, column in columns.items():
         if column.dtype.kind not in "biuf":
             raise WarmloopError(f"{place}: `{name}` holds {column.dtype} values; numbers are needed.")
+        if SCALARS.get(name) is bool:
+            check_flags(place, name, column)
         if len(np.atleast_1d(column)) != rows or column.ndim == 0:
             found = len(column) if column.ndim else "no"
             raise WarmloopError(f"{place}: `{name}` has {found} rows and `actions` has {rows}; every array needs one row per transition.")

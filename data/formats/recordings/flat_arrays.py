@@ -61,7 +61,29 @@ def read_arrays(
     if times:
         table["extras/timestamps"] = next(iter(times.values()))
     starts = first_rows(origin, boundaries, rows)
-    yield from pieces(origin, table, _starts_by_marks(origin, table, ends, options.dones) if starts is None else starts, unread=unread)
+    if starts is None:
+        starts = _starts_by_marks(origin, table, ends, options.dones)
+    elif "episode_ids" in boundaries:
+        _check_runs(origin, np.ravel(boundaries["episode_ids"][:]), starts, None if ends is None else ends.marked)
+    yield from pieces(origin, table, starts, unread=unread)
+
+
+def _check_runs(origin: str, ids: np.ndarray, starts: np.ndarray, marked: np.ndarray | None) -> None:
+    """Raises WarmloopError where an episode's number comes again in later rows, and its earlier rows do not end with a mark: the rows of
+    several episodes in turn look like files one after another, each of which counts from 0."""
+    numbers = ids[starts]
+    _, last_runs = np.unique(numbers[::-1], return_index=True)
+    recurs = np.ones(len(starts), bool)
+    recurs[len(starts) - 1 - last_runs] = False
+    ends = np.append(starts[1:], len(ids)) - 1
+    open_runs = recurs if marked is None else recurs & ~marked[ends]
+    if open_runs.any():
+        run = int(np.argmax(open_runs))
+        again = starts[run + 1 :][numbers[run + 1 :] == numbers[run]][0]
+        raise WarmloopError(
+            f"{origin}: `episode_ids` are {numbers[run]} up to row {ends[run]}, which nothing marks as an end, and again from row {again}; "
+            "sort the rows by episode or, where these are several episodes, give each a number of its own."
+        )
 
 
 def _without_blanks(marks: dict[str, Stored], found: Table) -> dict[str, Stored]:
@@ -140,6 +162,9 @@ def _first_rows(origin: str, name: str, values: np.ndarray, rows: int) -> np.nda
     if name == "episode_ids":
         if len(values) != rows:
             raise WarmloopError(f"{origin}: `{name}` has {len(values)} rows and `actions` has {rows}.")
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            row = int(np.argmin(np.isfinite(values)))
+            raise WarmloopError(f"{origin}: `{name}` holds {values[row]:g} in row {row}; each row needs the number of its episode.")
         return starts_after(np.append(values[1:] != values[:-1], True))
     if name == "episode_starts" and values.dtype.kind in "bf" and len(values) == rows and values[:1].all():
         return np.flatnonzero(values)  # a flag on each first row, as Stable-Baselines has it

@@ -46,6 +46,7 @@ SECOND = {"observations": ("states", "state"), "next_observations": ("next_state
 TREES = ("observations", "next_observations")  # may be a dict: one array for each leaf, `observations/NAME`
 BOUNDARIES = ("episode_starts", "episode_ids", "episode_ends", "episode_lengths")
 MARKS = ("masks", "terminations", "terminals", "timeouts", "dones")
+INFOS = ("infos", "info", "env_infos")  # groups that may hold a success flag
 REPEATABLE = {*MARKS, "episode_ids"}  # two arrays may say the same
 
 
@@ -104,6 +105,10 @@ def name_columns(origin: str, names: Iterable[str]) -> Named:
                 key = column + name.removeprefix(head)
                 by_column[key] = (*by_column.get(key, ()), name)
             read |= set(own)
+    flags = (f"{group}/{flag}" for group in INFOS for flag in NAMES["success"])
+    if "success" not in by_column and (flag := next((flag for flag in flags if flag in names), None)):
+        by_column["success"] = (flag,)
+        read.add(flag)
     return Named(by_column, tuple(name for name in names if name not in read))
 
 
@@ -145,10 +150,6 @@ def one_of(origin: str, column: str, arrays: dict[str, Stored]) -> Stored:
 def _terminal(origin: str, marks: Table, rows: int, dones: str) -> np.ndarray:
     if "masks" in marks:
         masks = np.asarray(cast("masks", marks["masks"][:]))
-        if not ((masks >= 0) & (masks <= 1)).all():
-            raise WarmloopError(
-                f"{origin}: `masks` runs from {masks.min():g} to {masks.max():g}; 0 where the task was over and 1 else is needed."
-            )
         terminal = masks == 0
         if "terminations" in marks and (terminal != _flags(marks["terminations"])).any():
             row = int(np.argmax(terminal != _flags(marks["terminations"])))

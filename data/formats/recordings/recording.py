@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from ...episode import Episode, make_steps
 from ...errors import WarmloopError
 from ...files.whole_files import did_you_mean
 from ...transition import PyTree, Source, Transition, storage_dtype, take
+from .flags import check_flags
 from .rounding import tell_of_rounding
 
 Columns = dict[str, np.ndarray]
@@ -123,8 +124,20 @@ def check(origin: str, table: Table) -> None:
             raise WarmloopError(f"{origin}: `{name}` has shape {column.shape} and `{before}` has {table[before].shape}.")
     if rows == 0:
         raise WarmloopError(f"{origin} holds no transitions.")
+    _check_continuous(origin, table["actions"])
     if len(table["actions"].shape) != 2:
         raise WarmloopError(f"{origin}: `actions` has shape {table['actions'].shape}; [transitions, action dimensions] is needed.")
+
+
+def _check_continuous(origin: str, actions: Stored) -> None:
+    """Refuses a single whole number per row that counts from 0: which of some actions it was."""
+    if actions.shape[1:] in ((), (1,)) and actions.dtype.kind in "biu":
+        values = np.asarray(actions[0 : actions.shape[0]]).astype(np.int64)
+        if values.min() >= 0:
+            raise WarmloopError(
+                f"{origin}: `actions` are {actions.dtype} from {values.min()} to {values.max()}: discrete actions, which no agent here "
+                "takes; if they are numbers of one dimension, save them as floats, [transitions, 1]."
+            )
 
 
 def cast(name: str, column: np.ndarray) -> np.ndarray:
@@ -212,6 +225,16 @@ def level_extras(episodes: Sequence[Episode]) -> list[Episode]:
     return [dataclasses.replace(episode, extras={name: levelled(episode, name) for name in names}) for episode in episodes]
 
 
+def distinct(origin: str, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """What pairs of a name and a value hold. Raises WarmloopError where two have one name, as `a.b` and `b` in a group `a` have."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise WarmloopError(f"{origin}: two arrays would be named `{name}`; rename one of them, or take it out.")
+        found[name] = value
+    return found
+
+
 def require_keys(origin: str, what: str, keys: list[str], needed: list[str]) -> None:
     """Raises WarmloopError naming the first of `needed` that is absent, and the key, itself not needed, that may have been meant."""
     for name in needed:
@@ -258,12 +281,13 @@ def _check_column(origin: str, name: str, column: Stored) -> None:
         raise WarmloopError(f"{origin}: `{name}` is a single number; one row per transition is needed.")
     if name in SCALARS and column.shape[1:] not in ((), (1,)):
         raise WarmloopError(f"{origin}: `{name}` has shape {column.shape}; one number per transition is needed.")
-    if column.dtype.kind == "f" and SCALARS.get(name) is bool:
-        values = np.ravel(column[0 : column.shape[0]])
-        if (odd := (values != 0) & (values != 1)).any():  # NaN, which Python takes for true, or a probability
-            row = int(np.argmax(odd))
+    if column.dtype.kind != "b" and SCALARS.get(name) is bool:
+        check_flags(origin, name, column[0 : column.shape[0]])
+    if name == "masks":
+        masks = np.asarray(column[0 : column.shape[0]])
+        if not ((masks >= 0) & (masks <= 1)).all():
             raise WarmloopError(
-                f"{origin}: `{name}` holds {values[row]:g} in row {row}, and a flag is 0 or 1; repair it, or take the array out."
+                f"{origin}: `masks` runs from {masks.min():g} to {masks.max():g}; 0 where the task was over and 1 else is needed."
             )
 
 

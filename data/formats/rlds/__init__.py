@@ -16,7 +16,7 @@ and a single step is none.
 - The task is the first step's `language_instruction` (or `natural_language_instruction`), wherever it is: of the steps, of their
   observations, of the episode. Other texts are ignored.
 - Success is the flag `success`, `is_success`, `succeed` or `goal_achieved` of the steps, where there is one.
-- `discount`, which `is_terminal` says already, and everything else is ignored. Episodes are numbered in the order of the files.
+- `discount`, which `is_terminal` says already, is ignored; the names of all else are told. Episodes are numbered in the order of the files.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from .tfrecord import parse, records
 FEATURES, INFO = "features.json", "dataset_info.json"
 TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 INSTRUCTIONS = ("language_instruction", "natural_language_instruction")
+READ = ("action", "reward", "discount", "is_first", "is_last", "is_terminal")
 Features = Mapping[str, Feature]
 
 
@@ -116,7 +117,16 @@ def _part(place: str, number: int, features: Features, record: bytes) -> Part | 
     flag = next((key for key in (f"{STEPS}/{name}" for name in SUCCESS_FLAGS) if key in features), None)
     if flag is not None:
         columns["success"] = column(place, features[flag], example, steps)[:-1]
-    return Part(f"episode {number}", number, columns, _task(place, features, example))
+    unread = tuple(key for key, feature in features.items() if key != flag and not _is_read(key, feature))
+    return Part(f"episode {number}", number, columns, _task(place, features, example), unread=unread)
+
+
+def _is_read(key: str, feature: Feature) -> bool:
+    head, _, rest = key.partition("/")
+    if key.rpartition("/")[2] in INSTRUCTIONS and feature.kind == "text":
+        return True
+    kind = rest.split("/")[0]
+    return head == STEPS and (kind in READ or (kind == "observation" and feature.kind != "text"))
 
 
 def _ends(place: str, features: Features, example: Mapping[str, Any]) -> tuple[bool, int]:

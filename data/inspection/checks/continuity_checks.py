@@ -58,9 +58,14 @@ def step_numbers(view: View) -> Iterator[Fault]:
 def time_gaps(view: View) -> Iterator[Fault]:
     if view.times is None or len(view) < 3:
         return
+    if not np.isfinite(view.times).all():
+        step = int(np.argmin(np.isfinite(view.times)))
+        what = f"The timestamp of this step is {view.times[step]:g}, so that nothing shows whether steps are missing."
+        yield Fault(Severity.NOTE, what, "Nothing needs to be done for training, which does not use timestamps.", step)
+        return
     passed = np.diff(view.times)
     usual = float(np.median(passed))
-    late = np.flatnonzero((passed > GAP * usual) | (passed <= 0) | ~np.isfinite(passed))
+    late = np.flatnonzero((passed > GAP * usual) | (passed <= 0))
     if len(late):
         step = int(late[0])
         what = f"{passed[step]:.3g} s pass after this step, and {usual:.3g} s after the median one; gaps: {len(late)} in all."

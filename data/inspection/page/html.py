@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ...pages.sheet import Html, document, table
+from ...pages.sheet import figures as figure_boxes
 from ..findings import Column, EpisodeLine, Finding, Severity
 from ..report import Report
 from ..text import MEANING, grouped, verdict
@@ -18,34 +20,15 @@ EPISODES_LISTED = 500
 PLACES_LISTED = 100
 
 STYLE = """
-:root { color-scheme: light dark; --page: #fbfbfa; --card: #fff; --ink: #1d2129; --faint: #646b78; --line: #dfe2e7;
-  --action: #4269a5; --sound: #4f8a67; --note: #7b8494; --harms: #c98a1b; --breaks: #c0392b; }
-@media (prefers-color-scheme: dark) { :root { --page: #14171c; --card: #1c2027; --ink: #e8eaee; --faint: #a0a7b4; --line: #343a45;
-  --action: #7ba1dd; --sound: #6fb48c; --note: #8f98a8; --harms: #e0a948; --breaks: #ec7063; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 66rem; background: var(--page); color: var(--ink);
-  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.5rem; margin: 0 0 .3rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .7rem; } h3 { font-size: 1rem; margin: 0; }
-p { margin: .3rem 0; } .faint, figcaption { color: var(--faint); font-size: .875rem; }
-.verdict { padding: .8rem 1rem; border-left: .4rem solid var(--sound); background: var(--card); font-weight: 600; }
-.verdict.harms { border-color: var(--harms); } .verdict.breaks { border-color: var(--breaks); } .verdict.note { border-color: var(--note); }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .7rem; margin: 1rem 0; }
-.figures div, .finding, figure { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .7rem .9rem; }
-.figures strong { display: block; font-size: 1.35rem; line-height: 1.3; }
 .finding { margin: 0 0 .7rem; border-left: .4rem solid var(--note); }
 .finding.harms { border-left-color: var(--harms); } .finding.breaks { border-left-color: var(--breaks); }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(18rem, 100%), 1fr)); gap: .7rem; }
-.actions { grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); }
-figure { margin: 0 0 .7rem; } .pictures figure { margin: 0; } figcaption { margin-bottom: .3rem; }
-img { display: block; max-width: 100%; }
+.actions { grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); } .pictures figure { margin: 0; }
 svg { display: block; width: 100%; height: auto; } svg text { fill: var(--faint); font-size: 14px; } svg line { stroke: var(--line); }
 rect.action, rect.failed { fill: var(--action); } rect.sound, rect.success { fill: var(--sound); } rect.note { fill: var(--note); }
 rect.harms { fill: var(--harms); } rect.breaks { fill: var(--breaks); }
 .key span { display: inline-block; white-space: nowrap; margin-right: .8rem; }
 .key i { display: inline-block; width: .8rem; height: .8rem; border-radius: .2rem; margin-right: .3rem; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .875rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } summary { cursor: pointer; }
 """
 
 
@@ -63,9 +46,7 @@ def page(report: Report) -> str:
         parts += _tables(report)
     else:
         parts += ["<h2>Findings</h2>", *_findings(report.findings)]
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    head += f"<title>{escape(names)}</title><style>{STYLE}</style>"
-    return "\n".join(["<!doctype html>", f'<html lang="en"><head>{head}</head><body>', *parts, "</body></html>", ""])
+    return document(names, STYLE, map(Html, parts))
 
 
 def _figures(report: Report) -> str:
@@ -80,9 +61,8 @@ def _figures(report: Report) -> str:
         "mean return": f"{returns.mean():.4g}",
         "mean quality": f"{np.mean([line.quality for line in lines]):.2f}",
     }
-    boxes = "".join(f"<div><strong>{value}</strong><span class='faint'>{name}</span></div>" for name, value in figures.items())
     unread = f" Not read: {escape(summary.not_read)}." if summary.not_read else ""
-    return f'<div class="figures">{boxes}</div><p class="faint">Success means: {escape(summary.success_definition)}.{unread}</p>'
+    return f'{figure_boxes(figures)}<p class="faint">Success means: {escape(summary.success_definition)}.{unread}</p>'
 
 
 def _findings(findings: Sequence[Finding]) -> list[str]:
@@ -132,15 +112,15 @@ def _key(name: str, said: str) -> str:
 
 
 def _tables(report: Report) -> list[str]:
-    columns = _table(
+    columns = table(
         ["column", "mean", "std", "least", "greatest", "unchanged", "not finite"], [_column_cells(column) for column in report.columns]
     )
     shown = report.episodes[:EPISODES_LISTED]
     heads = ["episode", "steps", "return", "success", "ending", "jerk", "at a limit", "quality", "worst finding"]
-    episodes = _table(heads, [_episode_cells(line) for line in shown])
+    episodes = table(heads, [_episode_cells(line) for line in shown])
     note = f"<p class='faint'>The first {EPISODES_LISTED} of {len(report.episodes)}.</p>" if len(report.episodes) > len(shown) else ""
     coverage = report.summary.coverage
-    covered = _table(["range", "visited"], [[name, f"{share:.0%}"] for name, share in coverage.items()]) if coverage else ""
+    covered = table(["range", "visited"], [[name, f"{share:.0%}"] for name, share in coverage.items()]) if coverage else ""
     parts = {"Columns": columns, "Episodes": note + episodes, "Coverage of the environment's ranges": covered}
     return [
         "<h2>Tables</h2>",
@@ -166,9 +146,3 @@ def _episode_cells(line: EpisodeLine) -> list[str]:
         f"{line.quality:.2f}",
         worst,
     ]
-
-
-def _table(heads: list[str], rows: list[list[str]]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

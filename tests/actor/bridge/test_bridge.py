@@ -12,6 +12,7 @@ from scripted import ARM, STATE, Scripted, environment
 
 from warmloop.actor.bridge import said
 from warmloop.actor.bridge.actions import Actions
+from warmloop.actor.bridge.info import is_true
 from warmloop.data.errors import EnvironmentFault, WarmloopError
 
 Box, Dict, Discrete = gym.spaces.Box, gym.spaces.Dict, gym.spaces.Discrete
@@ -46,10 +47,13 @@ def test_two_parts_of_one_name_are_refused():
         (Box(-1, 1, (1,), np.float32), np.float64(0.5), [0.5]),
         (Box(-1, 1, (2,), np.float32), [0.5, -0.5], [0.5, -0.5]),
         (Box(0, 255, (2,), np.uint8), np.array([3, 255], np.uint8), [3, 255]),
+        (Box(-9, 9, (2,), np.float16), np.array([0.5, -8], np.float16), [0.5, -8]),
+        (Box(-9, 9, (2,), np.float64), np.ma.array([0.5, -8], mask=False), [0.5, -8]),
         (Box(0, 1, (2,), bool), np.array([True, False]), [1, 0]),
         (Box(-(2**40), 2**40, (2,), np.int64), np.array([2**24, 2**30]), [2**24, 2**30]),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_what_stands_for_numbers_becomes_numbers_along_one_axis(space: gym.Space, value: Any, numbers: list):
     observation = observed(Dict({"part": space, "state": STATE}), {"part": value, "state": np.zeros(3)})
     assert observation["part"].dtype == np.float32
@@ -185,6 +189,7 @@ def test_a_persons_action_in_the_environments_own_form_is_recorded_flat():
         (STATE, np.zeros(4), r"shape \(4,\), and its space says \(3,\)"),
         (STATE, [0.0, [1.0], 2.0], "numbers are needed"),
         (STATE, np.array([0, np.nan, 0]), "not finite"),
+        (STATE, np.ma.array([0.0, 1.0, 2.0], mask=[0, 1, 0]), "masked_array.* and numbers are needed"),
         (STATE, np.array([0, 1e300, 0]), "reaches 1e.300, which is infinite in float32"),
         (STATE, np.array([0, 2**24 + 1, 0]), "reaches 16777217, and float32 holds whole numbers up to 16777216"),
         (Dict({"state": STATE}), np.zeros(3), "where its space says a Dict"),
@@ -216,6 +221,7 @@ def test_a_first_observation_that_is_not_of_its_space_is_a_mistake_and_a_later_o
         (("1.0", False, False, {}), "'1.0' as the reward"),
         ((np.zeros(2), False, False, {}), "as the reward"),
         ((np.nan, False, False, {}), "a reward that is not finite"),
+        ((np.ma.masked, False, False, {}), "masked as the reward"),
         ((0.0, None, False, {}), "None as `terminated`; return True or False"),
         ((0.0, "no", False, {}), "'no' as `terminated`"),
         ((0.0, False, np.array([True, False]), {}), "as `truncated`"),
@@ -238,6 +244,13 @@ def test_numbers_and_flags_of_numpy_and_an_info_of_none_are_taken():
     made.reset(0)
     result = made.step(np.zeros(2))
     assert (result.raw_reward, result.terminated, result.truncated, result.info) == (0.5, True, False, {})
+
+
+@pytest.mark.parametrize("value", [0.4, np.nan, -1])
+def test_a_flag_of_a_person_that_is_neither_true_nor_false_is_refused(value):
+    with pytest.raises(WarmloopError, match=r'"is_intervention" .*neither true nor false'):
+        is_true({"is_intervention": value}, "is_intervention")
+    assert not is_true({"is_intervention": np.zeros(0)}, "is_intervention")
 
 
 class Failing(Scripted):
@@ -296,7 +309,17 @@ def test_a_part_that_no_agent_gets_may_be_rounded():
 
 @pytest.mark.parametrize(
     ("value", "says"),
-    [("False", "'False'"), (np.nan, "nan"), (np.zeros(0), "array"), ({"a": 1}, "'a'"), ([], r"\[\]"), ([1, [2]], r"\[1, \[2\]\]")],
+    [
+        (0.3, "0.3"),
+        (-1, "-1"),
+        (np.array([1, 2]), "array"),
+        ("False", "'False'"),
+        (np.nan, "nan"),
+        (np.zeros(0), "array"),
+        ({"a": 1}, "'a'"),
+        ([], r"\[\]"),
+        ([1, [2]], r"\[1, \[2\]\]"),
+    ],
 )
 def test_a_success_that_says_neither_yes_nor_no_is_refused(value, says):
     made = environment(Scripted(returned=(0.0, False, False, {"success": value})))

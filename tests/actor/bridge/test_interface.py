@@ -171,3 +171,83 @@ gym.register("WarmloopTest/NoPictures-v0", lambda: Calls(), max_episode_steps=3)
 def test_what_cannot_be_made_is_a_sentence(id: str, render: bool, says: str):
     with pytest.raises(WarmloopError, match=says):
         make_environment(EnvironmentConfig(id), render=render)
+
+
+class ResetsItself(Calls):
+    """As Gymnasium's autoreset of old, whose info at an end is the next episode's."""
+
+    def __init__(self, key: str, old: bool):
+        self.key, self.old = key, old
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(3), {}
+
+    def step(self, action) -> Any:
+        info = {"success": False, self.key: np.full(3, 7.0), "final_info": {"success": True}}
+        return (np.zeros(3), 1.0, True, info) if self.old else (np.zeros(3), 1.0, True, False, info)
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("key", ["final_observation", "final_obs", "terminal_observation"])
+def test_the_last_observation_of_an_environment_that_resets_itself_is_of_its_own_episode(key: str, old: bool, caplog):
+    environment = made(ResetsItself(key, old))
+    with caplog.at_level(logging.WARNING):
+        for seed in range(2):
+            environment.reset(seed)
+            result = environment.step(np.zeros(2))
+            assert result.next_observation.tolist() == [7.0] * 3 and result.success and result.terminated
+    assert sum("it resets itself where an episode ends" in record.message for record in caplog.records) == 1
+
+
+class Four(gym.Wrapper):
+    """As of before Gymnasium 0.26."""
+
+    def reset(self):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.env.reset()[0]
+
+    def step(self, action) -> Any:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, reward, terminated or truncated, info
+
+
+class Again(gym.Wrapper):
+    """Resets itself."""
+
+    def step(self, action) -> Any:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if terminated or truncated:
+            return self.env.reset()[0], reward, terminated, truncated, {"final_observation": observation, "final_info": info}
+        return observation, reward, terminated, truncated, info
+
+
+@pytest.mark.parametrize("kind", [Four, Again])
+@pytest.mark.parametrize("name", ["Lab/Reach-v0", "Lab/ReachWithoutSeed-v0"])
+def test_a_wrapper_of_ones_own_may_have_the_calls_of_older_gym_and_may_reset_itself(kind: type[gym.Wrapper], name: str):
+    text = f"{__name__}:{kind.__name__}"
+    config = EnvironmentConfig(f"lab_environment:{name}", {"limit": 5}, horizon=5, wrappers=(text, text) if kind is Again else (text,))
+    environment = make_environment(config, RAW)
+    first = environment.reset(0)
+    results = [environment.step(np.zeros(2)) for _ in range(5)]
+    np.testing.assert_array_equal(results[-1].next_observation, first, "of its own episode, in which nothing moved")
+    assert (results[-1].terminated, results[-1].truncated) == ((True, False) if kind is Four else (False, True))
+    assert "success" in results[-1].info
+
+
+@pytest.mark.parametrize(("kind", "instead"), [("NormalizeObservation", "normalise_observations"), ("NormalizeReward", "reward.scale")])
+def test_statistics_that_go_on_changing_are_refused_and_fixed_ones_are_not(kind: str, instead: str):
+    wrapped = getattr(gym.wrappers, kind)(AnyKeyword())
+    with pytest.raises(WarmloopError, match=f'Environment "lab" is in the wrapper {kind}, whose statistics change .*{instead}'):
+        made(gym.wrappers.TimeLimit(wrapped, 5))
+    wrapped.update_running_mean = False
+    made(gym.wrappers.TimeLimit(wrapped, 5)).reset(0)
+
+
+def test_a_last_observation_in_the_info_of_a_step_that_ends_nothing_is_not_taken():
+    class Goes(ResetsItself):
+        def step(self, action) -> Any:
+            return np.ones(3), 1.0, False, np.False_, {"final_observation": np.full(3, 7.0), "final_info": {"success": True}}
+
+    environment = made(Goes("", False))
+    environment.reset(0)
+    result = environment.step(np.zeros(2))
+    assert result.next_observation.tolist() == [1.0] * 3 and not result.success

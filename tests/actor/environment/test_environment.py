@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from warmloop.actor.bridge import said
+from warmloop.actor.config import ActorConfig
 from warmloop.actor.endings.success import Outcome, success_rule
 from warmloop.actor.environment.environment import Environment, EnvironmentConfig, make_environment
+from warmloop.actor.environment.guard import guarded
 from warmloop.actor.seeds import COLLECTION_STREAM, EVALUATION_STREAM, VIDEO_STREAM, episode_seed
 from warmloop.data.errors import WarmloopError
 from warmloop.data.reward import RewardConfig
@@ -177,6 +180,9 @@ def test_success_ends_the_episode_for_the_learner_only_where_the_reward_says_so(
         ("auto", {"other": 1}, True, 9.0, 9.0, None),
         ("info:other", {"other": np.array([1.0])}, False, 0.0, 0.0, True),
         ("info:other", {"other": 0}, False, 0.0, 0.0, False),
+        ("info:lifted>=0.9", {"lifted": np.float32(0.95)}, False, 0.0, 0.0, True),
+        ("info:lifted>=0.9", {"lifted": 0.5}, False, 0.0, 0.0, False),
+        ("info:lifted>=0.9", {"other": 1.0}, False, 0.0, 0.0, None),
         ("terminated", {}, True, 0.0, 0.0, True),
         ("reward>=1.5", {}, False, 1.5, 0.0, True),
         ("return>=10", {}, False, 5.0, 9.9, False),
@@ -185,6 +191,18 @@ def test_success_ends_the_episode_for_the_learner_only_where_the_reward_says_so(
 def test_success_rules(rule: str, info: dict, terminated: bool, reward: float, total: float, success: bool | None):
     found, paid = success_rule(rule)(Outcome(None, info, terminated, reward, total))
     assert found is success and paid == 0
+
+
+@pytest.mark.parametrize("rule", ["info:lifted>=", "info:lifted>=much", "info:>=1", "info:lifted>=nan", "lifted>=1"])
+def test_a_rule_that_compares_with_no_number_is_refused(rule: str):
+    with pytest.raises(WarmloopError, match=f'environment.success is "{rule}"; it must be auto'):
+        success_rule(rule)
+
+
+@pytest.mark.parametrize("value", ["high", np.nan, [0.5, 0.7]])
+def test_what_is_compared_must_be_a_number(value):
+    with pytest.raises(WarmloopError, match=r'has as "lifted" .*, and environment.success compares it with 0.9'):
+        success_rule("info:lifted>=0.9")(Outcome(None, {"lifted": value}, False, 0.0, 0.0))
 
 
 def run_to_the_end(environment: Environment) -> None:
@@ -280,3 +298,23 @@ def test_streams_never_share_a_seed(seed: int, episode: int, other_seed: int, ot
 def test_episode_seeds_are_the_same_in_every_release():
     seeds = [episode_seed(*which) for which in ((0, 0, 0), (0, 1, 0), (0, 0, 1), (7, EVALUATION_STREAM, 3))]
     assert seeds == [284457150, 206828612, 73105346, 718357490]
+
+
+class LosesTheSeed(gym.Wrapper):
+    """A user's wrapper whose reset does not pass the seed on."""
+
+    def reset(self, *, seed=None, options=None):
+        return self.env.reset()
+
+
+@pytest.mark.parametrize(("wrapped", "simulator", "told"), [(True, True, 1), (True, False, 0), (False, True, 0)])
+def test_a_seed_that_a_wrapper_loses_is_told_where_it_comes_again_and_of_no_robot(wrapped, simulator, told, caplog):
+    said._said.clear()
+    env = gym.make("Pendulum-v1")
+    environment = Environment(LosesTheSeed(env) if wrapped else env, EnvironmentConfig("Pendulum-v1"), RAW)
+    environment.use = ActorConfig(simulator=simulator)
+    with guarded(environment):
+        for seed in (1, 2, 1, 1, 2):
+            environment.reset(seed)
+    messages = [record.message for record in caplog.records if "began differently" in record.message]
+    assert len(messages) == told

@@ -11,7 +11,6 @@ import pytest
 from hands import LockStep
 from scripted import RAW, Scripted
 
-from warmloop.actor import emergency
 from warmloop.actor.config import ActorConfig
 from warmloop.actor.environment import faults as faults_module
 from warmloop.actor.environment import guard as guard_module
@@ -23,6 +22,7 @@ from warmloop.actor.intervention.intervention import Control
 from warmloop.actor.policies.policy import RandomPolicy
 from warmloop.data.errors import EnvironmentFault, EnvironmentGaveOut
 from warmloop.data.formats.quarantined import quarantine_files, read_quarantine
+from warmloop.data.running import emergency
 from warmloop.data.tasks import TaskConfig
 
 LAB = "lab_environment:Lab/Reach-v0"

@@ -59,7 +59,7 @@ def test_a_hand_is_a_persons_unless_it_says_otherwise():
         ("own_hand:Leader:speed", '"speed" is no option; write NAME=VALUE'),
         ("own_hand:Leader:fast=1", "called with the environment, failed: TypeError.*fast"),
         ("own_hand:always_left:speed=1", "takes no options"),
-        ("keybord", 'there is no "keybord".*MODULE:CALLABLE'),
+        ("keybord", '"keybord"; it must be none.*MODULE:NAME.*did you mean keyboard'),
     ],
 )
 def test_what_is_no_intervener_is_a_sentence(text, says):

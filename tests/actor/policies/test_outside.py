@@ -1,4 +1,4 @@
-"""Policies by MODULE:CALLABLE: what each kind of callable is taken for, and how its mistakes are told."""
+"""Policies by MODULE:NAME: what each kind of callable is taken for, and how its mistakes are told."""
 
 import random
 import textwrap
@@ -9,8 +9,8 @@ import pytest
 
 from warmloop.actor.environment.environment import Environment, EnvironmentConfig, make_environment
 from warmloop.actor.episodes.rollout import run_episode
-from warmloop.actor.imports import source_hash
 from warmloop.actor.policies.outside import OutsidePolicy, outside_policy
+from warmloop.data.doors.imports import source_hash
 from warmloop.data.errors import WarmloopError
 
 MODULE = """

@@ -6,6 +6,7 @@ import pytest
 
 from warmloop.actor.policies import policy as policy_module
 from warmloop.actor.policies.policy import BURST_STEPS, AgentPolicy, NoisyPolicy, RandomPolicy
+from warmloop.actor.policies.sb3_policy import statistics_beside
 from warmloop.agents.sac import SAC, SACConfig
 from warmloop.data.errors import WarmloopError
 from warmloop.data.transition import Leaf, Spec, example
@@ -105,3 +106,13 @@ def test_bursts_fill_the_share_of_the_steps_they_were_given(share: float):
 def test_impossible_noise_is_refused(scale: float, share: float):
     with pytest.raises(WarmloopError, match="Noise needs a scale of at least 0"):
         NoisyPolicy(Still(), scale, share)
+
+
+@pytest.mark.parametrize(
+    ("file", "found"), [("vecnormalize.pkl", True), ("model/vecnormalize.pkl", True), ("vec_normalize.pkl", True), ("data.pkl", False)]
+)
+def test_statistics_that_a_saved_policy_was_trained_under_are_noticed_beside_it(file, found, tmp_path):
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    assert statistics_beside(tmp_path / "model.zip") == (path if found else None)

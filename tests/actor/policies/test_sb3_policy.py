@@ -136,6 +136,13 @@ def test_an_action_whose_bounds_are_equal_has_no_say():
     np.testing.assert_array_equal(policy(np.zeros(2, np.float32), 0), np.float32([0.5, 0.0]))
 
 
+def test_statistics_of_vec_normalize_beside_the_zip_are_told_and_not_read(train: Train, caplog: pytest.LogCaptureFixture):
+    _, path = train("A2C")
+    (path.parent / "vecnormalize.pkl").write_bytes(b"no pickle")
+    sb3_policy(path, make_environment(EnvironmentConfig("Pendulum-v1")))
+    assert "vecnormalize.pkl is beside" in caplog.text
+
+
 def test_nothing_in_the_zip_is_unpickled(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Every pickle in the description is replaced by one that would leave a canary."""
     _, path = train("A2C")  # whose policy_kwargs name a class, so that Stable-Baselines3 itself unpickles them

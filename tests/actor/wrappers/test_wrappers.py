@@ -186,7 +186,7 @@ def test_wrappers_are_applied_in_order_to_the_environment_of_a_config(tmp_path, 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("frame_stak:3", r'no wrapper "frame_stak" .*did you mean frame_stack'),
+        ("frame_stak:3", r'wrappers is "frame_stak:3"; it must be .*did you mean frame_stack'),
         ("resize", r'"resize" needs height; it takes height, width, camera'),
         ("resize:128,64,front,9", r'given "9"; it takes height, width, camera'),
         ("resize:wide", "height=wide; it must be a whole number"),

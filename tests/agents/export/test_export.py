@@ -65,6 +65,11 @@ def test_observations_of_several_parts_and_normalised_layers_are_exported(activa
     assert max(differences(tmp_path, policy, random_observations(PARTS))) < 1e-5
 
 
+def test_a_network_and_an_activation_of_ones_own_are_exported(tmp_path):
+    policy = exported(SAC(SACConfig(hidden=(16,), actor_network="own_parts:Trunk", activation="own_parts:softer"), PARTS))
+    assert max(differences(tmp_path, policy, random_observations(PARTS))) < 1e-5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "vision"), VISIONS)
 def test_policies_that_look_through_cameras_are_exported(name, vision, tmp_path):

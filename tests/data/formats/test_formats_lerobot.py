@@ -243,6 +243,9 @@ def test_rows_other_than_the_metadata_promise_are_refused(copied, keep, reason):
 @of("lerobot-v3")
 def test_rows_of_which_the_metadata_know_nothing_are_refused(copied):
     change(copied / "meta/episodes/chunk-000/file-000.parquet", lambda columns: {key: c.slice(0, 2) for key, c in columns.items()})
+    assert "counts 3 episodes, and meta/episodes lists 2" in refusal(copied)
+    info = copied / "meta/info.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"total_episodes": 2}))
     assert "holds episode 2, of which its metadata know nothing" in refusal(copied)
 
 

@@ -33,11 +33,13 @@ def test_every_format_has_one_entry():
         "dict",
         "dapg",
         "sb3",
+        "own",
     }
     claims = {
-        path: [name for name, f in FORMATS.items() if f.matches(path)] for path in ("a.npz", "a.pkl", "a.pickle", "minari:a-v0", "b/a-v0")
+        path: [name for name, f in FORMATS.items() if f.matches(path)]
+        for path in ("a.npz", "a.pkl", "a.pickle", "minari:a-v0", "b/a-v0", "my_lab.log:read:a.npz", "a.hdf5::train")
     }
-    assert list(claims.values()) == [["npz"], ["hilserl"], ["hilserl"], ["minari"], ["minari"]]
+    assert list(claims.values()) == [["npz"], ["hilserl"], ["hilserl"], ["minari"], ["minari"], ["own", "npz"], []]
 
 
 @pytest.mark.parametrize("name", ["demos.npz", "demos.pkl", "demos.pickle", "demos-v0", "demos.lerobot"])

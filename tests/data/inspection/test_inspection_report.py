@@ -86,9 +86,7 @@ def test_a_black_camera_is_found():
         )
         for e in camera_episodes()
     ]
-    assert [(f.check, f.what) for f in inspect(episodes).findings] == [
-        ("black pictures", "camera is black in all 120 pictures.")
-    ]
+    assert [(f.check, f.what) for f in inspect(episodes).findings] == [("black pictures", "camera is black in all 120 pictures.")]
 
 
 def test_one_wrong_pixel_of_a_next_observation_is_found():

@@ -85,7 +85,7 @@ def test_in_the_environment_s_units_the_share_is_of_half_the_range(tmp_path, cap
     assert "1 numbers, in 1 of 30 steps, by up to 0.03" in caplog.text
 
 
-@pytest.mark.parametrize("allowed", [-0.1, np.nan, np.inf])
+@pytest.mark.parametrize("allowed", [-0.1, np.nan, np.inf, 1.5, 180])
 def test_a_share_that_is_none_is_refused(allowed):
     for make in (lambda: DataConfig(clip_actions=allowed), lambda: SourceConfig("a.npz", clip_actions=allowed)):
         with pytest.raises(WarmloopError, match="clip_actions"):

@@ -227,3 +227,28 @@ def test_actions_in_a_robots_units_are_kept_as_they_are(tmp_path):
     np.testing.assert_array_equal(kept.steps.action, steps.action)
     with pytest.raises(WarmloopError, match=r"`actions` run from .*; rescale them"):
         load_episodes(tmp_path / "set")
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused_and_leaves_nothing_behind(tmp_path):
+    path = file(tmp_path / "a.npz", range(3))
+    merge(tmp_path / "set", [file(tmp_path / "b.npz", [7])])
+    before, read = contents(tmp_path / "set"), []
+
+    def record_on():
+        if not read:
+            file(tmp_path / "a.npz", range(4))
+        read.append(1)
+
+    with pytest.raises(WarmloopError, match=r"a\.npz changed while it was read; wait until it is written"):
+        merge(tmp_path / "set", [path], record_on)
+    assert contents(tmp_path / "set") == before
+    assert merge(tmp_path / "set", [path])[0].new == 4
+
+
+def test_a_lock_that_is_a_link_empties_no_other_file(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "precious").write_text("years of work")
+    (tmp_path / "set" / "lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(WarmloopError, match="cannot be used: Too many levels of symbolic links"):
+        lock_directory(tmp_path / "set", "The set", "wait")
+    assert (tmp_path / "precious").read_text() == "years of work"

@@ -34,8 +34,8 @@ def test_kinds_and_options_are_read():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("keybord", 'no "keybord"; did you mean keyboard?'),
-        ("", 'no ""'),
+        ("keybord", '--intervention is "keybord"; it must be none, '),
+        ("", '--intervention is ""; it must be none, '),
         ("teacher+keyboard", "only devices go together"),
         ("keyboard+keyboard", "each once"),
         ("none:speed=1", "none has no options"),

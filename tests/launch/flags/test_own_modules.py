@@ -8,8 +8,8 @@ import pytest
 from runs import sentence
 
 from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
-from warmloop.actor.imports import make_importable
 from warmloop.configs import load
+from warmloop.data.doors.imports import make_importable
 from warmloop.data.errors import WarmloopError
 
 ENVIRONMENT = """

@@ -20,10 +20,10 @@ PACED = {"LAB_RATE": "50"}
 
 @contextlib.contextmanager
 def started(folder: Path, *line: str, config: str = "lab_config.py", **environment: str):
-    """A command on the environment of a configuration, and the file in which that tells of itself."""
+    """A command on the environment of a configuration, if any, and the file in which that tells of itself."""
     log = folder / "lab.jsonl"
     paths = {"PYTHONPATH": str(HELPERS), "LAB_LOG": str(log)}
-    command = [sys.executable, "-m", f"warmloop.launch.{line[0]}", f"--config={HELPERS / config}", *line[1:]]
+    command = [sys.executable, "-m", f"warmloop.launch.{line[0]}", *([f"--config={HELPERS / config}"] if config else []), *line[1:]]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": folder}
     process = subprocess.Popen(command, env=os.environ | paths | environment, **pipes)
     try:
@@ -79,6 +79,26 @@ def test_a_call_that_blocks_is_stopped_in_time_and_the_run_ends_with_a_sentence(
     assert "error: Environment" in error and f"{call}() has not returned for {seconds} s; see to the robot" in error
     blocked, stopped = (next(one["t"] for one in told(log) if one["event"] == event) for event in ("blocks", "safe_stop"))
     assert stopped - blocked < 5 * seconds
+
+
+BLOCKED = """
+import os
+import gymnasium as gym
+from stuck_environment import Stuck
+
+gym.register("Blocked-v0", lambda **given: Stuck(log=os.environ["LAB_LOG"]), max_episode_steps=30)
+"""
+
+
+@pytest.mark.slow
+def test_an_evaluation_whose_environment_blocks_ends_with_a_sentence_and_brings_it_to_rest(tmp_path):
+    (tmp_path / "blocked.py").write_text(BLOCKED)
+    line = ("evaluate", "--policy=random", "--episodes=5", "--env=blocked:Blocked-v0", "--json")
+    with started(tmp_path, *line, config="") as (process, log):
+        shown, error = process.communicate(timeout=120)
+    assert process.returncode == 3 and "Traceback" not in error and not shown, error
+    assert "step() has not returned for 10 s; see to the robot" in error
+    assert [one["event"] for one in told(log)][-2:] == ["blocks", "safe_stop"]
 
 
 @pytest.mark.fault

@@ -1,4 +1,4 @@
-"""What users name by module: environments `MODULE:Id`, policies, wrappers and interventions `MODULE:CALLABLE`.
+"""What users name by module: environments `MODULE:Id`, and `MODULE:NAME` for all that `door.py` lets in.
 
 Modules are found among the installed packages, in the folder where the command was started, and beside the configuration file. These two
 come last, so that a folder named `data` or a file `select.py` there hides nobody's module.
@@ -12,13 +12,16 @@ import importlib.util
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..data.errors import WarmloopError
+from ..errors import WarmloopError
+from .borrowed import is_theirs, lent
 from .matches import near_matches
 
+FOLDERS = "import_folders"  # in a checkpoint's description
 _FOLDERS: list[str] = []  # of the user's, that were made importable
 
 
@@ -31,13 +34,20 @@ def make_importable(folder: str | Path) -> None:
         _FOLDERS.append(place)
 
 
+def find_again(described: Mapping[str, Any]) -> None:
+    """Makes the folders importable that a checkpoint or a saved configuration names, as far as they are there."""
+    for folder in described.get(FOLDERS, ()):
+        if Path(folder).is_dir():
+            make_importable(folder)
+
+
 def user_folders() -> list[str]:
     """The folders that were made importable."""
     return list(_FOLDERS)
 
 
 def is_importable_name(text: str) -> bool:
-    """Whether `text` has the form `MODULE:CALLABLE`, with dots on either side."""
+    """Whether `text` has the form `MODULE:NAME`, with dots on either side."""
     module, colon, path = text.partition(":")
     return bool(colon) and is_module_name(module) and is_module_name(path)
 
@@ -57,13 +67,16 @@ def imported_module(name: str, said: str) -> ModuleType:
         raise WarmloopError(f'{said}: "{name}" is no module\'s name; write it as Python imports it, as in my_lab.arm.')
     make_importable(os.getcwd())
     try:
-        return importlib.import_module(name)
-    except (Exception, SystemExit) as error:
+        with lent(f'The module "{name}"'):
+            return importlib.import_module(name)
+    except BaseException as error:
+        if not is_theirs(error):
+            raise
         raise _not_imported(name, said, error) from error
 
 
 def imported(name: str, said: str) -> Any:
-    """What `MODULE:CALLABLE` stands for; `said` is how errors begin.
+    """What `MODULE:NAME` stands for; `said` is how errors begin.
 
     Raises:
         WarmloopError: there is no such module or name, or importing it failed.
@@ -78,7 +91,7 @@ def imported(name: str, said: str) -> Any:
 
 
 def source_hash(name: str, said: str) -> str:
-    """The sha256 of the file that `MODULE:CALLABLE` is imported from; "" where it has none. Imports no more than the packages around it.
+    """The sha256 of the file that `MODULE:NAME` is imported from; "" where it has none. Imports no more than the packages around it.
 
     Raises:
         WarmloopError: there is no such module, or importing a package around it failed.
@@ -102,7 +115,8 @@ def told(error: BaseException) -> str:
 
 
 def _no_module(name: str, said: str) -> WarmloopError:
-    return WarmloopError(f'{said}: there is no module "{name}" among the installed packages or in {" or ".join(_FOLDERS)}.')
+    near = near_matches(name, {path.stem for folder in _FOLDERS for path in Path(folder).glob("*.py")})
+    return WarmloopError(f'{said}: there is no module "{name}" among the installed packages or in {" or ".join(_FOLDERS)}{near}')
 
 
 def _not_imported(name: str, said: str, error: BaseException) -> WarmloopError:

@@ -13,8 +13,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
+from typing import Any
 
 STOP_SECONDS = 5.0  # for the environments of one process to come to rest
 BREAK = getattr(signal, "SIGURG", None)  # nobody's signal by default; it interrupts a sleep, a lock and a socket of the main thread
@@ -25,6 +26,8 @@ may_end = False  # this process is a command's, which may be ended where its mai
 _breakable = False
 _pending: list[tuple[BaseException, threading.Event, Callable[[], bool]]] = []
 _raised: dict[int, tuple[BaseException, Callable[[], bool]]] = {}
+_handlers: dict[signal.Signals, Any] = {}
+_wakeup = -1  # the file that a signal writes to
 
 
 @contextlib.contextmanager
@@ -63,6 +66,39 @@ def break_in(error: BaseException, wanted: Callable[[], bool] = lambda: True) ->
     _pending.append((error, raised, wanted))
     signal.pthread_kill(threading.main_thread().ident or 0, BREAK)
     return raised
+
+
+class ToldToLeave(SystemExit):
+    """A signal ends a worker process."""
+
+
+def was_broken_in(error: BaseException) -> bool:
+    """Whether an exception came from elsewhere into what the main thread was at: by `break_in`, or as a `ToldToLeave`."""
+    return id(error) in _raised or isinstance(error, ToldToLeave)
+
+
+def hear(handlers: Mapping[signal.Signals, Any], wakeup: int) -> None:
+    """Handles signals so from now on; `wakeup` is the file that each one writes to. Main thread only."""
+    global _wakeup
+    _handlers.update(handlers)
+    _wakeup = wakeup
+    hear_again()
+
+
+def hear_again() -> list[str]:
+    """Takes back the signals of `hear` that somebody else has taken, and gives their names. Does nothing outside of the main thread."""
+    if not _handlers or threading.current_thread() is not threading.main_thread():
+        return []
+    taken = [number for number, handler in _handlers.items() if signal.getsignal(number) != handler]
+    for number in taken:
+        signal.signal(number, _handlers[number])
+    deaf = signal.set_wakeup_fd(_wakeup, warn_on_full_buffer=False) != _wakeup
+    return [number.name for number in taken or (_handlers if deaf else ())]
+
+
+def hear_nothing() -> None:
+    """Forgets what `hear` was told: a forked child's signals are its own."""
+    _handlers.clear()
 
 
 def process_may_end() -> None:

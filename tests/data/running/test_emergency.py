@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from warmloop.actor import emergency
+from warmloop.data.running import emergency
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""How much memory a Parquet file takes: told before anything of it is unpacked."""

@@ -1,0 +1,1 @@
+"""A run's page, and a page that compares several runs."""

@@ -1,0 +1,104 @@
+"""Curves are legible: one point, few points, curves that coincide, names of any kind; the legend covers nothing."""
+
+import re
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from warmloop.learner.diagnosis import curves
+from warmloop.learner.diagnosis.plot import STEPS, run_figure
+
+
+def pixels(figure) -> np.ndarray:
+    """The picture `[H, W, 3]`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
+
+
+def of_colour(picture: np.ndarray, colour: str) -> int:
+    """How many pixels are as good as of a colour."""
+    wanted = np.array([int(colour[start : start + 2], 16) for start in (1, 3, 5)])
+    return int(np.all(np.abs(picture - wanted) < 14, axis=-1).sum())
+
+
+def drawn(*lines, limits=(0.0, 1.06)):
+    with curves.drawing():
+        figure, (axis,) = curves.panels([3.0])
+        axis.set(ylim=limits)
+        for number, points in enumerate(lines):
+            curves.line(axis, points, f"curve {number}", **curves.series(number))
+        curves.finish(axis)
+        return figure, axis, pixels(figure)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 300])
+def test_a_curve_of_any_number_of_points_is_seen_and_has_markers(count):
+    _, axis, picture = drawn([(step, 0.5) for step in range(count)])
+    assert of_colour(picture[60:], curves.SERIES[0]) > 15  # below the legend
+    markers = len(range(count)[slice(0, None, 1)]) if count <= curves.ALL_MARKED else curves.SOME_MARKED
+    every: Any = axis.lines[0].get_markevery()
+    shown = count if every == 1 else len(range(every[0], count, every[1]))
+    assert 1 <= shown <= max(markers, curves.SOME_MARKED)
+
+
+def test_curves_that_coincide_are_each_seen_and_in_their_order():
+    same = [(step, min(step / 50, 1.0)) for step in range(100)]
+    _, axis, picture = drawn(same, same, same)
+    assert all(of_colour(picture[60:], curves.SERIES[number]) > 150 for number in range(3))
+    heights = [line.get_transform().transform((80, 1.0))[1] for line in axis.lines]
+    assert heights == sorted(heights) and 1 < heights[1] - heights[0] < 6, "a little apart, and no more"
+
+
+def test_curves_apart_stay_where_they_are():
+    _, axis, _ = drawn([(step, 0.2) for step in range(30)], [(step, 0.8) for step in range(30)], [(99, 0.2)])
+    assert len({line.get_transform().transform((0, 0.5))[1] for line in axis.lines}) == 1
+
+
+@pytest.mark.parametrize("count", [1, 4, 11])
+def test_a_legend_lies_above_its_panel_however_long_it_is_and_within_the_picture(count):
+    _, axis, picture = drawn(*[[(0, 1.0), (1, 1.0)]] * count)
+    shown: Any = axis.get_legend()
+    legend, panel = shown.get_window_extent(), axis.get_window_extent()
+    assert legend.y0 >= panel.y1 - 1 and legend.y1 <= picture.shape[0] + 1
+    assert panel.height > 150
+
+
+def test_each_of_28_curves_has_a_look_of_its_own_and_four_have_one_without_colour():
+    looks = [tuple(curves.series(number).values()) for number in range(28)]
+    assert len(set(looks)) == 28
+    assert len({look[1:] for look in looks[:4]}) == 4
+
+
+NAMES = ["$\\frac{", "_hidden", "<script>alert(1)</script>", "a&b]]>", "名前", 'id="x" url(#p) #0072b2']
+
+
+def records(name):
+    return [{"environment_steps": step, "updates": step, "time": step, f"actor/success_rate/{name}": 0.5} for step in range(0, 50, 10)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tasks_name_is_text_in_the_legend_whatever_is_in_it(name, tmp_path):
+    with curves.drawing():
+        figure = run_figure(records(name), returns=False, clock=STEPS)
+        assert curves.png(figure, tmp_path / "curves.png").stat().st_size > 1000
+    drawing = ElementTree.fromstring(f"<x xmlns:xlink='http://www.w3.org/1999/xlink'>{curves.svg(figure, 'one', name)}</x>")
+    texts = ["".join(element.itertext()).strip("\u200b \n") for element in drawing.iter() if element.tag.endswith("text")]
+    assert name in texts
+    assert not [element for element in drawing.iter() if element.tag.endswith("script")]
+
+
+def test_an_inline_picture_has_ids_of_its_own_colours_of_the_page_and_names_nothing_outside():
+    figure, _, _ = drawn([(0, 0.1), (1, 0.9)], [(0, 0.5), (1, 0.2)])
+    shown = curves.svg(figure, "one", "two curves")
+    ids = re.findall(r'\bid="([^"]*)"', shown)
+    assert ids and len(ids) == len(set(ids)) and all(one.startswith("one-") for one in ids)
+    assert set(re.findall(r'(?:url\(|href=")#([^")]*)', shown)) <= set(ids)
+    assert not re.search(r'(href|src)="(?!#)|@import|<metadata|<!--', shown)
+    used = set(re.findall(r"var\((--curve-[a-z0-9-]*)\)", shown))
+    assert {"--curve-series-0", "--curve-series-1"} <= used <= set(re.findall(r"(--curve-[a-z0-9-]*):", curves.colours()))
+    assert shown == curves.svg(figure, "one", "two curves"), "the same curves are the same text"
