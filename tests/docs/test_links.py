@@ -69,3 +69,9 @@ def test_broken_links_and_headings_that_occur_twice_are_found(tmp_path):
     page.write_text("# A `b`, c\n## Twice\n## Twice\n[x](#a-b-c) [x](#twice-1) [y](#nothing) [z](none.md) [w](https://example.org/none)\n")
     assert anchors(page) == {"a-b-c", "twice", "twice-1"}
     assert broken(page)[-2:] == ["#nothing", "none.md"]
+
+
+def test_the_page_of_the_installation_names_every_extra():
+    extras = re.findall(r'^    "(\w+)": (?:\[|[A-Z])', (ROOT / "setup.py").read_text().partition("EXTRAS = {")[2].partition("\n}")[0], re.M)
+    page = (DOCS / "start" / "install.md").read_text()
+    assert len(extras) > 8 and [extra for extra in extras if f"`{extra}`" not in page] == []
