@@ -13,7 +13,7 @@ LOCK = $$($(RUN) -c 'import sys; print("--constraint=requirements.lock" if sys.v
 INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check $(LOCK)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-hil test check bench slow fault fuzz soak clean
+.PHONY: help demo demo-hil test check docs bench slow fault fuzz soak clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,11 @@ test: $(READY)  ## run the tests that take minutes at most
 check: $(READY)  ## lint and check types
 	$(RUN) -m ruff check
 	$(RUN) -m pyright
+
+docs: $(READY)  ## build the documentation site into build/site
+	@$(RUN) -c 'import material, mkdocstrings' 2>/dev/null || { echo "Adding mkdocs to $(VENV)."; $(INSTALL) --editable '.[docs]'; }
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict --clean
+	@echo "The site is in build/site; open build/site/index.html."
 
 bench: $(READY)  ## measure speed; set BENCH_PEERS to a Python that holds the peers to measure them too
 	$(RUN) tests/benchmarks/run.py

@@ -73,6 +73,7 @@ EXTRAS = {
     "cuda": ["jax[cuda12]>=0.10"],
     "tpu": ["jax[tpu]>=0.10"],
     "ray": ["ray>=2.40"],
+    "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"],  # in no lock: the site is built from what is newest
     "dev": [
         "google-crc32c>=1.6",  # of the extra `rlds`
         "grpcio-tools>=1.85.1",
