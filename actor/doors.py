@@ -17,7 +17,7 @@ INTERVENER = Door("an intervener", "an object with __call__(observation, action,
 SUCCESS = Door(
     "a rule",
     "a function of the step's Outcome, or a class that is called without arguments and makes one,",
-    ("auto", "info:KEY", "terminated", OPERATOR, "reward>=NUMBER", "return>=NUMBER", "classifier:DIR"),
+    ("auto", "info:KEY", "info:KEY>=NUMBER", "terminated", OPERATOR, "reward>=NUMBER", "return>=NUMBER", "classifier:DIR"),
 )
 # Where they are named.
 POLICY_FLAG, INTERVENTION_FLAG, SUCCESS_SETTING = "--policy", "--intervention", "environment.success"

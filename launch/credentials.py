@@ -17,7 +17,6 @@ from pathlib import Path
 from absl import flags
 
 from ..data.errors import WarmloopError
-from ..data.files.names import is_identifier
 from ..data.wire.keyring import AUTHORITY, CERTIFICATE, CLIENTS, LEARNER, TOKENS
 from .flags.common import run
 
@@ -29,7 +28,7 @@ DAYS = flags.DEFINE_integer("days", 730, "How long certificates hold.", lower_bo
 
 
 def main() -> None:
-    from .parts.certificates import Authority, make_actor, make_learner
+    from .parts.certificates import Authority, actor_names, make_actor, make_learner
 
     if not OUT.value:
         raise WarmloopError("Say where to write, as in --out=credentials.")
@@ -47,16 +46,6 @@ def main() -> None:
     for name in names:
         print(f"{out / name}: for that actor's machine; start it with --credentials={out / name}{'' if name in new else ' (as it was)'}")
     print(f"{out / AUTHORITY}: keep it here, and from others; {learner / TOKENS} says who may connect, read when the learner starts")
-
-
-def actor_names(given: list[str]) -> list[str]:
-    """The actors' names that --actors means. Raises WarmloopError for one that cannot be a folder's."""
-    if len(given) == 1 and given[0].isdecimal():
-        given = [f"actor-{number}" for number in range(int(given[0]))]
-    bad = [name for name in given if not is_identifier(name) or name in (AUTHORITY, LEARNER)]
-    if bad or not given:
-        raise WarmloopError(f"--actors={','.join(given)} should be a number, or names of up to 64 letters, digits, '_', '-' and '.'.")
-    return given
 
 
 def cli() -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ...data.doors.imports import is_importable_name
 from ...data.errors import WarmloopError
 from ...data.transition import PyTree, Spec
 from ..bridge.info import as_array, says_yes_or_no
@@ -149,10 +150,9 @@ def success_rule(rule: str) -> SuccessRule:
         return Told(lambda outcome: outcome.reward >= least)
     if key == "return" and least is not None:
         return Told(lambda outcome: outcome.total >= least)
-    raise WarmloopError(
-        f'environment.success is "{rule}"; it must be auto, info:KEY, info:KEY>=NUMBER, terminated, operator, reward>=NUMBER, '
-        "return>=NUMBER or classifier:DIR."
-    )
+    if is_importable_name(rule):
+        return OwnRule(rule)
+    raise DOOR.unknown(rule, WHERE)
 
 
 def _reached(rule: str) -> tuple[str, float | None]:

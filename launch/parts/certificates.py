@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ...data.errors import WarmloopError
+from ...data.files.names import is_identifier
 from ...data.wire import keyring
-from ...data.wire.keyring import CA, CERTIFICATE, CLIENTS, KEY, TOKEN, TOKENS
+from ...data.wire.keyring import AUTHORITY, CA, CERTIFICATE, CLIENTS, KEY, LEARNER, TOKEN, TOKENS
 
 AUTHORITY_DAYS = 3650
 ALWAYS = ("localhost", "127.0.0.1", "::1")  # so that a tunnel and actors on the learner's machine can use the same certificate
@@ -131,3 +132,13 @@ def _pem(certificate: x509.Certificate) -> bytes:
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     return key.private_bytes(encoding, form, serialization.NoEncryption())
+
+
+def actor_names(given: list[str]) -> list[str]:
+    """The actors' names that --actors means. Raises WarmloopError for one that cannot be a folder's."""
+    if len(given) == 1 and given[0].isdecimal():
+        given = [f"actor-{number}" for number in range(int(given[0]))]
+    bad = [name for name in given if not is_identifier(name) or name in (AUTHORITY, LEARNER)]
+    if bad or not given:
+        raise WarmloopError(f"--actors={','.join(given)} should be a number, or names of up to 64 letters, digits, '_', '-' and '.'.")
+    return given

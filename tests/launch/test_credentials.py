@@ -16,7 +16,7 @@ from wire_rows import SCHEMA
 
 from warmloop.data.errors import WarmloopError
 from warmloop.data.wire.keyring import ActorCredentials, LearnerCredentials, digest
-from warmloop.launch.credentials import actor_names
+from warmloop.launch.parts.certificates import actor_names
 from warmloop.learner.receiving.intake import Intake, Limits
 from warmloop.learner.receiving.service import serve
 

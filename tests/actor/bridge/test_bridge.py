@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import ARM, STATE, Scripted, environment
 
-from warmloop.actor.bridge import said
 from warmloop.actor.bridge.actions import Actions
 from warmloop.actor.bridge.info import is_true
 from warmloop.data.errors import EnvironmentFault, WarmloopError
+from warmloop.data.running import said
 
 Box, Dict, Discrete = gym.spaces.Box, gym.spaces.Dict, gym.spaces.Discrete
 GRIPPER = Dict({"arm": ARM, "gripper": Discrete(3)})

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import RAW, STATE, Scripted, environment
 
-from warmloop.actor.bridge import said
 from warmloop.actor.bridge.bridge import Bridge
 from warmloop.actor.environment.environment import Environment, EnvironmentConfig
 from warmloop.actor.wrappers import wrap
 from warmloop.data.errors import EnvironmentFault, WarmloopError
 from warmloop.data.pictures.picture_rule import Layout, as_bytes, layout_of, white_of
+from warmloop.data.running import said
 
 Box = gym.spaces.Box
 BYTES = np.random.default_rng(0).integers(0, 256, (32, 24, 3), np.uint8)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scripted import ARM, STATE
 
-from warmloop.actor.bridge import said
 from warmloop.actor.bridge.interface import Interface, modern
 from warmloop.actor.environment.environment import Environment, EnvironmentConfig, make_environment
 from warmloop.data.errors import WarmloopError
 from warmloop.data.reward import RewardConfig
+from warmloop.data.running import said
 
 RAW = RewardConfig(signal="environment", terminate_on_success=False)
 

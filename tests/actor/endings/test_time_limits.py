@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from scripted import Scripted
 
-from warmloop.actor.bridge import said
 from warmloop.actor.endings.time_limits import TimeLimits
 from warmloop.actor.environment.environment import Environment, EnvironmentConfig, make_environment
 from warmloop.actor.episodes.rollout import run_episode
 from warmloop.actor.wrappers import wrap
 from warmloop.data.errors import WarmloopError
 from warmloop.data.reward import RewardConfig
+from warmloop.data.running import said
 
 LAB = EnvironmentConfig("lab_environment:Lab/Reach-v0", {"quirk": "time_limit_is_done"}, horizon=30)
 SETTING = "--config.environment.time_limit_is_truncation=True"

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warmloop.actor.bridge import said
 from warmloop.actor.config import ActorConfig
 from warmloop.actor.endings.success import Outcome, success_rule
 from warmloop.actor.environment.environment import Environment, EnvironmentConfig, make_environment
@@ -17,6 +16,7 @@ from warmloop.actor.environment.guard import guarded
 from warmloop.actor.seeds import COLLECTION_STREAM, EVALUATION_STREAM, VIDEO_STREAM, episode_seed
 from warmloop.data.errors import WarmloopError
 from warmloop.data.reward import RewardConfig
+from warmloop.data.running import said
 
 
 class Playback(gym.Env):

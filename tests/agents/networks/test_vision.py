@@ -230,7 +230,7 @@ def test_agents_without_eyes_and_wrong_settings_are_refused_by_name():
     with pytest.raises(WarmloopError, match=r'"iql" learns from states alone, and .* \(front, wrist\): use sac, cql, bc'):
         build_agent(AgentChoice("iql", IQLConfig()), RewardConfig(), SPEC)
     for settings, problem in (
-        ({"encoder": "vit"}, 'encoder is "vit"; it must be "cnn" or "resnet10"'),
+        ({"encoder": "vit"}, 'encoder is "vit"; it must be cnn, resnet10, or MODULE:NAME for an encoder of your own'),
         ({"frozen": True}, "for encoder=resnet10"),
         ({"features": 0}, "must be at least 1"),
     ):

@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 from scripted import Scripted, environment
 
-from warmloop.actor.bridge import said
 from warmloop.actor.environment import closing
 from warmloop.actor.environment.guard import Blocked
 from warmloop.data.doors.borrowed import lent
 from warmloop.data.errors import EnvironmentFault, EnvironmentGaveOut, WarmloopError
-from warmloop.data.running import emergency
+from warmloop.data.running import emergency, said
 
 PANIC = type("PanicException", (BaseException,), {})  # as those of extensions in Rust
 SIGNALLED = Path(__file__).parents[1] / "helpers" / "signalled.py"

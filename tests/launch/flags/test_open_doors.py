@@ -163,7 +163,7 @@ def test_a_success_rule_that_says_neither_is_a_sentence(rule, says):
 
 def test_a_wrapper_of_ones_own_that_fails_or_returns_none_is_a_sentence():
     env = make_environment(PENDULUM).env
-    assert type(wrap(env, ["own_parts:Doubled"])).__name__ == "Doubled"
+    assert type(wrap(env, ["own_parts:Doubled"]).env).__name__ == "Doubled"
     with pytest.raises(WarmloopError, match=r"own_parts:fails, called with the environment, failed: KeyError: 'joint' \(own_parts.py"):
         wrap(env, ["own_parts:fails"])
     with pytest.raises(WarmloopError, match=r"builtins:str returned .*; a callable that takes the environment and returns a Gymnasium"):
