@@ -21,7 +21,7 @@ from warmloop.data.errors import EnvironmentFault, EnvironmentGaveOut, WarmloopE
 from warmloop.data.running import emergency, said
 
 PANIC = type("PanicException", (BaseException,), {})  # as those of extensions in Rust
-SIGNALLED = Path(__file__).parents[1] / "helpers" / "signalled.py"
+SIGNALLED = Path(__file__).parents[2] / "helpers" / "signalled.py"
 
 
 @pytest.fixture(autouse=True)
