@@ -1,10 +1,10 @@
 """A repaired copy of a data set: what can be put right without guessing, and an exact account of it.
 
-Duplicates go; an episode is cut before its first value that is not finite; actions that pass [-1, 1] by rounding are clipped; a terminal
-flag that stands for the time limit becomes a truncation, without its last step where no observation after that was recorded; where the
-next observation does not lead on, that step goes and the episode is split; next observations that repeat the observation are taken from
-the following step. Rewards, success flags and actions in another unit are left as they are: what they should be is not to be known from
-the data.
+Duplicates go; an episode is cut before its first value that is not finite, but the observation after a terminal step, which nothing uses,
+is replaced; actions that pass [-1, 1] by rounding are clipped; a terminal flag that stands for the time limit becomes a truncation,
+without its last step where no observation after that was recorded; where the next observation does not lead on, that step goes and the
+episode is split; next observations that repeat the observation are taken from the following step. Rewards, success flags and actions in
+another unit are left as they are: what they should be is not to be known from the data.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..sources.ends import as_truncation
 from .checks.action_checks import ROUNDING
 from .checks.continuity_checks import breaks, repeats_itself
 from .checks.ending_checks import is_false_terminal, time_limits
-from .checks.value_checks import first_unusable
+from .checks.value_checks import NEXT, first_unusable
 from .episode_facts import EpisodeFacts, View
 from .reading import Recorded, read
 from .reference import Reference
@@ -82,7 +82,7 @@ def _repaired(recorded: Recorded, facts: EpisodeFacts, limits: set[int]) -> tupl
     """The parts that are left of an episode, and what was done to it."""
     done: list[str] = []
     episode = _with_one_end(recorded, facts, limits, done)
-    episode = None if episode is None else _before_non_finite(_clipped(episode, done), done)
+    episode = None if episode is None else _before_non_finite(_ended(_clipped(episode, done), done), done)
     parts = [] if episode is None else _led_on(episode, done)
     return parts, done
 
@@ -110,6 +110,20 @@ def _clipped(episode: Episode, done: list[str]) -> Episode:
         return episode
     done.append(f"actions clipped to [-1, 1], by at most {np.abs(action[over]).max() - 1:.1g}; steps: {int(over.any(axis=1).sum())}")
     return dataclasses.replace(episode, steps=episode.steps.replace(action=np.clip(action, -1, 1)))
+
+
+def _ended(episode: Episode, done: list[str]) -> Episode:
+    """The episode with its terminal step's own observation as the one after it, which nothing uses, where that is unusable."""
+    last, steps = len(episode) - 1, episode.steps
+    place = first_unusable(episode)
+    if place is None or place[0] != last or not place[1].startswith(NEXT) or steps.mask[last]:
+        return episode
+    own = jax.tree.map(lambda after, at: np.concatenate([after[:last], at[last:]]), steps.next_observation, steps.observation)
+    mended = dataclasses.replace(episode, steps=steps.replace(next_observation=own))
+    if first_unusable(mended) is not None:
+        return episode
+    done.append(f"step {last}: its {place[1]} cannot be, and nothing uses it, since the step is terminal; the step's own stands there now")
+    return mended
 
 
 def _before_non_finite(episode: Episode, done: list[str]) -> Episode | None:

@@ -18,6 +18,7 @@ ROUGH = 3.0  # times the median episode's jerk
 SMALL = 0.05
 SCALED = 5.0  # times smaller or greater than the median episode's actions
 FEWEST_EPISODES = 5
+FEWEST_STEPS = 10  # of an episode whose spread says something
 BANG_BANG = 0.5
 
 
@@ -94,11 +95,9 @@ def small_actions(survey: Survey) -> Iterator[Fault]:
 
 
 def scaled_episodes(survey: Survey) -> Iterator[Fault]:
-    spread = np.array([facts.action_std for facts in survey.facts])
-    usual = float(np.median(spread))
-    if len(spread) < FEWEST_EPISODES or usual == 0:
-        return
-    for facts in survey.facts:
+    told = [facts for facts in survey.facts if facts.length >= FEWEST_STEPS]
+    usual = float(np.median([facts.action_std for facts in told])) if len(told) >= FEWEST_EPISODES else 0.0
+    for facts in told if usual else []:
         ratio = facts.action_std / usual
         if 0 < ratio < 1 / SCALED or ratio > SCALED:
             what = f"The actions vary {ratio:.2g} times as much as in the median episode."

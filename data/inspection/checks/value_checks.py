@@ -21,12 +21,13 @@ SCALE_RATIO = 1000.0
 LITTLE = 0.01  # of its size, below which a column hardly varies
 HUGE = 1e6
 RESOLUTION = 2.0**-23  # of float32, relative
+NEXT = "next "  # before the name of an array of next observations
 
 
 def first_unusable(episode: Episode) -> tuple[int, str, float] | None:
     """The first row with a value that is not finite, or so large that it cannot be, the name of the array it is in, and the value."""
     steps = episode.steps
-    parts = leaves(steps.observation) | {f"next {name}": leaf for name, leaf in leaves(steps.next_observation).items()}
+    parts = leaves(steps.observation) | {f"{NEXT}{name}": leaf for name, leaf in leaves(steps.next_observation).items()}
     found: list[tuple[int, str, float]] = []
     for name, leaf in (parts | {"action": steps.action, "reward": steps.reward}).items():
         usable = np.abs(leaf) <= ABSURD if leaf.dtype.kind == "f" else np.ones(1, bool)

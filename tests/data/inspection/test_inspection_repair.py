@@ -71,6 +71,17 @@ def test_with_next_observations_a_false_terminal_keeps_its_step(tmp_path):
     assert [len(e) for e in episodes] == [60] * 12 and all(e.steps.mask.all() for e in episodes)
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_follows_a_terminal_step_is_unused_and_costs_no_success(tmp_path, terminal):
+    arrays, last = {name: array[:60] for name, array in clean_arrays().items()}, 59
+    arrays["next_observations"][last] = np.nan
+    arrays["terminals"][last], arrays["timeouts"][last] = terminal, not terminal
+    (episode,), (change,) = repaired(saved(tmp_path, arrays))
+    said = f"step {last}: its next" if terminal else f"cut before step {last}, whose next"
+    assert len(episode) == last + terminal and episode.succeeded and change.what.startswith(said)
+    assert np.isfinite(episode.steps.next_observation).all() and episode.steps.mask[-1] == (not terminal)
+
+
 @pytest.mark.parametrize("step", [30, 59])
 def test_an_absurd_reward_is_gone_after_a_repair_with_what_it_makes_of_the_return(tmp_path, step):
     arrays = {name: column for name, column in clean_arrays().items() if name != "next_observations"}
