@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import logging
 import os
 import platform
 import signal
@@ -58,6 +59,14 @@ def _compiled_programs_do_not_pile_up():
         jax.clear_caches()
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)  # an allocator keeps what was freed
+
+
+@pytest.fixture(autouse=True)
+def _messages_are_heard():
+    """Also after a test that ran a command in this process, which takes them to its own stream."""
+    yield
+    log = logging.getLogger("warmloop")
+    log.propagate, log.handlers = True, []
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,6 @@ GOOD, BAD = 3.0, -3.0
 @pytest.fixture(autouse=True)
 def heard_logs(caplog):
     caplog.set_level(logging.INFO, "warmloop")
-    logging.getLogger("warmloop").propagate = True
 
 
 def lock_step(folder: Path, steps: int, by: float | None = None, resuming: bool = False, **sections: Any):

@@ -52,7 +52,6 @@ def told(caplog, word: str) -> list[str]:
 @pytest.fixture(autouse=True)
 def heard_logs(caplog):
     caplog.set_level(logging.INFO, "warmloop")
-    logging.getLogger("warmloop").propagate = True
 
 
 def test_the_best_is_the_window_with_the_highest_lower_bound_and_the_policy_in_its_middle():
