@@ -63,10 +63,12 @@ def _compiled_programs_do_not_pile_up():
 
 @pytest.fixture(autouse=True)
 def _messages_are_heard():
-    """Also after a test that ran a command in this process, which takes them to its own stream."""
-    yield
+    """Also after a test or a fixture that ran a command in this process, which takes them to its own stream."""
     log = logging.getLogger("warmloop")
-    log.propagate, log.handlers = True, []
+    log.propagate, log.handlers, log.disabled = True, [], False
+    logging.disable(logging.NOTSET)
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("warmloop.")]:
+        logging.getLogger(name).disabled = False
 
 
 @pytest.fixture(scope="session")
