@@ -12,8 +12,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ..data.doors.borrowed import is_theirs, lent
-from ..data.doors.imports import make_importable, told
+from ..data.doors.borrowed import lent
+from ..data.doors.imports import as_sentence, make_importable
 from ..data.errors import WarmloopError
 from .nearest import nearest as nearest
 from .recipes.algorithms import ALGORITHMS, apply
@@ -90,15 +90,8 @@ def _module(path: str) -> types.ModuleType:
     if specification is None or specification.loader is None:
         raise WarmloopError(f"{path} is not a Python file.")
     module = importlib.util.module_from_spec(specification)
-    try:
-        with lent(f"The configuration {path}"):
-            specification.loader.exec_module(module)
-    except WarmloopError:
-        raise
-    except BaseException as error:
-        if not is_theirs(error):
-            raise
-        raise WarmloopError(f"The configuration {path} cannot be loaded: {told(error)}.") from error
+    with as_sentence(f"The configuration {path} cannot be loaded"), lent(f"The configuration {path}"):
+        specification.loader.exec_module(module)
     if not callable(getattr(module, "get_config", None)):
         raise WarmloopError(f"{path} has no function get_config, which gives the configuration.")
     return module
@@ -106,16 +99,9 @@ def _module(path: str) -> types.ModuleType:
 
 def _called(module: types.ModuleType, path: str, *arguments: str) -> RunConfig:
     """The typed configuration that `get_config` gives. Raises WarmloopError where it gives none, or fails."""
-    try:
-        with lent(f"The configuration {path}"):
-            given: Any = module.get_config(*arguments)
-    except WarmloopError:
-        raise
-    except BaseException as error:
-        if not is_theirs(error):
-            raise
-        call = f"get_config({', '.join(map(repr, arguments))})"
-        raise WarmloopError(f"{path}: {call} failed: {told(error)}") from error
+    call = f"get_config({', '.join(map(repr, arguments))})"
+    with as_sentence(f"{path}: {call} failed"), lent(f"The configuration {path}"):
+        given: Any = module.get_config(*arguments)
     if isinstance(given, RunConfig):
         return given
     if isinstance(given, ConfigDict):

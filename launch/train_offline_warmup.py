@@ -17,7 +17,6 @@ if not __package__:
     from starting import by_path as by_path  # started by its path
 
 import dataclasses
-import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -149,7 +148,7 @@ def train(
     if learnt != given:
         raise WarmloopError(f"The warm-up in {target} learns from {learnt} steps, and the data now have {given}; give it the same data.")
     digests = {out: [digest for digest, held in zip(data.digests, data.held, strict=True) if held == out] for out in (False, True)}
-    learnt_from = hashlib.sha256("".join(sorted(digests[False])).encode()).hexdigest()
+    learnt_from = history.digest_of(digests[False])
     if meta and meta.get("learnt_from", learnt_from) != learnt_from:
         raise WarmloopError(f"The warm-up in {target} learns from other episodes than the data now have; give it the same data.")
     description = described(config, "warmup", seed)

@@ -71,8 +71,7 @@ def warm_up(
         chunks.end(count)
         done += count
         last = done if interrupted() else last
-        if chunks.rate and not told:
-            told = tell_duration(last - done, chunks.rate)
+        told = told or bool(chunks.rate and tell_duration(last - done, chunks.rate))
         on_call(done)
         if done - logged >= config.log_every or done == last:
             check_sound(state, "it ends; the checkpoints before are whole")

@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ...data.doors.borrowed import is_theirs
-from ...data.doors.imports import told
+from ...data.doors.imports import as_sentence
 from ...data.episode import Episode
 from ...data.errors import WarmloopError
 from ...data.formats import FORMATS, write_episodes, written_format
@@ -146,14 +145,8 @@ class Attempts:
         seed = episode_seed(plan.seed, COLLECTION_STREAM, number, len(plan.tasks))
         settings = {"source": plan.source, "episode": number, "unseen": plan.unseen}
         settings |= {"stop_at_success": plan.stop_at_success, "after_success": plan.after_success}
-        try:
+        with as_sentence(f"Attempt {number} (seed {seed}) failed in the policy or the environment"):
             return record_episode(self._environment, policy, seed, intervener=self._intervener, **settings)
-        except WarmloopError:
-            raise
-        except BaseException as error:
-            if not is_theirs(error):
-                raise
-            raise WarmloopError(f"Attempt {number} (seed {seed}) failed in the policy or the environment: {told(error)}.") from error
 
 
 class Tally:

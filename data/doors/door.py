@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import WarmloopError
-from .borrowed import is_theirs
-from .imports import imported, is_importable_name, told
+from .imports import as_sentence, imported, is_importable_name
 from .matches import near_matches
 
 
@@ -51,14 +50,8 @@ class Door:
 
     def call(self, text: str, where: str, called: str, function: Callable[[], Any]) -> Any:
         """What `function`, the user's with its arguments, returns; `called` says how it is called. Raises WarmloopError where it fails."""
-        try:
+        with as_sentence(f"{where}={text}, {called}, failed"):
             return function()
-        except WarmloopError:
-            raise
-        except BaseException as error:
-            if not is_theirs(error):
-                raise
-            raise WarmloopError(f"{where}={text}, {called}, failed: {told(error)}.") from error
 
     def refused(self, text: str, where: str, found: Any, verb: str = "is") -> WarmloopError:
         """What to say of something that is not what is wanted."""

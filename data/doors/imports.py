@@ -6,13 +6,14 @@ come last, so that a folder named `data` or a file `select.py` there hides nobod
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -112,6 +113,19 @@ def told(error: BaseException) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen ")]
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+
+
+@contextlib.contextmanager
+def as_sentence(said: str) -> Iterator[None]:
+    """Around a call of users' code: what that raises is a WarmloopError, `said` and the exception in one phrase."""
+    try:
+        yield
+    except WarmloopError:
+        raise
+    except BaseException as error:
+        if not is_theirs(error):
+            raise
+        raise WarmloopError(f"{said}: {told(error)}.") from error
 
 
 def _no_module(name: str, said: str) -> WarmloopError:

@@ -24,7 +24,7 @@ def note(directory: str | Path, event: str, phase: str, **values: Any) -> None:
     """Adds a line. Where it cannot be written, that is said, and the run goes on."""
     line = {"event": event, "phase": phase, "time": round(time.time(), 3), "version": __version__, **values}
     try:
-        with open(Path(directory) / HISTORY, "a") as file:
+        with open(Path(directory) / HISTORY, "a", encoding="utf-8") as file:
             file.write(seal(line, indent=None))
     except OSError as error:
         log.warning("%s cannot be written (%s): the run's report will say less.", Path(directory) / HISTORY, error.strerror)

@@ -70,11 +70,12 @@ def test_the_working_folder_is_the_commands_own_again(tmp_path, monkeypatch, cap
     ]
 
 
-def test_a_folder_that_is_gone_changes_nothing(tmp_path, monkeypatch):
+def test_a_folder_that_is_gone_changes_nothing(tmp_path, monkeypatch, caplog):
     (gone := tmp_path / "gone").mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
     two_steps(lambda: None)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("silence", [lambda: logging.disable(logging.CRITICAL), lambda: logging.config.dictConfig({"version": 1})])
