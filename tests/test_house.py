@@ -23,6 +23,7 @@ MOST_FILES = 14
 CROWDED = {"launch", "tests/helpers", "tests/benchmarks", "tests/benchmarks/warm"}  # each file there stands by itself
 SHARED_NAMES = {"__init__.py", "conftest.py", "config.py"}  # users import the actor's and the learner's settings by that name
 PICKLERS = {"pickle", "cloudpickle", "dill", "joblib"}
+ABSL_LOGGING = "launch/flags/common.py"  # which formats absl's own messages
 UNPICKLER = "data/formats/pickles/safe_pickle.py"
 
 
@@ -151,6 +152,13 @@ def test_only_files_that_define_modules_import_linen(source_file: Path):
 def test_only_the_restricted_unpickler_unpickles(source_file: Path):
     if source_file != ROOT / UNPICKLER:
         assert unsafe_loads(source_file.read_text()) == []
+
+
+def test_messages_go_through_the_loggers_of_the_house(source_file: Path):
+    """Those are what a command shows, and what is switched on again when users' code has switched logging off."""
+    if source_file != ROOT / ABSL_LOGGING:
+        names = imported_names(ast.parse(source_file.read_text()), "warmloop.x", is_package=False)
+        assert "absl.logging" not in set(names)
 
 
 def test_the_top_level_folders_are_the_agreed_ones():

@@ -20,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -29,7 +30,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging
 
 from ...agents import Agent
 from ...agents.described import agent_of, describe_agent
@@ -42,6 +42,8 @@ from . import ahead, selection_file, stored_policies
 from .selection_file import SELECTION
 from .stored_policies import BEST
 from .stored_rows import INTERVENTIONS, OFFLINE, StoredRows, drop_unnamed, restored, store_offline
+
+log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 FEW = 4  # folders that a sentence names
@@ -150,7 +152,7 @@ def intact(directory: str | Path) -> list[Saved]:
     found = []
     for path in steps(directory):
         if damage := verify(path):
-            logging.error("Checkpoint %s is damaged (%s) and is passed over.", path, damage)
+            log.error("Checkpoint %s is damaged (%s) and is passed over.", path, damage)
         else:
             found.append(Saved(path, int(path.name), json.loads((path / "meta.json").read_text(encoding="utf-8"))))
     return found
@@ -170,7 +172,7 @@ def newest(directory: str | Path, before: int | None = None) -> Saved:
         if damage is None:
             meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
             return Saved(path, int(meta["updates"]), meta)
-        logging.error("Checkpoint %s is damaged (%s) and is not used; trying the one before it.", path, damage)
+        log.error("Checkpoint %s is damaged (%s) and is not used; trying the one before it.", path, damage)
     raise WarmloopError(f"Every checkpoint in {directory} is damaged or not finite; train again, or restore the directory from a copy.")
 
 
@@ -191,7 +193,7 @@ def chosen(directory: str | Path, updates: int | None = None) -> Saved:
     known, marked = {int(one["updates"]) for one in selection["candidates"]}, int(selection["chosen"])
     if int(found[-1].name) in known:
         return numbered(directory, marked)
-    logging.warning("%s does not know %s, the newest checkpoint, which is used; select anew: warmloop-evaluate --offline.", mark, found[-1])
+    log.warning("%s does not know %s, the newest checkpoint, which is used; select anew: warmloop-evaluate --offline.", mark, found[-1])
     return newest(directory)
 
 
@@ -265,7 +267,7 @@ def load_policy(directory: str | Path, updates: int | str | None = None) -> tupl
         return stored_policies.best_policy(saved.path, saved.meta)
     saved = chosen(directory, updates)
     if updates is None and saved.meta.get(BEST, {}).get("fallen"):
-        logging.warning("Success had fallen when %s was saved; --step=best takes the best policy of the run.", saved.path)
+        log.warning("Success had fallen when %s was saved; --step=best takes the best policy of the run.", saved.path)
     agent, state = restore_agent(saved)
     return agent, agent.actor_params(state), saved.meta
 

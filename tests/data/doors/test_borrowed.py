@@ -78,6 +78,17 @@ def test_a_folder_that_is_gone_changes_nothing(tmp_path, monkeypatch, caplog):
     assert not caplog.records
 
 
+@pytest.fixture
+def others_are_heard():
+    """Other packages' loggers too speak again after the test; dictConfig disables all that exist."""
+    loggers = [one for one in logging.root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    disabled = [one.disabled for one in loggers]
+    yield
+    for one, before in zip(loggers, disabled, strict=True):
+        one.disabled = before
+
+
+@pytest.mark.usefixtures("others_are_heard")
 @pytest.mark.parametrize("silence", [lambda: logging.disable(logging.CRITICAL), lambda: logging.config.dictConfig({"version": 1})])
 def test_logging_that_was_switched_off_is_on_again(silence, caplog):
     two_steps(silence)
