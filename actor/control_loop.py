@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -33,15 +34,33 @@ PAUSE_SECONDS = 0.001  # before looking again whether the learner lets a simulat
 log = logging.getLogger(__name__)
 
 
-class ActorLoop:
-    """Runs episodes with the newest policy and hands every step to the client.
+@dataclasses.dataclass(frozen=True)
+class EpisodeStream:
+    """The episodes of one actor. `seed`, `number` and an episode's number decide that episode; `progress` is what `ActorLoop.progress` gave
+    when an earlier run of this stream stopped."""
 
-    Args:
-        seed, stream: together with an episode's number they decide that episode.
-        progress: what `progress` gave when an earlier run of this stream stopped.
+    seed: int = 0
+    number: int = 0
+    progress: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Beside:
+    """What is at an environment's side.
+
+    Attributes:
         intervener: who may act in the policy's place, evaluation excepted.
         clips: what records the episodes for a person to look at.
         quarantine: the folder for faults of the environment.
+    """
+
+    intervener: Intervener | None = None
+    clips: Clips | None = None
+    quarantine: Path | None = None
+
+
+class ActorLoop:
+    """Runs the episodes of a stream with the newest policy and hands every step to the client.
 
     Raises:
         WarmloopError: it is to evaluate, and only a person could tell a success.
@@ -58,25 +77,21 @@ class ActorLoop:
         agent: Agent,
         client: Client,
         config: ActorConfig,
-        seed: int,
-        stream: int,
-        progress: Mapping[str, int] | None = None,
-        intervener: Intervener | None = None,
-        clips: Clips | None = None,
-        quarantine: Path | None = None,
+        stream: EpisodeStream = EpisodeStream(),
+        beside: Beside = Beside(),
     ):
         if config.evaluate_every:
             check_unattended(environment.config.success, f"actor.evaluate_every={config.evaluate_every}")
-        self.environment, self.client, self.config, self.seed, self.stream = environment, client, config, seed, stream
-        progress = progress or {}
+        self.environment, self.client, self.config = environment, client, config
+        self.seed, self.stream, progress = stream.seed, stream.number, stream.progress
         self.episode, self.steps_taken, self.at_boundary = progress.get("episode", 0), progress.get("steps_taken", 0), True
         self._evaluate_at = progress.get("evaluate_at", 0)
         self._held = config.simulator and not environment.can_rest
         self._watchdog = Watchdog(client, config)
-        self._guard = Guard(environment, config, client.actor_id, quarantine)
+        self._guard = Guard(environment, config, client.actor_id, beside.quarantine)
         self._guard.faults.check = self._watchdog.leave_if_told
-        self._clips = clips or Clips(environment)
-        self._control, self._rows = Control(environment, intervener), EpisodeRows(client, config.hold_episodes)
+        self._clips = beside.clips or Clips(environment)
+        self._control, self._rows = Control(environment, beside.intervener), EpisodeRows(client, config.hold_episodes)
         version, params = client.wait_for_weights(config.patience)
         self.policy = AgentPolicy(agent, params, config.deterministic, version)
         self.judge = AgentPolicy(agent, params, deterministic=True, version=version)

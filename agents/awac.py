@@ -20,47 +20,29 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from ..data.errors import WarmloopError
-from ..data.transition import Batch, PyTree, Transition
-from .base import Metrics, Params
-from .networks.networks import apply, initialise
+from ..data.transition import Batch, PyTree, Spec, Transition
+from .base import Actor, Metrics, Params, Problem, WarmStart
+from .networks.networks import apply
 from .networks.normaliser import Normaliser
-from .shared.gaussian import GaussianActorCritic, GaussianConfig, sample
-from .shared.gradients import descend
-from .shared.offline import check, check_choice
+from .shared.agent_settings import setting
+from .shared.critics import Critics
+from .shared.gaussian import Regression, RegressionSettings, sample
+from .shared.gradients import adam, descend
+from .shared.scaled import scale_of, td_error_of, update_block
 
 
 @dataclasses.dataclass(frozen=True)
-class AWACConfig(GaussianConfig):
-    """Settings of AWAC beside those that offline algorithms share; `utd` counts whole updates.
+class AWACConfig(RegressionSettings):
+    """Settings of AWAC; `utd` counts whole updates."""
 
-    Attributes:
-        temperature: λ; large values clone, small ones follow the advantage.
-        weighting: "exp" of the advantage, up to `weight_limit`, or its "softmax" over the minibatch, times B.
-        advantage_limit: greatest advantage that counts; 0 for no limit.
-        baseline: the action that a recorded one is compared with: "sample" of the policy, or its "mean".
-        actor_l2: weight of half the policy's squared parameters in its loss (Adam's weight decay in PyTorch).
-        clip_target: whether y is clipped to the bounds of the return.
-        target_low, target_high: these bounds (set from the reward's configuration).
-    """
-
-    temperature: float = 0.333
-    weighting: str = "exp"
-    advantage_limit: float = 0.0
-    baseline: str = "sample"
-    actor_l2: float = 0.0
-    clip_target: bool = False
-    target_low: float = float("-inf")
-    target_high: float = float("inf")
+    temperature: float = setting(0.333, "λ; large values clone, small ones follow the advantage", least=1e-6)
+    weighting: str = setting("exp", "of the advantage up to `weight_limit`, or over the minibatch, times B", among=("exp", "softmax"))
+    advantage_limit: float = setting(0.0, "greatest advantage that counts; 0 for no limit", least=0)
+    baseline: str = setting("sample", "of the policy: what a recorded action is compared with", among=("sample", "mean"))
+    actor_l2: float = setting(0.0, "weight of half the policy's squared parameters in its loss (Adam's weight decay in PyTorch)", least=0)
+    clip_target: bool = setting(False, "whether y is clipped to the bounds of the return")
     log_std_min: float = -6.0
     log_std_max: float = 0.0
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self, ("temperature",), 1e-6)
-        check(self, ("actor_l2", "advantage_limit"), 0)
-        for name, allowed in (("weighting", ("exp", "softmax")), ("baseline", ("sample", "mean"))):
-            check_choice(self, name, allowed)
 
 
 class AWACState(struct.PyTreeNode):
@@ -77,31 +59,56 @@ class AWACState(struct.PyTreeNode):
     updates: jax.Array
 
 
-class AWAC(GaussianActorCritic[AWACConfig]):
-    """The algorithm. See `agents.base.Agent` for the methods' contracts."""
+@dataclasses.dataclass(frozen=True)
+class AWAC:
+    """The algorithm: settings and shapes. See `agents.base.Agent` for the methods' contracts."""
 
+    config: AWACConfig
+    spec: Spec
+    problem: Problem = Problem()
     name: ClassVar[str] = "awac"
+
+    @property
+    def regression(self) -> Regression:
+        """The policy and its regression."""
+        return Regression(self.config, self.spec)
+
+    @property
+    def critics(self) -> Critics:
+        return Critics(self.config)
+
+    @property
+    def actor_optimizer(self) -> optax.GradientTransformation:
+        return adam(self.config.actor_lr, self.config.weight_decay)
 
     def init(self, key: jax.Array, example: Transition) -> AWACState:
         actor_key, critic_key, key = jax.random.split(key, 3)
-        actor = initialise(self.policy, actor_key, jnp.zeros((1, self.spec.observation_dim)))
-        return AWACState(**self.beginning(actor, critic_key, key, example))
+        actor = self.regression.init(actor_key)
+        return AWACState(
+            actor=actor,
+            **self.critics.init(critic_key, self.spec.observation_dim, self.spec.action_dim),
+            actor_optimizer=self.actor_optimizer.init(actor),
+            normaliser=Normaliser.asked(example, self.config),
+            reward_scale=scale_of(self.config, example),
+            key=key,
+            updates=jnp.zeros((), jnp.int32),
+        )
 
     # Losses: scalar and what the caller logs.
 
     def td_target(self, state: AWACState, batch: Batch, key: jax.Array) -> jax.Array:
         """y `[B]`."""
-        action = sample(key, *apply(self.policy, state.actor, batch.next_observation))
-        q = apply(self.critic(self.config.ensemble), state.target_critic, batch.next_observation, action).min(axis=0)
-        target = batch.reward + self.config.discount * batch.mask * q
-        return jnp.clip(target, self.config.target_low, self.config.target_high) if self.config.clip_target else target
+        action = sample(key, *apply(self.regression.policy, state.actor, batch.next_observation))
+        q = self.critics(state.target_critic, batch.next_observation, action).min(axis=0)
+        target = batch.reward + self.problem.discount * batch.mask * q
+        return jnp.clip(target, self.problem.return_low, self.problem.return_high) if self.config.clip_target else target
 
     def advantage(self, state: AWACState, batch: Batch, key: jax.Array) -> jax.Array:
         """Of the recorded action over one of the policy's, `[B]`."""
-        mean, log_std = apply(self.policy, state.actor, batch.observation)
+        mean, log_std = apply(self.regression.policy, state.actor, batch.observation)
         own = mean if self.config.baseline == "mean" else sample(key, mean, log_std)
         both = jnp.stack([batch.action, own], axis=1)  # [B, 2, A]
-        q = apply(self.critic(self.config.ensemble), state.critic, batch.observation, both).min(axis=0)  # [B, 2]
+        q = self.critics(state.critic, batch.observation, both).min(axis=0)  # [B, 2]
         return q[:, 0] - q[:, 1]
 
     def actor_loss(self, actor: Params, batch: Batch, advantage: jax.Array, dropout: jax.Array) -> tuple[jax.Array, Metrics]:
@@ -111,33 +118,53 @@ class AWAC(GaussianActorCritic[AWACConfig]):
         log_weight = advantage / self.config.temperature
         if self.config.weighting == "softmax":
             log_weight = jax.nn.log_softmax(log_weight) + jnp.log(float(advantage.size))
-        loss, metrics = self.regression_loss(actor, batch, log_weight, dropout)
+        loss, metrics = self.regression.loss(actor, batch, log_weight, dropout)
         if self.config.actor_l2:
             loss += 0.5 * self.config.actor_l2 * sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(actor))
         return loss, metrics
 
     # Updates.
 
+    def update(self, state: AWACState, batch: Batch) -> tuple[AWACState, Metrics, jax.Array]:
+        return update_block(self.step, state, batch, self.config.observation_noise)
+
     def step(self, state: AWACState, inputs: tuple[Batch, jax.Array]) -> tuple[AWACState, tuple[Metrics, jax.Array]]:
         """One gradient step each of the critics and the policy on one minibatch, and the targets after them."""
         batch, key = inputs
         target_key, critic_key, baseline_key, actor_key = jax.random.split(key, 4)
-        state, metrics, td_error = self.critic_step(state, batch, self.td_target(state, batch, target_key), critic_key)
+        state, metrics, td_error = self.critics.step(state, batch, self.td_target(state, batch, target_key), critic_key)
         state, actor_metrics = self.actor_step(state, batch, self.advantage(state, batch, baseline_key), actor_key)
-        targets = optax.incremental_update(state.critic, state.target_critic, self.config.tau)
-        return state.replace(target_critic=targets, updates=state.updates + 1), (metrics | actor_metrics, td_error)
+        state = self.critics.follow(state)
+        return state.replace(updates=state.updates + 1), (metrics | actor_metrics, td_error)
 
     def actor_step(self, state: AWACState, batch: Batch, advantage: jax.Array, key: jax.Array) -> tuple[AWACState, Metrics]:
         actor, moments, metrics = descend(
             lambda actor: self.actor_loss(actor, batch, advantage, key),
             state.actor,
-            self.optimizer(self.config.actor_lr),
+            self.actor_optimizer,
             state.actor_optimizer,
         )
         return state.replace(actor=actor, actor_optimizer=moments), metrics
 
-    def take_over(self, state: PyTree) -> AWACState:
-        raise WarmloopError(
-            "awac cannot go on from another algorithm's warm-up, whose policy has no state-independent deviation: "
-            "warm up with awac, or fine-tune with sac."
-        )
+    # Acting, and passing the state on.
+
+    def actor_params(self, state: AWACState) -> Actor:
+        return Actor(state.actor, state.normaliser)
+
+    def act(
+        self, actor: Actor, observation: PyTree, key: jax.Array, carry: PyTree, deterministic: bool = False
+    ) -> tuple[jax.Array, PyTree]:
+        return self.regression.act(actor, observation, key, deterministic), carry
+
+    def log_prob(self, actor: Actor, observation: PyTree, action: jax.Array) -> jax.Array:
+        return self.regression.log_prob(actor, observation, action)
+
+    def q_values(self, state: AWACState, observation: PyTree, action: jax.Array) -> jax.Array:
+        """In the rewards' own units, as the returns are."""
+        return self.critics(state.critic, state.normaliser(observation), action) / state.reward_scale
+
+    def td_error(self, state: AWACState, batch: Batch, key: jax.Array) -> jax.Array:
+        return td_error_of(self, self.td_target, state, batch, key)
+
+    def hand_over(self, state: AWACState) -> WarmStart:
+        return self.regression.hand_over(state)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -15,6 +17,22 @@ from .networks.normaliser import Normaliser, bounded
 
 Metrics = dict[str, jax.Array]
 Params = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What an algorithm is told of its task and its run, beside the shapes.
+
+    Attributes:
+        discount: γ.
+        return_low, return_high: the least and the greatest discounted return to go that the reward allows.
+        warmup_updates: gradient steps of the offline phase that the agent is for; 0 online.
+    """
+
+    discount: float = 0.99
+    return_low: float = -math.inf
+    return_high: float = math.inf
+    warmup_updates: int = 0
 
 
 class AgentConfig(Protocol):
@@ -36,7 +54,7 @@ class AgentConfig(Protocol):
 
 
 class Agent(Protocol):
-    """What the learner and the actor ask of an algorithm. Implementations are frozen, hashable dataclasses.
+    """What the learner and the actor ask of an algorithm. Implementations are frozen, hashable dataclasses of these three.
 
     A user's own names its settings' class as `Config` (docs/examples/own_algorithm). What more it can do it may say by the methods of
     `HasCritics`, `HasLikelihood`, `HandsOver` and `TakesOver`.
@@ -47,6 +65,9 @@ class Agent(Protocol):
 
     @property
     def spec(self) -> Spec: ...
+
+    @property
+    def problem(self) -> Problem: ...
 
     def init(self, key: jax.Array, example: Transition) -> PyTree:
         """A fresh state. `example` `[N]` gives the shapes, and the statistics of an observation normaliser."""

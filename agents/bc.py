@@ -22,40 +22,26 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition
-from .base import Actor, Metrics, Params, WarmStart, run_block
+from .base import Actor, Metrics, Params, Problem, WarmStart, run_block
 from .networks.networks import DeterministicPolicy, Policy, apply, initialise
 from .networks.normaliser import Normaliser, as_learnt
 from .networks.vision import Vision, VisionConfig
-from .shared.gaussian import log_densities, log_density, sample
-from .shared.gradients import descend
-from .shared.offline import OfflineConfig, actor_widths, check, explore, gaussian_policy, optimizer, refuse_noise_on_images
+from .shared.agent_settings import AgentSettings, setting
+from .shared.gaussian import explore, log_densities, log_density, sample
+from .shared.gradients import adam, descend
+from .shared.handing_over import gaussian_of_deterministic
 
 
 @dataclasses.dataclass(frozen=True)
-class BCConfig(OfflineConfig):
-    """Settings of behaviour cloning beside the offline algorithms' own.
+class BCConfig(AgentSettings):
+    """Settings of behaviour cloning."""
 
-    Attributes:
-        deterministic: squared error of a deterministic policy instead of a Gaussian's likelihood.
-        beta: 0 for the likelihood itself, 1 for the mean's gradients of a squared error.
-        vision: the encoder of camera images, trained by the same loss.
-        log_std_min: least log standard deviation; without one, rows that fit exactly would narrow it without end.
-        exploration_noise: standard deviation around a deterministic policy's action where it acts at random.
-    """
-
-    deterministic: bool = False
-    beta: float = 0.5
-    log_std_min: float = -5.0
-    exploration_noise: float = 0.1
+    deterministic: bool = setting(False, "squared error of a deterministic policy instead of a Gaussian's likelihood")
+    beta: float = setting(0.5, "0 for the likelihood itself, 1 for the mean's gradients of a squared error", least=0, most=1)
+    log_std_min: float = setting(-5.0, "least log standard deviation; without one, rows that fit exactly would narrow it without end")
+    exploration_noise: float = setting(0.1, "deviation around a deterministic policy's action where it acts at random", least=1e-3)
     vision: VisionConfig = VisionConfig()
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self, ("exploration_noise",), 1e-3)
-        if not 0 <= self.beta <= 1:
-            raise WarmloopError(f"agent.beta is {self.beta}; it must lie between 0 and 1.")
 
 
 class BCState(struct.PyTreeNode):
@@ -75,16 +61,17 @@ class BC:
 
     config: BCConfig
     spec: Spec
+    problem: Problem = Problem()
     name: ClassVar[str] = "bc"
 
     @property
     def policy(self) -> Policy | DeterministicPolicy:
         """The policy's module; the Gaussian's mean is before its tanh."""
-        config = self.config
-        settings = (self.spec.action_dim, actor_widths(config), config.actor_layer_norm, config.activation, config.actor_dropout)
-        if config.deterministic:
-            return DeterministicPolicy(*settings, config.actor_network)
-        return Policy(*settings, log_std_min=config.log_std_min, network=config.actor_network)
+        c = self.config
+        settings = (self.spec.action_dim, c.actor_widths, c.actor_layer_norm, c.activation, c.actor_dropout)
+        if c.deterministic:
+            return DeterministicPolicy(*settings, c.actor_network)
+        return Policy(*settings, log_std_min=c.log_std_min, network=c.actor_network)
 
     @property
     def vision(self) -> Vision:
@@ -92,7 +79,7 @@ class BC:
         return Vision(self.config.vision, self.spec)
 
     def init(self, key: jax.Array, example: Transition) -> BCState:
-        refuse_noise_on_images(self.config, self.spec)
+        self.config.check_images(self.spec)
         actor_key, key = jax.random.split(key)
         actor = initialise(self.policy, actor_key, jnp.zeros((1, self.vision.dim)))
         encoder = self.vision.init(jax.random.fold_in(actor_key, 1))
@@ -171,12 +158,9 @@ class BC:
     def hand_over(self, state: BCState) -> WarmStart:
         """The policy, as SAC's with the same mode, and its encoder alone: critics, and all optimizers, begin fresh. SAC's `log_std_min`
         holds from there on."""
-        actor = gaussian_policy(state.actor, self.config.exploration_noise) if self.config.deterministic else state.actor
+        actor = gaussian_of_deterministic(state.actor, self.config.exploration_noise) if self.config.deterministic else state.actor
         return WarmStart(actor, None, None, None, state.normaliser, state.key, state.updates, state.encoder)
-
-    def take_over(self, state: PyTree) -> BCState:
-        raise WarmloopError("bc only copies recorded actions, so it cannot go on from another algorithm's warm-up: warm up with bc.")
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:
-        return optimizer(self.config.actor_lr, self.config.weight_decay, self.config.vision.frozen_modules)
+        return adam(self.config.actor_lr, self.config.weight_decay, self.config.vision.frozen_modules)

@@ -14,7 +14,7 @@ Source: Fujimoto et al. 2019 and its reference implementation (continuous action
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -22,51 +22,38 @@ import optax
 from flax import struct
 
 from ..data.errors import WarmloopError
-from ..data.transition import Batch, PyTree, Transition
-from .base import Metrics, Params
+from ..data.transition import Batch, PyTree, Spec, Transition
+from .base import Metrics, Params, Problem
 from .networks.bounds import bounded
 from .networks.networks import MLP, apply, initialise
 from .networks.normaliser import Normaliser
-from .shared.actor_critic import ActorCritic
-from .shared.gradients import descend
-from .shared.offline import ActorCriticConfig, actor_widths, check
+from .shared.agent_settings import CriticSettings, ScaledRewardSettings, setting
+from .shared.critics import Critics, first
+from .shared.gradients import adam, descend
+from .shared.scaled import scale_of, td_error_of, update_block
 
 LOG_STD_MIN, LOG_STD_MAX = -4.0, 15.0  # of the encoder
 
 
 @dataclasses.dataclass(frozen=True)
-class BCQConfig(ActorCriticConfig):
-    """Settings of BCQ beside those that offline algorithms share; `utd` counts whole updates, `actor_*` are the perturbation's.
-
-    Attributes:
-        vae_hidden: widths of the hidden layers of the encoder and of the decoder.
-        vae_lr: Adam step size of both.
-        min_share: λ, share of the least critic in the target; the rest is the greatest's.
-        perturbation: Φ, the most by which a proposed action is changed.
-        target_proposals, acting_proposals: actions that the target and acting choose from.
-        latent_limit: bound on the latents that actions are proposed from; training's are not bounded.
-        kl_weight: weight of the divergence in the model's loss.
-    """
+class BCQConfig(ScaledRewardSettings, CriticSettings):
+    """Settings of BCQ; `utd` counts whole updates, `actor_*` are the perturbation's."""
 
     actor_lr: float = 1e-3
     critic_lr: float = 1e-3
-    vae_hidden: tuple[int, ...] = (750, 750)
-    vae_lr: float = 1e-3
-    min_share: float = 0.75
-    perturbation: float = 0.05
-    target_proposals: int = 10
-    acting_proposals: int = 100
-    latent_limit: float = 0.5
-    kl_weight: float = 0.5
+    vae_hidden: tuple[int, ...] = setting((750, 750), "widths of the hidden layers of the encoder and of the decoder", least=1)
+    vae_lr: float = setting(1e-3, "Adam step size of both", least=0)
+    min_share: float = setting(0.75, "λ, share of the least critic in the target; the rest is the greatest's", least=0, most=1)
+    perturbation: float = setting(0.05, "Φ, the most by which a proposed action is changed", least=0)
+    target_proposals: int = setting(10, "actions that the target chooses from", least=1)
+    acting_proposals: int = setting(100, "actions that acting chooses from", least=1)
+    latent_limit: float = setting(0.5, "bound on the latents that actions are proposed from; training's are not bounded", least=0)
+    kl_weight: float = setting(0.5, "weight of the divergence in the model's loss", least=0)
 
     def __post_init__(self):
         super().__post_init__()
         if self.actor_network:
             raise WarmloopError("agent.actor_network replaces the hidden layers of a policy, and bcq has none; leave it out.")
-        if not 0 <= self.min_share <= 1:
-            raise WarmloopError(f"agent.min_share is {self.min_share}; it must lie between 0 and 1.")
-        check(self, ("target_proposals", "acting_proposals"), 1)
-        check(self, ("perturbation", "latent_limit", "kl_weight"), 0)
 
 
 class BCQState(struct.PyTreeNode):
@@ -95,10 +82,18 @@ class BCQActor(struct.PyTreeNode):
     normaliser: Normaliser
 
 
-class BCQ(ActorCritic[BCQConfig]):
-    """The algorithm. See `agents.base.Agent` for the methods' contracts."""
+@dataclasses.dataclass(frozen=True)
+class BCQ:
+    """The algorithm: settings and shapes. See `agents.base.Agent` for the methods' contracts."""
 
+    config: BCQConfig
+    spec: Spec
+    problem: Problem = Problem()
     name: ClassVar[str] = "bcq"
+
+    @property
+    def critics(self) -> Critics:
+        return Critics(self.config)
 
     @property
     def latent_dim(self) -> int:
@@ -117,8 +112,11 @@ class BCQ(ActorCritic[BCQConfig]):
     @property
     def perturbation(self) -> MLP:
         """`[s, a]` to a change of the action before its tanh."""
-        config = self.config
-        return MLP(self.spec.action_dim, actor_widths(config), config.actor_layer_norm, config.activation, config.actor_dropout)
+        c = self.config
+        return MLP(self.spec.action_dim, c.actor_widths, c.actor_layer_norm, c.activation, c.actor_dropout)
+
+    def optimizer(self, learning_rate: float) -> optax.GradientTransformation:
+        return adam(learning_rate, self.config.weight_decay)
 
     def init(self, key: jax.Array, example: Transition) -> BCQState:
         config = self.config
@@ -127,18 +125,15 @@ class BCQ(ActorCritic[BCQConfig]):
         both, latent = _join(observation, action), _join(observation, jnp.zeros((1, self.latent_dim)))
         vae = {"encoder": initialise(self.encoder, encoder_key, both), "decoder": initialise(self.decoder, decoder_key, latent)}
         perturbation = initialise(self.perturbation, perturbation_key, both)
-        critic = initialise(self.critic(config.ensemble), critic_key, observation, action)
         return BCQState(
             vae=vae,
             perturbation=perturbation,
             target_perturbation=jax.tree.map(jnp.copy, perturbation),  # buffers of their own: the state is donated
-            critic=critic,
-            target_critic=jax.tree.map(jnp.copy, critic),
+            **self.critics.init(critic_key, self.spec.observation_dim, self.spec.action_dim),
             vae_optimizer=self.optimizer(config.vae_lr).init(vae),
             perturbation_optimizer=self.optimizer(config.actor_lr).init(perturbation),
-            critic_optimizer=self.optimizer(config.critic_lr).init(critic),
             normaliser=Normaliser.asked(example, config),
-            reward_scale=self.reward_scale(example),
+            reward_scale=scale_of(config, example),
             key=key,
             updates=jnp.zeros((), jnp.int32),
         )
@@ -172,33 +167,33 @@ class BCQ(ActorCritic[BCQConfig]):
         """y `[B]`: the best of the proposals, each valued by a mixture of the least and the greatest critic."""
         proposed = self.propose(state.vae["decoder"], batch.next_observation, key, self.config.target_proposals)
         action = self.perturb(state.target_perturbation, batch.next_observation, proposed)
-        q = apply(self.critic(self.config.ensemble), state.target_critic, batch.next_observation, action)  # [E, B, N]
+        q = self.critics(state.target_critic, batch.next_observation, action)  # [E, B, N]
         mixed = self.config.min_share * q.min(axis=0) + (1.0 - self.config.min_share) * q.max(axis=0)  # [B, N]
-        return batch.reward + self.config.discount * batch.mask * mixed.max(axis=-1)
+        return batch.reward + self.problem.discount * batch.mask * mixed.max(axis=-1)
 
     def perturbation_loss(self, perturbation: Params, state: BCQState, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Negative value of one perturbed proposal per row, by the first critic."""
         proposal_key, dropout_key = jax.random.split(key)
         proposed = self.propose(state.vae["decoder"], batch.observation, proposal_key, 1)
         action = self.perturb(perturbation, batch.observation, proposed, dropout_key)
-        q = apply(self.critic(1), _first(state.critic), batch.observation, action)[0, :, 0]  # [B]
+        q = self.critics(first(state.critic), batch.observation, action)[0, :, 0]  # [B]
         loss = -jnp.mean(batch.actor_weight * q)
         return loss, {"actor/loss": loss, "actor/change": jnp.abs(action - proposed).mean()}
 
     # Updates.
+
+    def update(self, state: BCQState, batch: Batch) -> tuple[BCQState, Metrics, jax.Array]:
+        return update_block(self.step, state, batch, self.config.observation_noise)
 
     def step(self, state: BCQState, inputs: tuple[Batch, jax.Array]) -> tuple[BCQState, tuple[Metrics, jax.Array]]:
         """One gradient step each of the model, the critics and the perturbation on one minibatch, and the targets after them."""
         batch, key = inputs
         vae_key, target_key, critic_key, proposal_key = jax.random.split(key, 4)
         state, vae_metrics = self.vae_step(state, batch, vae_key)
-        state, metrics, td_error = self.critic_step(state, batch, self.td_target(state, batch, target_key), critic_key)
+        state, metrics, td_error = self.critics.step(state, batch, self.td_target(state, batch, target_key), critic_key)
         state, actor_metrics = self.perturbation_step(state, batch, proposal_key)
-        state = state.replace(
-            target_critic=optax.incremental_update(state.critic, state.target_critic, self.config.tau),
-            target_perturbation=optax.incremental_update(state.perturbation, state.target_perturbation, self.config.tau),
-            updates=state.updates + 1,
-        )
+        target = optax.incremental_update(state.perturbation, state.target_perturbation, self.config.tau)
+        state = self.critics.follow(state).replace(target_perturbation=target, updates=state.updates + 1)
         return state, (metrics | vae_metrics | actor_metrics, td_error)
 
     def vae_step(self, state: BCQState, batch: Batch, key: jax.Array) -> tuple[BCQState, Metrics]:
@@ -219,7 +214,7 @@ class BCQ(ActorCritic[BCQConfig]):
     # Acting, and passing the state on.
 
     def actor_params(self, state: BCQState) -> BCQActor:
-        return BCQActor(state.vae["decoder"], state.perturbation, _first(state.critic), state.normaliser)
+        return BCQActor(state.vae["decoder"], state.perturbation, first(state.critic), state.normaliser)
 
     def act(
         self, actor: BCQActor, observation: PyTree, key: jax.Array, carry: PyTree, deterministic: bool = False
@@ -228,24 +223,18 @@ class BCQ(ActorCritic[BCQConfig]):
         normal = actor.normaliser(observation)[None]
         proposed = self.propose(actor.decoder, normal, jax.random.key(0) if deterministic else key, self.config.acting_proposals)
         action = self.perturb(actor.perturbation, normal, proposed)  # [1, N, A]
-        q = apply(self.critic(1), actor.critic, normal, action)[0, 0]  # [N]
+        q = self.critics(actor.critic, normal, action)[0, 0]  # [N]
         return action[0, jnp.argmax(q)], carry
 
-    def hand_over(self, state: BCQState) -> NoReturn:
-        raise WarmloopError("bcq's policy is a choice among generated actions, which no other algorithm has: fine-tune with bcq as well.")
+    def q_values(self, state: BCQState, observation: PyTree, action: jax.Array) -> jax.Array:
+        """In the rewards' own units, as the returns are."""
+        return self.critics(state.critic, state.normaliser(observation), action) / state.reward_scale
 
-    def take_over(self, state: PyTree) -> NoReturn:
-        raise WarmloopError(
-            "bcq cannot go on from another algorithm's warm-up, which has no generative model: warm up with bcq, or fine-tune with sac."
-        )
+    def td_error(self, state: BCQState, batch: Batch, key: jax.Array) -> jax.Array:
+        return td_error_of(self, self.td_target, state, batch, key)
 
 
 def _join(observation: jax.Array, each: jax.Array) -> jax.Array:
     """`[B, D + X]` of `[B, D]` and `[B, X]`, or `[B, N, D + X]` of `[B, D]` and `[B, N, X]`."""
     repeated = observation if each.ndim == observation.ndim else observation[:, None]
     return jnp.concatenate([jnp.broadcast_to(repeated, (*each.shape[:-1], observation.shape[-1])), each], axis=-1)
-
-
-def _first(critic: Params) -> Params:
-    """The first member of an ensemble."""
-    return jax.tree.map(lambda leaf: leaf[:1], critic)

@@ -18,14 +18,13 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition
-from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
+from .base import Actor, Metrics, Params, Problem, WarmStart, critic_metrics, run_block
 from .networks.bounds import factor
 from .networks.networks import apply, sample_action
 from .sac import SAC, SACConfig, SACState
+from .shared.agent_settings import setting
 from .shared.gradients import accumulated_gradient
-from .shared.offline import check
 
 LAGRANGE_MAX = 1e6
 CPU_PARTS = 8  # 256 rows with 30 actions each: about a thousand rows at a time
@@ -33,37 +32,21 @@ CPU_PARTS = 8  # 256 rows with 30 actions each: about a thousand rows at a time
 
 @dataclasses.dataclass(frozen=True)
 class CQLConfig(SACConfig):
-    """Settings of CQL beside SAC's.
-
-    Attributes:
-        cql_weight: c, weight of the conservative term.
-        cql_temperature: T of the soft maximum.
-        cql_actions: N, actions of each of the three kinds.
-        importance: whether values of proposals are corrected by their density, CQL(H). Without, the recorded action is one of them.
-        calibrated: Cal-QL's lower bound on the policy's values.
-        lagrange: whether c is multiplied by a dual variable that holds the gap at `lagrange_gap`.
-        lagrange_gap: τ, the gap aimed at.
-        lagrange_lr, initial_multiplier: step size of the dual variable, and what c is multiplied by at first.
-    """
+    """Settings of CQL beside SAC's."""
 
     actor_lr: float = 1e-4
     utd: int = 1
-    cql_weight: float = 5.0
-    cql_temperature: float = 1.0
-    cql_actions: int = 10
-    importance: bool = True
-    calibrated: bool = False
-    lagrange: bool = False
-    lagrange_gap: float = 1.0
-    lagrange_lr: float = 3e-4
-    initial_multiplier: float = 1.0
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.cql_actions < 1 or self.cql_temperature <= 0:
-            raise WarmloopError("agent.cql_actions must be at least 1 and agent.cql_temperature above 0.")
-        check(self, ("cql_weight",), 0)
-        check(self, ("initial_multiplier",), 1e-6)
+    cql_weight: float = setting(5.0, "c, weight of the conservative term", least=0)
+    cql_temperature: float = setting(1.0, "T of the soft maximum", above=0)
+    cql_actions: int = setting(10, "N, actions of each of the three kinds", least=1)
+    importance: bool = setting(
+        True, "correct values of proposals by their density, CQL(H); without, the recorded action is one of the proposals"
+    )
+    calibrated: bool = setting(False, "Cal-QL's lower bound on the policy's values")
+    lagrange: bool = setting(False, "multiply c by a dual variable that holds the gap at `lagrange_gap`")
+    lagrange_gap: float = setting(1.0, "τ, the gap aimed at")
+    lagrange_lr: float = setting(3e-4, "Adam step size of the dual variable", least=0)
+    initial_multiplier: float = setting(1.0, "what c is multiplied by at first", least=1e-6)  # its logarithm is learnt
 
 
 class CQLState(struct.PyTreeNode):
@@ -80,12 +63,13 @@ class CQL:
 
     config: CQLConfig
     spec: Spec
+    problem: Problem = Problem()
     name: ClassVar[str] = "cql"
 
     @property
     def sac(self) -> SAC:
         """The SAC whose policy, targets and optimizers this uses."""
-        return SAC(self.config, self.spec)
+        return SAC(self.config, self.spec, self.problem)
 
     def init(self, key: jax.Array, example: Transition) -> CQLState:
         return self.take_over(self.sac.init(key, example))
@@ -98,9 +82,7 @@ class CQL:
         density = jnp.full((*batch.reward.shape, n), -dims * jnp.log(2.0))
 
         def sampled(key, observation):
-            return sample_action(
-                key, *apply(self.sac.policy, state.actor, self.sac.vision(state.encoder, state.normaliser, observation)), count=n
-            )
+            return sample_action(key, *apply(self.sac.policy, state.actor, self.sac.seen(state, observation)), count=n)
 
         here, here_density = sampled(here_key, batch.observation)
         after, after_density = sampled(next_key, batch.next_observation)
@@ -128,8 +110,8 @@ class CQL:
         dropout: jax.Array | None = None,
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """TD loss plus `multiplier · (gap − τ)`. Returns the loss and, row by row, Q `[B, E]`, |TD error| `[B]` and gap `[B]`."""
-        td_loss, (q_data, td_error) = self.sac.critic_loss(critic, observation, batch, target, dropout)
-        q = apply(self.sac.critic(self.config.ensemble), critic, observation, proposals[0], dropout=dropout)
+        td_loss, (q_data, td_error) = self.sac.critics.loss(critic, observation, batch, target, dropout)
+        q = self.sac.critics(critic, observation, proposals[0], dropout)
         gap = batch.weight * self.conservative_gap(q, proposals[1], q_data, batch.mc_return).mean(axis=0)
         return td_loss + multiplier * (gap.mean() - self._gap_aim), (q_data.T, td_error, gap)
 

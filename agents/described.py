@@ -10,13 +10,22 @@ from typing import Any
 from ..data.doors.imports import find_again
 from ..data.running.precision import check_precision
 from ..data.transition import Leaf, Spec
-from .base import Agent
+from .base import Agent, Problem
 from .registry import agent_classes, name_of
+
+# In older checkpoints the problem is among the settings, by these names.
+BEFORE = {
+    "discount": "discount",
+    "target_low": "return_low",
+    "target_high": "return_high",
+    "actor_decay_updates": "warmup_updates",
+}
 
 
 def describe_agent(agent: Agent) -> dict[str, Any]:
     """JSON from which `rebuild_agent` makes the same agent."""
-    return {"name": name_of(type(agent)), "config": dataclasses.asdict(agent.config), "spec": dataclasses.asdict(agent.spec)}
+    parts = {name: dataclasses.asdict(getattr(agent, name)) for name in ("config", "spec", "problem")}
+    return {"name": name_of(type(agent)), **parts}
 
 
 def rebuild_agent(description: dict[str, Any]) -> Agent:
@@ -25,7 +34,9 @@ def rebuild_agent(description: dict[str, Any]) -> Agent:
     leaves = tuple(Leaf(leaf["name"], tuple(leaf["shape"]), leaf["dtype"]) for leaf in description["spec"]["observation"])
     spec = Spec(leaves, description["spec"]["action_dim"])
     agent_class, config_class = agent_classes(description["name"], "the checkpoint's agent.name")
-    return agent_class(_config_of(config_class, description["config"]), spec)
+    settings = dict(description["config"])
+    told = {ours: settings.pop(theirs) for theirs, ours in BEFORE.items() if theirs in settings and not _has(config_class, theirs)}
+    return agent_class(_config_of(config_class, settings), spec, Problem(**description.get("problem", told)))
 
 
 def agent_of(meta: Mapping[str, Any]) -> Agent:
@@ -43,3 +54,7 @@ def _config_of(config_class: type, values: dict[str, Any]) -> Any:
         return _config_of(kinds[name], value) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value
 
     return config_class(**{name: of(name, value) for name, value in values.items()})
+
+
+def _has(config_class: type, name: str) -> bool:
+    return name in {field.name for field in dataclasses.fields(config_class)}

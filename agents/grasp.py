@@ -29,40 +29,36 @@ from flax import struct
 
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition, flatten_observation
-from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
+from .base import Actor, Metrics, Params, Problem, WarmStart, critic_metrics, run_block
 from .networks.networks import MLP, VALUES_INIT, apply, initialise
 from .sac import SAC, SACConfig, SACState
+from .shared.agent_settings import setting
 from .shared.cloning import cloning_weight, mean_over, worth_cloning
-from .shared.offline import check
 
 COMMANDS = (-1.0, 0.0, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class GraspSACConfig(SACConfig):
-    """Settings of the grippers beside SAC's, which are the arm's and, where it makes sense, the grasp critic's too.
+    """Settings of the grippers beside SAC's, which are the arm's and, where it makes sense, the grasp critic's too."""
 
-    Attributes:
-        grippers: which numbers of an action are grippers: (-1,) is the last, (6, 13) those of two arms of 7.
-        grasp_epsilon: ε, share of steps whose commands are drawn at random, all alike, where the agent acts stochastically.
-        grasp_margin: l, in units of the return, by which a demonstrated command is to be above the others; with `bc_weight` only.
-        grasp_penalty: p, what each gripper that a command turns costs, in units of the reward; needs `gripper_states`.
-        gripper_states: for each gripper, which of the observation's numbers (flat, in name order, without images) tells its state.
-        gripper_open, gripper_closed: what that number is when open, and when closed; in between, the nearer one counts.
-    """
-
-    grippers: tuple[int, ...] = (-1,)
-    grasp_epsilon: float = 0.02
-    grasp_margin: float = 0.1
-    grasp_penalty: float = 0.0
-    gripper_states: tuple[int, ...] = ()
-    gripper_open: float = 0.0
-    gripper_closed: float = 1.0
+    grippers: tuple[int, ...] = setting((-1,), "which numbers of an action are grippers: (-1,) is the last, (6, 13) those of two arms of 7")
+    # At 0 commands that it would not choose had no likelihood.
+    grasp_epsilon: float = setting(0.02, "ε, share of steps whose commands are random, where it acts at random", least=1e-3, below=1)
+    grasp_margin: float = setting(
+        0.1, "l, in units of the return, by which a demonstrated command is to be above the others; with `bc_weight` only", least=0
+    )
+    grasp_penalty: float = setting(
+        0.0, "p, what each gripper that a command turns costs, in units of the reward; needs `gripper_states`", least=0
+    )
+    gripper_states: tuple[int, ...] = setting(
+        (), "for each gripper, which of the observation's numbers (flat, in name order, without images) tells its state"
+    )
+    gripper_open: float = setting(0.0, "what that number is when open")
+    gripper_closed: float = setting(1.0, "what it is when closed; in between, the nearer one counts")
 
     def __post_init__(self):
         super().__post_init__()
-        check(self, ("grasp_epsilon",), 1e-3, below=1)  # at 0 commands that it would not choose had no likelihood
-        check(self, ("grasp_margin", "grasp_penalty"), 0)
         if (self.grasp_penalty or self.gripper_states) and len(self.gripper_states) != len(self.grippers):
             raise WarmloopError(
                 f"agent.gripper_states names {len(self.gripper_states)} of the observation's numbers for {len(self.grippers)} grippers; "
@@ -85,6 +81,7 @@ class GraspSAC:
 
     config: GraspSACConfig
     spec: Spec
+    problem: Problem = Problem()
     name: ClassVar[str] = "sac_grasp"
 
     def __post_init__(self):
@@ -115,7 +112,7 @@ class GraspSAC:
     @property
     def sac(self) -> SAC:
         """The SAC that moves the arm."""
-        return SAC(self.config, dataclasses.replace(self.spec, action_dim=len(self.arm)))
+        return SAC(self.config, dataclasses.replace(self.spec, action_dim=len(self.arm)), self.problem)
 
     @property
     def grasp_critic(self) -> MLP:
@@ -152,10 +149,10 @@ class GraspSAC:
 
     def grasp_target(self, state: GraspState, batch: Batch) -> jax.Array:
         """y_c `[B]`, without gradient."""
-        observation = self.sac.vision(state.sac.encoder, state.sac.normaliser, batch.next_observation)
+        observation = self.sac.seen(state.sac, batch.next_observation)
         best = apply(self.grasp_critic, state.grasp, observation).argmax(axis=-1)  # [B]
         value = _at(apply(self.grasp_critic, state.target_grasp, observation), best)
-        return self.sac.bound(batch.reward + self.config.discount * batch.mask * value, batch) - self.penalty(batch)
+        return self.sac.bound(batch.reward + self.problem.discount * batch.mask * value, batch) - self.penalty(batch)
 
     def grasp_loss(
         self, grasp: Params, observation: jax.Array, batch: Batch, target: jax.Array, weight: jax.Array, dropout: jax.Array | None = None
@@ -173,7 +170,7 @@ class GraspSAC:
 
     def cloning_loss(self, q: jax.Array, command: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
         """The margin by which recorded commands are not above all others, and the share that is best; over the rows worth cloning."""
-        shown = worth_cloning(self.config, batch, jax.lax.stop_gradient(q.max(axis=-1)))
+        shown = worth_cloning(self.config, self.problem, batch, jax.lax.stop_gradient(q.max(axis=-1)))
         other = jnp.arange(q.shape[-1])[None] != command[:, None]  # [B, 3^G]
         short = (q + self.config.grasp_margin * other).max(axis=-1) - _at(q, command)
         return mean_over(shown, short, batch), jnp.sum(shown * (q.argmax(axis=-1) == command)) / jnp.maximum(shown.sum(), 1)
@@ -197,7 +194,7 @@ class GraspSAC:
 
         def loss_of(critic: Params, encoder: Params, grasp: Params) -> tuple[jax.Array, tuple]:
             observation = self.sac.vision(encoder, sac.normaliser, batch.observation)
-            arm_loss, of_arm = self.sac.critic_loss(critic, observation, arm, target, dropout)
+            arm_loss, of_arm = self.sac.critics.loss(critic, observation, arm, target, dropout)
             grasp_loss, of_grasp = self.grasp_loss(grasp, observation, batch, grasp_target, weight, dropout)
             return arm_loss + grasp_loss, (arm_loss, *of_arm, *of_grasp)
 
@@ -208,7 +205,7 @@ class GraspSAC:
 
     def apply_grasp(self, state: GraspState, gradient: Params) -> GraspState:
         """Adam on the grasp critic, with its decay, then the Polyak step of its target."""
-        change, optimizer = self.sac.optimizer(self.config.critic_lr).update(gradient, state.grasp_optimizer, state.grasp)
+        change, optimizer = self.sac.critics.optimizer.update(gradient, state.grasp_optimizer, state.grasp)
         grasp = optax.apply_updates(state.grasp, change)
         target = optax.incremental_update(grasp, state.target_grasp, self.config.tau)
         return state.replace(grasp=grasp, target_grasp=target, grasp_optimizer=optimizer)
@@ -246,15 +243,9 @@ class GraspSAC:
 
     def td_error(self, state: GraspState, batch: Batch, key: jax.Array) -> jax.Array:
         """The mean of both critics', as for priorities: a row is worth drawing by what either has to learn from it."""
-        observation = self.sac.vision(state.sac.encoder, state.sac.normaliser, batch.observation)
+        observation = self.sac.seen(state.sac, batch.observation)
         q = _at(apply(self.grasp_critic, state.grasp, observation), self.command(batch.action))
         return 0.5 * (self.sac.td_error(state.sac, self.arm_only(batch), key) + jnp.abs(q - self.grasp_target(state, batch)))
-
-    def hand_over(self, state: GraspState) -> SACState:
-        raise WarmloopError(
-            "sac_grasp's policy moves the arm alone, and its critic the grippers, which no other algorithm can make use of: "
-            "fine-tune with sac_grasp."
-        )
 
     def take_over(self, state: SACState | WarmStart) -> GraspState:
         """Goes on with the arm's part of a policy and with its encoder; all critics, and so the grippers, begin fresh."""
@@ -267,12 +258,12 @@ class GraspSAC:
     def _with_grasp(self, sac: SACState) -> GraspState:
         key, grasp_key = jax.random.split(sac.key)
         grasp = initialise(self.grasp_critic, grasp_key, jnp.zeros((1, self.sac.vision.dim)))
-        moments = self.sac.optimizer(self.config.critic_lr).init(grasp)
+        moments = self.sac.critics.optimizer.init(grasp)
         return GraspState(sac.replace(key=key), grasp, jax.tree.map(jnp.copy, grasp), moments)
 
     def _greedy(self, actor: Actor, observation: PyTree) -> jax.Array:
         """The best joint command `[...]`."""
-        seen = self.sac.vision(actor.encoder, actor.normaliser, observation)
+        seen = self.sac.seen(actor, observation)
         return apply(self.grasp_critic, actor.params["grasp"], seen).argmax(axis=-1)
 
 

@@ -23,33 +23,23 @@ from flax import struct
 from jax.scipy.stats import norm
 
 from ..data.transition import Batch, PyTree, Spec, Transition
-from .base import Metrics, Params, WarmStart, run_block
+from .base import Metrics, Params, Problem, WarmStart, run_block
 from .networks.networks import apply
 from .networks.normaliser import Normaliser
 from .sac import SAC, SACConfig, SACState
+from .shared.agent_settings import setting
 from .shared.cloning import better_than, cloning_weight, distance, mean_over
+from .shared.critics import subset
 from .shared.gradients import descend
-from .shared.offline import check, check_choice
 
 
 @dataclasses.dataclass(frozen=True)
 class IBRLConfig(SACConfig):
-    """Settings of IBRL beside SAC's, of which those of entropy and temperature do not count.
+    """Settings of IBRL beside SAC's, of which those of entropy and temperature do not count."""
 
-    Attributes:
-        consent: "all" or "mean" of the critics must prefer π's action to the warm policy's, for it to act.
-        noise: σ, standard deviation of the noise on π's action in training and in the target; actions lie in [-1, 1].
-        bc_weight: of cloning what did better than π.
-    """
-
-    consent: str = "all"
-    noise: float = 0.1
-    bc_weight: float = 5.0
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_choice(self, "consent", ("all", "mean"))
-        check(self, ("noise",), 1e-3)
+    consent: str = setting("all", "of the critics must prefer π's action to the warm policy's, for it to act", among=("all", "mean"))
+    noise: float = setting(0.1, "σ, standard deviation of the noise on π's action in training and in the target", least=1e-3)
+    bc_weight: float = setting(5.0, "weight of cloning what did better than π; 0 leaves it out", least=0)
 
 
 class IBRLState(struct.PyTreeNode):
@@ -77,20 +67,21 @@ class IBRL:
 
     config: IBRLConfig
     spec: Spec
+    problem: Problem = Problem()
     name: ClassVar[str] = "ibrl"
     keeps_warm: ClassVar[bool] = True  # what it goes on from is the warm policy, also where that was learnt by this algorithm
 
     @property
     def sac(self) -> SAC:
         """The SAC whose networks, critics' steps and optimizers this uses."""
-        return SAC(self.config, self.spec)
+        return SAC(self.config, self.spec, self.problem)
 
     def init(self, key: jax.Array, example: Transition) -> IBRLState:
         return self._beside(self.sac.init(key, example), warmed=False)
 
     def seen(self, state: SACState | IBRLActor, observation: PyTree) -> jax.Array:
         """What the networks see of observations, `[..., D]`."""
-        return self.sac.vision(state.encoder, state.normaliser, observation)
+        return self.sac.seen(state, observation)
 
     def mode(self, policy: Params, seen: jax.Array, dropout: jax.Array | None = None) -> jax.Array:
         """A policy's mode `[..., A]`."""
@@ -106,23 +97,25 @@ class IBRL:
         """y `[B]`, without gradient."""
         config, sac = self.config, state.sac
         subset_key, noise_key = jax.random.split(key)
-        critics = self.sac.subset(sac.target_critic, subset_key) if config.target_subset < config.ensemble else sac.target_critic
+        critics = sac.target_critic
+        if config.target_subset < config.ensemble:
+            critics = subset(critics, subset_key, config.target_subset)
         seen = self.seen(sac, batch.next_observation)
         own = jnp.clip(self.noisy(noise_key, self.mode(sac.actor, seen)), -1.0, 1.0)
         both = jnp.stack([self.mode(state.warm, seen), own], axis=-2)  # [B, 2, A]
-        value = apply(self.sac.critic(config.target_subset), critics, seen, both).min(axis=0)
+        value = self.sac.critics(critics, seen, both).min(axis=0)
         value = jnp.where(state.warmed, value.max(axis=-1), value[:, 1])
-        return self.sac.bound(batch.reward + config.discount * batch.mask * value, batch)
+        return self.sac.bound(batch.reward + self.problem.discount * batch.mask * value, batch)
 
     def actor_loss(self, actor: Params, state: SACState, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """The value of the policy's actions, and the cloning term. Gradient to the policy only."""
         noise_key, dropout_key = jax.random.split(key)
         seen = self.seen(state, batch.observation)
         mode = self.mode(actor, seen, dropout_key)
-        q = apply(self.sac.critic(self.config.ensemble), state.critic, seen, self.noisy(noise_key, mode)[:, None])[..., 0]  # [E, B]
+        q = self.sac.critics(state.critic, seen, self.noisy(noise_key, mode)[:, None])[..., 0]  # [E, B]
         value = q.mean(axis=0) if self.config.actor_q == "mean" else q.min(axis=0)
         expected = jax.lax.stop_gradient(value)
-        worth = better_than(self.config, batch, expected) | batch.intervened
+        worth = better_than(self.problem, batch, expected) | batch.intervened
         cloning = mean_over(worth, distance(self.config, mode, batch.action), batch)
         weight = cloning_weight(self.config, state.updates)
         loss = -jnp.mean(batch.actor_weight * value) / jnp.maximum(jnp.abs(expected).mean(), 1e-2) + weight * cloning
@@ -148,7 +141,7 @@ class IBRL:
     def actor_step(self, state: SACState, batch: Batch, key: jax.Array) -> tuple[SACState, Metrics]:
         """One gradient step of the policy; there is no temperature."""
         loss = partial(self.actor_loss, state=state, batch=batch, key=key)
-        actor, moments, metrics = descend(loss, state.actor, self.sac.optimizer(self.config.actor_lr), state.actor_optimizer)
+        actor, moments, metrics = descend(loss, state.actor, self.sac.actor_optimizer, state.actor_optimizer)
         return self.sac.apply_actor(state, actor, moments), metrics
 
     # Acting, and passing the state on.
@@ -164,7 +157,7 @@ class IBRL:
         warm, own = self.mode(actor.warm, seen), self.mode(actor.params, seen)
         own = own if deterministic else jnp.clip(self.noisy(key, own), -1.0, 1.0)
         rows, both = seen.reshape(-1, seen.shape[-1]), jnp.stack([warm, own], axis=-2)
-        q = apply(self.sac.critic(self.config.ensemble), actor.critic, rows, both.reshape(-1, *both.shape[-2:]))  # [E, N, 2]
+        q = self.sac.critics(actor.critic, rows, both.reshape(-1, *both.shape[-2:]))  # [E, N, 2]
         gain = (q[..., 1] - q[..., 0]).reshape(-1, *warm.shape[:-1], 1)
         preferred = (gain.min(axis=0) if self.config.consent == "all" else gain.mean(axis=0)) > 0
         return jnp.where(preferred | ~actor.warmed, own, warm), carry

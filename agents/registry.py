@@ -1,6 +1,7 @@
 """Agents by name: those of `AGENTS`, and `MODULE:Name` for a user's own.
 
-A user's agent is a frozen dataclass of `config` and `spec` with the methods of `base.Agent`; its settings' class is its attribute `Config`.
+A user's agent is a frozen dataclass of `config`, `spec` and `problem` with the methods of `base.Agent`; its settings' class is its
+attribute `Config`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ..data.doors.door import Door
 from ..data.errors import WarmloopError
 from ..data.transition import Spec, example
 from . import AGENTS
-from .base import Agent
+from .base import Agent, Problem
 from .networks.normaliser import Normaliser
 
 METHODS = ("init", "update", "actor_params", "act")
@@ -46,12 +47,12 @@ def name_of(agent: type) -> str:
     return own.get(agent, f"{agent.__module__}:{agent.__qualname__}")
 
 
-def make_agent(name: str, where: str, config: Any, spec: Spec) -> Agent:
+def make_agent(name: str, where: str, config: Any, spec: Spec, problem: Problem) -> Agent:
     """The agent of these settings. Raises WarmloopError where its state or its acting parameters are not what the learner needs."""
     kind, _ = agent_classes(name, where)
     if name in AGENTS:
-        return kind(config, spec)
-    agent = DOOR.call(name, where, "made of its settings and the spec", lambda: kind(config, spec))
+        return kind(config, spec, problem)
+    agent = DOOR.call(name, where, "made of its settings, the spec and the problem", lambda: kind(config, spec, problem))
     made = DOOR.call(name, where, "asked to init", lambda: jax.eval_shape(lambda: agent.init(jax.random.key(0), example(spec))))
     if not all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(made)):
         raise WarmloopError(f"{where}={name}: its init gives more than arrays; a state is a PyTree of arrays and nothing else.")

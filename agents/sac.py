@@ -14,24 +14,63 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import chex
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
 
+from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition, example
-from .base import Actor, Metrics, Params, WarmStart, critic_metrics, run_block
+from .base import Actor, Metrics, Params, Problem, WarmStart, critic_metrics, run_block
 from .networks.bounds import factor
-from .networks.networks import Critic, Policy, apply, initialise, log_density, sample_action
+from .networks.networks import LOG_STD_MAX, LOG_STD_MIN, Policy, apply, initialise, log_density, sample_action
 from .networks.normaliser import Normaliser, blurred
-from .networks.vision import Vision
-from .sac_config import SACConfig as SACConfig
+from .networks.vision import Vision, VisionConfig
+from .shared.agent_settings import CloningSettings, CriticSettings, setting
 from .shared.cloning import cloning_weight, distance, mean_over, worth_cloning
-from .shared.gradients import descend
-from .shared.offline import actor_widths, optimizer, refuse_noise_on_images
+from .shared.critics import Critics, subset
+from .shared.gradients import adam, descend
+
+
+@dataclasses.dataclass(frozen=True)
+class SACConfig(CloningSettings, CriticSettings):
+    """Settings of SAC, of RLPD's sizes (Ball et al. 2023). Other published ones are presets (`configs/recipes/published.py`)."""
+
+    utd: int = setting(20, "K, critic steps for each step of the policy", least=1)
+    ensemble: int = 10
+    critic_layer_norm: bool = True
+    # The target.
+    target_subset: int = setting(2, "|M|, critics whose minimum the target is of", least=1)
+    backup_entropy: bool = setting(False, "whether the target has the entropy term")
+    max_backup: bool = setting(False, "the target takes the best of `backup_actions` of the policy's actions instead of one")
+    backup_actions: int = setting(10, "actions that `max_backup` chooses from", least=1)
+    monte_carlo_target: bool = setting(False, "y is at least the return that the row's episode reached (MCAC, Wilcox et al. 2022)")
+    clip_target: bool = setting(False, "whether y is clipped to the bounds of the return")
+    # The policy.
+    actor_q: str = setting("mean", "over the ensemble, in the policy's loss", among=("mean", "min"))
+    actor_on_block: bool = setting(False, "the policy's step sees all K·B rows of a block instead of its last minibatch")
+    actor_tau: float = setting(1.0, "Polyak rate, per step, of the policy that acts; 1: the one that is trained acts", above=0, most=1)
+    clone_updates: int = setting(0, "critic steps at first in which log π of the recorded action stands for Q in L_π", least=0)
+    log_std_min: float = setting(LOG_STD_MIN, "least log standard deviation before the tanh")
+    log_std_max: float = setting(LOG_STD_MAX, "greatest log standard deviation before the tanh")
+    initial_log_std: float = setting(0.0, "what it begins with, between these two")
+    # The temperature.
+    initial_temperature: float = setting(1.0, "α before training", least=1e-6)  # its logarithm is learnt
+    temperature_lr: float = setting(3e-4, "Adam step size of α", least=0)
+    target_entropy_per_dim: float = setting(-0.5, "H̄ / A")
+    vision: VisionConfig = VisionConfig()
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.target_subset > self.ensemble:
+            raise WarmloopError(f"agent.target_subset is {self.target_subset}; it must lie between 1 and agent.ensemble ({self.ensemble}).")
+        if not self.log_std_min < self.initial_log_std < self.log_std_max:
+            raise WarmloopError(
+                f"agent.initial_log_std is {self.initial_log_std}; it must lie between agent.log_std_min ({self.log_std_min}) and "
+                f"agent.log_std_max ({self.log_std_max})."
+            )
 
 
 class SACState(struct.PyTreeNode):
@@ -59,6 +98,7 @@ class SAC:
 
     config: SACConfig
     spec: Spec
+    problem: Problem = Problem()
     name: ClassVar[str] = "sac"
 
     @property
@@ -66,45 +106,44 @@ class SAC:
         """The policy's module."""
         c = self.config
         bounds = (c.log_std_min, c.log_std_max, c.initial_log_std)
-        return Policy(self.spec.action_dim, actor_widths(c), c.actor_layer_norm, c.activation, c.actor_dropout, *bounds, c.actor_network)
+        return Policy(self.spec.action_dim, c.actor_widths, c.actor_layer_norm, c.activation, c.actor_dropout, *bounds, c.actor_network)
 
     @property
     def vision(self) -> Vision:
         """What the networks see of an observation."""
         return Vision(self.config.vision, self.spec)
 
-    def critic(self, members: int) -> Critic:
-        """The module of `members` critics."""
-        c = self.config
-        return Critic(members, c.hidden, c.critic_layer_norm, c.activation, c.critic_dropout)
+    @property
+    def critics(self) -> Critics:
+        return Critics(self.config)
 
-    def optimizer(self, learning_rate: float) -> optax.GradientTransformation:
-        return optimizer(learning_rate, self.config.weight_decay)
+    @property
+    def actor_optimizer(self) -> optax.GradientTransformation:
+        return adam(self.config.actor_lr, self.config.weight_decay)
 
     def init(self, key: jax.Array, example: Transition) -> SACState:
-        config = self.config
-        refuse_noise_on_images(config, self.spec)
+        self.config.check_images(self.spec)
         actor_key, critic_key, key = jax.random.split(key, 3)
+        actor = initialise(self.policy, actor_key, jnp.zeros((1, self.vision.dim)))
         encoder = self.vision.init(jax.random.fold_in(critic_key, 1))
-        observation = jnp.zeros((1, self.vision.dim))
-        actor = initialise(self.policy, actor_key, observation)
-        critic = initialise(self.critic(config.ensemble), critic_key, observation, jnp.zeros((1, self.spec.action_dim)))
-        log_temperature = jnp.log(jnp.asarray(config.initial_temperature, jnp.float32))
+        log_temperature = jnp.log(jnp.asarray(self.config.initial_temperature, jnp.float32))
         return SACState(
             actor=actor,
             acting=jax.tree.map(jnp.copy, actor),  # a buffer of its own, as the targets: the state is donated
-            critic=critic,
-            target_critic=jax.tree.map(jnp.copy, critic),
+            **self.critics.init(critic_key, self.vision.dim, self.spec.action_dim),
             log_temperature=log_temperature,
-            actor_optimizer=self.optimizer(config.actor_lr).init(actor),
-            critic_optimizer=self.optimizer(config.critic_lr).init(critic),
-            temperature_optimizer=optax.adam(config.temperature_lr).init(log_temperature),
-            normaliser=Normaliser.asked(example, config),
+            actor_optimizer=self.actor_optimizer.init(actor),
+            temperature_optimizer=adam(self.config.temperature_lr).init(log_temperature),
+            normaliser=Normaliser.asked(example, self.config),
             key=key,
             updates=jnp.zeros((), jnp.int32),
             encoder=encoder,
-            encoder_optimizer=optax.adam(config.critic_lr).init(encoder) if self.spec.cameras else (),
+            encoder_optimizer=optax.adam(self.config.critic_lr).init(encoder) if self.spec.cameras else (),
         )
+
+    def seen(self, state: Any, observation: PyTree) -> jax.Array:
+        """What the networks see of observations by the statistics and the encoder of a state or of acting parameters, `[..., D]`."""
+        return self.vision(state.encoder, state.normaliser, observation)
 
     # Losses: scalar and what the caller logs.
 
@@ -115,32 +154,23 @@ class SAC:
     def backup(self, state: SACState, batch: Batch, key: jax.Array) -> jax.Array:
         """The target `[B]` before it is held within bounds."""
         config = self.config
-        subset = config.target_subset < config.ensemble  # else one key, and no draw, does
-        subset_key, action_key = jax.random.split(key) if subset else (key, key)
-        critics = self.subset(state.target_critic, subset_key) if subset else state.target_critic
-        observation = self.vision(state.encoder, state.normaliser, batch.next_observation)
+        some = config.target_subset < config.ensemble  # else one key, and no draw, does
+        subset_key, action_key = jax.random.split(key) if some else (key, key)
+        critics = subset(state.target_critic, subset_key, config.target_subset) if some else state.target_critic
+        seen = self.seen(state, batch.next_observation)
         count = config.backup_actions if config.max_backup else None
-        action, log_prob = sample_action(action_key, *apply(self.policy, state.actor, observation), count=count)
-        value = apply(self.critic(config.target_subset), critics, observation, action).min(axis=0)  # [B], or [B, N]
+        action, log_prob = sample_action(action_key, *apply(self.policy, state.actor, seen), count=count)
+        value = self.critics(critics, seen, action).min(axis=0)  # [B], or [B, N]
         if config.backup_entropy:
             value = value - factor(state.log_temperature) * log_prob
         value = value.max(axis=-1) if config.max_backup else value
-        return batch.reward + config.discount * batch.mask * value
+        return batch.reward + self.problem.discount * batch.mask * value
 
     def bound(self, target: jax.Array, batch: Batch) -> jax.Array:
         """A target held within what is known of the return, as far as the config asks for it."""
         if self.config.monte_carlo_target:
             target = jnp.maximum(target, batch.mc_return)  # -inf where the episode's outcome is not known
-        return jnp.clip(target, self.config.target_low, self.config.target_high) if self.config.clip_target else target
-
-    def critic_loss(
-        self, critic: Params, observation: jax.Array, batch: Batch, target: jax.Array, dropout: jax.Array | None = None
-    ) -> tuple[jax.Array, tuple]:
-        """Weighted squared TD error of every member. Returns the loss and (Q `[E, B]`, |TD error| `[B]`)."""
-        q = apply(self.critic(self.config.ensemble), critic, observation, batch.action, dropout=dropout)
-        chex.assert_shape(q, (self.config.ensemble, *target.shape))
-        error = q - target[None]
-        return jnp.mean(batch.weight[None] * jnp.square(error)), (q, jnp.abs(error).mean(axis=0))
+        return jnp.clip(target, self.problem.return_low, self.problem.return_high) if self.config.clip_target else target
 
     def actor_loss(self, actor: Params, state: SACState, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Entropy-regularised value of the policy's actions, and the cloning term. Gradient to the policy only."""
@@ -150,11 +180,11 @@ class SAC:
 
     def actor_terms(self, actor: Params, state: SACState, batch: Batch, key: jax.Array) -> tuple[Metrics, Metrics]:
         """The terms whose sum is the policy's loss, by name: `value`, `entropy` and, with `bc_weight`, `cloning`; and what is logged."""
-        observation = self.vision(state.encoder, state.normaliser, batch.observation)
-        mean, log_std = apply(self.policy, actor, observation, dropout=jax.random.fold_in(key, 1))
+        seen = self.seen(state, batch.observation)
+        mean, log_std = apply(self.policy, actor, seen, dropout=jax.random.fold_in(key, 1))
         action, log_prob = sample_action(key, mean, log_std)
         # As one of N actions, so that no gradient is computed for the observation's columns.
-        q = apply(self.critic(self.config.ensemble), state.critic, observation, action[:, None])[..., 0]  # [E, B]
+        q = self.critics(state.critic, seen, action[:, None])[..., 0]  # [E, B]
         value = q.mean(axis=0) if self.config.actor_q == "mean" else q.min(axis=0)
         aim = value
         if self.config.clone_updates:
@@ -175,7 +205,8 @@ class SAC:
 
     def cloning_loss(self, action: jax.Array, batch: Batch, value: jax.Array) -> jax.Array:
         """Squared distance to recorded actions over the rows worth it, by the policy's value `[B]` (`cloning.py`)."""
-        return mean_over(worth_cloning(self.config, batch, value), distance(self.config, action, batch.action), batch)
+        worth = worth_cloning(self.config, self.problem, batch, value)
+        return mean_over(worth, distance(self.config, action, batch.action), batch)
 
     # Updates.
 
@@ -203,31 +234,30 @@ class SAC:
         """One gradient step of the critics and the encoder towards y `[B]`; `dropout` is a key."""
 
         def loss_of(critic: Params, encoder: Params) -> tuple[jax.Array, tuple]:
-            return self.critic_loss(critic, self.vision(encoder, state.normaliser, batch.observation), batch, target, dropout)
+            return self.critics.loss(critic, self.vision(encoder, state.normaliser, batch.observation), batch, target, dropout)
 
         grad = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)
         (loss, (q, td_error)), gradients = grad(state.critic, state.encoder)
         return self.apply_critic(state, *gradients), (critic_metrics(loss, q, target), td_error)
 
     def apply_critic(self, state: SACState, gradient: Params, encoder_gradient: Params = ()) -> SACState:
-        """Adam on the critics, with their decay, and on the encoder, then the Polyak step of the targets."""
-        change, optimizer = self.optimizer(self.config.critic_lr).update(gradient, state.critic_optimizer, state.critic)
-        critic = optax.apply_updates(state.critic, change)
-        targets = optax.incremental_update(critic, state.target_critic, self.config.tau)
+        """Adam on the critics and on the encoder, then the Polyak step of the targets."""
+        state = self.critics.follow(self.critics.apply(state, gradient))
         encoder, moments = self.vision.step(state.encoder, state.encoder_optimizer, encoder_gradient, self.config.critic_lr)
-        state = state.replace(critic=critic, critic_optimizer=optimizer, target_critic=targets, updates=state.updates + 1)
-        return state.replace(encoder=encoder, encoder_optimizer=moments)
+        return state.replace(encoder=encoder, encoder_optimizer=moments, updates=state.updates + 1)
 
     def actor_step(self, state: SACState, batch: Batch, key: jax.Array) -> tuple[SACState, Metrics]:
         """One gradient step of the policy and one of the temperature."""
-        config = self.config
         loss = partial(self.actor_loss, state=state, batch=batch, key=key)
-        actor, moments, metrics = descend(loss, state.actor, self.optimizer(config.actor_lr), state.actor_optimizer)
-        excess = metrics["actor/entropy"] - config.target_entropy_per_dim * self.spec.action_dim
-        gradient = jax.grad(lambda log_temperature: factor(log_temperature) * excess)(state.log_temperature)
-        cooling, temperature_optimizer = optax.adam(config.temperature_lr).update(gradient, state.temperature_optimizer)
-        temperature = optax.apply_updates(state.log_temperature, cooling)
-        new = self.apply_actor(state, actor, moments).replace(log_temperature=temperature, temperature_optimizer=temperature_optimizer)
+        actor, moments, metrics = descend(loss, state.actor, self.actor_optimizer, state.actor_optimizer)
+        excess = metrics["actor/entropy"] - self.config.target_entropy_per_dim * self.spec.action_dim
+        temperature, cooling, _ = descend(
+            lambda log_temperature: (factor(log_temperature) * excess, ()),
+            state.log_temperature,
+            adam(self.config.temperature_lr),
+            state.temperature_optimizer,
+        )
+        new = self.apply_actor(state, actor, moments).replace(log_temperature=temperature, temperature_optimizer=cooling)
         return new, metrics | {"temperature": factor(new.log_temperature)}
 
     def apply_actor(self, state: SACState, actor: Params, moments: optax.OptState) -> SACState:
@@ -244,14 +274,14 @@ class SAC:
     def act(
         self, actor: Actor, observation: PyTree, key: jax.Array, carry: PyTree, deterministic: bool = False
     ) -> tuple[jax.Array, PyTree]:
-        mean, log_std = apply(self.policy, actor.params, self.vision(actor.encoder, actor.normaliser, observation))
+        mean, log_std = apply(self.policy, actor.params, self.seen(actor, observation))
         return (jnp.tanh(mean) if deterministic else sample_action(key, mean, log_std)[0]), carry
 
     def log_prob(self, actor: Actor, observation: PyTree, action: jax.Array) -> jax.Array:
-        return log_density(action, *apply(self.policy, actor.params, self.vision(actor.encoder, actor.normaliser, observation)))
+        return log_density(action, *apply(self.policy, actor.params, self.seen(actor, observation)))
 
     def q_values(self, state: SACState, observation: PyTree, action: jax.Array) -> jax.Array:
-        return apply(self.critic(self.config.ensemble), state.critic, self.vision(state.encoder, state.normaliser, observation), action)
+        return self.critics(state.critic, self.seen(state, observation), action)
 
     def td_error(self, state: SACState, batch: Batch, key: jax.Array) -> jax.Array:
         return jnp.abs(self.q_values(state, batch.observation, batch.action) - self.td_target(state, batch, key)[None]).mean(axis=0)
@@ -267,8 +297,3 @@ class SAC:
         learnt = () if state.critic is None else ("critic", "target_critic", "critic_optimizer")
         known = {name: getattr(state, name) for name in ("actor", "normaliser", "updates", "encoder", *learnt)}
         return self.init(fresh_key, example(self.spec)).replace(key=key, acting=jax.tree.map(jnp.copy, state.actor), **known)
-
-    def subset(self, critics: Params, key: jax.Array) -> Params:
-        """The members of one target, drawn without replacement."""
-        members = jax.random.choice(key, self.config.ensemble, (self.config.target_subset,), replace=False)
-        return jax.tree.map(lambda leaf: leaf[members], critics)

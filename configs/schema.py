@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from ..actor.config import ActorConfig
 from ..actor.environment.environment import EnvironmentConfig
 from ..agents import AGENTS, Agent, AgentConfig, SACConfig
+from ..agents.base import Problem
 from ..agents.registry import agent_classes, make_agent
 from ..data.errors import WarmloopError
 from ..data.mixing import MixingConfig
@@ -35,9 +36,6 @@ from ..data.transition import Spec
 from ..learner.config import LearnerConfig
 from ..learner.judging.fqe import FQEConfig
 from .recipes.machine import fitting_sac
-
-# Filled from the reward's and the learner's configuration in every algorithm that has them, so not settings of their own.
-DERIVED = ("discount", "target_low", "target_high", "actor_decay_updates")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,21 +132,19 @@ def build_agent(choice: AgentChoice, reward: RewardConfig, spec: Spec, warmup_st
     """
     check_precision("This machine's JAX_ENABLE_X64, or a module that was imported,")
     low, high = return_bounds(reward)
-    derived = dict(zip(DERIVED, (reward.discount, low, high, warmup_steps * choice.settings.utd), strict=True))
-    known = {field.name for field in dataclasses.fields(choice.settings)}
     if getattr(choice.settings, "clip_target", False) and not (math.isfinite(low) and math.isfinite(high)):
         raise WarmloopError(
             "agent.clip_target needs a bounded reward: set reward.signal=success with reward.discount below 1, turn it off, or take "
             "another preset, as in --config=FILE,sac."
         )
-    if spec.cameras and "vision" not in known:
+    if spec.cameras and not hasattr(choice.settings, "vision"):
         able = ", ".join(name for name, (_, config) in AGENTS.items() if "vision" in typing.get_type_hints(config))
         raise WarmloopError(
             f'"{choice.name}" learns from states alone, and these observations have images '
             f"({', '.join(leaf.name or 'the whole' for leaf in spec.cameras)}): use {able}, or an environment without cameras."
         )
-    settings = dataclasses.replace(choice.settings, **{name: value for name, value in derived.items() if name in known})
-    return make_agent(choice.name, "agent.name", settings, spec)
+    problem = Problem(reward.discount, low, high, warmup_steps * choice.settings.utd)
+    return make_agent(choice.name, "agent.name", choice.settings, spec, problem)
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
@@ -157,8 +153,7 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if isinstance(value, AgentChoice):
-            settings = dataclasses.asdict(value.settings)
-            sections[field.name] = {"name": value.name} | {name: item for name, item in settings.items() if name not in DERIVED}
+            sections[field.name] = {"name": value.name} | dataclasses.asdict(value.settings)
         else:
             sections[field.name] = dataclasses.asdict(value)
     sections["environment"]["kwargs"] = dict(config.environment.kwargs)
@@ -184,7 +179,7 @@ def from_dict(values: Mapping[str, Any]) -> RunConfig:
         if types[name] is AgentChoice:
             algorithm = fields.pop("name", "sac")
             _, settings = agent_classes(algorithm, f"config.{name}.name")
-            sections[name] = AgentChoice(algorithm, _typed(settings, fields, f"config.{name}", DERIVED))
+            sections[name] = AgentChoice(algorithm, _typed(settings, fields, f"config.{name}"))
         else:
             sections[name] = _typed(types[name], fields, f"config.{name}")
     return RunConfig(**sections)
@@ -195,9 +190,9 @@ def from_config_dict(config: ConfigDict) -> RunConfig:
     return from_dict(config.to_dict())
 
 
-def _typed(cls: type, fields: dict[str, Any], where: str, derived: tuple[str, ...] = ()) -> Any:
+def _typed(cls: type, fields: dict[str, Any], where: str) -> Any:
     types = typing.get_type_hints(cls)
-    _check_keys(fields, {name: kind for name, kind in types.items() if name not in derived}, where)
+    _check_keys(fields, types, where)
     return cls(**{name: _value(types[name], value, f"{where}.{name}") for name, value in fields.items()})
 
 

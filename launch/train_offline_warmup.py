@@ -133,7 +133,7 @@ def train(
     from ..learner.checkpoints.leftovers import tidy
     from ..learner.judging.heldout import measured
     from ..learner.starting_state import resume, warm_start
-    from ..learner.warmup import warm_up
+    from ..learner.warmup import WarmUpWatch, warm_up
     from .run.assemble import refuse_other_rows, warm_parts
     from .run.run_record import described, save_config
 
@@ -167,8 +167,8 @@ def train(
         def save(state: LearnerState) -> None:
             checkpoint.save(target, state, parts.agent, about, keep=None, offline=stored)
 
-        extras = {"held_out": measured(data), "on_checkpoint": save, "interrupted": interrupted, "on_call": tell}
-        return warm_up(state, parts, config.learner, recorder, show, **extras), parts
+        watch = WarmUpWatch(on_progress=show, on_call=tell, on_checkpoint=save, interrupted=interrupted)
+        return warm_up(state, parts, config.learner, recorder, watch, measured(data)), parts
 
 
 def tell_of_the_beginning(config: RunConfig, data: OfflineData, target: Path, resumed: bool) -> None:

@@ -121,7 +121,7 @@ def act(config: RunConfig, seed: int) -> None:
     import jax
 
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # one small network at a time: waiting for it at once is twice as fast
-    from ..actor.control_loop import ActorLoop
+    from ..actor.control_loop import ActorLoop, Beside, EpisodeStream
     from ..actor.delivery.client import Client
     from ..actor.delivery.spool import Spool
     from .run.assemble import fine_agent, schema_of
@@ -139,16 +139,18 @@ def act(config: RunConfig, seed: int) -> None:
             client = Client(channel, schema, agent, connection.actor_name(), config.actor, rows=spool.rows)
             try:
                 with answering(client.stop):
-                    beside = {"intervener": intervener, "clips": clips, "quarantine": run.quarantine}
-                    ActorLoop(environment, agent, client, chosen, seed, stream, **beside).run()
+                    beside = Beside(intervener, clips, run.quarantine)
+                    ActorLoop(environment, agent, client, chosen, EpisodeStream(seed, stream), beside).run()
             finally:
                 client.close()
 
 
 def lock_step(plan: Plan) -> None:
     """Actor and learner in this process, in turn."""
+    from ..actor.control_loop import Beside
+
     with learning(plan) as (learner, meta), acting(plan.config, VIDEO.value) as (environment, intervener, clips):
-        in_lock_step(plan, learner, meta, environment, intervener=intervener, clips=clips)
+        in_lock_step(plan, learner, meta, environment, beside=Beside(intervener, clips))
 
 
 @contextlib.contextmanager

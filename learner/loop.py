@@ -7,6 +7,7 @@ The process mode calls `run`; the lock-step mode calls `advance` after every env
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import time
@@ -21,8 +22,8 @@ import numpy as np
 from ..data.errors import WarmloopError
 from ..data.replay import replay
 from ..data.wire.weights import Snapshot
-from .checkpoints import checkpoint, stored_policies, stored_rows
-from .checkpoints.stored_rows import StoredRows
+from .checkpoints import stored_policies
+from .checkpoints.saver import SAVE_AGAIN_SECONDS, Saver
 from .config import LearnerConfig
 from .diagnosis.departures import Departures
 from .diagnosis.metrics import Recorder
@@ -41,64 +42,66 @@ RETURNS = 3  # times that a run goes back to its last sound state, in a stretch 
 RETURNS_WITHIN = 20
 TAKE_ROWS = 1024
 LOOK_SECONDS = 1.0  # between two looks at how far the learner is
-SAVE_AGAIN_SECONDS = 30.0  # after a checkpoint that could not be written
 OnRecord = Callable[[int, int, Mapping[str, float]], None]
 
 log = logging.getLogger(__name__)
 
 
-class Learner:
-    """Learns from what `intake` receives.
-
-    Args:
-        state: where to begin; owned (and given away to XLA) from here on.
-        ingest: puts rows into `state.online`.
-        intake: the actors' rows; checkpoints need its journal.
-        warm_updates: `state.updates` at which fine-tuning began; pacing counts from there.
-        directory: where checkpoints go.
-        description: JSON kept with each checkpoint beside what the loop adds.
-        on_record: called with (updates, environment steps, metrics) at every record.
-        on_look: called likewise about once a second, with what is known between two records.
-        best: what keeps the best policy; None makes one that judges training episodes.
+@dataclasses.dataclass
+class Listeners:
+    """Who is told how a learner gets on, as it happens.
 
     Attributes:
-        on_episode: called with (updates, environment steps, what its actor reports) of every training episode.
+        on_record: called with (updates, environment steps, metrics) at every record.
+        on_look: called likewise about once a second, with what is known between two records.
+        on_episode: called likewise with what its actor reports of every training episode.
         on_checkpoint: called with (updates, path) of every checkpoint.
     """
 
-    def __init__(
-        self,
-        state: LearnerState,
-        parts: LearnerParts,
-        config: LearnerConfig,
-        ingest: Ingest,
-        intake: Intake,
-        recorder: Recorder,
-        directory: Path,
-        description: Mapping[str, Any],
-        warm_updates: int,
-        on_record: OnRecord = lambda updates, steps, metrics: None,
-        best: BestPolicy | None = None,
-        on_look: OnRecord = lambda updates, steps, metrics: None,
-    ):
-        self.state, self.parts, self.config, self.intake, self.recorder = state, parts, config, intake, recorder
-        self.directory, self.description, self.warm_updates, self.on_record = directory, dict(description), warm_updates, on_record
-        self.on_episode: OnRecord = lambda updates, steps, metrics: None
-        self.on_checkpoint: Callable[[int, Path], object] = lambda updates, path: None
-        self.updates, self._step = int(state.updates), Stepper(parts)
-        self.ingest, self.best = ingest, best or BestPolicy(config, success=ingest.reward.signal == "success")
-        self.departures = Departures(parts.agent.spec, state.offline, parts.agent.actor_params(state.agent).normaliser)
-        self._offline: StoredRows | None = None  # written by the first checkpoint
-        self._shown: dict[str, Any] = {}  # the interventions that were written last, and what had changed of them until then
-        self._shown_at = 0
+    on_record: OnRecord = lambda updates, steps, metrics: None
+    on_look: OnRecord = lambda updates, steps, metrics: None
+    on_episode: OnRecord = lambda updates, steps, metrics: None
+    on_checkpoint: Callable[[int, Path], object] = lambda updates, path: None
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What a learner begins with.
+
+    Attributes:
+        state: owned by the learner (and given away to XLA) from there on.
+        ingest: puts rows into `state.online`.
+        intake: the actors' rows; checkpoints need its journal.
+        warm_updates: `state.updates` at which fine-tuning began; pacing counts from there.
+        best: what keeps the best policy; None makes one that judges training episodes.
+    """
+
+    state: LearnerState
+    parts: LearnerParts
+    ingest: Ingest
+    intake: Intake
+    warm_updates: int = 0
+    best: BestPolicy | None = None
+
+
+class Learner:
+    """Learns from what the intake of `start` receives."""
+
+    def __init__(self, start: Start, config: LearnerConfig, recorder: Recorder, saver: Saver, listeners: Listeners | None = None):
+        self.state, self.parts, self.warm_updates = start.state, start.parts, start.warm_updates
+        self.ingest, self.intake = start.ingest, start.intake
+        self.config, self.recorder, self.saver, self.listeners = config, recorder, saver, listeners or Listeners()
+        self.best = start.best or BestPolicy(config, success=self.ingest.reward.signal == "success")
+        self.updates, self._step = int(self.state.updates), Stepper(self.parts)
+        agent, spec = self.state.agent, self.parts.agent.spec
+        self.departures = Departures(spec, self.state.offline, self.parts.agent.actor_params(agent).normaliser)
         self.stop_requested = False
         self._metrics: dict[str, jax.Array] = {}
         self._recent: dict[str, deque[float]] = {}
         self._logged, self._logged_at = self.updates, time.perf_counter()
         self._news = True  # since the last record
-        self.on_look, self._look_at = on_look, 0.0
+        self._look_at = 0.0
         self._told_pace = self.environment_steps >= config.online_steps
-        self._saved, self._save_again_at = self.updates, 0.0
         self._sound: tuple[int, Any] = self.updates, None  # the agent that was last found to be finite, and after how many updates
         self._returns: deque[int] = deque(maxlen=RETURNS + 1)
         self._pace()
@@ -170,7 +173,11 @@ class Learner:
         scalars["replay/online_size"] = float(min(self.environment_steps, self.state.online.capacity))
         scalars |= self.intake.metrics() | self.best.metrics()
         self._logged, self._logged_at, self._news = self.updates, now, False
-        self.on_record(self.updates, self.environment_steps, self.recorder.write(self.updates, scalars, self.environment_steps))
+        self._write(scalars)
+
+    def _write(self, scalars: Mapping[str, float]) -> None:
+        written = self.recorder.write(self.updates, scalars, self.environment_steps)
+        self.listeners.on_record(self.updates, self.environment_steps, written)
 
     def _look(self) -> None:
         """Tells `on_look` how far the learner is, also where it waits for rows and there is nothing to record."""
@@ -179,7 +186,7 @@ class Learner:
         self._look_at = time.monotonic() + LOOK_SECONDS
         waiting = {"intake/waiting": float(self.intake.statistics()["waiting"])}
         pace = self._pace_reached() if self.updates > self.warm_updates else {}
-        self.on_look(self.updates, self.environment_steps, self._recent_means() | pace | waiting)
+        self.listeners.on_look(self.updates, self.environment_steps, self._recent_means() | pace | waiting)
 
     def _recent_means(self) -> dict[str, float]:
         """Of the newest episodes."""
@@ -198,8 +205,7 @@ class Learner:
     @property
     def save_due(self) -> bool:
         """Whether the interval between two checkpoints has passed."""
-        passed = bool(self.config.checkpoint_every) and self.updates - self._saved >= self.config.checkpoint_every
-        return passed and time.monotonic() >= self._save_again_at
+        return self.saver.is_due(self.updates)
 
     def try_save(self, extra: Mapping[str, Any] | None = None) -> None:
         """As `save`, but a checkpoint that cannot be written now is said, and due again a while later."""
@@ -207,37 +213,21 @@ class Learner:
             self.save(extra)
         except WarmloopError as error:
             log.error("%s Learning goes on; the next try is in %.0f s.", error, SAVE_AGAIN_SECONDS)
-            self._save_again_at = time.monotonic() + SAVE_AGAIN_SECONDS
+            self.saver.put_off()
 
     def save(self, extra: Mapping[str, Any] | None = None) -> Path:
-        """Writes a checkpoint, once the journal has what it covers, and lets go of the journal's part that no checkpoint needs.
+        """Writes a checkpoint, with `extra` in its description.
 
         Raises:
             WarmloopError: the disk does not take it; the checkpoints that were there are whole.
         """
         journal = self.intake.journal
         assert journal is not None
-        streams = self.intake.state()
-        if not journal.sync():
-            raise WarmloopError(
-                f"There is no checkpoint at {self.updates} updates, since the journal is behind: {journal.failing or 'slow disk'}."
-            )
-        if self._offline is None:
-            self._offline = stored_rows.store_offline(self.directory, self.state, *self.ingest.recorded)
-        if self._shown_at != self.ingest.shown_changes:
-            self._shown = stored_rows.store_interventions(self.directory, self.state, *self.ingest.shown)
-            self._shown_at = self.ingest.shown_changes
-        meta = self.description | self._shown | {"warm_updates": self.warm_updates, "streams": streams, "journal_end": journal.end}
-        meta["frame_regions"] = self.ingest.regions
-        if self.ingest.balance is not None:
-            meta["task_masses"] = self.ingest.balance.basis.tolist()
-        kept = self.best.state(lambda policies: stored_policies.store(self.directory, policies))
-        meta |= ({} if kept is None else {stored_policies.BEST: kept}) | dict(extra or {})
-        path = checkpoint.save(self.directory, self.state, self.parts.agent, meta, self.config.keep_checkpoints, self._offline)
-        rows, segment = checkpoint.covered(self.directory)
-        journal.discard(rows - self.state.online.capacity - self.ingest.longest, before=segment)
-        self._saved = self.updates
-        self.on_checkpoint(self.updates, path)
+        told = {"warm_updates": self.warm_updates, "streams": self.intake.state()}
+        kept = self.best.state(lambda policies: stored_policies.store(self.saver.directory, policies))
+        told |= ({} if kept is None else {stored_policies.BEST: kept}) | dict(extra or {})
+        path = self.saver.save(self.state, self.parts.agent, self.ingest, journal, told)
+        self.listeners.on_checkpoint(self.updates, path)
         return path
 
     def _go_back(self) -> None:
@@ -298,10 +288,10 @@ class Learner:
     def _note(self, scalars: dict[str, float]) -> None:
         """Evaluations are recorded as they come; training episodes enter the running means."""
         if any(name.startswith("evaluation/") for name in scalars):
-            self.on_record(self.updates, self.environment_steps, self.recorder.write(self.updates, scalars, self.environment_steps))
+            self._write(scalars)
             return
         if EPISODE_RETURN in scalars:  # and not of one that a fault broke off
-            self.on_episode(self.updates, self.environment_steps, scalars)
+            self.listeners.on_episode(self.updates, self.environment_steps, scalars)
         for name, value in scalars.items():
             self._recent.setdefault(name, deque(maxlen=RECENT_EPISODES)).append(value)
         self._news = True

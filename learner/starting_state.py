@@ -14,19 +14,14 @@ import numpy as np
 from ..agents.base import go_on
 from ..agents.described import agent_of
 from ..data.errors import WarmloopError
-from ..data.quality import QualityConfig
 from ..data.replay import replay
 from ..data.replay.frames import settle, stored_spec
-from ..data.reward import RewardConfig
-from ..data.tasks import SINGLE, TaskConfig
 from ..data.transition import Transition, length
 from .checkpoints import ahead, checkpoint, stored_policies
-from .checkpoints.stored_rows import INTERVENTIONS
 from .journal.records import segments
 from .judging.best import BestPolicy
 from .receiving.intake import Intake
-from .rows.balance import Balance
-from .rows.ingest import Ingest, blank
+from .rows.ingest import Ingest, RowRules, blank
 from .soundness import NotFinite, is_sound, judged, what_is_not_finite
 from .state import LearnerParts, LearnerState, create
 from .step import draw
@@ -109,16 +104,14 @@ def restore_best(best: BestPolicy, directory: Path, meta: Mapping[str, Any]) -> 
 def refill(
     state: LearnerState,
     parts: LearnerParts,
-    reward: RewardConfig,
+    rules: RowRules,
     intake: Intake,
     meta: Mapping[str, Any],
-    tasks: TaskConfig = SINGLE,
-    quality: QualityConfig | None = None,
 ) -> tuple[LearnerState, Ingest]:
     """The state with the online pool's rows from the intake's journal, and the ingest that goes on with its open episodes.
 
     `meta` describes the checkpoint, {} where there is none: how far it covers each stream, where which camera frames lie, and the
-    tasks' masses. Rows that the journal lost are never drawn; the log says how many. `quality` says what an intervention weighs.
+    tasks' masses. Rows that the journal lost are never drawn; the log says how many.
 
     Raises:
         WarmloopError: there is no journal though rows were learnt from, or it is of another environment.
@@ -127,16 +120,15 @@ def refill(
     assert intake.journal is not None
     if position and not segments(intake.journal.directory):
         raise WarmloopError(f"The online rows should be in {intake.journal.directory}, and there are none; restore it from a copy.")
-    balance, shown = Balance(tasks, parts.replay, capacity) if tasks.balances else None, meta.get(INTERVENTIONS, {})
-    ingest = Ingest(parts, reward, state, balance, quality, (shown.get("rows", 0), shown.get("frames", 0)), meta.get("frame_regions"))
+    ingest = Ingest(parts, rules, state, meta)
     filled = state.replace(online=replay.create(stored_spec(parts.agent.spec), parts.replay, capacity))
     for number, chunk in intake.recover(position, meta.get("streams", {}), since=max(0, position - capacity)):
         if ingest.inserted == 0:
             filled, ingest.inserted = filled.replace(online=filled.online.replace(inserted=jnp.int32(number))), number
         filled = ingest.insert(filled, chunk.stream, chunk.rows, demonstrate=False)
     ingest.recall_copies()
-    if balance is not None:
-        filled = filled.replace(online=balance.restore(filled.online, meta.get("task_masses", np.zeros(len(tasks)))))
+    if ingest.balance is not None:
+        filled = filled.replace(online=ingest.balance.restore(filled.online, meta.get("task_masses", np.zeros(len(rules.tasks)))))
     gone = jnp.flatnonzero(filled.online.quality == 0)  # lost, or without their camera frames
     serials = np.asarray(replay.serial_of(filled.online, gone))
     online = blank(state.online.replace(words=filled.online.words), serials[serials >= 0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import time
@@ -23,10 +24,27 @@ from .state import LearnerParts, LearnerState
 from .step import Stepper
 
 OnProgress = Callable[[int, Mapping[str, float]], None]
-OnCheckpoint = Callable[[LearnerState], Any]
 
 log = logging.getLogger("warmloop")
 LONG_SECONDS = 1_800.0
+
+
+@dataclasses.dataclass
+class WarmUpWatch:
+    """Who watches a warm-up, and may end it.
+
+    Attributes:
+        on_progress: called with (updates, metrics) at every record.
+        on_call: called with the updates that are done after every call.
+        on_checkpoint: given the state `config.warmup_checkpoints` times, evenly spaced, the last time at the end; 0 is as many times as
+            `proportion.checkpoints` says.
+        interrupted: asked after every program and every record; True ends the warm-up there, with a record and a checkpoint.
+    """
+
+    on_progress: OnProgress = lambda updates, metrics: None
+    on_call: Callable[[int], Any] = lambda updates: None
+    on_checkpoint: Callable[[LearnerState], Any] = lambda state: None
+    interrupted: Callable[[], bool] = lambda: False
 
 
 def warm_up(
@@ -34,29 +52,17 @@ def warm_up(
     parts: LearnerParts,
     config: LearnerConfig,
     recorder: Recorder,
-    on_progress: OnProgress,
-    until: int | None = None,
+    watch: WarmUpWatch,
     held_out: Batch | None = None,
-    on_checkpoint: OnCheckpoint = lambda state: None,
-    interrupted: Callable[[], bool] = lambda: False,
-    on_call: Callable[[int], Any] = lambda updates: None,
 ) -> LearnerState:
-    """Updates until `until` (default `config.warmup_steps`) in all, or until the held-out measures say that it is enough.
+    """Updates until `config.warmup_steps` in all, or until measures on the rows `held_out`, taken at every record, say that it is enough.
 
     A compiled call takes about a second, and may be of any number of updates: these are the same to the bit.
-
-    Args:
-        on_progress: called with (updates, metrics) at every record.
-        on_call: called with the updates that are done after every call.
-        held_out: rows to measure by at every record.
-        interrupted: asked after every program and every record; True ends the warm-up there, with a record and a checkpoint.
-        on_checkpoint: given the state `config.warmup_checkpoints` times, evenly spaced, the last time at the end; 0 is as many times as
-            `proportion.checkpoints` says.
 
     Raises:
         WarmloopError: it is to stop early by a measure that is not taken, or has diverged (`NotFinite`).
     """
-    done, last = int(state.updates), config.warmup_steps if until is None else until
+    done, last = int(state.updates), config.warmup_steps
     if not done:
         tell_held(parts.agent.spec, state.offline, parts.agent.actor_params(state.agent).normaliser)
     logged, since = done, time.perf_counter()
@@ -70,23 +76,23 @@ def warm_up(
         jax.block_until_ready(metrics)
         chunks.end(count)
         done += count
-        last = done if interrupted() else last
+        last = done if watch.interrupted() else last
         told = told or bool(chunks.rate and tell_duration(last - done, chunks.rate))
-        on_call(done)
+        watch.on_call(done)
         if done - logged >= config.log_every or done == last:
             check_sound(state, "it ends; the checkpoints before are whole")
             rate = {"learner/updates_per_second": (done - logged) / (time.perf_counter() - since)}
             measured = {} if held_out is None else measures(parts.agent, state.agent, held_out)
             scalars = {name: float(value) for name, value in jax.device_get({**metrics, **measured, **rate}).items()}
-            on_progress(done, recorder.write(done, scalars))
-            last = done if interrupted() else last  # which a record may have asked for
+            watch.on_progress(done, recorder.write(done, scalars))
+            last = done if watch.interrupted() else last  # which a record may have asked for
             if stop(scalars) and done < last:
                 log.info("the warm-up ends early: %s has not improved in %d records", stop.name, stop.patience)
                 last = done
             logged, since = done, time.perf_counter()
         if done == last or done // spacing > saved:
             began, saved = time.perf_counter(), done // spacing
-            on_checkpoint(state)
+            watch.on_checkpoint(state)
             since += time.perf_counter() - began
     return state
 

@@ -26,8 +26,7 @@ from ..base import Metrics, Params
 from ..networks.networks import initialise
 from ..networks.normaliser import Normaliser
 from ..networks.vision import Vision, VisionConfig
-from ..shared.gradients import descend
-from ..shared.offline import optimizer
+from ..shared.gradients import adam, descend
 
 COMBINED = ("mean", "min")
 
@@ -136,7 +135,7 @@ class Classifier:
     @property
     def optimizer(self) -> optax.GradientTransformation:
         """AdamW, which leaves biases, norms and a frozen trunk as they are."""
-        return optimizer(self.config.learning_rate, self.config.weight_decay, self.config.vision.frozen_modules)
+        return adam(self.config.learning_rate, self.config.weight_decay, self.config.vision.frozen_modules)
 
     def logit(self, member: Params, normaliser: Normaliser, observation: PyTree) -> jax.Array:
         """One member's logits `[B]` of observations `[B, ...]`."""

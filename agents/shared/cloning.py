@@ -6,32 +6,32 @@ A row is worth it where somebody else chose its action on purpose: offline ones 
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from ...data.transition import Batch, Source
+from ..base import Problem
+from .agent_settings import CloningSettings
 
 
-def worth_cloning(config: Any, batch: Batch, value: jax.Array) -> jax.Array:
+def worth_cloning(config: CloningSettings, problem: Problem, batch: Batch, value: jax.Array) -> jax.Array:
     """`[B]` bool, from what the agent expects of the states, `value` `[B]`."""
     shown = (batch.offline & (batch.source != Source.RANDOM)) | batch.intervened
-    return shown | better_than(config, batch, value) if config.self_imitation else shown
+    return shown | better_than(problem, batch, value) if config.self_imitation else shown
 
 
-def better_than(config: Any, batch: Batch, value: jax.Array) -> jax.Array:
+def better_than(problem: Problem, batch: Batch, value: jax.Array) -> jax.Array:
     """`[B]` bool, where the episode reached more than `value` `[B]`. A value below what any return can be makes no success of a failure."""
-    return batch.mc_return > jnp.maximum(value, config.target_low)
+    return batch.mc_return > jnp.maximum(value, problem.return_low)
 
 
-def distance(config: Any, action: jax.Array, recorded: jax.Array) -> jax.Array:
+def distance(config: CloningSettings, action: jax.Array, recorded: jax.Array) -> jax.Array:
     """`[B]`, squared, the mean or sum over dimensions."""
     squared = jnp.square(action - recorded)
     return squared.mean(axis=-1) if config.bc_reduction == "mean" else squared.sum(axis=-1)
 
 
-def cloning_weight(config: Any, updates: jax.Array) -> jax.Array:
+def cloning_weight(config: CloningSettings, updates: jax.Array) -> jax.Array:
     """`bc_weight · bc_decay^t` after t critic steps."""
     return config.bc_weight * jnp.power(config.bc_decay, updates.astype(jnp.float32))
 

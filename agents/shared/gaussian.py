@@ -1,5 +1,7 @@
-"""The Gaussian of IQL and AWAC, and their regression: a tanh mean, a deviation that does not depend on the state, and no squashing of
-the samples.
+"""The policy of IQL and AWAC, and its regression: a Gaussian with a tanh mean, a deviation that does not depend on the state, and samples
+that are clipped and not squashed.
+
+    L_π = −mean w_π min(W, limit) log π(a|s)
 
 Its density is finite at the edge of the action range, where recorded actions often lie and a squashed Gaussian's is not.
 """
@@ -7,39 +9,27 @@ Its density is finite at the edge of the action range, where recorded actions of
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from ...data.transition import Batch, PyTree
+from ...data.transition import Batch, PyTree, Spec
 from ..base import Actor, Metrics, Params, WarmStart
 from ..networks.bounds import bounded
-from ..networks.networks import HEAD_INIT, apply, hidden_layers
-from .actor_critic import ActorCritic
-from .offline import ActorCriticConfig, actor_widths, adam_moments, check, gaussian_policy
+from ..networks.networks import HEAD_INIT, apply, hidden_layers, initialise
+from .agent_settings import CriticSettings, ScaledRewardSettings, setting
+from .handing_over import squashed, warm_start
 
 
 @dataclasses.dataclass(frozen=True)
-class GaussianConfig(ActorCriticConfig):
-    """Settings of the algorithms whose policy is this Gaussian.
+class RegressionSettings(ScaledRewardSettings, CriticSettings):
+    """What the algorithms have that learn this policy, beside critics."""
 
-    Attributes:
-        weight_limit: greatest weight of a row in the policy's regression.
-        log_std_min, log_std_max: bounds of the policy's log standard deviation.
-    """
-
-    weight_limit: float = 100.0
-    log_std_min: float = -5.0
-    log_std_max: float = 2.0
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self, ("weight_limit",), 1)
-
-
-GaussianT = TypeVar("GaussianT", bound=GaussianConfig)
+    weight_limit: float = setting(100.0, "greatest weight of a row in the policy's regression", least=1)
+    log_std_min: float = setting(-5.0, "least log standard deviation of the policy")
+    log_std_max: float = setting(2.0, "greatest log standard deviation of the policy")
 
 
 class GaussianPolicy(nn.Module):
@@ -61,6 +51,46 @@ class GaussianPolicy(nn.Module):
         return mean, jnp.broadcast_to(bounded(log_std, self.log_std_min, self.log_std_max), mean.shape)
 
 
+@dataclasses.dataclass(frozen=True)
+class Regression:
+    """The policy that the settings want, its loss, and acting by it. States have the field `actor`."""
+
+    config: RegressionSettings
+    spec: Spec
+
+    @property
+    def policy(self) -> GaussianPolicy:
+        """The policy's module."""
+        c = self.config
+        bounds = (c.log_std_min, c.log_std_max)
+        return GaussianPolicy(
+            self.spec.action_dim, c.actor_widths, c.actor_layer_norm, c.activation, c.actor_dropout, *bounds, c.actor_network
+        )
+
+    def init(self, key: jax.Array) -> Params:
+        return initialise(self.policy, key, jnp.zeros((1, self.spec.observation_dim)))
+
+    def loss(self, actor: Params, batch: Batch, log_weight: jax.Array, dropout: jax.Array) -> tuple[jax.Array, Metrics]:
+        """Negative log likelihood of the recorded actions, each times min(exp(log_weight `[B]`), limit)."""
+        weight = jnp.minimum(jnp.exp(log_weight), self.config.weight_limit)
+        mean, log_std = apply(self.policy, actor, batch.observation, dropout=dropout)
+        loss = -jnp.mean(batch.actor_weight * weight * log_density(batch.action, mean, log_std))
+        return loss, {"actor/loss": loss, "actor/weight": weight.mean(), "actor/deviation": jnp.exp(log_std).mean()}
+
+    def act(self, actor: Actor, observation: PyTree, key: jax.Array, deterministic: bool) -> jax.Array:
+        """The action `[A]` for one observation."""
+        mean, log_std = apply(self.policy, actor.params, actor.normaliser(observation))
+        return mean if deterministic else sample(key, mean, log_std)
+
+    def log_prob(self, actor: Actor, observation: PyTree, action: jax.Array) -> jax.Array:
+        """log π `[B]` of actions `[B, A]`."""
+        return log_density(action, *apply(self.policy, actor.params, actor.normaliser(observation)))
+
+    def hand_over(self, state: Any) -> WarmStart:
+        """Critics with their optimizer, and SAC's policy with the same mode."""
+        return warm_start(self.config, state, squashed(state.actor, self.config.log_std_min, self.config.log_std_max))
+
+
 def log_density(action: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.Array:
     """log π `[...]` of actions `[..., A]`."""
     return log_densities(action, mean, log_std).sum(axis=-1)
@@ -74,65 +104,9 @@ def log_densities(action: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax
 
 def sample(key: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.Array:
     """Actions `[..., A]`, clipped to the range that critics have seen and robots take."""
-    return jnp.clip(mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape), -1.0, 1.0)
+    return explore(key, mean, jnp.exp(log_std))
 
 
-class GaussianActorCritic(ActorCritic[GaussianT]):
-    """An offline algorithm with this Gaussian as its policy, learnt by weighted regression; its state has the field `actor` too."""
-
-    @property
-    def policy(self) -> GaussianPolicy:
-        """The policy's module."""
-        config = self.config
-        return GaussianPolicy(
-            self.spec.action_dim,
-            actor_widths(config),
-            config.actor_layer_norm,
-            config.activation,
-            config.actor_dropout,
-            config.log_std_min,
-            config.log_std_max,
-            config.actor_network,
-        )
-
-    def regression_loss(self, actor: Params, batch: Batch, log_weight: jax.Array, dropout: jax.Array) -> tuple[jax.Array, Metrics]:
-        """Negative log likelihood of the recorded actions, each times min(exp(log_weight `[B]`), limit)."""
-        weight = jnp.minimum(jnp.exp(log_weight), self.config.weight_limit)
-        mean, log_std = apply(self.policy, actor, batch.observation, dropout=dropout)
-        loss = -jnp.mean(batch.actor_weight * weight * log_density(batch.action, mean, log_std))
-        return loss, {"actor/loss": loss, "actor/weight": weight.mean(), "actor/deviation": jnp.exp(log_std).mean()}
-
-    def actor_params(self, state: Any) -> Actor:
-        return Actor(state.actor, state.normaliser)
-
-    def act(
-        self, actor: Actor, observation: PyTree, key: jax.Array, carry: PyTree, deterministic: bool = False
-    ) -> tuple[jax.Array, PyTree]:
-        mean, log_std = apply(self.policy, actor.params, actor.normaliser(observation))
-        return (mean if deterministic else sample(key, mean, log_std)), carry
-
-    def log_prob(self, actor: Actor, observation: PyTree, action: jax.Array) -> jax.Array:
-        return log_density(action, *apply(self.policy, actor.params, actor.normaliser(observation)))
-
-    def hand_over(self, state: Any) -> WarmStart:
-        """Critics with their optimizer, and SAC's policy with the same mode."""
-        self.refuse_scaled_rewards()
-        return WarmStart(
-            actor=squashed(state.actor, self.config.log_std_min, self.config.log_std_max),
-            critic=state.critic,
-            target_critic=state.target_critic,
-            critic_optimizer=adam_moments(state.critic_optimizer),
-            normaliser=state.normaliser,
-            key=state.key,
-            updates=state.updates,
-        )
-
-
-def squashed(actor: Any, log_std_min: float, log_std_max: float) -> Any:
-    """The parameters of `networks.Policy` whose mode is this Gaussian's mean, exactly, in every state.
-
-    Its deviation is this one's before the tanh: the same to first order where the mean is 0, narrower towards ±1.
-    """
-    layers = dict(actor["params"])
-    deviation = jnp.exp(bounded(layers.pop("log_std"), log_std_min, log_std_max))
-    return gaussian_policy({"params": layers}, deviation)
+def explore(key: jax.Array, action: jax.Array, deviation: float | jax.Array) -> jax.Array:
+    """Actions `[..., A]` with Gaussian noise, within ±1."""
+    return jnp.clip(action + deviation * jax.random.normal(key, action.shape), -1.0, 1.0)

@@ -1,15 +1,39 @@
-"""Gradient steps, and gradients accumulated over parts of a batch whose activations fit a CPU's cache."""
+"""Gradient steps, Adam with a decay that can be taken away again, and gradients accumulated over parts of a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from ...data.transition import PyTree
+
+
+def adam(
+    learning_rate: float | jax.Array | optax.Schedule, weight_decay: float = 0.0, frozen: Collection[str] = ()
+) -> optax.GradientTransformation:
+    """Adam or, with a decay, AdamW on the kernels (Loshchilov and Hutter 2019); biases and norms do not decay, and no module of a name
+    in `frozen` does.
+
+    Its state is plain Adam's either way, so that an algorithm with a decay hands over to one without.
+    """
+    plain = optax.adam(learning_rate)
+    if weight_decay == 0:
+        return plain
+    mask, without = partial(_decaying, frozen=frozen), optax.MaskedState(optax.EmptyState())
+    adamw = optax.adamw(learning_rate, weight_decay=weight_decay, mask=mask)
+
+    def update(updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None) -> tuple[optax.Updates, optax.OptState]:
+        moments, steps = cast(tuple[Any, Any], state)
+        change, found = adamw.update(updates, (moments, without, steps), params)
+        moments, _, steps = cast(tuple[Any, Any, Any], found)
+        return change, (moments, steps)
+
+    return optax.GradientTransformation(plain.init, update)
 
 
 def descend(
@@ -47,3 +71,10 @@ def accumulated_gradient(loss: Callable[..., tuple[jax.Array, PyTree]], params: 
     split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), rows)
     (value, gradient), auxiliary = jax.lax.scan(add, zero, split)
     return value, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), auxiliary), gradient
+
+
+def _decaying(params: PyTree, frozen: Collection[str]) -> PyTree:
+    def decays(path: tuple[Any, ...], _: jax.Array) -> bool:
+        return "kernel" in jax.tree_util.keystr(path[-1:]) and not any(getattr(part, "key", None) in frozen for part in path)
+
+    return jax.tree_util.tree_map_with_path(decays, params)

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from warmloop.agents import AGENTS
-from warmloop.configs.schema import DERIVED, AgentChoice, RunConfig
+from warmloop.agents.shared.agent_settings import Meaning
+from warmloop.agents.shared.agent_settings import meanings as said_of
+from warmloop.configs.schema import AgentChoice, RunConfig
 from warmloop.data.errors import WarmloopError
 from warmloop.data.sources.sources import SourceConfig
 
@@ -64,7 +66,7 @@ def settings(cls: type, prefix: str, names: set[str] | None = None) -> Iterator[
     types, example = typing.get_type_hints(cls), cls(**NEEDED.get(cls.__name__, {}))
     meanings = meanings_of(cls)
     for field in dataclasses.fields(cls):
-        if (field.name in DERIVED and prefix == "agent") or (names is not None and field.name not in names):
+        if names is not None and field.name not in names:
             continue
         if dataclasses.is_dataclass(types[field.name]):
             yield from settings(types[field.name], f"{prefix}.{field.name}")
@@ -74,7 +76,8 @@ def settings(cls: type, prefix: str, names: set[str] | None = None) -> Iterator[
 
 
 def meanings_of(cls: type) -> dict[str, str]:
-    """What each field means: its entry under `Attributes:` in the docstring, or the comment at the end of its line; bases' too."""
+    """What each field means: what `setting` says of it, else its entry under `Attributes:` in the docstring, or the comment at the end of
+    its line; bases' too."""
     meanings: dict[str, str] = {}
     for base in reversed([one for one in cls.__mro__ if dataclasses.is_dataclass(one)]):
         for line in inspect.getsource(base).splitlines():
@@ -84,11 +87,13 @@ def meanings_of(cls: type) -> dict[str, str]:
         for entry in re.split(r"\n(?! )", textwrap.dedent(attributes)):
             names, _, text = " ".join(entry.split()).partition(": ")
             meanings |= dict.fromkeys(names.split(", "), text)
-    return meanings
+    return meanings | {name: said.text for name, said in said_of(cls).items()}
 
 
 def range_of(example: Any, name: str, kind: Any) -> str:
     """What the class says of values that it refuses, else the type."""
+    if bounds := said_of(type(example)).get(name, Meaning("", None)).range:
+        return re.sub("^(be|lie) ", "", str(bounds)).replace('"', "`")
     said = dict.fromkeys(filter(None, (refusal(example, name, probe) for probe in PROBES.get(kind, ()))))
     return "; ".join(said) or UNCHECKED.get(kind, "a tuple")
 

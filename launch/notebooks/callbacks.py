@@ -86,13 +86,14 @@ class Callbacks:
 
     def hear(self, learner: Learner) -> None:
         """Has a learner tell of its records, episodes and checkpoints."""
-        shown = learner.on_record
+        listeners = learner.listeners
+        shown = listeners.on_record
 
         def record(updates: int, steps: int, metrics: Mapping[str, float]) -> None:
             shown(updates, steps, metrics)
             self.record(updates, steps, metrics)
 
-        learner.on_record, learner.on_episode, learner.on_checkpoint = record, self.episode, self.checkpoint
+        listeners.on_record, listeners.on_episode, listeners.on_checkpoint = record, self.episode, self.checkpoint
 
     def finish(self) -> None:
         """Raises what a method of the callback raised."""

@@ -32,7 +32,7 @@ from ...learner.rows.experience import experience
 from ...learner.rows.offline_rows import OfflineData
 from ...learner.starting_state import warm_start
 from ...learner.state import LearnerParts, LearnerState, create
-from ...learner.warmup import td_errors, warm_up
+from ...learner.warmup import WarmUpWatch, td_errors, warm_up
 from ..flags.progress import progress, upto
 from ..judging.select import divided
 from ..parts.exporting import export_checkpoint
@@ -144,10 +144,10 @@ class OfflineRLTrainer:
         self.config = self.config.replace(learner={"warmup_steps": total})
         state, parts = self._offline_state(data)
         history = Records()
-        keep: dict[str, Any] = {}
+        watch = WarmUpWatch(interrupted=asked.is_set)
         if told.wants_checkpoints:
             folder, about = new_folder(self.run_dir, "warmup"), described(self.config, "warmup", self.seed)
-            keep = {"on_checkpoint": offline_checkpoints(folder, parts, about, told.checkpoint)}
+            watch.on_checkpoint = offline_checkpoints(folder, parts, about, told.checkpoint)
 
         def show(updates: int, metrics: Mapping[str, float]) -> None:
             tell(updates, warm_up_line(metrics))
@@ -161,8 +161,8 @@ class OfflineRLTrainer:
         ):
             tell = upto(advance, began)
             batch, self._state = measured(data), None  # whose buffers the first update gives away
-            keep |= {"interrupted": asked.is_set, "on_call": tell}
-            self._state = warm_up(state, parts, self.config.learner, recorder, show, until, batch, **keep)
+            watch.on_progress, watch.on_call = show, tell
+            self._state = warm_up(state, parts, dataclasses.replace(self.config.learner, warmup_steps=until), recorder, watch, batch)
         self._parts, self._data, self._online = parts, data, None
         told.finish()
         return history

@@ -18,13 +18,15 @@ from ...data.transition import Spec
 from ...data.wire.row_schema import Schema, advice, differences, settings_told
 from ...learner.checkpoints import checkpoint
 from ...learner.checkpoints.leftovers import tidy
+from ...learner.checkpoints.saver import Saver
 from ...learner.diagnosis.metrics import Recorder
 from ...learner.journal.journal import Journal
 from ...learner.journal.records import segments
 from ...learner.judging.best import BestPolicy
 from ...learner.judging.reported import EVALUATION, TRAINING
-from ...learner.loop import Learner, OnRecord
+from ...learner.loop import Learner, Listeners, OnRecord, Start
 from ...learner.receiving.intake import Intake
+from ...learner.rows.ingest import RowRules
 from ...learner.starting_state import fine_tune, refill, restore_best, resume
 from ...learner.state import LearnerParts
 from ..flags.common import log
@@ -106,13 +108,14 @@ def make_learner(plan: Plan, environment: Target, recorder: Recorder, on_record:
             )
         plausible = find_limits(config.plausible, config.reward, spec, rows, meta.get("plausible"))
         intake = Intake(schema_of(config, environment), quarantine=plan.folder.quarantine, journal=journal, plausible=plausible)
-        state, ingest = refill(state, parts, config.reward, intake, meta, config.tasks, config.quality)
+        state, ingest = refill(state, parts, RowRules(config.reward, config.tasks, config.quality), intake, meta)
         warm_updates = int(meta.get("warm_updates", state.updates))
         description["plausible"] = dataclasses.asdict(plausible)
         best = best_policy_of(config)
         restore_best(best, target, meta)
-        shown = (on_record, best, on_record)  # between two records too
-        learner = Learner(state, parts, config.learner, ingest, intake, recorder, target, description, warm_updates, *shown)
+        start = Start(state, parts, ingest, intake, warm_updates, best)
+        saver = Saver(target, description, config.learner, int(state.updates))
+        learner = Learner(start, config.learner, recorder, saver, Listeners(on_record, on_look=on_record))
         opened.pop_all()
     if state.frames.cameras:
         log.info(state.frames.summary())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ from ..flags.common import log, progress
 from ..starting.signals import answering
 
 if TYPE_CHECKING:
+    from ...actor.control_loop import Beside
     from ...actor.environment.environment import Environment
     from ...configs.schema import RunConfig
     from ...data.sources.sources import Target
@@ -48,10 +50,10 @@ def running_learner(plan: Plan, target: Target) -> Iterator[tuple[Learner, dict]
         try:
             line.advance = shown.enter_context(progress("fine-tuning", config.learner.online_steps, line.begin(learner.environment_steps)))
             with answering(lambda: setattr(learner, "stop_requested", True)):
-                save_config(plan.folder, learner.description)
+                save_config(plan.folder, learner.saver.description)
                 begun = {"checkpoint": origin.checkpoints and str(origin.checkpoints), "demonstrations": list(map(str, origin.demos))}
                 history.note(directory, history.BEGAN, "online", steps=learner.environment_steps, resumed=bool(meta), **begun)
-                changed = bool(meta) and meta["config"] != learner.description["config"]
+                changed = bool(meta) and meta["config"] != learner.saver.description["config"]
                 if changed or not (meta or plan.lock_step):
                     learner.save({"actor": meta["actor"]} if "actor" in meta else {})
                 yield learner, meta
@@ -69,19 +71,20 @@ def in_lock_step(
     meta: Mapping[str, Any],
     environment: Environment,
     watch: Callable[[Learner], object] = lambda learner: None,
-    **beside: Any,
+    beside: Beside | None = None,
 ) -> None:
     """Actor and learner in turn until all environment steps are done or the learner is asked to stop, and a checkpoint at the end: after
-    every environment step, all updates that it allows. `meta` describes the checkpoint that the learner goes on from, and `beside` has the
-    intervener and the clips of the actor's loop. `watch` sees the learner before the first step and after the updates of each."""
-    from ...actor.control_loop import ActorLoop
+    every environment step, all updates that it allows. `meta` describes the checkpoint that the learner goes on from. `watch` sees the
+    learner before the first step and after the updates of each."""
+    from ...actor.control_loop import ActorLoop, Beside, EpisodeStream
     from ...actor.delivery.client import Client
     from ...data.wire.direct import DirectStub
     from ...learner.receiving.service import Servicer
 
-    agent, beside = learner.parts.agent, beside | {"quarantine": plan.folder.quarantine}
+    agent, stream = learner.parts.agent, EpisodeStream(plan.seed, progress=meta.get("actor", {}))
     client = Client(DirectStub(Servicer(learner.intake)), learner.intake.schema, agent, "actor-0", plan.config.actor, background=False)
-    actor = ActorLoop(environment, agent, client, plan.config.actor, plan.seed, 0, meta.get("actor"), **beside)
+    beside = dataclasses.replace(beside or Beside(), quarantine=plan.folder.quarantine)
+    actor = ActorLoop(environment, agent, client, plan.config.actor, stream, beside)
 
     begun = actor.episode
 

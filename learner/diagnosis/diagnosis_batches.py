@@ -123,7 +123,7 @@ def targets(agent: SAC, drawn: Drawn, least: float) -> Figures:
     backup, raised, target, q = (np.asarray(value) for value in (drawn.backup, drawn.raised, drawn.target, drawn.q))
     batch, kinds = drawn.batch, _kinds(drawn.batch, least)
     reward, unclipped = np.asarray(batch.reward), raised if agent.config.monte_carlo_target else backup
-    low, high = agent.config.target_low, agent.config.target_high
+    low, high = agent.problem.return_low, agent.problem.return_high
     by_kind = {}
     for number, name in enumerate(KINDS):
         rows = kinds == number
@@ -146,7 +146,7 @@ def targets(agent: SAC, drawn: Drawn, least: float) -> Figures:
 def _steps(agent: SAC, state: SACState, gradients: Metrics, observation: PyTree) -> dict[str, tuple[jax.Array, jax.Array]]:
     """Changes `[N, A]` of the mean action and of the log standard deviation, by each of the gradients `[P]` and by their sum."""
     seen = agent.vision(state.encoder, state.normaliser, observation)
-    optimizer, (_, unravel) = agent.optimizer(agent.config.actor_lr), ravel_pytree(state.actor)
+    optimizer, (_, unravel) = agent.actor_optimizer, ravel_pytree(state.actor)
 
     def outputs(params: Params) -> tuple[jax.Array, jax.Array]:
         mean, log_std = apply(agent.policy, params, seen)
@@ -165,7 +165,7 @@ def _steps(agent: SAC, state: SACState, gradients: Metrics, observation: PyTree)
 def _blocks(state: LearnerState, parts: LearnerParts, keys: jax.Array) -> Drawn:
     """Leaves `[n, ...]` for `keys` `[n]`."""
     agent = check_diagnosed(parts)
-    raising = SAC(dataclasses.replace(agent.config, monte_carlo_target=True, clip_target=False), agent.spec)
+    raising = dataclasses.replace(agent, config=dataclasses.replace(agent.config, monte_carlo_target=True, clip_target=False))
 
     def one(key: jax.Array) -> Drawn:
         draw_key, actor_key, target_key = jax.random.split(key, 3)
@@ -181,7 +181,7 @@ def _blocks(state: LearnerState, parts: LearnerParts, keys: jax.Array) -> Drawn:
         backup = agent.backup(state.agent, batch, target_key)
         raised, target = raising.bound(backup, batch), agent.bound(backup, batch)
         flat = {name: ravel_pytree(gradient)[0] for name, gradient in gradients.items()}
-        return Drawn(batch, flat, metrics, q, backup, raised, target, worth_cloning(agent.config, batch, value))
+        return Drawn(batch, flat, metrics, q, backup, raised, target, worth_cloning(agent.config, agent.problem, batch, value))
 
     return jax.lax.map(one, keys)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from statistics import NormalDist
 
 from scipy.special import stdtrit
 
@@ -50,7 +49,7 @@ class Tally:
         if self.count < (1 if success else 2):
             return -math.inf, math.inf
         if success:
-            return wilson(int(self.total), self.count, NormalDist().inv_cdf(0.5 + level / 2))
+            return wilson(int(self.total), self.count, level)
         spread = max(math.sqrt(max(self.variance, variance)), LEAST_SPREAD * abs(self.mean))
         reach = float(stdtrit(self.count - 1, 0.5 + level / 2)) * spread / math.sqrt(self.count)
         return self.mean - reach, self.mean + reach

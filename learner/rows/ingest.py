@@ -5,9 +5,11 @@ Rows on which a human intervened are demonstrations too: they enter the offline 
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +20,9 @@ from ...data.replay.frame_index import FrameIndex
 from ...data.replay.frames import stored_spec
 from ...data.replay.replay import ReplayState
 from ...data.reward import RewardConfig, monte_carlo
+from ...data.tasks import SINGLE, TaskConfig
 from ...data.transition import Source, Transition, example, length, take
+from ..checkpoints.stored_rows import INTERVENTIONS
 from ..journal.streams import LOST
 from ..state import IMAGES_AT_ONCE, LearnerParts, LearnerState, spare_frames
 from .balance import Balance
@@ -27,6 +31,21 @@ from .balance import Balance
 SIZES = (8, IMAGES_AT_ONCE)
 
 log = logging.getLogger("warmloop")
+
+
+@dataclasses.dataclass(frozen=True)
+class RowRules:
+    """What decides how online rows are learnt from.
+
+    Attributes:
+        reward: how their rewards and returns are made.
+        tasks: several tasks get equal shares.
+        quality: what a row of an intervention weighs in the offline pool.
+    """
+
+    reward: RewardConfig
+    tasks: TaskConfig = SINGLE
+    quality: QualityConfig = QualityConfig()
 
 
 class OpenEpisode:
@@ -42,10 +61,8 @@ class Ingest:
 
     Args:
         state: whose pools and frames it fills, for their sizes.
-        balance: gives several tasks equal shares; None for a single one.
-        quality: what a row of an intervention weighs in the offline pool.
-        demonstrated: how many rows of interventions the offline pool has already, and how many camera frames of theirs.
-        regions: where the state's frames of interventions begin, and those of the online pool; None for a state that `create` made.
+        meta: describes the checkpoint that the state is of: how many rows of interventions the offline pool has already, and where
+            which camera frames lie; {} for a state that `create` made.
 
     Attributes:
         inserted: rows so far, so the serial of the next one.
@@ -55,20 +72,13 @@ class Ingest:
         longest: serials from the first to the last row of an episode, at most: so far back a return may depend on what was.
     """
 
-    def __init__(
-        self,
-        parts: LearnerParts,
-        reward: RewardConfig,
-        state: LearnerState,
-        balance: Balance | None = None,
-        quality: QualityConfig | None = None,
-        demonstrated: tuple[int, int] = (0, 0),
-        regions: Sequence[int] | None = None,
-    ):
-        spec, online = parts.agent.spec, state.online.capacity
-        self.config, self.reward, self.balance, self.inserted, self.longest = parts.replay, reward, balance, 0, 0
-        self.quality = (quality or QualityConfig()).interventions
-        self.demonstrated, shown_frames = demonstrated
+    def __init__(self, parts: LearnerParts, rules: RowRules, state: LearnerState, meta: Mapping[str, Any] | None = None):
+        spec, online, meta = parts.agent.spec, state.online.capacity, meta or {}
+        self.config, self.reward, self.quality = parts.replay, rules.reward, rules.quality.interventions
+        self.balance = Balance(rules.tasks, parts.replay, online) if rules.tasks.balances else None
+        self.inserted = self.longest = 0
+        shown = meta.get(INTERVENTIONS, {})
+        self.demonstrated, shown_frames = shown.get("rows", 0), shown.get("frames", 0)
         self.shown_changes = int(self.demonstrated > 0)
         self._recorded = int(state.offline.inserted) - self.demonstrated  # rows that the offline pool had before any intervention
         self._room = state.offline.capacity - self._recorded
@@ -79,7 +89,7 @@ class Ingest:
         self._again: list[int] = []  # serials of interventions that came again, when a run is resumed
         self._unsure = False  # whether any were lost
         frame_count, (spare, online_spare) = state.frames.count, spare_frames(parts, self._room, online)
-        first, second = self.regions = regions or (frame_count - online_spare - spare, frame_count - online_spare)
+        first, second = self.regions = meta.get("frame_regions") or (frame_count - online_spare - spare, frame_count - online_spare)
         self._frames = FrameIndex(spec, second, frame_count - second, online) if spec.cameras else None
         self._shown_frames = FrameIndex(spec, first, second - first, max(self._room, 1), shown_frames) if spec.cameras else None
 

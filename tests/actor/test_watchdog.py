@@ -76,7 +76,7 @@ def acting(server, config, **arm):
     environment = make_environment(EnvironmentConfig("WarmloopTest/Arm-v0", kwargs=arm))
     client = Client(open_channel(f"127.0.0.1:{server.port}"), SCHEMA, AGENT, "arm", config)
     try:
-        yield ActorLoop(environment, AGENT, client, config, seed=0, stream=0), environment.env.unwrapped
+        yield ActorLoop(environment, AGENT, client, config), environment.env.unwrapped
     finally:
         client.stop()
         client.close(timeout=0.1)

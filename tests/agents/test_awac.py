@@ -10,7 +10,7 @@ import pytest
 import two_arms
 
 from warmloop.agents import AWAC, SAC, AWACConfig, SACConfig
-from warmloop.agents.base import go_on
+from warmloop.agents.base import Problem, go_on
 from warmloop.data.errors import WarmloopError
 from warmloop.data.transition import Leaf, Spec, example
 
@@ -142,8 +142,8 @@ def test_sac_goes_on_with_the_same_mode_and_the_same_critics(agent, state, make_
 
 
 def test_a_policy_with_a_state_dependent_deviation_is_refused(agent, state):
-    with pytest.raises(WarmloopError, match="warm up with awac"):
-        agent.take_over(agent.hand_over(state))
+    with pytest.raises(WarmloopError, match="AWAC cannot go on from SAC's warm-up"):
+        go_on(agent, SAC(SACConfig(), SPEC), state)
 
 
 @pytest.mark.parametrize(("wrong", "names"), [({"temperature": 0.0}, "temperature"), ({"ensemble": 0}, "ensemble")])
@@ -156,7 +156,7 @@ def test_the_softmax_weighs_rows_by_their_share_of_the_minibatch_and_counts_adva
     agent = AWAC(dataclasses.replace(CONFIG, weighting="softmax", advantage_limit=0.5), SPEC)
     batch, advantage = make_batch(8), np.linspace(-1, 2, 8, dtype=np.float32)
     _, metrics = agent.actor_loss(state.actor, batch, jnp.asarray(advantage), KEY)
-    loss, _ = agent.regression_loss(state.actor, batch, jnp.log(8 * jax.nn.softmax(np.minimum(advantage, 0.5) / 0.8)), KEY)
+    loss, _ = agent.regression.loss(state.actor, batch, jnp.log(8 * jax.nn.softmax(np.minimum(advantage, 0.5) / 0.8)), KEY)
     assert float(metrics["actor/weight"]) == pytest.approx(1.0, rel=1e-5)
     assert float(metrics["actor/loss"]) == pytest.approx(float(loss), rel=1e-5)
 
@@ -170,9 +170,9 @@ def test_the_policys_l2_is_the_gradient_that_pytorchs_weight_decay_adds(agent, s
 
 
 def test_the_baseline_may_be_the_policys_mean_and_the_target_is_held_within_the_returns_bounds(state, make_batch):
-    agent = AWAC(dataclasses.replace(CONFIG, baseline="mean", clip_target=True, target_low=-0.1, target_high=0.0), SPEC)
+    agent = AWAC(dataclasses.replace(CONFIG, baseline="mean", clip_target=True), SPEC, Problem(return_low=-0.1, return_high=0.0))
     batch = make_batch(8)
-    mean, _ = agent.policy.apply(state.actor, batch.observation)
+    mean, _ = agent.regression.policy.apply(state.actor, batch.observation)
     expected = least(state.critic, batch.observation, batch.action) - least(state.critic, batch.observation, mean)
     np.testing.assert_allclose(agent.advantage(state, batch, KEY), expected, rtol=1e-4, atol=1e-4)
     target = np.asarray(agent.td_target(state, batch, KEY))

@@ -69,7 +69,7 @@ def test_beta_holds_back_the_gradients_and_has_none_itself(beta):
 
 @pytest.mark.parametrize("beta", [-0.1, 1.5, float("nan")])
 def test_beta_outside_its_range_is_a_sentence(beta):
-    with pytest.raises(WarmloopError, match=r"agent\.beta is .* between 0 and 1"):
+    with pytest.raises(WarmloopError, match=r"agent\.beta is .*; it must lie in \[0, 1\]"):
         dataclasses.replace(CONFIG, beta=beta)
 
 
@@ -152,5 +152,5 @@ def test_sac_goes_on_with_the_policy_and_fresh_critics(agent, state):
 
 def test_cloning_cannot_go_on_from_another_algorithm(agent):
     sac = SAC(SACConfig((16, 16)), SPEC)
-    with pytest.raises(WarmloopError, match="warm up with bc"):
+    with pytest.raises(WarmloopError, match="BC cannot go on from SAC's warm-up"):
         go_on(agent, sac, sac.init(KEY, example(SPEC)))

@@ -178,10 +178,10 @@ def test_it_prefers_the_better_of_two_demonstrated_actions_and_its_model_does_no
 
 def test_neither_handing_over_nor_taking_over_makes_sense(agent, state):
     sac = SAC(SACConfig(hidden=(16, 16)), SPEC)
-    with pytest.raises(WarmloopError, match="fine-tune with bcq"):
+    with pytest.raises(WarmloopError, match="SAC cannot go on from BCQ's warm-up"):
         go_on(sac, agent, state)
-    with pytest.raises(WarmloopError, match="generative model"):
-        agent.take_over(state)
+    with pytest.raises(WarmloopError, match="BCQ cannot go on from SAC's warm-up"):
+        go_on(agent, sac, state)
     assert go_on(agent, agent, state) is state
 
 

@@ -107,7 +107,7 @@ def test_conservatism_lowers_unseen_actions_below_the_data(agent, state, make_ba
         state, _, _ = update(state, block)
     observation, action = block.observation[-1], block.action[-1]
     unseen = jax.random.uniform(jax.random.key(0), (8, 50, 3), minval=-1, maxval=1)
-    critic = agent.sac.critic(2)
+    critic = agent.sac.critics.module(2)
     gap = critic.apply(state.sac.critic, observation, action) - critic.apply(state.sac.critic, observation, unseen).mean(-1)
     assert float(gap.mean()) > 0.1
 

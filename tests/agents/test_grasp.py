@@ -11,6 +11,7 @@ import oracle
 import pytest
 
 from warmloop.agents import BC, SAC, BCConfig, GraspSAC, GraspSACConfig, SACConfig
+from warmloop.agents.base import Problem
 from warmloop.agents.networks.vision import VisionConfig
 from warmloop.data.errors import WarmloopError
 from warmloop.data.transition import Batch, Leaf, Source, Spec, example
@@ -100,12 +101,12 @@ def test_the_online_critic_chooses_the_next_command_and_the_target_copy_values_i
 
 
 def test_the_return_is_bounded_without_the_penalty(agent, state, make_batch):
-    bounded = dataclasses.replace(CONFIG, clip_target=True, monte_carlo_target=True, target_low=0.0, target_high=0.5)
+    bounded = dataclasses.replace(CONFIG, clip_target=True, monte_carlo_target=True)
     batch = make_batch(64, mc_return=np.random.default_rng(0).choice([-np.inf, 0.3], 64))
     penalty = agent.penalty(batch)
     free = agent.grasp_target(state, batch) + penalty
     expected = np.clip(np.maximum(free, batch.mc_return), 0.0, 0.5) - penalty
-    got = np.asarray(GraspSAC(bounded, SPEC).grasp_target(state, batch))
+    got = np.asarray(GraspSAC(bounded, SPEC, Problem(return_low=0.0, return_high=0.5)).grasp_target(state, batch))
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
     assert got.min() < 0
 

@@ -9,6 +9,7 @@ import numpy as np
 import oracle
 
 from warmloop.agents import GraspSAC, GraspSACConfig
+from warmloop.agents.base import Problem
 from warmloop.data.transition import Leaf, Source, Spec, example
 
 SPEC = Spec((Leaf("", (5,), "float32"),), 3)
@@ -44,7 +45,7 @@ def test_the_values_of_a_small_task_become_its_table(make_batch):
         reward=np.array([reward.get(pair, 0.0) for pair in pairs]),
         mask=np.array([pair not in reward for pair in pairs]),
     )
-    agent = GraspSAC(dataclasses.replace(CONFIG, hidden=(32,), discount=0.8, critic_lr=3e-3, tau=0.05, utd=100), SPEC)
+    agent = GraspSAC(dataclasses.replace(CONFIG, hidden=(32,), critic_lr=3e-3, tau=0.05, utd=100), SPEC, Problem(discount=0.8))
     state, update = agent.init(jax.random.key(0), example(SPEC)), jax.jit(agent.update)
     for _ in range(12):
         state, _, _ = update(state, block)

@@ -42,7 +42,7 @@ def learnt(begun):
 def values(state, row, action):
     """Q_i of one action, `[E]`."""
     seen = AGENT.seen(state.sac, row)
-    return apply(AGENT.sac.critic(3), state.sac.critic, seen[None], action[None])[:, 0]
+    return apply(AGENT.sac.critics.module(3), state.sac.critic, seen[None], action[None])[:, 0]
 
 
 def rows(count=60):
@@ -94,7 +94,9 @@ def test_the_target_is_of_the_better_of_both_actions_by_the_least_of_the_targets
     y = AGENT.td_target(learnt, batch, KEY)
     seen = AGENT.seen(learnt.sac, batch.next_observation)
     own = jnp.clip(AGENT.noisy(jax.random.split(KEY)[1], AGENT.mode(learnt.sac.actor, seen)), -1, 1)
-    of = [apply(AGENT.sac.critic(3), learnt.sac.target_critic, seen, action).min(0) for action in (AGENT.mode(learnt.warm, seen), own)]
+    of = [
+        apply(AGENT.sac.critics.module(3), learnt.sac.target_critic, seen, action).min(0) for action in (AGENT.mode(learnt.warm, seen), own)
+    ]
     np.testing.assert_allclose(y, batch.reward + 0.99 * batch.mask * np.maximum(*of), rtol=1e-5)
     alone = AGENT.td_target(learnt.replace(warmed=jnp.asarray(False)), batch, KEY)
     np.testing.assert_allclose(alone, batch.reward + 0.99 * batch.mask * of[1], rtol=1e-5)

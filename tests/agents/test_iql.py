@@ -11,7 +11,7 @@ import pytest
 import two_arms
 
 from warmloop.agents import IQL, SAC, IQLConfig, SACConfig
-from warmloop.agents.base import go_on
+from warmloop.agents.base import Problem, go_on
 from warmloop.data.errors import WarmloopError
 from warmloop.data.transition import Leaf, Spec, example
 
@@ -114,7 +114,7 @@ def test_a_terminal_rows_target_is_its_reward_and_a_time_outs_is_not(agent, stat
 
 def test_the_policys_mean_is_a_tanh_and_its_deviation_the_same_in_every_state(agent, state, make_batch):
     observation = 3.0 * make_batch(8).observation
-    mean, log_std = agent.policy.apply(state.actor, observation)
+    mean, log_std = agent.regression.policy.apply(state.actor, observation)
     np.testing.assert_allclose(mean, np.tanh(oracle.layers(state.actor, observation, "mean")), rtol=1e-4, atol=1e-5)
     assert state.actor["params"]["log_std"].shape == (3,) and np.ptp(np.asarray(log_std), axis=0).max() == 0
     acted = jax.vmap(lambda o: agent.act(agent.actor_params(state), o, KEY, (), True)[0])(observation)
@@ -123,19 +123,19 @@ def test_the_policys_mean_is_a_tanh_and_its_deviation_the_same_in_every_state(ag
 
 def test_the_log_deviation_stays_within_its_bounds(agent, state, make_batch):
     wild = {"params": state.actor["params"] | {"log_std": jnp.array([9.0, -9.0, 0.3])}}
-    _, log_std = agent.policy.apply(wild, make_batch(8).observation)
+    _, log_std = agent.regression.policy.apply(wild, make_batch(8).observation)
     np.testing.assert_allclose(log_std[0], [2.0, -5.0, 0.3], rtol=1e-6)
 
 
 def test_the_policys_step_size_falls_along_a_cosine_offline_and_is_constant_online(agent):
-    offline = dataclasses.replace(agent, config=dataclasses.replace(CONFIG, actor_decay_updates=100))
+    offline = dataclasses.replace(agent, problem=Problem(warmup_updates=100))
     rates = [float(offline.actor_rate(jnp.int32(updates))) for updates in (0, 25, 50, 100, 150)]
     np.testing.assert_allclose(rates, 3e-4 * np.array([1, 0.5 + 0.5 * np.sqrt(0.5), 0.5, 0, 0]), atol=1e-9)
     assert float(agent.actor_rate(jnp.int32(150))) == pytest.approx(3e-4)
 
 
 def test_a_decayed_policy_stands_still_until_it_goes_online(agent, state, make_batch):
-    offline = dataclasses.replace(agent, config=dataclasses.replace(CONFIG, actor_decay_updates=10))
+    offline = dataclasses.replace(agent, problem=Problem(warmup_updates=10))
     done = state.replace(updates=jnp.int32(10))
     for going_on, moves in ((agent, True), (offline, False)):
         new, _ = jax.jit(going_on.actor_step)(go_on(going_on, offline, done), make_batch(8), jnp.zeros(8), KEY)
@@ -196,8 +196,8 @@ def test_it_goes_on_with_its_own_whole_state(agent, state):
 
 def test_what_cannot_be_handed_over_is_refused(agent, state):
     sac = SAC(SACConfig(hidden=(16, 16)), SPEC)
-    with pytest.raises(WarmloopError, match="warm up with iql"):
-        agent.take_over(agent.hand_over(state))
+    with pytest.raises(WarmloopError, match="IQL cannot go on from SAC's warm-up"):
+        go_on(agent, sac, state)
     scaled = dataclasses.replace(agent, config=dataclasses.replace(CONFIG, normalise_rewards=True))
     with pytest.raises(WarmloopError, match="normalise_rewards"):
         go_on(sac, scaled, state)

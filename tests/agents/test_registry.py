@@ -1,6 +1,7 @@
 """Laws of every registered algorithm, on a dict of observations and through the learner's own step and checkpoints."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,8 @@ import pytest
 from blocks import KEY, SMALL, SPEC, assert_same, block_of, rows_of
 
 from warmloop.agents import AGENTS, SAC, HasCritics, HasLikelihood, SACConfig
-from warmloop.agents.base import go_on
+from warmloop.agents.base import Problem, go_on
+from warmloop.agents.described import describe_agent, rebuild_agent
 from warmloop.data.errors import WarmloopError
 from warmloop.data.mixing import MixingConfig
 from warmloop.data.replay import ReplayConfig
@@ -46,6 +48,15 @@ def trained(request):
 def test_the_name_is_the_registrys_and_equal_settings_make_equal_agents(trained):
     again = AGENTS[trained.agent.name][0](AGENTS[trained.agent.name][1](**SMALL), SPEC)
     assert again == trained.agent and hash(again) == hash(trained.agent)
+
+
+def test_it_is_described_and_rebuilt_with_its_problem_also_from_older_checkpoints_that_had_that_among_the_settings(trained):
+    agent = dataclasses.replace(trained.agent, problem=Problem(0.9, -10.0, 0.0, warmup_updates=7))
+    described = json.loads(json.dumps(describe_agent(agent)))
+    assert rebuild_agent(described) == agent
+    before = {"discount": 0.9, "target_low": -10.0, "target_high": 0.0, "actor_decay_updates": 7}
+    del described["problem"]
+    assert rebuild_agent(described | {"config": described["config"] | before}) == agent
 
 
 def test_the_state_is_arrays_that_keep_their_shapes_and_types(trained):
@@ -124,7 +135,7 @@ def test_sac_fine_tunes_what_it_warmed_up_or_refuses_it(trained, tmp_path):
     same = {name: getattr(trained.agent.config, name) for name in ("ensemble", "critic_layer_norm") if hasattr(trained.agent.config, name)}
     sac = SAC(SACConfig(**SMALL | {"ensemble": 2} | same), SPEC)
     if trained.agent.name in UNSHARED:
-        with pytest.raises(WarmloopError, match="fine-tune with"):
+        with pytest.raises(WarmloopError, match="Fine-tune with the agent that warmed up"):
             fine_tune(LearnerParts(sac, trained.parts.replay, trained.parts.mixing), 1, rows_of(20), tmp_path)
         return
     state = fine_tune(LearnerParts(sac, trained.parts.replay, trained.parts.mixing), 1, rows_of(20), tmp_path)

@@ -10,7 +10,9 @@ import oracle
 import pytest
 
 from warmloop.agents import SAC, SACConfig
+from warmloop.agents.base import Problem
 from warmloop.agents.networks.networks import Critic, log_density, sample_action
+from warmloop.agents.shared.critics import subset
 from warmloop.data.errors import WarmloopError
 from warmloop.data.transition import Leaf, Source, Spec, example
 
@@ -40,7 +42,7 @@ def _keys(tree, seed):
 def test_critic_loss_is_the_weighted_mean_over_ensemble_and_batch(agent, state, make_batch):
     batch = make_batch(8)
     target = np.linspace(-1, 1, 8).astype(np.float32)
-    loss, (q, td_error) = jax.jit(agent.critic_loss)(state.critic, batch.observation, batch, target)
+    loss, (q, td_error) = jax.jit(agent.critics.loss)(state.critic, batch.observation, batch, target)
     expected = np.stack([oracle.critic(state.critic, i, batch.observation, batch.action) for i in range(4)])
     np.testing.assert_allclose(q, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(loss, np.mean(np.asarray(batch.weight) * (expected - target) ** 2), rtol=1e-4)
@@ -71,13 +73,15 @@ def test_target_of_a_terminal_step_is_its_reward(agent, state, make_batch):
 
 def test_target_subsets_are_all_drawn_and_never_hold_one_member_twice(agent, state):
     numbered = {"params": {"number": jnp.arange(4.0)}}
-    draws = jax.vmap(lambda key: agent.subset(numbered, key)["params"]["number"])(jax.random.split(jax.random.key(0), 200))
+    draws = jax.vmap(lambda key: subset(numbered, key, agent.config.target_subset)["params"]["number"])(
+        jax.random.split(jax.random.key(0), 200)
+    )
     pairs = {tuple(sorted(pair)) for pair in np.asarray(draws).tolist()}
     assert pairs == {(float(i), float(j)) for j in range(4) for i in range(j)}
 
 
 def test_clipped_target_stays_within_the_returns_bounds(agent, state, make_batch):
-    clipped = dataclasses.replace(agent, config=dataclasses.replace(CONFIG, clip_target=True, target_low=0.0, target_high=0.5))
+    clipped = SAC(dataclasses.replace(CONFIG, clip_target=True), SPEC, Problem(return_low=0.0, return_high=0.5))
     batch, key = make_batch(64), jax.random.key(3)
     free = np.asarray(jax.jit(agent.td_target)(state, batch, key))
     assert free.min() < 0 and free.max() > 0.5
@@ -177,7 +181,7 @@ def test_temperature_falls_when_entropy_is_above_its_aim_and_rises_below(agent, 
 
 def test_zero_weight_rows_do_not_move_the_critics(agent, state, make_batch):
     batch = make_batch(8, weight=np.zeros(8, np.float32))
-    gradient = jax.grad(lambda critic: agent.critic_loss(critic, batch.observation, batch, batch.reward)[0])(state.critic)
+    gradient = jax.grad(lambda critic: agent.critics.loss(critic, batch.observation, batch, batch.reward)[0])(state.critic)
     assert float(optax.tree.norm(gradient)) == 0.0
 
 

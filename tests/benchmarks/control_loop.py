@@ -43,7 +43,7 @@ def _act(seconds: float, results: Any) -> None:
     learner = context.Process(target=_serve, args=(environment.spec, ports, done))
     learner.start()
     client = Client.connect(f"127.0.0.1:{ports.get(timeout=120)}", Schema.of(environment.spec, ENVIRONMENT.id), agent, "actor-0")
-    steps = ActorLoop(environment, agent, client, ActorConfig(), 0, 0).steps()
+    steps = ActorLoop(environment, agent, client, ActorConfig()).steps()
     for _ in range(300):
         next(steps)
     bare, loop = 0.0, 0.0

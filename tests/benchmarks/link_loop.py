@@ -76,7 +76,7 @@ def _act(port: int, ask: Any, answers: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         config = ActorConfig(patience=600.0)
         with spooling_client(port, "actor-0", Path(folder), config) as (client, _):
-            steps = ActorLoop(environment, AGENT, client, config, 0, 0).steps()
+            steps = ActorLoop(environment, AGENT, client, config).steps()
             for _ in range(WARM_STEPS):
                 next(steps)
             answers.put("ready")

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from warmloop.agents import SACConfig
+from warmloop.agents.base import Problem
 from warmloop.agents.shared.cloning import worth_cloning
 from warmloop.configs.schema import AgentChoice, build_agent
 from warmloop.data.episode import Episode, make_steps
@@ -59,7 +60,7 @@ def cloned(rows: Transition, expected: np.ndarray) -> float:
     fields = {name: getattr(rows, name) for name in rows.__dataclass_fields__}
     batch = Batch(**fields, weight=one, actor_weight=one, offline=np.zeros(len(one), bool))
     config = dataclasses.replace(SETTINGS, self_imitation=True)
-    return float(np.asarray(worth_cloning(config, batch, jnp.asarray(expected[rows.step]))).mean())
+    return float(np.asarray(worth_cloning(config, Problem(), batch, jnp.asarray(expected[rows.step]))).mean())
 
 
 def main() -> None:

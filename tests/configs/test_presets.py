@@ -11,7 +11,7 @@ import pytest
 
 from warmloop.actor.environment import EnvironmentConfig
 from warmloop.agents import AGENTS
-from warmloop.agents.base import go_on
+from warmloop.agents.base import Problem, go_on
 from warmloop.agents.networks.vision import VisionConfig
 from warmloop.configs import load, locate
 from warmloop.configs.recipes.algorithms import ALGORITHMS, apply
@@ -96,7 +96,7 @@ def test_sparse_is_the_default_of_the_tasks_that_it_serves_and_has_what_its_page
         assert agent.name == "sac" and agent.settings.bc_reduction == ("sum" if "adroit" in task else "mean")
     page = (Path(__file__).resolve().parents[2] / "docs" / "sparse.md").read_text()
     plain, sparse = (vars(load(f"configs/metaworld.py:door-open,{name}").agent.settings) for name in ("sac", "sparse"))
-    for name in (name for name in plain if plain[name] != sparse[name] and name not in ("target_low", "target_high")):
+    for name in (name for name in plain if plain[name] != sparse[name]):
         assert f"`{name}`" in page, f"docs/sparse.md says nothing of {name}"
 
 
@@ -133,8 +133,8 @@ def test_an_encoder_of_pictures_stays_the_tasks_under_every_preset_that_has_one(
 
 def test_the_policys_step_size_decays_over_the_warm_up_as_long_as_it_is_and_not_online():
     config = load("configs/mujoco.py:hopper,iql").replace(learner={"warmup_steps": 700}, warmup_agent={"utd": 2})
-    assert warm_parts(config, SPEC).agent.config.actor_decay_updates == 1_400
-    assert fine_agent(config, SPEC).config.actor_decay_updates == 0
+    assert warm_parts(config, SPEC).agent.problem.warmup_updates == 1_400
+    assert fine_agent(config, SPEC).problem.warmup_updates == 0
 
 
 @pytest.mark.parametrize("algorithm", ["bc", "td3bc", "iql", "awac", "cql", "calql_tuned", "iql_tuned"])
@@ -178,7 +178,7 @@ def test_tasks_joined_or_named_as_a_set_are_one_run_of_several():
         ({"agent": {"tau": 0.0}}, r"agent.tau is 0.0; it must lie in \(0, 1\]"),
         ({"agent": {"name": "iql", "tau": 1.5}}, "agent.tau is 1.5"),
         ({"agent": {"actor_tau": -0.1}}, "agent.actor_tau is -0.1"),
-        ({"agent": {"hidden": (64, 0)}}, r"agent.hidden is \(64, 0\); each width must be at least 1"),
+        ({"agent": {"hidden": (64, 0)}}, r"agent.hidden is \(64, 0\); each of them must be at least 1"),
         ({"agent": {"name": "bcq", "vae_hidden": (0,)}}, "agent.vae_hidden"),
         ({"agent": {"initial_temperature": 0.0}}, "agent.initial_temperature is 0.0"),
         ({"agent": {"bc_weight": -1.0}}, "agent.bc_weight is -1.0"),
@@ -275,6 +275,4 @@ def test_clipping_the_target_needs_a_bounded_reward():
     config = config.replace(agent={"clip_target": True})
     with pytest.raises(WarmloopError, match="clip_target"):
         build_agent(config.agent, config.reward, SPEC)
-    settings = build_agent(config.agent, RewardConfig(), SPEC).config
-    assert (settings.target_low, settings.target_high) == (0.0, 1.0)
-    assert dataclasses.is_dataclass(settings)
+    assert build_agent(config.agent, RewardConfig(), SPEC).problem == Problem(0.99, 0.0, 1.0)

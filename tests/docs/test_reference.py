@@ -13,7 +13,7 @@ from site_hook import as_on_github, with_generated
 
 from warmloop.actor.environment import EnvironmentConfig
 from warmloop.agents import AGENTS
-from warmloop.configs.schema import DERIVED, RunConfig, to_dict
+from warmloop.configs.schema import RunConfig, to_dict
 
 RECORDED = [
     "actor",
@@ -46,7 +46,7 @@ def test_every_setting_of_a_run_is_on_the_page_with_its_default_and_a_meaning(se
         if section not in ("agent", "warmup_agent"):
             assert {f"{section}.{name}" for name in values} <= rows.keys()
     for _, config in AGENTS.values():
-        own = {field.name for field in dataclasses.fields(config)} - {*DERIVED, "vision"}
+        own = {field.name for field in dataclasses.fields(config)} - {"vision"}
         assert {f"agent.{name}" for name in own} <= rows.keys()
     assert rows["learner.port"] == ("`5488`", "in [0, 65535]", "where the learner listens; port 0 takes any free one.")
     assert rows["reward.signal"][1] == '"environment" or "success"' and rows["agent.vision.features"][0] == "`64`"
@@ -57,7 +57,7 @@ def test_a_setting_may_be_explained_by_the_comment_at_the_end_of_its_line():
 
 
 def test_a_range_is_what_the_error_for_another_value_says():
-    assert settings_reference.range_of(AGENTS["iql"][1](), "expectile", float) == "between 0 and 1"
+    assert settings_reference.range_of(AGENTS["iql"][1](), "expectile", float) == "above 0 and below 1"
     assert settings_reference.range_of(AGENTS["bc"][1](), "deterministic", bool) == "`True`, `False`"
 
 

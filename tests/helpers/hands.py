@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from warmloop.actor.config import ActorConfig
-from warmloop.actor.control_loop import ActorLoop
+from warmloop.actor.control_loop import ActorLoop, Beside, EpisodeStream
 from warmloop.actor.delivery.client import Client
 from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
 from warmloop.actor.intervention import Command
@@ -84,8 +84,8 @@ class LockStep:
         self.intake = Intake(schema)
         self.intake.publish(0, agent.actor_params(agent.init(jax.random.key(0), example(spec))))
         self.client = Client(DirectStub(Servicer(self.intake)), schema, agent, "actor-0", config or ActorConfig(), background=False)
-        beside = {"intervener": intervener, "quarantine": quarantine}
-        self.loop = ActorLoop(self.environment, agent, self.client, config or ActorConfig(), seed, 0, **beside)
+        beside = Beside(intervener, quarantine=quarantine)
+        self.loop = ActorLoop(self.environment, agent, self.client, config or ActorConfig(), EpisodeStream(seed), beside)
         self.waiting = list[int]()  # rows that had come, after each step
 
     def run(self, episodes):

@@ -13,6 +13,7 @@ from warmloop.data.wire.row_schema import Schema
 from warmloop.learner.checkpoints import checkpoint
 from warmloop.learner.journal.journal import Journal
 from warmloop.learner.receiving.intake import Intake
+from warmloop.learner.rows.ingest import RowRules
 from warmloop.learner.starting_state import refill, resume
 from warmloop.learner.state import LearnerParts
 
@@ -90,6 +91,6 @@ def saved_state(directory: Path, capacity: int = 5000):
     state, meta = resume(directory, parts)
     journal = Journal(directory.parent / "journal")
     intake = Intake(Schema.of(agent.spec, meta["config"]["environment"]["id"]), journal=journal)
-    state, _ = refill(state, parts, from_dict(meta["config"]).reward, intake, meta)
+    state, _ = refill(state, parts, RowRules(from_dict(meta["config"]).reward), intake, meta)
     journal.close()
     return state, meta

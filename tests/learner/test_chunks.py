@@ -12,7 +12,7 @@ from warmloop.learner.config import LearnerConfig
 from warmloop.learner.judging import fqe, proportion
 from warmloop.learner.judging.fqe import FQEConfig
 from warmloop.learner.state import create
-from warmloop.learner.warmup import warm_up
+from warmloop.learner.warmup import WarmUpWatch, warm_up
 
 
 class Clock:
@@ -75,8 +75,8 @@ def test_a_warm_up_is_the_same_to_the_bit_and_has_the_same_records_and_checkpoin
 
         config = LearnerConfig(warmup_steps=50, updates_per_call=most, log_every=20, warmup_checkpoints=3)
         state = create(parts, 0, make_rows(40))
-        more = {"on_checkpoint": lambda state: saved.append(int(state.updates)), "on_call": seen.append}
-        state = warm_up(state, parts, config, Recorder(), lambda *_: None, **more)  # pyright: ignore[reportArgumentType]
+        watch = WarmUpWatch(on_call=seen.append, on_checkpoint=lambda state: saved.append(int(state.updates)))
+        state = warm_up(state, parts, config, Recorder(), watch)  # pyright: ignore[reportArgumentType]
         return jax.tree.leaves(state.agent.critic), lines, saved, seen
 
     leaves, lines, saved, seen = run(per_call)

@@ -15,11 +15,13 @@ from warmloop.data.transition import Source, take
 from warmloop.data.wire import MIB
 from warmloop.data.wire.row_schema import Schema
 from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints.saver import Saver
 from warmloop.learner.config import LearnerConfig
 from warmloop.learner.diagnosis.metrics import Recorder, read
 from warmloop.learner.journal.journal import Journal
-from warmloop.learner.loop import Learner
+from warmloop.learner.loop import Learner, Start
 from warmloop.learner.receiving.intake import Intake
+from warmloop.learner.rows.ingest import RowRules
 from warmloop.learner.starting_state import refill, resume
 from warmloop.learner.state import create
 
@@ -40,8 +42,9 @@ class Run:
             state, meta = resume(place, parts)
         else:
             state = create(parts, 0, make_rows(40))
-        state, ingest = refill(state, parts, RewardConfig(), self.intake, meta)
-        self.learner = Learner(state, parts, config, ingest, self.intake, self.recorder, place, {}, meta["warm_updates"])
+        state, ingest = refill(state, parts, RowRules(RewardConfig()), self.intake, meta)
+        start = Start(state, parts, ingest, self.intake, meta["warm_updates"])
+        self.learner = Learner(start, config, self.recorder, Saver(place, {}, config, int(state.updates)))
         session, progress = self.intake.open("arm", stream, 0)
         self.session, self.sent = session.id, progress.received
 
@@ -151,7 +154,7 @@ def test_a_checkpoint_says_what_it_covers_and_waits_for_the_journal(start):
     assert run.learner.save_due
     run.learner.save()
     assert run.intake.touch(run.session).durable == 10 and not run.learner.save_due
-    meta = checkpoint.newest(run.learner.directory).meta
+    meta = checkpoint.newest(run.learner.saver.directory).meta
     assert meta["streams"] == {"stream": 10} and meta["rows"] == 10 and meta["warm_updates"] == 0
 
 
@@ -217,12 +220,12 @@ def test_the_journal_keeps_what_the_oldest_checkpoint_needs_and_no_more(start):
         run.drain()
         run.learner.save()
     kept = [number for _, _, number in run.journal._segments]
-    needed = checkpoint.covered(run.learner.directory)[0] - 64 - 20
+    needed = checkpoint.covered(run.learner.saver.directory)[0] - 64 - 20
     assert kept[0] <= needed < kept[1]
 
 
 def test_a_checkpoint_that_cannot_be_written_is_said_and_tried_again_while_learning_goes_on(start, caplog, monkeypatch):
-    monkeypatch.setattr("warmloop.learner.loop.SAVE_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("warmloop.learner.checkpoints.saver.SAVE_AGAIN_SECONDS", 0.0)
     run = start(checkpoint_every=2)
     run.learner.save()
     run.send(10)
@@ -234,12 +237,12 @@ def test_a_checkpoint_that_cannot_be_written_is_said_and_tried_again_while_learn
         assert "could not be written" in caplog.text or "the journal is behind" in caplog.text
         run.drain()
         assert run.learner.updates == 5 and run.learner.save_due
-    assert checkpoint.newest(run.learner.directory).updates == 0
+    assert checkpoint.newest(run.learner.saver.directory).updates == 0
     deadline = time.monotonic() + 60
     while run.learner.save_due:
         run.learner.try_save()
         assert time.monotonic() < deadline
-    assert checkpoint.newest(run.learner.directory).updates == 5
+    assert checkpoint.newest(run.learner.saver.directory).updates == 5
 
 
 def test_at_the_boundary_of_both_rates_neither_side_waits_for_the_other(start):

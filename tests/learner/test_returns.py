@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from warmloop.agents import CQLConfig, SACConfig
+from warmloop.agents.base import Problem
 from warmloop.agents.shared.cloning import worth_cloning
 from warmloop.configs.schema import AgentChoice, build_agent
 from warmloop.data.episode import Episode, make_steps
@@ -12,7 +13,7 @@ from warmloop.data.mixing import MixingConfig
 from warmloop.data.replay import ReplayConfig
 from warmloop.data.reward import RewardConfig, apply_reward
 from warmloop.data.transition import Batch, Spec, concatenate
-from warmloop.learner.rows.ingest import Ingest
+from warmloop.learner.rows.ingest import Ingest, RowRules
 from warmloop.learner.state import LearnerParts, create
 from warmloop.learner.step import run_steps
 
@@ -54,7 +55,7 @@ def test_rows_without_a_known_return_are_not_cloned_for_it_and_do_not_calibrate(
     np.testing.assert_array_equal(*gaps)
     assert np.isfinite(gaps[1]).all()
     batch = data.replace(intervened=np.zeros(10, bool))
-    shown = worth_cloning(SACConfig(self_imitation=True), _offline(batch, False), jnp.full(10, -1e6))
+    shown = worth_cloning(SACConfig(self_imitation=True), Problem(), _offline(batch, False), jnp.full(10, -1e6))
     assert not np.asarray(shown).any()
 
 
@@ -62,13 +63,13 @@ def test_a_failure_is_not_cloned_where_a_critic_expects_less_than_any_return_can
     returns = np.array([0.0, 0.0, 0.3, 0.3], np.float32)
     batch = _offline(rows(count=1, length=4).replace(intervened=np.zeros(4, bool), mc_return=returns), False)
     expected = jnp.array([-0.02, 0.1, -0.02, 0.4])
-    np.testing.assert_array_equal(worth_cloning(SACConfig(self_imitation=True, target_low=0.0), batch, expected), [0, 0, 1, 0])
+    np.testing.assert_array_equal(worth_cloning(SACConfig(self_imitation=True), Problem(return_low=0.0), batch, expected), [0, 0, 1, 0])
 
 
 def test_an_online_episode_that_was_cut_has_no_known_return_where_the_environment_pays(parts, make_rows):
     state = create(parts, 0, None)
     cut = make_rows(4).replace(mask=np.ones(4, np.float32), truncated=np.arange(4) == 3, mc_return=np.full(4, -np.inf, np.float32))
-    ended = Ingest(parts, REWARD, state).insert(state, "a", cut)
+    ended = Ingest(parts, RowRules(REWARD), state).insert(state, "a", cut)
     assert (np.asarray(ended.online.rows.mc_return)[:4] == -np.inf).all()
 
 

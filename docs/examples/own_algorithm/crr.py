@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from warmloop.agents.base import Actor, run_block
+from warmloop.agents.base import Actor, Problem, run_block
 from warmloop.agents.networks.networks import Critic, DeterministicPolicy, apply, initialise
 from warmloop.agents.networks.normaliser import Normaliser
 from warmloop.data.errors import WarmloopError
@@ -27,13 +27,12 @@ from warmloop.data.transition import Batch, Spec, Transition
 
 @dataclasses.dataclass(frozen=True)
 class CRRConfig:
-    """Settings. The learner asks for the first four; `discount` is filled from the reward's configuration."""
+    """Settings. The learner asks for the first four."""
 
     hidden: tuple[int, ...] = (256, 256)
     utd: int = 1  # K, gradient steps per update
     batch_size: int = 256  # B
     observation_bound: float = 10.0  # of normalised observations; 0 is none
-    discount: float = 0.99  # γ
     ensemble: int = 2  # E
     tau: float = 0.005  # Polyak rate of the target critics
     actor_lr: float = 3e-4
@@ -64,6 +63,7 @@ class CRR:
 
     config: CRRConfig
     spec: Spec
+    problem: Problem = Problem()
     Config: ClassVar[type] = CRRConfig
 
     @property
@@ -94,7 +94,7 @@ class CRR:
         """y `[B]`."""
         seen = state.normaliser(batch.next_observation)
         q = apply(self.critics, state.target_critic, seen, apply(self.policy, state.actor, seen))  # [E, B]
-        return batch.reward + self.config.discount * batch.mask * q.min(axis=0)
+        return batch.reward + self.problem.discount * batch.mask * q.min(axis=0)
 
     def critic_loss(self, critic: Any, state: CRRState, batch: Batch, target: jax.Array) -> tuple[jax.Array, jax.Array]:
         """L_Q, and |Q − y| `[B]`."""

@@ -78,7 +78,8 @@ def fresh(agent):
 def policy_of(agent):
     """The policy's module, its config, and the parameters' place within what acts."""
     inner = getattr(agent, "sac", agent)
-    return inner.policy, lambda params: params["arm"] if agent.name == "sac_grasp" else params
+    policy = inner.regression.policy if hasattr(inner, "regression") else inner.policy
+    return policy, lambda params: params["arm"] if agent.name == "sac_grasp" else params
 
 
 @pytest.mark.parametrize("name", GAUSSIANS)

@@ -15,7 +15,7 @@ from warmloop.agents import SAC, SACConfig
 from warmloop.agents.base import go_on
 from warmloop.agents.networks.networks import Critic, DeterministicPolicy, Policy, apply
 from warmloop.agents.networks.normaliser import BOUND, Normaliser, as_learnt, return_scale, reward_scale
-from warmloop.agents.shared.offline import optimizer
+from warmloop.agents.shared.gradients import adam
 from warmloop.data.transition import Leaf, Spec, example, without
 
 MIXED = Spec((Leaf("pixels", (4, 4, 3), "uint8"), Leaf("pose", (3,), "float32"), Leaf("velocity", (1,), "float32")), 2)
@@ -206,7 +206,7 @@ def test_weight_decay_shrinks_kernels_and_nothing_else():
     params = {
         "params": {"hidden_0": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}, "kernel_1": jnp.ones(3), "norm_scale_0": jnp.ones(3)}
     }
-    decayed = optimizer(0.1, 0.5)
+    decayed = adam(0.1, 0.5)
     change, _ = decayed.update(jax.tree.map(jnp.zeros_like, params), decayed.init(params), params)
     changed = change["params"]
     np.testing.assert_allclose(changed["hidden_0"]["kernel"], -0.05)

@@ -97,7 +97,7 @@ def test_the_target_passes_no_gradient_to_the_encoder():
 
     def loss(encoder):
         seen = agent.vision(encoder, state.normaliser, batch.observation)
-        return agent.critic_loss(state.critic, seen, batch, target)[0]
+        return agent.critics.loss(state.critic, seen, batch, target)[0]
 
     wanted = jax.jit(jax.grad(loss))(state.encoder)
     after, _ = jax.jit(agent.critic_step)(state, (batch, jax.random.key(1)))

@@ -83,6 +83,6 @@ def test_policies_with_a_density_say_so(agent, state, make_batch):
     assert isinstance(agent, HasLikelihood) == (agent.name != "bcq")
     if isinstance(agent, HasLikelihood):
         actor, batch = agent.actor_params(state), make_batch(8)
-        mean, log_std = agent.policy.apply(state.actor, batch.observation)
+        mean, log_std = agent.regression.policy.apply(state.actor, batch.observation)
         normal = -0.5 * jnp.square((batch.action - mean) / jnp.exp(log_std)) - log_std - 0.5 * jnp.log(2 * jnp.pi)
         np.testing.assert_allclose(agent.log_prob(actor, batch.observation, batch.action), normal.sum(-1), rtol=1e-4)

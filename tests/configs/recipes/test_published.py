@@ -13,7 +13,7 @@ from warmloop.actor.environment import EnvironmentConfig
 from warmloop.configs import load
 from warmloop.configs.recipes.algorithms import OWN, PUBLISHED, apply
 from warmloop.configs.recipes.kinds import kind
-from warmloop.configs.schema import DERIVED, RunConfig
+from warmloop.configs.schema import RunConfig
 from warmloop.data.reward import RewardConfig
 
 # Repositories of the authors, and the commits that were read.
@@ -304,7 +304,7 @@ def test_a_setting_that_no_row_names_is_off_in_both_agents(preset, source, setti
         for field in dataclasses.fields(at_all(config, section)):
             named = f"{section}.{field.name}" in settings or f"agent.{field.name}" in settings
             value = getattr(at_all(config, section), field.name)
-            if not named and field.name not in (*DERIVED, *IGNORED) and (field.name not in OFF or OFF[field.name] != value):
+            if not named and field.name not in IGNORED and (field.name not in OFF or OFF[field.name] != value):
                 unnamed[f"{section}.{field.name}"] = value
     assert not unnamed
 

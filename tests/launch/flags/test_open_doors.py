@@ -16,7 +16,7 @@ from warmloop.actor.policies.outside import outside_policy
 from warmloop.actor.policies.policy import RandomPolicy
 from warmloop.actor.wrappers import wrap
 from warmloop.agents import BC, SAC, BCConfig, SACConfig
-from warmloop.agents.base import go_on
+from warmloop.agents.base import Problem, go_on
 from warmloop.agents.described import describe_agent, rebuild_agent
 from warmloop.agents.networks.networks import activation
 from warmloop.agents.networks.normaliser import Normaliser
@@ -225,6 +225,7 @@ def test_algorithms_that_say_nothing_of_each_other_refuse_to_go_on_in_words():
     class Alone:
         config: BCConfig
         spec: Spec
+        problem: Problem = Problem()
 
     alone, sac = Alone(BCConfig(), STATES), SAC(SACConfig(hidden=(8,), ensemble=2), STATES)
     with pytest.raises(WarmloopError, match=r"Alone cannot go on from SAC's warm-up: Alone has no take_over. Fine-tune with the agent"):

@@ -16,7 +16,7 @@ from leaning import configuration, lean, policies
 
 from warmloop import OfflineRLTrainer
 from warmloop.actor.config import ActorConfig
-from warmloop.actor.control_loop import ActorLoop
+from warmloop.actor.control_loop import ActorLoop, Beside, EpisodeStream
 from warmloop.actor.delivery.client import Client
 from warmloop.actor.environment.environment import make_environment
 from warmloop.actor.intervention import Command
@@ -215,7 +215,7 @@ def test_in_lock_step_episodes_with_a_persons_help_do_not_count(tmp_path):
     plan = Plan(config, RunFolder(tmp_path), 0, lock_step=True)
     with running_learner(plan, target_of(environment)) as (learner, meta):
         lean(learner, GOOD)
-        in_lock_step(plan, learner, meta, environment, intervener=Told(*[{0: Command(np.ones(1, np.float32))}] * 8, {}))
+        in_lock_step(plan, learner, meta, environment, beside=Beside(Told(*[{0: Command(np.ones(1, np.float32))}] * 8, {})))
     assert learner.best.left_out == 8 and best_of(learner).tally.count == 20 and read(tmp_path)[-1]["best/episodes_left_out"] == 8
 
 
@@ -240,7 +240,7 @@ def test_several_actors_of_a_served_learner_get_the_best_policy_by_turns(tmp_pat
         server = serve("127.0.0.1", 0, learner.intake)
         agent, schema = learner.parts.agent, learner.intake.schema
         clients = [Client.connect(f"127.0.0.1:{server.port}", schema, agent, f"actor-{n}", config.actor) for n in range(2)]
-        loops = [ActorLoop(made[n], agent, clients[n], config.actor, 0, n + 1) for n in range(2)]
+        loops = [ActorLoop(made[n], agent, clients[n], config.actor, EpisodeStream(0, n + 1)) for n in range(2)]
         threads = [threading.Thread(target=loop.run, daemon=True) for loop in loops]
         for thread in threads:
             thread.start()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from warmloop.agents import BC, BCConfig
+from warmloop.agents.base import Problem
 from warmloop.agents.networks.normaliser import Normaliser
 from warmloop.data.errors import WarmloopError
 from warmloop.data.replay import replay
@@ -137,8 +138,8 @@ def test_the_actors_gradient_is_the_sum_of_its_terms(parts, learner):
 
 @pytest.mark.parametrize("bounded", [False, True])
 def test_targets_say_how_often_bounds_bind_whether_or_not_they_are_there(parts, learner, bounded):
-    settings = {"monte_carlo_target": bounded, "clip_target": bounded, "target_low": 0.0, "target_high": 0.4}
-    agent = dataclasses.replace(parts.agent, config=dataclasses.replace(parts.agent.config, **settings))
+    config = dataclasses.replace(parts.agent.config, monte_carlo_target=bounded, clip_target=bounded)
+    agent = dataclasses.replace(parts.agent, config=config, problem=Problem(return_low=0.0, return_high=0.4))
     drawn = diagnosis_batches.drawn_blocks(learner, dataclasses.replace(parts, agent=agent), KEY)
     figures = diagnosis_batches.targets(agent, drawn, 0.0)
     below = np.asarray(drawn.backup) < np.asarray(drawn.batch.mc_return)

@@ -18,18 +18,20 @@ from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import take
 from warmloop.data.wire.row_schema import Schema
 from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints.saver import Saver
 from warmloop.learner.config import LearnerConfig
 from warmloop.learner.diagnosis.metrics import Recorder
 from warmloop.learner.journal import quarantine
 from warmloop.learner.journal.journal import Journal
 from warmloop.learner.journal.quarantine import Quarantine
-from warmloop.learner.loop import RETURNS, Learner
+from warmloop.learner.loop import RETURNS, Learner, Start
 from warmloop.learner.receiving.intake import Intake
+from warmloop.learner.rows.ingest import RowRules
 from warmloop.learner.soundness import NotFinite, _all_finite, is_sound, judged
 from warmloop.learner.starting_state import fine_tune, refill, resume
 from warmloop.learner.state import create
 from warmloop.learner.step import run_steps
-from warmloop.learner.warmup import warm_up
+from warmloop.learner.warmup import WarmUpWatch, warm_up
 
 LIMITS = PlausibleLimits({"": 1e4}, 100.0, 1e4)
 
@@ -144,9 +146,10 @@ class Run:
     def __init__(self, folder, parts, make_rows, **settings):
         journal = Journal(folder / "journal", background=False)
         self.intake: Any = Intake(Schema.of(parts.agent.spec, "Test-v0"), folder / "quarantine", journal=journal)
-        state, ingest = refill(create(parts, 0, make_rows(40)), parts, RewardConfig(), self.intake, {})
+        state, ingest = refill(create(parts, 0, make_rows(40)), parts, RowRules(RewardConfig()), self.intake, {})
         config = LearnerConfig(**({"online_steps": 1000, "publish_every": 2, "log_every": 5, "checkpoint_every": 0} | settings))
-        self.learner = Learner(state, parts, config, ingest, self.intake, Recorder(folder), folder / "checkpoints", {}, 0)
+        start = Start(state, parts, ingest, self.intake)
+        self.learner = Learner(start, config, Recorder(folder), Saver(folder / "checkpoints", {}, config, 0))
         self.make_rows, self.sent = make_rows, 0
         self.session = self.intake.open("arm", "s", 0)[0].id
 
@@ -207,9 +210,7 @@ def test_what_is_not_finite_is_never_saved_over_what_is(tmp_path, parts, make_ro
 def test_a_checkpoint_that_an_earlier_version_saved_with_infinite_moments_is_passed_over(tmp_path, parts, make_rows, monkeypatch, caplog):
     state, _ = run_steps(create(parts, 0, make_rows(40)), parts)
     good = checkpoint.save(tmp_path, state, parts.agent, {})
-    moments = jax.tree.map(
-        lambda leaf: leaf + jnp.inf if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, state.agent.critic_optimizer
-    )
+    moments = jax.tree.map(lambda leaf: leaf + jnp.inf if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, state.agent.critic_optimizer)
     monkeypatch.setattr(checkpoint, "check_sound", lambda *_: None)
     checkpoint.save(tmp_path, state.replace(agent=state.agent.replace(critic_optimizer=moments), updates=jnp.int32(5)), parts.agent, {})
     restored, meta = resume(tmp_path, parts)
@@ -224,7 +225,7 @@ def test_a_warm_up_that_diverges_ends_with_a_sentence_and_keeps_the_checkpoints_
     rows = make_rows(40)
     rows.reward[:] = 3e38  # as a file with NaN in it once did, past every check
     with Recorder(tmp_path) as recorder, pytest.raises(NotFinite, match=r"After 5 updates the learning has diverged, and it ends"):
-        warm_up(create(parts, 0, rows), parts, config, recorder, lambda updates, metrics: None, on_checkpoint=saved.append)
+        warm_up(create(parts, 0, rows), parts, config, recorder, WarmUpWatch(on_checkpoint=saved.append))
     assert saved == []
 
 

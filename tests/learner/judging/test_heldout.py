@@ -21,7 +21,7 @@ from warmloop.learner.judging import heldout
 from warmloop.learner.judging.heldout import EarlyStop, measured, measures, split
 from warmloop.learner.rows.offline_rows import prepare
 from warmloop.learner.state import LearnerParts
-from warmloop.learner.warmup import warm_up
+from warmloop.learner.warmup import WarmUpWatch, warm_up
 
 SHARE = 0.1
 PAIR = ((slice(-1), "observation"), (slice(1, None), "next_observation"))
@@ -125,14 +125,14 @@ def test_the_measures_are_what_numpy_says(mixed, calibrated):
     mean, log_std = (np.asarray(x, np.float64) for x in inner.policy.apply(sac.acting, batch.observation))
     action = np.asarray(batch.action, np.float64)
     density = stats.norm(mean, np.exp(log_std)).logpdf(np.arctanh(action)) - np.log1p(-np.square(action))
-    q = np.asarray(inner.critic(2).apply(sac.critic, batch.observation, batch.action))
+    q = np.asarray(inner.critics.module(2).apply(sac.critic, batch.observation, batch.action))
     known = np.asarray(batch.mc_return)
     assert found["heldout/action_error"] == pytest.approx(np.square(np.tanh(mean) - action).mean(), rel=1e-4)
     assert found["heldout/log_prob"] == pytest.approx(density.sum(axis=1).mean(), rel=1e-4)
     assert found["heldout/q_overestimation"] == pytest.approx(q.mean() - known.mean(), rel=1e-4)
     # On terminal rows the target is the reward, whatever is drawn.
     ends = jax.tree.map(lambda x: x[np.asarray(batch.mask) == 0], batch)
-    error = np.abs(np.asarray(inner.critic(2).apply(sac.critic, ends.observation, ends.action)) - np.asarray(ends.reward)).mean()
+    error = np.abs(np.asarray(inner.critics.module(2).apply(sac.critic, ends.observation, ends.action)) - np.asarray(ends.reward)).mean()
     assert float(measures(agent, state, ends)["heldout/td_error"]) == pytest.approx(error, rel=1e-4)
     assert found == {name: float(value) for name, value in measures(agent, state, batch).items()}, "measured alike every time"
 
@@ -194,7 +194,7 @@ def warmed(parts, make_rows, **settings):
     lines, saved = Lines(), []
     batch = measured(prepared([episode(number) for number in range(30)]))
     state = create(parts, 0, make_rows(40))
-    warm_up(state, parts, config, lines, lambda *_: None, held_out=batch, on_checkpoint=lambda state: saved.append(int(state.updates)))
+    warm_up(state, parts, config, lines, WarmUpWatch(on_checkpoint=lambda state: saved.append(int(state.updates))), batch)
     return lines, saved
 
 

@@ -23,8 +23,8 @@ from warmloop.data.wire.row_schema import Schema
 from warmloop.learner.journal.journal import Journal
 from warmloop.learner.journal.streams import LOST
 from warmloop.learner.receiving.intake import Intake
-from warmloop.learner.rows.balance import TOLERANCE, Balance
-from warmloop.learner.rows.ingest import Ingest
+from warmloop.learner.rows.balance import TOLERANCE
+from warmloop.learner.rows.ingest import Ingest, RowRules
 from warmloop.learner.rows.offline_rows import prepare
 from warmloop.learner.starting_state import refill
 from warmloop.learner.state import LearnerParts, create
@@ -139,7 +139,7 @@ def rows_of(task, count, make_rows, seed=0):
 def online(config, parts):
     parts = LearnerParts(parts.agent, config, parts.mixing)
     state = create(parts, 0, None)
-    return Ingest(parts, REWARD, state, Balance(TASKS, config, config.capacity)), state
+    return Ingest(parts, RowRules(REWARD, TASKS), state), state
 
 
 def test_batches_of_the_online_pool_hold_both_tasks_alike_while_their_shares_change(parts, make_rows):
@@ -233,7 +233,7 @@ def test_a_resumed_pool_is_bit_for_bit_the_one_that_was_saved_and_goes_on_as_it_
 
     def begin(state, meta):
         intake = Intake(Schema.of(parts.agent.spec, "Test-v0"), journal=Journal(tmp_path / "journal", background=False))
-        state, ingest = refill(state, parts, REWARD, intake, meta, TASKS)
+        state, ingest = refill(state, parts, RowRules(REWARD, TASKS), intake, meta)
         return state, ingest, intake
 
     def go_on(state, ingest, intake, stream, turns):
@@ -264,6 +264,6 @@ def test_a_resumed_pool_is_bit_for_bit_the_one_that_was_saved_and_goes_on_as_it_
 
 def test_a_single_tasks_pool_has_no_balance(tmp_path, parts):
     intake = Intake(Schema.of(parts.agent.spec, "Test-v0"), journal=Journal(tmp_path / "journal", background=False))
-    _, ingest = refill(create(parts, 0, None), parts, REWARD, intake, {})
+    _, ingest = refill(create(parts, 0, None), parts, RowRules(REWARD), intake, {})
     assert ingest.balance is None and intake.journal is not None
     intake.journal.close()

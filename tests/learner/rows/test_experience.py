@@ -6,7 +6,7 @@ import pytest
 from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import Source, take
 from warmloop.learner.rows.experience import experience
-from warmloop.learner.rows.ingest import Ingest
+from warmloop.learner.rows.ingest import Ingest, RowRules
 from warmloop.learner.state import create
 
 LENGTHS = (20, 30, 7, 12)  # more than the pool's 64 rows
@@ -15,7 +15,7 @@ LENGTHS = (20, 30, 7, 12)  # more than the pool's 64 rows
 def filled(parts, make_rows, reward):
     """A pool after whole episodes, one that breaks off after the third, and one that has only begun; and the whole ones."""
     state = create(parts, 0, None)
-    ingest = Ingest(parts, reward, state)
+    ingest = Ingest(parts, RowRules(reward), state)
     whole = [make_rows(length, Source.ONLINE, seed) for seed, length in enumerate(LENGTHS)]
     for number, rows in enumerate(whole):
         learnt = rows.replace(reward=reward(rows.reward, rows.reward > 0))

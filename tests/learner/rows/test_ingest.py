@@ -4,7 +4,7 @@ import numpy as np
 
 from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import take
-from warmloop.learner.rows.ingest import Ingest
+from warmloop.learner.rows.ingest import Ingest, RowRules
 from warmloop.learner.state import create
 
 REWARD = RewardConfig(discount=0.9)
@@ -13,7 +13,7 @@ REWARD = RewardConfig(discount=0.9)
 def begun(parts, reward=REWARD):
     """An empty learner's state, and what fills its pools."""
     state = create(parts, 0, None)
-    return state, Ingest(parts, reward, state)
+    return state, Ingest(parts, RowRules(reward), state)
 
 
 def returns(state):

@@ -22,12 +22,13 @@ from warmloop.data.transition import Leaf, Source, Spec, example, take
 from warmloop.data.wire.row_schema import Schema
 from warmloop.launch.run.assemble import fine_parts
 from warmloop.learner.checkpoints import ahead, checkpoint
+from warmloop.learner.checkpoints.saver import Saver
 from warmloop.learner.config import LearnerConfig
 from warmloop.learner.diagnosis.metrics import Recorder
 from warmloop.learner.journal.journal import Journal
-from warmloop.learner.loop import Learner
+from warmloop.learner.loop import Learner, Start
 from warmloop.learner.receiving.intake import Intake
-from warmloop.learner.rows.ingest import Ingest
+from warmloop.learner.rows.ingest import Ingest, RowRules
 from warmloop.learner.starting_state import fine_tune, refill, resume
 from warmloop.learner.state import LearnerParts
 from warmloop.learner.step import Stepper, run_steps
@@ -74,7 +75,7 @@ def episode_of(spec, count, seed, intervened=()):
 
 def begun(parts, demonstrations=20):
     state = fine_tune(parts, 0, episode_of(parts.agent.spec, demonstrations, 1000), None)
-    return state, Ingest(parts, REWARD, state, quality=QualityConfig(interventions=3.0))
+    return state, Ingest(parts, RowRules(REWARD, quality=QualityConfig(interventions=3.0)), state)
 
 
 def seen_in(state, pool, serials):
@@ -168,7 +169,7 @@ def test_hg_dagger_learns_what_the_hand_did_and_nothing_of_what_the_policy_did()
         return rows.replace(intervened=np.full(20, intervened), step=np.arange(20, dtype=np.int32))
 
     state = fine_tune(parts, 0, episode(-1, -0.5, False), None)
-    ingest = Ingest(parts, REWARD, state)
+    ingest = Ingest(parts, RowRules(REWARD), state)
     state = ingest.insert(state, "arm", episode(0, 0.5, True))
     state = ingest.insert(state, "arm", episode(1, -0.9, False))
     state, metrics = run_steps(state, parts, 600)
@@ -200,9 +201,10 @@ class Run:
         self.parts, self.journal = parts, Journal(folder / "journal", background=False)
         self.intake = Intake(Schema.of(parts.agent.spec, "Test-v0"), journal=self.journal)
         state, meta = resume(place, parts) if resuming else (begun(parts)[0], {"warm_updates": 0})
-        state, ingest = refill(state, parts, REWARD, self.intake, meta, quality=QualityConfig(interventions=3.0))
+        state, ingest = refill(state, parts, RowRules(REWARD, quality=QualityConfig(interventions=3.0)), self.intake, meta)
         config = LearnerConfig(online_steps=1000, max_utd=0.2, checkpoint_every=0)
-        self.learner = Learner(state, parts, config, ingest, self.intake, Recorder(folder), place, {}, meta["warm_updates"])
+        start = Start(state, parts, ingest, self.intake, meta["warm_updates"])
+        self.learner = Learner(start, config, Recorder(folder), Saver(place, {}, config, int(state.updates)))
         self.session, progress = self.intake.open("arm", stream, 0)
         self.sent = progress.received
 
@@ -324,7 +326,7 @@ def test_frames_that_the_ring_overwrote_take_their_rows_out_of_the_batches():
     spec = SPECS["cameras"]
     parts = dataclasses.replace(parts_of("cameras"), replay=ReplayConfig(capacity=2000, intervention_rows=0))
     state = fine_tune(parts, 0, episode_of(spec, 20, 1000), None)
-    ingest = Ingest(parts, REWARD, state)
+    ingest = Ingest(parts, RowRules(REWARD), state)
     apart = [episode_of(spec, 2, seed) for seed in range(1500)]  # of which only each first row comes
     for first in range(0, 1500, 250):
         rows = jax.tree.map(lambda *x: np.concatenate(x), *(take(rows, slice(0, 1)) for rows in apart[first : first + 250]))
