@@ -8,7 +8,6 @@ a second time: `build_agent` takes them from the reward and the environment.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import typing
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ from ..data.replay.replay import ReplayConfig
 from ..data.retention import RetentionConfig
 from ..data.reward import RewardConfig, return_bounds
 from ..data.running.precision import check_precision
+from ..data.settings.near_names import did_you_mean
 from ..data.sources.sources import DataConfig
 from ..data.tasks import TaskConfig
 from ..data.transition import Spec
@@ -222,9 +222,4 @@ def _value(kind: Any, value: Any, where: str) -> Any:
 def _check_keys(given: Mapping[str, Any], known: Mapping[str, Any], where: str) -> None:
     for name in given:
         if name not in known:
-            raise WarmloopError(f"There is no setting {where}.{name}; {_nearest(name, known)}")
-
-
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}."
+            raise WarmloopError(f"There is no setting {where}.{name}{did_you_mean(name, known, listing=True)}")

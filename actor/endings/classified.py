@@ -13,8 +13,8 @@ from typing import Any
 
 from ...agents.classifiers import trained_classifier
 from ...agents.classifiers.trained_classifier import TrainedClassifier
-from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
+from ...data.settings.near_names import did_you_mean
 from ...data.transition import PyTree, Spec, example
 
 KIND = "classifier:"
@@ -61,7 +61,7 @@ class Stages:
         for option in options:
             name, _, value = option.partition("=")
             if name not in types:
-                raise WarmloopError(f'environment.success={text}: there is no option "{name}"{near_matches(name, types)}')
+                raise WarmloopError(f'environment.success={text}: there is no option "{name}"{did_you_mean(name, types)}')
             try:
                 values[name] = types[name](value)
             except ValueError:

@@ -17,8 +17,8 @@ import gymnasium as gym
 
 from ...data.doors.door import Door
 from ...data.doors.imports import is_importable_name
-from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
+from ...data.settings.near_names import did_you_mean
 from ..bridge.interface import Interface
 from .array_kinds import AsNumbers, AsPicture
 from .endings import PastSuccess, TimeLimitIsTruncation
@@ -103,7 +103,7 @@ def _arguments(text: str, cls: type[gym.Wrapper], parts: Sequence[str]) -> dict[
         if not equals:
             name, value = names[index] if index < len(names) else "", part
         if name not in names or name in arguments:
-            raise WarmloopError(f'The wrapper "{text}" is given "{part}"; it takes {", ".join(names)}{near_matches(name, names)}')
+            raise WarmloopError(f'The wrapper "{text}" is given "{part}"; it takes {", ".join(names)}{did_you_mean(name, names)}')
         arguments[name] = _value(text, name, value.strip(), kinds[name])
     if missing := [name for name in needed if name not in arguments]:
         raise WarmloopError(f'The wrapper "{text}" needs {" and ".join(missing)}; it takes {", ".join(names)}.')
