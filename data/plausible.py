@@ -17,6 +17,7 @@ import numpy as np
 from .episode import Episode
 from .errors import WarmloopError
 from .reward import RewardConfig
+from .settings.typed_values import decoded
 from .transition import Array, Source, Spec, Transition
 from .wire.row_schema import OBSERVATIONS, flatten
 
@@ -80,7 +81,7 @@ def find_limits(
     observation = PlausibleLimits.unknown(spec).observation
     if rows is not None:
         observation = {name: max(LEAST_OBSERVATION, FACTOR * reach) for name, reach in _reach(rows.observation).items()}
-    found = PlausibleLimits(**saved) if saved else PlausibleLimits(observation, UNKNOWN)
+    found = decoded(PlausibleLimits, saved, "checkpoint.plausible") if saved else PlausibleLimits(observation, UNKNOWN)
     paid = found.reward
     if reward.signal == "success":
         paid = max(LEAST_SUCCESS_REWARD, FACTOR * max(abs(reward.bias), abs(reward.scale + reward.bias)))
