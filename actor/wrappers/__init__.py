@@ -19,6 +19,7 @@ from ...data.doors.door import Door
 from ...data.doors.imports import is_importable_name
 from ...data.errors import WarmloopError
 from ...data.settings.near_names import did_you_mean
+from ...data.settings.typed_values import of_text
 from ..bridge.interface import Interface
 from .array_kinds import AsNumbers, AsPicture
 from .endings import PastSuccess, TimeLimitIsTruncation
@@ -47,7 +48,6 @@ WRAPPERS: dict[str, type[gym.Wrapper]] = {
 DOOR = Door("a wrapper", "a callable that takes the environment and returns a Gymnasium environment", tuple(WRAPPERS))
 WHERE = "environment.wrappers"
 OF_ANY_SPACE = ("past_success", "time_limit_is_truncation", "as_picture", "as_numbers")  # which take an environment as it is
-WORDS = {"true": True, "false": False}
 
 
 def wrap(env: gym.Env, wrappers: Sequence[str], name: str = "") -> gym.Env:
@@ -112,7 +112,7 @@ def _arguments(text: str, cls: type[gym.Wrapper], parts: Sequence[str]) -> dict[
 
 def _value(text: str, name: str, value: str, kind: type) -> object:
     try:
-        return WORDS[value.lower()] if kind is bool else kind(value)
-    except (KeyError, ValueError):
+        return of_text(kind, value)
+    except ValueError:
         kinds = {bool: "true or false", int: "a whole number", float: "a number"}
         raise WarmloopError(f'The wrapper "{text}" has {name}={value}; it must be {kinds[kind]}.') from None

@@ -14,6 +14,7 @@ from .near_names import did_you_mean
 
 T = TypeVar("T")
 PLAIN = (bool, int, float, str)
+WORDS = {"true": True, "false": False}
 
 
 def decoded(kind: type[T], values: Any, where: str, without: Collection[str] = ()) -> T:
@@ -44,6 +45,15 @@ def decoded(kind: type[T], values: Any, where: str, without: Collection[str] = (
     return kind(**{name: _value(known[name][0], value, f"{where}.{name}") for name, value in values.items()})
 
 
+def of_text(kind: type, text: str) -> Any:
+    """What a person writes for a bool ("true" or "false"), an int, a float or a str. Raises ValueError where it is none."""
+    if kind is not bool:
+        return kind(text)
+    if text.lower() not in WORDS:
+        raise ValueError(f"{text} is neither true nor false")
+    return WORDS[text.lower()]
+
+
 @functools.cache
 def _fields(kind: type) -> dict[str, tuple[Any, bool]]:
     """The type of every field of a dataclass that can be given, and whether it must be."""
@@ -71,9 +81,7 @@ def _value(kind: Any, value: Any, where: str) -> Any:
 def _of_union(parts: tuple[Any, ...], value: Any, where: str) -> Any:
     """A value of `X | None` as X, unless it is None; of other unions as it is, with a tuple for a list."""
     rest = [part for part in parts if part is not types.NoneType]
-    if value is None and len(rest) < len(parts):
-        return None
-    return _value(rest[0] if len(rest) == 1 else Any, value, where)
+    return None if value is None else _value(rest[0] if len(rest) == 1 else Any, value, where)
 
 
 def _of_tuple(parts: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

@@ -143,6 +143,7 @@ def intervening(environment: Environment) -> Iterator[Intervener | None]:
 def _options(text: str, given: str, config: type, more: tuple[str, ...]) -> dict[str, Any]:
     """`NAME=VALUE,...` by the fields of `config` and their types, checked by it; those of `more` are strings."""
     from ...data.settings.near_names import did_you_mean
+    from ...data.settings.typed_values import of_text
 
     types, options = typing.get_type_hints(config), dict[str, Any]()
     known = (*types, *more)
@@ -155,7 +156,7 @@ def _options(text: str, given: str, config: type, more: tuple[str, ...]) -> dict
         if not equals:
             raise WarmloopError(f"--intervention={text}: {name} needs a value, as in {name}=VALUE.")
         try:
-            options[name] = types.get(name, str)(value)
+            options[name] = of_text(types.get(name, str), value)
         except ValueError:
             raise WarmloopError(f"--intervention={text}: {name}={value} is no number.") from None
     config(**{name: value for name, value in options.items() if name not in more})

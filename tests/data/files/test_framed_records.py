@@ -58,6 +58,14 @@ def test_a_sound_file_is_one_stretch_of_all_its_records_from_any_start(framing, 
     assert len(list(framing.stretches(data))) == bool(bodies)
 
 
+@pytest.mark.parametrize("framing", [SPOOL, JOURNAL])
+@pytest.mark.parametrize("junk", [b"", b"\x89", b"wlj1\x89ROW"])
+def test_the_shortest_records_are_found_beside_anything(framing, junk):
+    one, start = written(framing, [b"abc"])[0], len(junk)
+    step = len(one) + len(junk)
+    assert found(framing, junk + one + junk + one) == [(start, b"abc"), (start + step, b"abc")]
+
+
 @given(FRAMINGS, BODIES.filter(bool), st.data())
 def test_a_flip_of_any_byte_costs_the_record_that_it_hit_and_no_other(framing, bodies, data):
     content, starts = written(framing, bodies)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warmloop.data.errors import WarmloopError
-from warmloop.data.settings.typed_values import decoded
+from warmloop.data.settings.typed_values import decoded, of_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +142,19 @@ def test_a_whole_number_is_a_float_and_a_list_a_tuple_wherever_the_type_allows()
 def test_fields_that_are_not_to_be_given_are_unknown():
     with pytest.raises(WarmloopError, match=r"There is no setting lens\.width; there are kind"):
         decoded(Lens, {"width": 1.0}, "lens", without=("width",))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"), [(bool, "True", True), (bool, "false", False), (int, "-3", -3), (float, "1e-3", 1e-3), (str, "3", "3")]
+)
+def test_a_text_is_read_as_its_type(kind, text, value):
+    assert of_text(kind, text) == value and type(of_text(kind, text)) is kind
+
+
+@pytest.mark.parametrize(("kind", "text"), [(bool, "1"), (bool, ""), (int, "1.5"), (int, "many"), (float, "")])
+def test_a_text_of_another_type_is_an_error(kind, text):
+    with pytest.raises(ValueError, match=r".+"):
+        of_text(kind, text)
 
 
 def test_a_dataclass_may_make_itself():
