@@ -152,11 +152,11 @@ class Segment:
                 self.path.unlink()
 
     def _write(self, pieces: Sequence[bytes | memoryview]) -> None:
-        left, total = [memoryview(piece) for piece in pieces], sum(map(len, pieces))
+        left, total = list(pieces), sum(map(len, pieces))
         while left:
             written = os.writev(self._file, left)
             while left and written >= len(left[0]):
                 written -= len(left.pop(0))
             if written:
-                left[0] = left[0][written:]
+                left[0] = memoryview(left[0])[written:]
         self.size += total
