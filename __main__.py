@@ -2,11 +2,11 @@
 
 import ast
 import contextlib
-import difflib
 import runpy
 import sys
 from pathlib import Path
 
+from .data.settings.near_names import did_you_mean
 from .launch.starting.commands import COMMANDS, VERBS
 
 LAUNCH = Path(__file__).parent / "launch"
@@ -32,9 +32,8 @@ def main() -> None:
         return
     known = {module: module for module in COMMANDS.values()} | COMMANDS | {verb: COMMANDS[name] for verb, name in VERBS.items()}
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f'did you mean "{near[0]}"?' if near else "`warmloop` lists the commands."
-        print(f'error: there is no command "{name}"; {hint}', file=sys.stderr)
+        hint = did_you_mean(name, known, one=True, otherwise="; `warmloop` lists the commands.")
+        print(f'error: there is no command "{name}"{hint}', file=sys.stderr)
         sys.exit(2)
     del sys.argv[1]
     runpy.run_module(f"warmloop.launch.{known[name]}", run_name="__main__", alter_sys=True)

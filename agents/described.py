@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import typing
 from collections.abc import Mapping
 from typing import Any
 
 from ..data.doors.imports import find_again
 from ..data.running.precision import check_precision
-from ..data.transition import Leaf, Spec
+from ..data.settings.typed_values import decoded
+from ..data.transition import Spec
 from .base import Agent, Problem
 from .registry import agent_classes, name_of
 
@@ -29,14 +29,16 @@ def describe_agent(agent: Agent) -> dict[str, Any]:
 
 
 def rebuild_agent(description: dict[str, Any]) -> Agent:
-    """The agent that `describe_agent` described. Raises WarmloopError where JAX computes in 64 bits."""
+    """The agent that `describe_agent` described. Raises WarmloopError where its agent is gone, a setting is
+    not one of the agent's, or JAX computes in 64 bits."""
     check_precision("This machine's JAX_ENABLE_X64, or a module that was imported,")
-    leaves = tuple(Leaf(leaf["name"], tuple(leaf["shape"]), leaf["dtype"]) for leaf in description["spec"]["observation"])
-    spec = Spec(leaves, description["spec"]["action_dim"])
     agent_class, config_class = agent_classes(description["name"], "the checkpoint's agent.name")
     settings = dict(description["config"])
-    told = {ours: settings.pop(theirs) for theirs, ours in BEFORE.items() if theirs in settings and not _has(config_class, theirs)}
-    return agent_class(_config_of(config_class, settings), spec, Problem(**description.get("problem", told)))
+    known = {field.name for field in dataclasses.fields(config_class)}
+    told = {ours: settings.pop(theirs) for theirs, ours in BEFORE.items() if theirs in settings and theirs not in known}
+    config = decoded(config_class, settings, "checkpoint.agent.config")
+    spec = decoded(Spec, description["spec"], "checkpoint.agent.spec")
+    return agent_class(config, spec, decoded(Problem, description.get("problem", told), "checkpoint.agent.problem"))
 
 
 def agent_of(meta: Mapping[str, Any]) -> Agent:
@@ -44,17 +46,3 @@ def agent_of(meta: Mapping[str, Any]) -> Agent:
     gone."""
     find_again(meta)
     return rebuild_agent(meta["agent"])
-
-
-def _config_of(config_class: type, values: dict[str, Any]) -> Any:
-    """Settings from their JSON: lists are tuples, and objects are settings themselves."""
-    kinds = typing.get_type_hints(config_class)
-
-    def of(name: str, value: Any) -> Any:
-        return _config_of(kinds[name], value) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value
-
-    return config_class(**{name: of(name, value) for name, value in values.items()})
-
-
-def _has(config_class: type, name: str) -> bool:
-    return name in {field.name for field in dataclasses.fields(config_class)}

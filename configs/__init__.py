@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from ..data.doors.borrowed import lent
 from ..data.doors.imports import as_sentence, make_importable
 from ..data.errors import WarmloopError
-from .nearest import nearest as nearest
+from ..data.settings.near_names import did_you_mean
 from .recipes.algorithms import ALGORITHMS, apply
 from .saved import config_of, read_saved
 from .schema import RunConfig, from_config_dict
@@ -31,7 +31,7 @@ def compose(argument: str, task: Callable[[str], RunConfig], tasks: Mapping[str,
     """
     name, *presets = (part.strip() for part in argument.split(","))
     if tasks is not None and name not in tasks:
-        raise WarmloopError(f'There is no task "{name}" here; {nearest(name, tasks)}')
+        raise WarmloopError(f'There is no task "{name}" here{did_you_mean(name, tasks, one=True, listing=True)}')
     return apply(task(name), presets)
 
 
@@ -75,7 +75,8 @@ def load(specification: str) -> RunConfig:
         return apply(_called(module, path, argument), presets)
     if argument in ALGORITHMS:  # my.py:iql, which is my.py,iql
         return apply(_called(module, path), [argument, *presets])
-    raise WarmloopError(f'The argument "{argument}" changes nothing in {path}. Of presets, {nearest(argument, ALGORITHMS)}')
+    near = did_you_mean(argument, ALGORITHMS, one=True, listing=True).removeprefix("; ")
+    raise WarmloopError(f'The argument "{argument}" changes nothing in {path}. Of presets, {near}')
 
 
 def _divided(specification: str) -> tuple[str, str]:

@@ -8,7 +8,6 @@ a second time: `build_agent` takes them from the reward and the environment.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import typing
 from collections.abc import Mapping
@@ -30,6 +29,7 @@ from ..data.replay.replay import ReplayConfig
 from ..data.retention import RetentionConfig
 from ..data.reward import RewardConfig, return_bounds
 from ..data.running.precision import check_precision
+from ..data.settings.typed_values import decoded
 from ..data.sources.sources import DataConfig
 from ..data.tasks import TaskConfig
 from ..data.transition import Spec
@@ -44,6 +44,16 @@ class AgentChoice:
 
     name: str = "sac"
     settings: AgentConfig = dataclasses.field(default_factory=SACConfig)
+
+    @classmethod
+    def from_plain(cls, values: Any, where: str) -> AgentChoice:
+        """The choice that plain values name, with `name` beside the algorithm's own settings. Raises as `decoded` does."""
+        if not isinstance(values, Mapping):
+            raise WarmloopError(f"{where} is {values!r}; it must hold an agent's name and settings.")
+        fields = dict(values)
+        name = fields.pop("name", "sac")
+        _, settings = agent_classes(name, f"{where}.name")
+        return cls(name, decoded(settings, fields, where))
 
     def replace(self, **settings: Any) -> AgentChoice:
         """The same algorithm with other settings."""
@@ -171,55 +181,9 @@ def from_dict(values: Mapping[str, Any]) -> RunConfig:
     Raises:
         WarmloopError: an unknown section or key (with the near match), a value of another type, or one out of range.
     """
-    types = typing.get_type_hints(RunConfig)
-    _check_keys(values, types, "config")
-    sections = {}
-    for name, value in values.items():
-        fields = dict(value)
-        if types[name] is AgentChoice:
-            algorithm = fields.pop("name", "sac")
-            _, settings = agent_classes(algorithm, f"config.{name}.name")
-            sections[name] = AgentChoice(algorithm, _typed(settings, fields, f"config.{name}"))
-        else:
-            sections[name] = _typed(types[name], fields, f"config.{name}")
-    return RunConfig(**sections)
+    return decoded(RunConfig, values, "config")
 
 
 def from_config_dict(config: ConfigDict) -> RunConfig:
     """The typed configuration of a ConfigDict after its flags' overrides. Raises as `from_dict`."""
     return from_dict(config.to_dict())
-
-
-def _typed(cls: type, fields: dict[str, Any], where: str) -> Any:
-    types = typing.get_type_hints(cls)
-    _check_keys(fields, types, where)
-    return cls(**{name: _value(types[name], value, f"{where}.{name}") for name, value in fields.items()})
-
-
-def _value(kind: Any, value: Any, where: str) -> Any:
-    """`value` as the declared type, through tuples and the dataclasses in them; lists become tuples."""
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if typing.get_origin(kind) is tuple:
-        if not isinstance(value, list | tuple):
-            raise WarmloopError(f"{where} is {value!r}; it must be a list.")
-        parts, item = tuple(value), typing.get_args(kind)[0]
-        return tuple(_value(item, part, f"{where}[{index}]") for index, part in enumerate(parts))
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        if not isinstance(value, Mapping):
-            raise WarmloopError(f"{where} is {value!r}; it must be of type {kind.__name__}.")
-        return _typed(kind, dict(value), where)
-    if kind in (int, float, str, bool) and type(value) is not kind:
-        raise WarmloopError(f"{where} is {value!r}; it must be of type {kind.__name__}.")
-    return value
-
-
-def _check_keys(given: Mapping[str, Any], known: Mapping[str, Any], where: str) -> None:
-    for name in given:
-        if name not in known:
-            raise WarmloopError(f"There is no setting {where}.{name}; {_nearest(name, known)}")
-
-
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}."

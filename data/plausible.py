@@ -17,6 +17,7 @@ import numpy as np
 from .episode import Episode
 from .errors import WarmloopError
 from .reward import RewardConfig
+from .settings.typed_values import decoded
 from .transition import Array, Source, Spec, Transition
 from .wire.row_schema import OBSERVATIONS, flatten
 
@@ -80,7 +81,7 @@ def find_limits(
     observation = PlausibleLimits.unknown(spec).observation
     if rows is not None:
         observation = {name: max(LEAST_OBSERVATION, FACTOR * reach) for name, reach in _reach(rows.observation).items()}
-    found = PlausibleLimits(**saved) if saved else PlausibleLimits(observation, UNKNOWN)
+    found = decoded(PlausibleLimits, saved, "checkpoint.plausible") if saved else PlausibleLimits(observation, UNKNOWN)
     paid = found.reward
     if reward.signal == "success":
         paid = max(LEAST_SUCCESS_REWARD, FACTOR * max(abs(reward.bias), abs(reward.scale + reward.bias)))
@@ -161,10 +162,13 @@ def _beyond(parts: Sequence[Array], episodes: Sequence[Episode], name: str, give
             step = int(np.argmax(beyond.reshape(len(part), -1).any(axis=1)))
             value = part[step][beyond[step]].flat[0] if part.ndim > 1 else part[step]
             setting = "reward" if name == "reward" else "observation"
-            yield index, (
-                f"{episode.origin}, episode {episode.number}, step {step}: the {name} is {value:.3g}, beyond "
-                f"{float(np.max(limit)):.3g}, which one value like it would drown all others by; repair it, leave the episode out by "
-                f"--skip_bad_episodes, or where it is right set --config.plausible.{setting}={_above(largest)}."
+            yield (
+                index,
+                (
+                    f"{episode.origin}, episode {episode.number}, step {step}: the {name} is {value:.3g}, beyond "
+                    f"{float(np.max(limit)):.3g}, which one value like it would drown all others by; repair it, leave the episode out by "
+                    f"--skip_bad_episodes, or where it is right set --config.plausible.{setting}={_above(largest)}."
+                ),
             )
 
 

@@ -7,7 +7,6 @@ behind a vector or as the leaf "task" of a dict. So the task of any row can be r
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from .episode import Episode
 from .errors import WarmloopError
+from .settings.near_names import did_you_mean
 from .transition import Leaf, PyTree, Spec
 
 LEAF = "task"
@@ -91,9 +91,8 @@ class TaskConfig:
             raise WarmloopError(
                 f"{where}: nothing says which task it is of, and the config has several ({', '.join(self.names)}); {remedy}."
             )
-        close = difflib.get_close_matches(name, self.names, n=1, cutoff=0.5)
-        hint = f'did you mean "{close[0]}"?' if close else f"there are {', '.join(self.names)}."
-        raise WarmloopError(f'{where}: its task is "{name}", which is not in tasks.names; {hint}')
+        hint = did_you_mean(name, self.names, one=True, listing=True)
+        raise WarmloopError(f'{where}: its task is "{name}", which is not in tasks.names{hint}')
 
     def condition(self, observation: PyTree, task: int | np.ndarray) -> PyTree:
         """Raw observations `[..., *]` with the code of their task `[...]` (the same leading shape; one number for a single one).

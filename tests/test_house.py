@@ -25,6 +25,7 @@ SHARED_NAMES = {"__init__.py", "conftest.py", "config.py"}  # users import the a
 PICKLERS = {"pickle", "cloudpickle", "dill", "joblib"}
 ABSL_LOGGING = "launch/flags/common.py"  # which formats absl's own messages
 UNPICKLER = "data/formats/pickles/safe_pickle.py"
+NEAR_NAMES = "data/settings/near_names.py"  # which alone compares names
 
 
 def imported_names(tree: ast.AST, module: str, *, is_package: bool) -> Iterator[str]:
@@ -79,6 +80,11 @@ def unsafe_loads(source: str) -> list[str]:
     """The lines of a file that read what could run code."""
     nodes = (node for node in ast.walk(ast.parse(source)) if runs_what_a_file_says(node))
     return [f"line {getattr(node, 'lineno', 0)}: {ast.unparse(node)}" for node in nodes]
+
+
+def imports(source: str, module: str) -> bool:
+    """Whether a file imports a module of another package, or something of it, anywhere."""
+    return any(f"{name}.".startswith(f"{module}.") for name in imported_names(ast.parse(source), "warmloop.x", is_package=False))
 
 
 def arrows(files: Mapping[str, tuple[str, bool]]) -> dict[str, set[str]]:
@@ -161,6 +167,11 @@ def test_messages_go_through_the_loggers_of_the_house(source_file: Path):
         assert "absl.logging" not in set(names)
 
 
+def test_only_one_module_looks_for_near_names():
+    top = sorted(path.relative_to(ROOT) for path in ROOT.glob("*.py"))
+    assert [path.as_posix() for path in [*top, *python_files()] if imports((ROOT / path).read_text(), "difflib")] == [NEAR_NAMES]
+
+
 def test_the_top_level_folders_are_the_agreed_ones():
     folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
     assert folders - BUILT_FOLDERS <= ALLOWED.keys() | OTHER_FOLDERS
@@ -226,6 +237,12 @@ def test_a_crowded_folder_and_a_name_that_occurs_twice_are_found():
     assert crowded([Path("data", f"{number}.py") for number in range(MOST_FILES)]) == {}
     twice = [Path("actor/loop.py"), Path("learner/loop.py")]
     assert shared_names([*twice, Path("actor/config.py"), Path("learner/config.py"), Path("tests/benchmarks/loop.py")]) == twice
+
+
+def test_an_import_of_a_module_is_found_in_each_of_its_forms():
+    for source in ("import difflib", "import difflib as d", "from difflib import get_close_matches", "def f():\n    import difflib"):
+        assert imports(source, "difflib")
+    assert not imports("import difflibs\nfrom .difflib import near", "difflib")
 
 
 def test_linen_without_a_module_is_found():

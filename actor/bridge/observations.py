@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 
-from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
 from ...data.running.said import say_once
+from ...data.settings.near_names import did_you_mean
 from ...data.transition import PyTree
 from .leaf_rules import LeafRule, UnfitError, rule_for
 
@@ -157,7 +157,7 @@ def _check_unseen(unseen: Collection[str], names: Collection[str], environment: 
         if name not in parts:
             raise WarmloopError(
                 f'environment.unseen has "{name}", and the observations of "{environment}" have '
-                f"{', '.join(parts) or 'no named parts'}{near_matches(name, parts)}"
+                f"{', '.join(parts) or 'no named parts'}{did_you_mean(name, parts)}"
             )
     if unseen and len(set(unseen)) == len(parts):
         raise WarmloopError(f'environment.unseen names all that "{environment}" observes; leave a part for the agent.')

@@ -1,9 +1,9 @@
 """Files of a spool: a header, then records of rows, each with a checksum, appended and never changed.
 
     header   magic, stream id, sha256 of the schema, serial number, number of the first row to come, crc32
-    record   mark, length, crc32, number of the first row, count, and the rows' frame (`data/wire/row_bytes.py`)
+    record   number of the first row, count, and the rows' frame (`data/wire/row_bytes.py`), framed as in `data/files/framed_records.py`
 
-All numbers are little endian. A record is found again after damage by its mark.
+All numbers are little endian.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-MAGIC, MARK = b"WLSPOOL1", b"\x89ROW"
+from ...data.files.framed_records import HEAD, Fits, Framing
+
+MAGIC = b"WLSPOOL1"
 HEADER = struct.Struct("<8s32s32sQQ")
-RECORD = struct.Struct("<4sIIQI")  # mark, length, crc32, first, count
 CRC = struct.Struct("<I")
 HEADER_BYTES = HEADER.size + CRC.size
+ROWS = struct.Struct("<QI")  # first, count
+FRAMING = Framing(b"\x89ROW", least=ROWS.size, uncounted=ROWS.size)  # the length is the frame's alone
+RECORD_BYTES = HEAD.size + ROWS.size  # beside the frame
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Header:
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
+class SpoolRecord:
     """Rows `first` … `first + count - 1` as a frame."""
 
     first: int
@@ -60,7 +64,7 @@ class Contents:
     """
 
     header: Header | None
-    records: list[Record]
+    records: list[SpoolRecord]
     damaged: int
     end: int
     size: int
@@ -69,30 +73,31 @@ class Contents:
 
 def read(path: Path, row_bytes: int) -> Contents:
     """Reads a segment and checks every byte of it. Raises OSError."""
-    data = path.read_bytes()
-    view, records, damaged = memoryview(data), [], 0
-    header = _header(data)
-    position = end = min(HEADER_BYTES, len(data))
-    while (position := data.find(MARK, position)) >= 0:
-        record = _record(view[position:], row_bytes)
-        if record is None:
-            position += 1
-            continue
-        damaged += position - end
-        records.append(record)
-        position = end = position + RECORD.size + len(record.frame)
+    data, fits = path.read_bytes(), _holds_rows_of(row_bytes)
+    header, records, damaged = _header(data), list[SpoolRecord](), 0
+    end = min(HEADER_BYTES, len(data))
+    for stretch in FRAMING.stretches(data, end, fits):
+        damaged += stretch.start - end
+        records += map(_record, stretch.bodies)
+        end = stretch.end
     end = end if header or records else 0
-    return Contents(header, records, damaged, end, len(data), _broken_off(data[end:], row_bytes) if end else len(data) < HEADER_BYTES)
+    torn = FRAMING.is_cut_off(data[end:], fits) if end else len(data) < HEADER_BYTES
+    return Contents(header, records, damaged, end, len(data), torn)
 
 
-def _broken_off(tail: bytes, row_bytes: int) -> bool:
-    """Whether these bytes are the beginning of a record, and not a record of which some changed."""
-    if tail[: len(MARK)] != MARK[: len(tail)]:
-        return False
-    if len(tail) < RECORD.size:
-        return True
-    _, size, _, _, count = RECORD.unpack_from(tail)
-    return size == count * row_bytes and len(tail) < RECORD.size + size
+def _holds_rows_of(row_bytes: int) -> Fits:
+    """Whether a record's length is that of its rows, by their number."""
+
+    def fits(body: memoryview, length: int) -> bool:
+        _, count = ROWS.unpack_from(body)
+        return count >= 1 and length == count * row_bytes
+
+    return fits
+
+
+def _record(body: memoryview) -> SpoolRecord:
+    first, count = ROWS.unpack_from(body)
+    return SpoolRecord(first, count, body[ROWS.size :])
 
 
 def _header(data: bytes) -> Header | None:
@@ -101,21 +106,6 @@ def _header(data: bytes) -> Header | None:
         return None
     magic, stream_id, schema_hash, serial, first = HEADER.unpack(packed)
     return Header(stream_id.decode(), schema_hash, serial, first) if magic == MAGIC else None
-
-
-def _record(data: memoryview, row_bytes: int) -> Record | None:
-    """The record that `data` begins with, if it is whole."""
-    if len(data) < RECORD.size:
-        return None
-    _, size, crc, first, count = RECORD.unpack_from(data)
-    frame = data[RECORD.size : RECORD.size + size]
-    if count < 1 or size != count * row_bytes or len(frame) != size or crc != _checksum(size, first, count, frame):
-        return None
-    return Record(first, count, frame)
-
-
-def _checksum(size: int, first: int, count: int, frame: bytes | memoryview) -> int:
-    return zlib.crc32(frame, zlib.crc32(struct.pack("<IQI", size, first, count)))
 
 
 class Segment:
@@ -138,8 +128,7 @@ class Segment:
 
     def append(self, first: int, count: int, frame: bytes) -> None:
         """Appends one record; after an error, only `abandon` may follow."""
-        head = RECORD.pack(MARK, len(frame), _checksum(len(frame), first, count, frame), first, count)
-        self._write([head, frame])
+        self._write(FRAMING.framed(ROWS.pack(first, count), frame))
         self.end, self._synced = first + count, False
 
     def sync(self) -> None:
@@ -162,12 +151,12 @@ class Segment:
             with contextlib.suppress(OSError):
                 self.path.unlink()
 
-    def _write(self, pieces: Sequence[bytes]) -> None:
-        left, total = [memoryview(piece) for piece in pieces], sum(map(len, pieces))
+    def _write(self, pieces: Sequence[bytes | memoryview]) -> None:
+        left, total = list(pieces), sum(map(len, pieces))
         while left:
             written = os.writev(self._file, left)
             while left and written >= len(left[0]):
                 written -= len(left.pop(0))
             if written:
-                left[0] = left[0][written:]
+                left[0] = memoryview(left[0])[written:]
         self.size += total

@@ -13,8 +13,9 @@ from typing import Any
 
 from ...agents.classifiers import trained_classifier
 from ...agents.classifiers.trained_classifier import TrainedClassifier
-from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
+from ...data.settings.near_names import did_you_mean
+from ...data.settings.typed_values import of_text
 from ...data.transition import PyTree, Spec, example
 
 KIND = "classifier:"
@@ -61,9 +62,9 @@ class Stages:
         for option in options:
             name, _, value = option.partition("=")
             if name not in types:
-                raise WarmloopError(f'environment.success={text}: there is no option "{name}"{near_matches(name, types)}')
+                raise WarmloopError(f'environment.success={text}: there is no option "{name}"{did_you_mean(name, types)}')
             try:
-                values[name] = types[name](value)
+                values[name] = of_text(types[name], value)
             except ValueError:
                 raise WarmloopError(f'environment.success={text}: {name} must be a number, not "{value}".') from None
         return cls(folders, StagesConfig(**values))

@@ -13,8 +13,8 @@ import gymnasium as gym
 
 from ...data.doors.borrowed import is_theirs, lent
 from ...data.doors.imports import imported_module, told
-from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
+from ...data.settings.near_names import did_you_mean
 from .gym_hil_tasks import is_gym_hil, make_gym_hil
 from .metaworld_tasks import is_metaworld, make_metaworld
 
@@ -94,12 +94,12 @@ def _make_registered(environment_id: str, horizon: int, render: bool, kwargs: di
 def _instead(module: str, name: str) -> str:
     """How a sentence on an id that is not registered ends: with near matches, and of a user's module with those that it registers."""
     if not module:
-        near = near_matches(name, gym.registry)
-        return near if near != "." else "; one that a module of your own registers is named with it, as in my_lab.arm:Insert-v0."
+        named = "; one that a module of your own registers is named with it, as in my_lab.arm:Insert-v0."
+        return did_you_mean(name, gym.registry, otherwise=named)
     own = [known for known, spec in gym.registry.items() if _home(spec.entry_point).partition(".")[0] == module.partition(".")[0]]
-    near = near_matches(name, own, prefix=f"{module}:")
     file = getattr(sys.modules[module], "__file__", None) or module
-    return near if near != "." else f"; {file} registers {', '.join(own) or 'none of its own'}."
+    registered = f"; {file} registers {', '.join(own) or 'none of its own'}."
+    return did_you_mean(name, own, prefix=f"{module}:", otherwise=registered)
 
 
 def _home(entry_point: Any) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
+from ...data.settings.near_names import did_you_mean
 
 PREFIX = "Meta-World/"
 FRAMES = {"camera_name": "corner2", "width": 320, "height": 320}
@@ -38,7 +38,7 @@ def make_metaworld(environment_id: str, horizon: int = 0, render: bool = False, 
     """
     tasks, name = task_classes(), environment_id.removeprefix(PREFIX)
     if name not in tasks:
-        raise WarmloopError(f'Meta-World has no task "{name}"{near_matches(name, tasks)}')
+        raise WarmloopError(f'Meta-World has no task "{name}"{did_you_mean(name, tasks)}')
     if render:
         kwargs = {"render_mode": "rgb_array", **FRAMES, **kwargs}
     return MetaWorldTask(tasks[name](**kwargs), horizon)

@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
+from ...data.settings.near_names import did_you_mean
 
 MOTIONS = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 ARM = {count: ("x", "y", "z")[:count] for count in (1, 2, 3)} | {4: ("x", "y", "z", "gripper"), 6: MOTIONS[:6], 7: MOTIONS}
@@ -51,7 +51,7 @@ class Axes:
         for name in names:
             plain = name if name == NOTHING else name.removeprefix("-")
             if plain not in (*MOTIONS, NOTHING):
-                raise WarmloopError(f'axes={text}: there is no motion "{plain}"{near_matches(plain, MOTIONS)}')
+                raise WarmloopError(f'axes={text}: there is no motion "{plain}"{did_you_mean(plain, MOTIONS)}')
             motion.append(MOTIONS.index(plain) if plain in MOTIONS else -1)
             arm.append(int((plain, 0) in seen))
             if (plain, 1) in seen and plain != NOTHING:

@@ -17,8 +17,9 @@ import gymnasium as gym
 
 from ...data.doors.door import Door
 from ...data.doors.imports import is_importable_name
-from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
+from ...data.settings.near_names import did_you_mean
+from ...data.settings.typed_values import of_text
 from ..bridge.interface import Interface
 from .array_kinds import AsNumbers, AsPicture
 from .endings import PastSuccess, TimeLimitIsTruncation
@@ -47,7 +48,6 @@ WRAPPERS: dict[str, type[gym.Wrapper]] = {
 DOOR = Door("a wrapper", "a callable that takes the environment and returns a Gymnasium environment", tuple(WRAPPERS))
 WHERE = "environment.wrappers"
 OF_ANY_SPACE = ("past_success", "time_limit_is_truncation", "as_picture", "as_numbers")  # which take an environment as it is
-WORDS = {"true": True, "false": False}
 
 
 def wrap(env: gym.Env, wrappers: Sequence[str], name: str = "") -> gym.Env:
@@ -103,7 +103,7 @@ def _arguments(text: str, cls: type[gym.Wrapper], parts: Sequence[str]) -> dict[
         if not equals:
             name, value = names[index] if index < len(names) else "", part
         if name not in names or name in arguments:
-            raise WarmloopError(f'The wrapper "{text}" is given "{part}"; it takes {", ".join(names)}{near_matches(name, names)}')
+            raise WarmloopError(f'The wrapper "{text}" is given "{part}"; it takes {", ".join(names)}{did_you_mean(name, names)}')
         arguments[name] = _value(text, name, value.strip(), kinds[name])
     if missing := [name for name in needed if name not in arguments]:
         raise WarmloopError(f'The wrapper "{text}" needs {" and ".join(missing)}; it takes {", ".join(names)}.')
@@ -112,7 +112,7 @@ def _arguments(text: str, cls: type[gym.Wrapper], parts: Sequence[str]) -> dict[
 
 def _value(text: str, name: str, value: str, kind: type) -> object:
     try:
-        return WORDS[value.lower()] if kind is bool else kind(value)
-    except (KeyError, ValueError):
+        return of_text(kind, value)
+    except ValueError:
         kinds = {bool: "true or false", int: "a whole number", float: "a number"}
         raise WarmloopError(f'The wrapper "{text}" has {name}={value}; it must be {kinds[kind]}.') from None

@@ -9,8 +9,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
+from ...data.settings.near_names import did_you_mean
 from ..bridge.leaf_rules import UnfitError
 
 Change = Callable[[Any], Any]
@@ -34,7 +34,7 @@ class Part:
         named = [name for name in boxes if matched[1] in (name, name.rpartition(".")[2])]
         self.name = matched[1] if matched[1] in boxes else named[0] if len(named) == 1 else None
         if self.name is None:
-            raise WarmloopError(f'There is no observation "{matched[1]}" (there are {", ".join(boxes)}){near_matches(matched[1], boxes)}')
+            raise WarmloopError(f'There is no observation "{matched[1]}" (there are {", ".join(boxes)}){did_you_mean(matched[1], boxes)}')
         shape = boxes[self.name].shape or ()
         self.slice = slice(int(matched[2]), int(matched[3])) if matched[2] else slice(0, shape[0] if shape else 0)
         if len(shape) != 1 or self.slice.stop > shape[0] or self.slice.start >= self.slice.stop:
@@ -84,7 +84,7 @@ def leaf_named(space: gym.Space, text: str, wrapper: str) -> str:
     if text in known or len(found) == 1:
         return text if text in known else found[0]
     named = ", ".join(name for name in known if name) or "none, but for the whole"
-    raise WarmloopError(f'The wrapper {wrapper} finds no part "{text}" of the observations (there are {named}){near_matches(text, known)}')
+    raise WarmloopError(f'The wrapper {wrapper} finds no part "{text}" of the observations (there are {named}){did_you_mean(text, known)}')
 
 
 def at(tree: Any, name: str, change: Change) -> Any:

@@ -22,8 +22,8 @@ from safetensors.numpy import load, save
 from ...data.errors import WarmloopError
 from ...data.files.sealed_json import seal, unseal
 from ...data.files.whole_files import replacing
-from ...data.transition import Leaf, PyTree, Spec, example
-from ..networks.vision import VisionConfig
+from ...data.settings.typed_values import decoded
+from ...data.transition import PyTree, Spec, example
 from .classifier import Classifier, ClassifierConfig, ClassifierParams
 
 PARAMS, DESCRIPTION, FORMAT = "params.safetensors", "classifier.json", "warmloop-classifier-1"
@@ -112,11 +112,14 @@ def read(folder: str | Path) -> TrainedClassifier:
             raise WarmloopError(f"{folder / DESCRIPTION} is of format {said.get('format')!r:.40}; this version reads {FORMAT}.")
         if said.get(PARAMS, found := hashlib.sha256(weights).hexdigest()) != found:
             raise WarmloopError(f"{folder / PARAMS} was changed or damaged since it was written: its sha256 differs; train it again.")
-        classifier = Classifier(_config(said["config"]), _spec(said["spec"]))
-        params = _params(classifier, load(weights), folder)
+        place = f"{folder / DESCRIPTION}: "
+        config, spec = decoded(ClassifierConfig, said["config"], f"{place}config"), decoded(Spec, said["spec"], f"{place}spec")
+        classifier = Classifier(config, spec)
         temperature, threshold = float(said["temperature"]), float(said["threshold"])
+        arrays = load(weights)
     except (ValueError, TypeError, KeyError, AttributeError, safetensors.SafetensorError) as error:
         raise WarmloopError(f"The classifier {folder} cannot be read ({type(error).__name__}: {error}); train it again.") from error
+    params = _params(classifier, arrays, folder)
     return TrainedClassifier(classifier, params, temperature, threshold, str(folder), _sha256(weights, text))
 
 
@@ -154,13 +157,3 @@ def _flat(params: ClassifierParams) -> dict[str, Any]:
 
 def _sha256(*contents: bytes) -> str:
     return hashlib.sha256(b"".join(contents)).hexdigest()
-
-
-def _config(values: dict[str, Any]) -> ClassifierConfig:
-    vision = values["vision"] | {"channels": tuple(values["vision"]["channels"])}
-    return ClassifierConfig(**values | {"vision": VisionConfig(**vision), "hidden": tuple(values["hidden"])})
-
-
-def _spec(values: dict[str, Any]) -> Spec:
-    leaves = tuple(Leaf(leaf["name"], tuple(leaf["shape"]), leaf["dtype"]) for leaf in values["observation"])
-    return Spec(leaves, values["action_dim"])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from ...data.doors.imports import is_importable_name
 from ...data.errors import WarmloopError
-from ..nearest import nearest
+from ...data.settings.near_names import did_you_mean
 from ..schema import RunConfig
 from . import modifiers, own, published
 from .own import SPARSE as SPARSE
@@ -67,7 +67,7 @@ def apply(config: RunConfig, names: Sequence[str]) -> RunConfig:
     """
     for place, name in enumerate(names):
         if name not in ALGORITHMS and not is_importable_name(name):
-            raise WarmloopError(f'There is no algorithm preset "{name}"; {nearest(name, ALGORITHMS)}')
+            raise WarmloopError(f'There is no algorithm preset "{name}"{did_you_mean(name, ALGORITHMS, one=True, listing=True)}')
         if reason := _unsuitable(name, names[:place]):
             raise WarmloopError(f"The presets {','.join(names)} do not go together: {reason}.")
         config = ALGORITHMS[name](config) if name in ALGORITHMS else of_agent(config, name)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import WarmloopError
+from ..settings.near_names import did_you_mean
 from .imports import as_sentence, imported, is_importable_name
-from .matches import near_matches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,4 +59,4 @@ class Door:
 
     def _near(self, text: str) -> str:
         """The end of a sentence. What follows a colon is no part of a name of the package's own."""
-        return near_matches(text.partition(":")[0], (name.partition(":")[0] for name in self.known))
+        return did_you_mean(text.partition(":")[0], (name.partition(":")[0] for name in self.known))

@@ -19,8 +19,8 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import WarmloopError
+from ..settings.near_names import did_you_mean
 from .borrowed import is_theirs, lent
-from .matches import near_matches
 
 FOLDERS = "import_folders"  # in a checkpoint's description
 _FOLDERS: list[str] = []  # of the user's, that were made importable
@@ -86,7 +86,7 @@ def imported(name: str, said: str) -> Any:
     found: Any = imported_module(module_name, said)
     for part in path.split("."):
         if not hasattr(found, part):
-            raise WarmloopError(f'{said}: there is no "{part}" in {module_name}{near_matches(part, vars(found))}')
+            raise WarmloopError(f'{said}: there is no "{part}" in {module_name}{did_you_mean(part, vars(found))}')
         found = getattr(found, part)
     return found
 
@@ -129,7 +129,7 @@ def as_sentence(said: str) -> Iterator[None]:
 
 
 def _no_module(name: str, said: str) -> WarmloopError:
-    near = near_matches(name, {path.stem for folder in _FOLDERS for path in Path(folder).glob("*.py")})
+    near = did_you_mean(name, {path.stem for folder in _FOLDERS for path in Path(folder).glob("*.py")})
     return WarmloopError(f'{said}: there is no module "{name}" among the installed packages or in {" or ".join(_FOLDERS)}{near}')
 
 

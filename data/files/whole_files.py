@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import WarmloopError
+from ..settings.near_names import did_you_mean
 from .disk import sync_directory
 
 HDF5, PICKLE, MEMBER, GZIP = b"\x89HDF\r\n\x1a\n", b"\x80", b"PK\x03\x04", b"\x1f\x8b"
@@ -52,7 +52,7 @@ def require_file(path: Path) -> None:
         raise WarmloopError(f"{path} is a folder, and a file is needed.")
     if not path.is_file():
         neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise WarmloopError(f"{path} does not exist{did_you_mean(path.name, neighbours)}")
+        raise WarmloopError(f"{path} does not exist{did_you_mean(path.name, neighbours, one=True)}")
     if path.stat().st_size == 0:
         raise WarmloopError(f"{path} is an empty file; record or copy it again.")
 
@@ -68,12 +68,6 @@ def kind(path: str) -> str | None:
     if head.startswith(MEMBER):  # its name's length is at byte 26, and the name at byte 30
         return "npz" if head[30 : 30 + int.from_bytes(head[26:28], "little")].endswith(b".npy") else None
     return "hdf5" if head.startswith(HDF5) else "pickle" if head.startswith(PICKLE) else None
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """How a sentence on an unknown word ends: `; did you mean "..."?`, or a full stop where no known word is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f'; did you mean "{near[0]}"?' if near else "."
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:

@@ -18,8 +18,9 @@ import numpy as np
 from ..episode import Episode
 from ..errors import WarmloopError
 from ..files.digest import of_path, stamp
-from ..files.whole_files import check_path, did_you_mean, listed, require_file
+from ..files.whole_files import check_path, listed, require_file
 from ..outcome import check_rule, told
+from ..settings.near_names import did_you_mean
 from ..transition import Source, Spec
 from . import aloha, array_dict, collected, d3rlpy_dump, d4rl, dapg, isaac, lerobot, minari, npz, own_format, rlds, robomimic, sb3
 from .hdf5 import hdf5
@@ -223,7 +224,7 @@ def parse_source_argument(argument: str) -> tuple[Source | None, str]:
     if kind in KINDS:
         raise WarmloopError(f'"{argument}" names no path; write {kind}=PATH.')
     raise WarmloopError(
-        f'"{argument}": there is no such file, and "{kind}" is none of the kinds {", ".join(KINDS)}{did_you_mean(kind, KINDS)}'
+        f'"{argument}": there is no such file, and "{kind}" is none of the kinds {", ".join(KINDS)}{did_you_mean(kind, KINDS, one=True)}'
     )
 
 

@@ -16,7 +16,8 @@ from typing import Any
 from ..errors import WarmloopError
 from ..files.sealed_json import SEAL, filled, read_sealed
 from ..files.whole_files import replacing, require_file
-from ..transition import Leaf, Spec
+from ..settings.typed_values import decoded
+from ..transition import Spec
 from . import npz
 from .recordings.options import PLAIN, ReadOptions
 from .recordings.recording import Recording
@@ -132,11 +133,12 @@ def read_manifest(directory: Path) -> Manifest:
         said = read_sealed(directory / MANIFEST, "restore it from a copy", ENTRIES, must=False)
     try:
         assert said is not None
-        leaves = said["observation"]
-        spec = None if leaves is None else Spec(tuple(Leaf(n, tuple(shape), dtype) for n, shape, dtype in leaves), said["action_dim"])
-        files = tuple(TakenFile(**file) for file in said["files"])
-        return Manifest(files, tuple(TakenEpisode(**episode) for episode in said["episodes"]), spec)
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        leaves, spec = said["observation"], None
+        if leaves is not None:
+            names = ("name", "shape", "dtype")
+            spec = {"observation": [dict(zip(names, leaf, strict=True)) for leaf in leaves], "action_dim": said["action_dim"]}
+        return decoded(Manifest, {"files": said["files"], "episodes": said["episodes"], "spec": spec}, "manifest")
+    except (AssertionError, KeyError, TypeError, ValueError, WarmloopError) as error:
         raise WarmloopError(f"{directory / MANIFEST} is no readable manifest of a set; restore it from a copy.") from error
 
 

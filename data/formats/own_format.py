@@ -24,8 +24,8 @@ import numpy as np
 
 from ..doors.door import Door
 from ..doors.imports import is_importable_name, source_hash
-from ..doors.matches import near_matches
 from ..errors import WarmloopError
+from ..settings.near_names import did_you_mean
 from .recordings.flat import Attempt, Part, channels_last, join
 from .recordings.options import PLAIN, ReadOptions
 from .recordings.recording import Columns, Recording, require_keys
@@ -91,7 +91,7 @@ def _part(place: str, given: Any, number: int) -> Part:
     for key in given:
         if key not in (*ARRAYS, "task"):
             raise WarmloopError(
-                f'{place}: there is no array "{key}"{near_matches(str(key), ARRAYS)} There are {", ".join(ARRAYS)} and task.'
+                f'{place}: there is no array "{key}"{did_you_mean(str(key), ARRAYS)} There are {", ".join(ARRAYS)} and task.'
             )
     require_keys(place, "it", list(given), REQUIRED)
     columns: Columns = {}

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import WarmloopError
-from ..files.whole_files import did_you_mean
 from ..formats.recordings.recording import Columns, Recording
+from ..settings.near_names import did_you_mean
 from ..transition import Spec
 
 # By the environment's leaf, the file's leaves that make it up, in order.
@@ -117,7 +117,7 @@ def _leaf(origin: str, part: str, leaves: Columns) -> np.ndarray:
         if set(leaves) == {""}:
             raise WarmloopError(f'{origin}: there is no observation `{name}`; it is one bare array, named "" in a mapping.')
         listed = ", ".join(f"`{leaf}`" for leaf in sorted(leaves))
-        raise WarmloopError(f"{origin}: there is no observation `{name}`; there are {listed}{did_you_mean(name, leaves)}")
+        raise WarmloopError(f"{origin}: there is no observation `{name}`; there are {listed}{did_you_mean(name, leaves, one=True)}")
     leaf = leaves[name]
     if selection is None:
         return leaf

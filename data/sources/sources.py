@@ -13,11 +13,11 @@ import numpy as np
 from ..action_limits import ActionLimits
 from ..episode import Episode
 from ..errors import WarmloopError
-from ..files.whole_files import did_you_mean
 from ..formats import KINDS, LIMITS, load_episodes, own_metadata, parse_source_argument, recorded_environment
 from ..formats.recordings.options import BadEpisode, ReadOptions, check_dones
 from ..formats.recordings.recording import Recording
 from ..outcome import check_rule
+from ..settings.near_names import did_you_mean
 from ..transition import Spec, without
 from .action_units import Batch, Clipping, check_clipping, limits_of, scaled, sound
 from .ends import UNKNOWN, TimeLimit, cut_by_time, run_together
@@ -68,7 +68,7 @@ class SourceConfig:
         if self.kind and self.kind not in KINDS:
             kinds = ", ".join(KINDS)
             raise WarmloopError(
-                f'The kind of {self.path} in data.sources is "{self.kind}"; kinds are {kinds}{did_you_mean(self.kind, KINDS)}'
+                f'The kind of {self.path} in data.sources is "{self.kind}"; kinds are {kinds}{did_you_mean(self.kind, KINDS, one=True)}'
             )
         if not (math.isfinite(self.weight) and self.weight > 0):
             raise WarmloopError(f"The weight of {self.path} in data.sources is {self.weight}; it must be above 0, or leave the source out.")
@@ -291,7 +291,7 @@ def _check_fits(batch: Batch, target: Target | None, first: Batch, limits: Actio
 def _choice(what: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         named = [choice for choice in choices if choice]
-        raise WarmloopError(f'{what} is "{value}"; it must be one of {", ".join(named)}{did_you_mean(value, named)}')
+        raise WarmloopError(f'{what} is "{value}"; it must be one of {", ".join(named)}{did_you_mean(value, named, one=True)}')
 
 
 def _normalise(config: SourceConfig | DataConfig, where: str) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ...configs import _flag, locate, nearest
+from ...configs import _flag, locate
 from ...data.errors import WarmloopError
 from ...data.files.run_folder import RunFolder
+from ...data.settings.near_names import did_you_mean
 
 FLAG_FILE = Path(__file__).resolve().parents[2] / "configs" / "_flag.py"
 AGENTS = ("agent", "warmup_agent")  # of which another brings settings of its own
@@ -57,7 +58,7 @@ def unknown_setting(argv: list[str]) -> str | None:
             if not isinstance(values, dict) or not values:
                 return f'{where} has no settings of its own, and "{name}" is none.'
             if name not in values:
-                return f'{where} has no setting "{name}"; {nearest(name, values)}'
+                return f'{where} has no setting "{name}"{did_you_mean(name, values, one=True, listing=True)}'
             values, where = values[name], f"{where}.{name}"
     return None
 

@@ -142,7 +142,8 @@ def intervening(environment: Environment) -> Iterator[Intervener | None]:
 
 def _options(text: str, given: str, config: type, more: tuple[str, ...]) -> dict[str, Any]:
     """`NAME=VALUE,...` by the fields of `config` and their types, checked by it; those of `more` are strings."""
-    from ...data.doors.matches import near_matches
+    from ...data.settings.near_names import did_you_mean
+    from ...data.settings.typed_values import of_text
 
     types, options = typing.get_type_hints(config), dict[str, Any]()
     known = (*types, *more)
@@ -150,12 +151,12 @@ def _options(text: str, given: str, config: type, more: tuple[str, ...]) -> dict
         name, equals, value = part.partition("=")
         if name not in known:
             raise WarmloopError(
-                f'--intervention={text}: there is no option "{name}"{near_matches(name, known)} There are {", ".join(known)}.'
+                f'--intervention={text}: there is no option "{name}"{did_you_mean(name, known)} There are {", ".join(known)}.'
             )
         if not equals:
             raise WarmloopError(f"--intervention={text}: {name} needs a value, as in {name}=VALUE.")
         try:
-            options[name] = types.get(name, str)(value)
+            options[name] = of_text(types.get(name, str), value)
         except ValueError:
             raise WarmloopError(f"--intervention={text}: {name}={value} is no number.") from None
     config(**{name: value for name, value in options.items() if name not in more})

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
+from ...data.settings.near_names import did_you_mean
 from ...learner.loop import Learner
 
 
@@ -68,7 +68,7 @@ class Callbacks:
             return
         for name in dir(callback):
             if name.startswith("on_") and name not in METHODS:
-                raise WarmloopError(f'The callback has "{name}", which nothing calls{near_matches(name, METHODS)} There are {_known()}.')
+                raise WarmloopError(f'The callback has "{name}", which nothing calls{did_you_mean(name, METHODS)} There are {_known()}.')
         if not any(hasattr(callback, name) for name in METHODS):
             raise WarmloopError(f"{callback!r:.60} is no callback; give an object with some of the methods {_known()}.")
 

@@ -17,9 +17,9 @@ from ...actor.policies.sb3_policy import sb3_model
 from ...actor.seeds import COLLECTION_STREAM, episode_seed
 from ...data.episode import Episode
 from ...data.errors import WarmloopError
-from ...data.files.whole_files import did_you_mean
 from ...data.formats import KINDS, write_episodes
 from ...data.reward import RewardConfig
+from ...data.settings.near_names import did_you_mean
 from ...data.sources.sources import mark
 from ..flags.choices import choose_policy
 from ..flags.common import progress
@@ -75,7 +75,7 @@ class ExpertDataCollector:
             WarmloopError: the policy does not fit the environment, or gives an action that is none.
         """
         if kind not in KINDS:
-            raise WarmloopError(f'"{kind}" is none of the kinds {", ".join(KINDS)}{did_you_mean(kind, KINDS)}')
+            raise WarmloopError(f'"{kind}" is none of the kinds {", ".join(KINDS)}{did_you_mean(kind, KINDS, one=True)}')
         n_episodes = whole("n_episodes", n_episodes)
         environment, acting = self._place(policy, deterministic)
         acting = NoisyPolicy(acting, noise, random_share) if noise or random_share else acting

@@ -18,12 +18,12 @@ from ...configs.recipes.algorithms import ALGORITHMS, of_agent
 from ...configs.schema import AgentChoice, RunConfig, from_dict, to_dict
 from ...data.action_limits import ActionLimits
 from ...data.doors.imports import is_importable_name
-from ...data.doors.matches import near_matches
 from ...data.episode import Episode
 from ...data.errors import WarmloopError
 from ...data.formats import write_episodes
 from ...data.formats.npz import DATA
 from ...data.reward import RewardConfig
+from ...data.settings.near_names import closest_names, did_you_mean
 from ...data.sources.sources import mark
 
 AGENT_SECTIONS = ("agent", "warmup_agent")
@@ -58,7 +58,7 @@ def with_algorithm(config: RunConfig, algorithm: str) -> RunConfig:
     if algorithm in ALGORITHMS:
         return ALGORITHMS[algorithm](config)
     if algorithm not in AGENTS and not is_importable_name(str(algorithm)):
-        raise WarmloopError(f'There is no algorithm "{algorithm}"{near_matches(str(algorithm), [*ALGORITHMS, *AGENTS])}')
+        raise WarmloopError(f'There is no algorithm "{algorithm}"{did_you_mean(str(algorithm), [*ALGORITHMS, *AGENTS])}')
     return of_agent(config, algorithm)
 
 
@@ -71,7 +71,7 @@ def with_settings(config: RunConfig, algorithm: str, settings: Mapping[str, Any]
         if not holders and name not in sections:
             known = {known for section in AGENT_SECTIONS for known in values[section] if known != "name"}
             of = algorithm or config.agent.name
-            raise WarmloopError(f'"{of}" has no setting "{name}"{near_matches(name, [*sorted(known), *sections])}')
+            raise WarmloopError(f'"{of}" has no setting "{name}"{did_you_mean(name, [*sorted(known), *sections])}')
         if not holders and not isinstance(value, Mapping):
             raise WarmloopError(f"{name} is {value!r}; it is a section, and takes a dict of settings.")
         for section in holders:
@@ -131,9 +131,9 @@ def store_arrays(raw: Mapping[str, Any], path: Path) -> None:
     flat = {}
     for name, value in raw.items():
         flat |= {f"{name}/{leaf}": array for leaf, array in value.items()} if isinstance(value, Mapping) else {name: value}
-        near = near_matches(name, set(ARRAYS) - set(raw), count=1)
-        if name not in ARRAYS and len(near) > 1 and "/" not in name:
-            raise WarmloopError(f'The dataset has an array "{name}"{near}')
+        near = closest_names(name, set(ARRAYS) - set(raw), 1)
+        if name not in ARRAYS and near and "/" not in name:
+            raise WarmloopError(f'The dataset has an array "{name}"; did you mean {near[0]}?')
     np.savez(path, allow_pickle=False, **{name: _array(name, value) for name, value in flat.items()})  # pyright: ignore[reportArgumentType]
 
 

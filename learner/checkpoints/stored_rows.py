@@ -17,6 +17,7 @@ import numpy as np
 
 from ...data.errors import WarmloopError
 from ...data.replay.frames import Frames
+from ...data.settings.typed_values import decoded
 from ..state import LearnerState
 
 OFFLINE, INTERVENTIONS = "offline", "interventions"
@@ -97,7 +98,7 @@ def restored(
     """
     words, shown = np.zeros(shape, np.int32), meta.get(INTERVENTIONS)
     pixels = {name: np.zeros((meta.get("frames", 0), kept.shape[1]), np.uint8) for name, kept in sorted(frames.pixels.items())}
-    parts = [(0, 0, load(directory, StoredRows(**meta[OFFLINE])))]
+    parts = [(0, 0, load(directory, decoded(StoredRows, meta[OFFLINE], f"checkpoint.{OFFLINE}")))]
     if shown is not None:
         parts.append((inserted - shown["rows"], shown["first_frame"], load(directory, StoredRows(shown["file"], shown["sha256"]))))
     for row, frame, (some, images) in parts:

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 from ...data.doors.door import Door
 from ...data.doors.imports import is_importable_name, told
-from ...data.doors.matches import near_matches
 from ...data.errors import WarmloopError
+from ...data.settings.near_names import did_you_mean
 
 WHERE = "learner.trackers"
 # Of the package's own: what each may be told, as in wandb:project=door,mode=offline.
@@ -94,7 +94,7 @@ class TrackerChoice:
                 raise WarmloopError(f'{WHERE} has "{text}": "{part}" is no option; write OPTION=VALUE.')
             if not own and option not in OPTIONS[name]:
                 known = ", ".join(OPTIONS[name]) or "none"
-                near = near_matches(option, OPTIONS[name])
+                near = did_you_mean(option, OPTIONS[name])
                 raise WarmloopError(f'{WHERE} has "{text}": {name} has no option "{option}"{near} It takes {known}.')
             options[option] = value
         return cls(name, tuple(options.items()))

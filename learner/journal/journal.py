@@ -20,7 +20,7 @@ from ...data.files.disk import lock_directory, sync_directory
 from ...data.running.threads import vital_thread
 from ...data.wire import MIB
 from . import records
-from .records import Kind, Record
+from .records import JournalRecord, Kind
 
 RETRY_SECONDS = 1.0
 REST_SECONDS = 0.005  # between commits: one costs the processor as much for a row as for hundreds, and the service needs it
@@ -56,7 +56,7 @@ class Journal:
         self._segments = self._found()
         self._file = -1  # descriptor of the segment being written, if any; `_committed_bytes` of it are durable
         self._committed_bytes = 0
-        self._pending: deque[Record] = deque()  # neither written nor, after a failure, known to be on disk
+        self._pending: deque[JournalRecord] = deque()  # neither written nor, after a failure, known to be on disk
         self._appended = self._committed = 0  # records
         self._pending_bytes = self._pending_rows = self._committed_rows = 0
         self._since_snapshot, self._commit_seconds = segment_bytes, 0.0
@@ -100,7 +100,7 @@ class Journal:
                 os.truncate(path, size)
         self._segments = self._found()
 
-    def append(self, record: Record) -> None:
+    def append(self, record: JournalRecord) -> None:
         """Queues a record. Never waits for the disk."""
         with self._changed:
             self._since_snapshot = (0 if record.kind == Kind.SNAPSHOT else self._since_snapshot) + record.size
@@ -195,7 +195,7 @@ class Journal:
             self._acknowledge(batch[:cut])
         return True
 
-    def _write(self, batch: Sequence[Record]) -> None:
+    def _write(self, batch: Sequence[JournalRecord]) -> None:
         if self._file < 0 or self._failure is not None or batch[0].kind == Kind.SNAPSHOT:
             self._begin_segment(batch[0].released if batch[0].kind == Kind.SNAPSHOT else None)
         size, block, block_bytes = self._committed_bytes, [], 0
@@ -209,7 +209,7 @@ class Journal:
         os.fsync(self._file)
         self._committed_bytes = size
 
-    def _acknowledge(self, batch: Sequence[Record]) -> None:
+    def _acknowledge(self, batch: Sequence[JournalRecord]) -> None:
         rows = sum(record.count for record in batch if record.kind == Kind.ROWS)
         with self._changed:
             for record in batch:

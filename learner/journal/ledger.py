@@ -21,7 +21,7 @@ from ...data.wire import row_bytes
 from ...data.wire.row_schema import Schema, differences, settings_told
 from .journal import Journal
 from .quarantine import Quarantine, faults
-from .records import Kind, Record
+from .records import JournalRecord, Kind
 from .streams import LOST, Chunk, Stream
 
 LOST_ROWS = 1024  # in one chunk
@@ -117,7 +117,7 @@ class Ledger:
         self._write(Kind.REPORT, name, number)
         self.streams[name].reports = number
 
-    def snapshot(self) -> Record:
+    def snapshot(self) -> JournalRecord:
         """Where all streams stand."""
         streams = sorted(self.streams.values(), key=lambda stream: stream.name)
         state = {
@@ -129,9 +129,9 @@ class Ledger:
             ],
         }
         rows = b"".join(row_bytes.encode(self.schema, chunk.rows) for chunk in (stream.open for stream in streams) if chunk is not None)
-        return Record(Kind.SNAPSHOT, released=self.released, payload=json.dumps(state).encode() + b"\n" + rows)
+        return JournalRecord(Kind.SNAPSHOT, released=self.released, payload=json.dumps(state).encode() + b"\n" + rows)
 
-    def replay(self, record: Record, first: bool) -> list[Chunk]:
+    def replay(self, record: JournalRecord, first: bool) -> list[Chunk]:
         """Does again what a record says; returns what it releases, after as many lost rows as are missing before it.
 
         Before the `first` record of all, `released` says how many rows may be missing: they are not needed any more.
@@ -160,11 +160,11 @@ class Ledger:
             return
         stream = self.streams[name]
         held = stream.open is not None
-        record = Record(kind, name, number, count, payload, self.released, held, refused)
+        record = JournalRecord(kind, name, number, count, payload, self.released, held, refused)
         if self.journal.snapshot_due:
             self.journal.append(self.snapshot())
         elif stream.owner and not stream.owner_noted:
-            self.journal.append(Record(Kind.OWNER, name, 0, 0, stream.owner.encode(), self.released, held))
+            self.journal.append(JournalRecord(Kind.OWNER, name, 0, 0, stream.owner.encode(), self.released, held))
         stream.owner_noted = True
         self.journal.append(record)
 
@@ -172,7 +172,7 @@ class Ledger:
         self.released += sum(length(chunk.rows) for chunk in chunks)
         return chunks
 
-    def _begin(self, record: Record, quiet: bool) -> None:
+    def _begin(self, record: JournalRecord, quiet: bool) -> None:
         """Takes the streams' state from a snapshot, and says, unless `quiet`, what it knows of and was not in the records before it."""
         text, _, rows = bytes(record.payload).partition(b"\n")
         state = json.loads(text)
@@ -193,7 +193,7 @@ class Ledger:
             if not quiet and received != known.get(name, 0):
                 _say_missing(name, known.get(name, 0), received)
 
-    def _catch_up(self, stream: Stream, record: Record) -> list[Chunk]:
+    def _catch_up(self, stream: Stream, record: JournalRecord) -> list[Chunk]:
         """Brings a stream to where a record found it; returns the row that it held back, if that is lost."""
         if record.kind == Kind.ROWS and record.number > stream.received:
             _say_missing(stream.name, stream.received, record.number)
@@ -202,7 +202,7 @@ class Ledger:
             stream.open = None  # if there was one, it is among those that were released and are lost
         return self.reach(self.released + 1) if record.held and stream.open is None else []
 
-    def _do(self, stream: Stream, record: Record) -> list[Chunk]:
+    def _do(self, stream: Stream, record: JournalRecord) -> list[Chunk]:
         match record.kind:
             case Kind.ROWS:
                 rows = row_bytes.decode(self.schema, bytes(record.payload), record.count)
@@ -237,7 +237,7 @@ class Ledger:
         return [Chunk(LOST, self.released + start, take(zeros, slice(min(LOST_ROWS, count - start)))) for start in starts]
 
 
-def _reasons(rows: Transition, record: Record) -> Array:
+def _reasons(rows: Transition, record: JournalRecord) -> Array:
     """Why rows `[n]` of a record are not learnt from, "" for a good one: as the learner judged that received them. Where its record does
     not say which it refused, it was an earlier version's, whose rule `faults` still has."""
     reasons = faults(rows)

@@ -1,9 +1,8 @@
-"""The journal's files: records one after another, each with its length and its crc32, in numbered segments.
+"""The journal's files: records one after another in numbered segments, framed as in `data/files/framed_records.py`. A body is
 
-    magic, length of the body, crc32 of length and body |
     kind, length of the stream's name, flags, count, number, released | name | refused | payload
 
-Everything is little endian. A record of kind
+in little endian. A record of kind
 
     SNAPSHOT  begins a segment; the payload is the streams' state
     ROWS      `count` rows of a stream from `number`; the payload is their frame as it came
@@ -22,14 +21,13 @@ from __future__ import annotations
 import dataclasses
 import enum
 import struct
-import zlib
 from pathlib import Path
 
 from ...data.errors import WarmloopError
+from ...data.files.framed_records import HEAD, Framing
 
-MAGIC = b"wlj1"
-HEAD = struct.Struct("<4sII")
 BODY = struct.Struct("<BBHIqq")
+FRAMING = Framing(b"wlj1", least=BODY.size, hashed_length=False)
 SUFFIX = ".segment"
 HELD, HAS_REFUSED = 1, 2  # flags
 BEYOND = {"number": 1 << 63, "released": 1 << 63, "count": 1 << 32}  # what the fields of `BODY` cannot hold
@@ -48,7 +46,7 @@ class Kind(enum.IntEnum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Record:
+class JournalRecord:
     """One record; see the module. Raises ValueError when made of what no record can hold, so that no writer meets one.
 
     Attributes:
@@ -80,31 +78,14 @@ class Record:
 
     def parts(self) -> tuple[bytes, bytes | memoryview]:
         """What is written: the head with the stream's name, and the payload."""
-        name, flags = self.stream.encode("ascii"), HELD * self.held + HAS_REFUSED * bool(self.refused)
+        name, flags = self.stream.encode(), (HELD if self.held else 0) | (HAS_REFUSED if self.refused else 0)
         body = BODY.pack(self.kind, len(name), flags, self.count, self.number, self.released) + name + self.refused
-        length = len(body) + len(self.payload)
-        crc = zlib.crc32(self.payload, zlib.crc32(body, length))
-        return HEAD.pack(MAGIC, length, crc) + body, self.payload
+        return FRAMING.framed(body, self.payload)
 
 
-def parse(data: memoryview, start: int = 0) -> tuple[list[Record], int]:
-    """The whole records of a segment from byte `start`, and where they end: at the end of the data, or at damage."""
-    found = []
-    while (one := _record(data, start)) is not None:
-        record, start = one
-        found.append(record)
-    return found, start
-
-
-def stretches(data: memoryview) -> list[tuple[int, int, list[Record]]]:
+def stretches(data: bytes | memoryview) -> list[tuple[int, int, list[JournalRecord]]]:
     """Start, end and records of every part of a segment that is whole; a sound one has one part, or is empty."""
-    found, start = [], 0
-    while start is not None:
-        records, end = parse(data, start)
-        if records:
-            found.append((start, end, records))
-        start = _next_whole(data, end) if end < len(data) else None
-    return found
+    return [(start, end, [_record(body) for body in bodies]) for start, end, bodies in FRAMING.stretches(data)]
 
 
 def segments(directory: Path) -> list[tuple[int, Path]]:
@@ -120,41 +101,20 @@ def segment_path(directory: Path, index: int) -> Path:
 
 def released_before(path: Path) -> int | None:
     """The number of released rows at which a segment begins; None where it does not begin with a whole snapshot."""
-    with open(path, "rb") as file:
-        head = file.read(HEAD.size)
-        length = HEAD.unpack(head)[1] if len(head) == HEAD.size else 0
-        data = head + file.read(min(length, path.stat().st_size))
-    first = _record(memoryview(data), 0)
-    return first[0].released if first is not None and first[0].kind == Kind.SNAPSHOT else None
+    body = FRAMING.first_body(path)
+    first = None if body is None else _record(body)
+    return first.released if first is not None and first.kind == Kind.SNAPSHOT else None
 
 
-def _next_whole(data: memoryview, start: int) -> int | None:
-    """Where the next whole record after byte `start` begins."""
-    content = bytes(data)
-    at = content.find(MAGIC, start + 1)
-    while at >= 0 and _record(data, at) is None:
-        at = content.find(MAGIC, at + 1)
-    return at if at >= 0 else None
-
-
-def _record(data: memoryview, start: int) -> tuple[Record, int] | None:
-    """The record at byte `start` and where it ends; None where there is no whole one."""
-    if len(data) - start < HEAD.size + BODY.size:
-        return None
-    magic, length, crc = HEAD.unpack_from(data, start)
-    end = start + HEAD.size + length
-    if magic != MAGIC or length < BODY.size or end > len(data):
-        return None
-    body = data[start + HEAD.size : end]
-    if zlib.crc32(body, length) != crc:
-        return None
+def _record(body: memoryview) -> JournalRecord:
+    """The record of a body. Raises WarmloopError where a newer version wrote it."""
     kind, name_length, flags, count, number, released = BODY.unpack_from(body)
     if kind not in Kind.__members__.values():
         raise WarmloopError(f"The journal has a record of kind {kind}, which this version of warmloop does not know; use a newer one.")
     named = BODY.size + name_length
     masked = named + (_mask_bytes(count) if flags & HAS_REFUSED else 0)
     name, refused, payload = str(body[BODY.size : named], "ascii"), bytes(body[named:masked]), body[masked:]
-    return Record(Kind(kind), name, number, count, payload, released, bool(flags & HELD), refused), end
+    return JournalRecord(Kind(kind), name, number, count, payload, released, bool(flags & HELD), refused)
 
 
 def _mask_bytes(count: int) -> int:

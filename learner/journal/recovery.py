@@ -18,7 +18,7 @@ from ...data.transition import length
 from ...data.wire import row_bytes
 from ...data.wire.row_schema import Schema
 from .ledger import Ledger
-from .records import Kind, Record, segments, stretches
+from .records import JournalRecord, Kind, segments, stretches
 from .streams import LOST, Chunk
 
 MERGED_ROWS = 1024
@@ -43,7 +43,7 @@ def replay(directory: Path, ledger: Ledger, reach: int, broken: list[Broken]) ->
     """
     found, first = segments(directory), True
     for _, path in found:
-        data = memoryview(path.read_bytes())
+        data = path.read_bytes()
         parts = stretches(data)
         for _, _, records in parts:
             for record in merged(records, ledger.schema):
@@ -76,9 +76,9 @@ def believed(chunk: Chunk, limits: PlausibleLimits | None, schema: Schema) -> tu
     return Chunk(chunk.stream, chunk.first, rows), int(bad.sum())
 
 
-def merged(records: Sequence[Record], schema: Schema) -> Iterator[Record]:
+def merged(records: Sequence[JournalRecord], schema: Schema) -> Iterator[JournalRecord]:
     """The records, rows that continue those before them joined to one record: reading one takes as long as reading hundreds of rows."""
-    run: list[Record] = []
+    run: list[JournalRecord] = []
     rows = 0
     for record in records:
         if run and (rows >= MERGED_ROWS or not _continues(run[0], rows, record)):
@@ -90,7 +90,7 @@ def merged(records: Sequence[Record], schema: Schema) -> Iterator[Record]:
         yield _joined(run, rows, schema)
 
 
-def _continues(first: Record, rows: int, record: Record) -> bool:
+def _continues(first: JournalRecord, rows: int, record: JournalRecord) -> bool:
     """Whether a record goes on where its stream was after `rows` rows from `first` on, none of them lost, refused or another stream's."""
     released = first.released + rows + first.held - record.held
     return (
@@ -102,7 +102,7 @@ def _continues(first: Record, rows: int, record: Record) -> bool:
     )
 
 
-def _joined(run: list[Record], rows: int, schema: Schema) -> Record:
+def _joined(run: list[JournalRecord], rows: int, schema: Schema) -> JournalRecord:
     if len(run) == 1:
         return run[0]
     return dataclasses.replace(run[0], count=rows, payload=row_bytes.merge(schema, [(record.payload, record.count) for record in run]))

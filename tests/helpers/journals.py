@@ -9,6 +9,7 @@ from typing import Any
 from wire_rows import SCHEMA
 
 from warmloop.learner.journal.journal import Journal
+from warmloop.learner.journal.records import JournalRecord, segments, stretches
 from warmloop.learner.receiving.intake import Intake, Limits
 
 
@@ -21,6 +22,17 @@ def recovered(folder: Path, position=0, state=None, since=0, **settings):
     """An intake that goes on from `folder`, and the `(number, chunk)` that go to the pool."""
     intake = journaled(folder, **settings)
     return intake, list(intake.recover(position, state or {}, since))
+
+
+def parse(segment: bytes) -> tuple[list[JournalRecord], int]:
+    """The whole records that a segment begins with, and where they end: at its end, or at damage."""
+    found = stretches(segment)
+    return (found[0][2], found[0][1]) if found and found[0][0] == 0 else ([], 0)
+
+
+def records_of(directory: Path) -> list[JournalRecord]:
+    """All records of a sound journal, in order."""
+    return [record for _, path in segments(directory) for record in parse(path.read_bytes())[0]]
 
 
 @contextlib.contextmanager

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from actors import Actor, ActorProcess
+from journals import records_of
 from learner_process import BEGINS, NOTE, RESTORED, TAKEN
 
-from warmloop.learner.journal.records import Kind, parse, segments
+from warmloop.learner.journal.records import Kind
 
 SCRIPT = Path(__file__).with_name("learner_process.py")
 START_SECONDS = 600.0  # of a busy machine
@@ -85,7 +86,7 @@ class LearnerProcess:
 
     def stored_rows(self) -> int:
         """Rows in the journal's files."""
-        found = [record for _, path in segments(self.folder / "journal") for record in parse(memoryview(path.read_bytes()))[0]]
+        found = records_of(self.folder / "journal")
         return sum(record.count for record in found if record.kind == Kind.ROWS)
 
     def kill(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ...errors import WarmloopError
-from ...files.whole_files import did_you_mean
+from ...settings.near_names import did_you_mean
 from ..recordings.flat import Attempt, Part
 from .hdf5 import group, names, texts
 
@@ -43,7 +43,9 @@ def _selected(path: str, file: h5py.File, mask: str | None) -> list[str]:
         masks = names(group(path, file, "mask")) if "mask" in names(file) else []
         if mask not in masks:
             listed = ", ".join(masks) or "none"
-            raise WarmloopError(f"{path} has no filter key `mask/{mask}`; its filter keys are {listed}{did_you_mean(mask, masks)}")
+            raise WarmloopError(
+                f"{path} has no filter key `mask/{mask}`; its filter keys are {listed}{did_you_mean(mask, masks, one=True)}"
+            )
         chosen = texts(path, group(path, file, "mask"), mask)
         absent = [name for name in chosen if name not in present]
         if absent:

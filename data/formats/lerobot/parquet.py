@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import WarmloopError
-from ...files.whole_files import did_you_mean
+from ...settings.near_names import did_you_mean
 from ..parquet_size.parquet_pages import batches
 from ..recordings.budget import PICTURE_RATIO, require
 from ..recordings.recording import Columns
@@ -94,7 +94,7 @@ def _batches(path: Path, stored: dict[str, Feature]) -> Iterator[Columns]:
         with pq.ParquetFile(path) as file:
             for key in stored:
                 if key not in file.schema_arrow.names:
-                    raise WarmloopError(f"{path} has no column `{key}`{did_you_mean(key, file.schema_arrow.names)}")
+                    raise WarmloopError(f"{path} has no column `{key}`{did_you_mean(key, file.schema_arrow.names, one=True)}")
             for batch in batches(path, file, size, list(stored)):
                 numbers = values(batch.column("episode_index")).ravel()
                 yield {key: _column(path, numbers, key, feature, batch.column(key)) for key, feature in stored.items()}

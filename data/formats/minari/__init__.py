@@ -28,7 +28,7 @@ import numpy as np
 from ...episode import Episode
 from ...errors import WarmloopError
 from ...files.disk import check_room, sync_directory
-from ...files.whole_files import did_you_mean
+from ...settings.near_names import did_you_mean
 from ...transition import Leaf, Spec
 from ..recordings.flat import Attempt, join
 from ..recordings.options import PLAIN, ReadOptions
@@ -149,7 +149,8 @@ def data_directory(origin: str) -> Path:
     wanted = origin.removeprefix(SCHEME)
     here = [str(found.parent.parent.relative_to(_root())) for found in _root().glob("**/data/metadata.json")]
     raise WarmloopError(
-        f"There is no Minari dataset {wanted} under {_root()}; fetch it with `minari download {wanted}`{did_you_mean(wanted, here)}"
+        f"There is no Minari dataset {wanted} under {_root()}; fetch it with `minari download {wanted}`"
+        f"{did_you_mean(wanted, here, one=True)}"
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...episode import Episode, make_steps
 from ...errors import WarmloopError
-from ...files.whole_files import did_you_mean
+from ...settings.near_names import did_you_mean
 from ...transition import PyTree, Source, Transition, storage_dtype, take
 from .flags import check_flags
 from .rounding import tell_of_rounding
@@ -241,7 +241,7 @@ def require_keys(origin: str, what: str, keys: list[str], needed: list[str]) -> 
         if name not in keys and not any(key.startswith(f"{name}/") for key in keys):
             other = [key for key in keys if key not in needed]
             listed = ", ".join(f"`{key}`" for key in sorted(keys)[:12]) or "none"
-            raise WarmloopError(f"{origin}: {what} has no `{name}`; its keys are {listed}{did_you_mean(name, other)}")
+            raise WarmloopError(f"{origin}: {what} has no `{name}`; its keys are {listed}{did_you_mean(name, other, one=True)}")
 
 
 def breaks(table: Table) -> np.ndarray:

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import WarmloopError
-from ...files.whole_files import did_you_mean
+from ...settings.near_names import did_you_mean
 from ..hdf5.hdf5 import split
 from ..recordings.flat import SUCCESS_FLAGS, Attempt, Part, join
 from ..recordings.options import PLAIN, ReadOptions
@@ -91,7 +91,7 @@ def _files(directory: Path, chosen: str | None) -> Iterator[tuple[Path, int]]:
         raise WarmloopError(f"{directory} stores its episodes as {kind}; prepare the data set with TFDS's file format tfrecord.")
     if chosen is not None and chosen not in splits:
         listed = ", ".join(splits) or "none"
-        raise WarmloopError(f"{directory} has no split {chosen}; its splits are {listed}{did_you_mean(chosen, splits)}")
+        raise WarmloopError(f"{directory} has no split {chosen}; its splits are {listed}{did_you_mean(chosen, splits, one=True)}")
     for key in splits if chosen is None else [chosen]:
         for index, count in enumerate(shards[key]):
             words = {"DATASET": name, "SPLIT": key, "FILEFORMAT": kind, "SHARD_X_OF_Y": f"{index:05d}-of-{len(shards[key]):05d}"}
@@ -182,5 +182,5 @@ def _required(place: str, features: Features, name: str) -> Feature:
     key = f"{STEPS}/{name}"
     if key not in features:
         known = [feature.removeprefix(f"{STEPS}/") for feature in features if feature.startswith(f"{STEPS}/")]
-        raise WarmloopError(f"{place}: a step has no `{name}`; it has {', '.join(known)}{did_you_mean(name, known)}")
+        raise WarmloopError(f"{place}: a step has no `{name}`; it has {', '.join(known)}{did_you_mean(name, known, one=True)}")
     return features[key]

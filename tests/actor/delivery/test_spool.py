@@ -68,7 +68,7 @@ def test_a_torn_tail_is_cut_wherever_it_was_torn(memory, caplog):
     (path,) = filled(memory / "whole")
     data, ends = path.read_bytes(), {segments.HEADER_BYTES: 0}
     for record in segments.read(path, SCHEMA.row_bytes).records:
-        ends[max(ends) + segments.RECORD.size + len(record.frame)] = record.first + record.count
+        ends[max(ends) + segments.RECORD_BYTES + len(record.frame)] = record.first + record.count
     for size in range(len(data) + 1):
         folder = memory / f"torn{size}"
         folder.mkdir()
@@ -114,8 +114,8 @@ def test_every_flipped_byte_zeroed_block_and_truncation_of_a_segment_is_detected
 def test_a_byte_that_changed_in_the_newest_rows_is_told_from_a_torn_tail_and_the_file_is_kept(memory, caplog):
     (path,) = filled(memory / "whole", counts=(2, 3))
     data, row = path.read_bytes(), SCHEMA.row_bytes
-    last = segments.HEADER_BYTES + segments.RECORD.size + 2 * row
-    for position in [*range(last, last + segments.RECORD.size + 8), len(data) - 1]:
+    last = segments.HEADER_BYTES + segments.RECORD_BYTES + 2 * row
+    for position in [*range(last, last + segments.RECORD_BYTES + 8), len(data) - 1]:
         folder = memory / f"flipped{position}"
         folder.mkdir()
         (folder / path.name).write_bytes(data[:position] + bytes([data[position] ^ 0x40]) + data[position + 1 :])
@@ -124,6 +124,26 @@ def test_a_byte_that_changed_in_the_newest_rows_is_told_from_a_torn_tail_and_the
             assert held(spool) == [0, 1]
         assert f"{path.name}: {len(data) - last} bytes are damaged" in caplog.text and "not written whole" not in caplog.text
         assert (folder / path.name).stat().st_size == len(data)
+
+
+WRITTEN = bytes.fromhex(
+    "574c53504f4f4c316162616261626162616261626162616261626162616261626162616261626162"
+    "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f030000000000000028000000000000009f17ec27"
+    "89524f5703000000a29914e3280000000000000001000000726f77"
+    "89524f570600000014201db829000000000000000200000074776f726f77"
+)
+
+
+def test_a_segment_is_read_and_written_byte_for_byte_as_by_earlier_versions(tmp_path):
+    header = segments.Header("ab" * 16, bytes(range(32)), 3, 40)
+    segment = segments.Segment(tmp_path / "new.rows", header)
+    segment.append(40, 1, b"row")
+    segment.append(41, 2, b"tworow")
+    segment.close()
+    assert segment.path.read_bytes() == WRITTEN and segment.size == len(WRITTEN)
+    found = segments.read(segment.path, row_bytes=3)
+    assert (found.header, found.damaged, found.end, found.torn) == (header, 0, len(WRITTEN), False)
+    assert [(record.first, record.count, bytes(record.frame)) for record in found.records] == [(40, 1, b"row"), (41, 2, b"tworow")]
 
 
 def test_one_process_at_a_time_uses_a_spool(tmp_path):

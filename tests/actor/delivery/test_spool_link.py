@@ -90,7 +90,7 @@ def test_a_full_spool_holds_no_more_than_it_may_on_disk(tmp_path):
     written(spool, 500)
     recorder.join(0.3)
     assert recorder.is_alive() and spool.rows.end == 500
-    assert sum(path.stat().st_size for path in tmp_path.glob("*.rows")) < 500 * (SCHEMA.row_bytes + segments.RECORD.size) + 40 * 1000
+    assert sum(path.stat().st_size for path in tmp_path.glob("*.rows")) < 500 * (SCHEMA.row_bytes + segments.RECORD_BYTES) + 40 * 1000
     client.stop()
     recorder.join()
     client.close(0.1)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from journals import records_of
 from runs import Commands
 
 from warmloop.configs.schema import from_dict
@@ -18,7 +19,7 @@ from warmloop.data.files.run_folder import RunFolder
 from warmloop.data.files.sealed_json import seal, unseal
 from warmloop.launch.run import run_record, settings
 from warmloop.learner.checkpoints import checkpoint
-from warmloop.learner.journal.records import Kind, parse, segments
+from warmloop.learner.journal.records import Kind
 
 PLAIN = ("--online_steps=400", "--config.learner.checkpoint_every=60", "--config.learner.max_utd=0.5", "--config.agent.utd=1")
 
@@ -42,7 +43,7 @@ def content(run: Path) -> dict[str, bytes]:
     _, state = checkpoint.restore_agent(checkpoint.newest(run / "checkpoints"))
     state = jax.tree.map(lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x, state)
     arrays = {jax.tree_util.keystr(path): np.asarray(x).tobytes() for path, x in jax.tree_util.tree_leaves_with_path(state)}
-    records = [record for _, path in segments(run / "journal") for record in parse(memoryview(path.read_bytes()))[0]]
+    records = records_of(run / "journal")
     return arrays | {"rows": b"".join(record.payload for record in records if record.kind == Kind.ROWS)}
 
 

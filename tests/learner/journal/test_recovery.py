@@ -4,13 +4,13 @@ import random
 
 import numpy as np
 import pytest
-from journals import journaled, recovered
+from journals import journaled, parse, records_of, recovered
 from wire_rows import SCHEMA, stream
 
 from warmloop.data.transition import take
 from warmloop.data.wire import row_bytes
 from warmloop.learner.journal import recovery
-from warmloop.learner.journal.records import parse, segments
+from warmloop.learner.journal.records import JournalRecord, Kind
 from warmloop.learner.journal.recovery import merged
 
 
@@ -43,9 +43,21 @@ def test_records_joined_on_reading_release_the_same_rows_under_the_same_numbers_
     assert joined.statistics() == single.statistics() and joined.state() == single.state()
 
 
-def records_of(directory):
-    """All records of a sound journal, in order."""
-    return [record for _, path in segments(directory) for record in parse(memoryview(path.read_bytes()))[0]]
+WRITTEN = bytes.fromhex(
+    "776c6a311b000000b8dc23080100000000000000000000000000000005000000000000007b7d0a"
+    "776c6a3125000000511ba549020203000300000007000000000000000500000000000000733140746872656520726f7773"
+    "776c6a311a0000004a79fc900302000000000000000000000000000007000000000000007331"
+)
+
+
+def test_a_segment_is_read_and_written_byte_for_byte_as_by_earlier_versions():
+    made = [
+        JournalRecord(Kind.SNAPSHOT, released=5, payload=b"{}\n"),
+        JournalRecord(Kind.ROWS, "s1", 7, 3, b"three rows", 5, True, b"\x40"),
+        JournalRecord(Kind.CUT, "s1", released=7),
+    ]
+    assert b"".join(part for record in made for part in record.parts()) == WRITTEN
+    assert parse(WRITTEN) == (made, len(WRITTEN)) and sum(record.size for record in made) == len(WRITTEN)
 
 
 def row_by_row(released):

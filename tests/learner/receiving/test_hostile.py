@@ -6,7 +6,7 @@ import time
 import grpc
 import numpy as np
 import pytest
-from journals import journaled, recovered
+from journals import journaled, records_of, recovered
 from secrets_folder import make_credentials
 from wire_rows import SCHEMA, numbers, stream
 
@@ -17,7 +17,7 @@ from warmloop.data.wire import warmloop_pb2 as pb
 from warmloop.data.wire.keyring import ActorCredentials, LearnerCredentials
 from warmloop.data.wire.warmloop_pb2_grpc import LearnerStub
 from warmloop.learner.journal import ledger
-from warmloop.learner.journal.records import Kind, Record, parse, segments
+from warmloop.learner.journal.records import JournalRecord, Kind, segments
 from warmloop.learner.receiving import reports, service
 from warmloop.learner.receiving.intake import Intake, Limits
 from warmloop.learner.receiving.sessions import Sessions
@@ -137,7 +137,7 @@ def test_a_report_numbered_at_the_end_of_numbers_costs_its_own_actor_its_reports
 def test_a_record_that_the_journal_cannot_hold_is_refused_where_it_is_made_and_not_by_the_thread_that_writes():
     for wrong in ({"number": 2**63}, {"number": -1}, {"count": 2**32}, {"released": -1}, {"stream": "ü"}, {"stream": "x" * 256}):
         with pytest.raises(ValueError, match="journal"):
-            Record(Kind.ROWS, **({"stream": "s"} | wrong))
+            JournalRecord(Kind.ROWS, **({"stream": "s"} | wrong))
 
 
 def test_names_values_and_numbers_of_reports_are_bounded_and_what_is_left_out_is_counted(honest, intake, caplog):
@@ -224,7 +224,7 @@ def test_a_journal_of_a_version_that_knew_no_owners_is_read_and_its_streams_belo
     first.accept(session.id, 0, stream(20))
     first.journal.close()
     monkeypatch.undo()
-    whole = [record for _, path in segments(tmp_path / "journal") for record in parse(memoryview(path.read_bytes()))[0]]
+    whole = records_of(tmp_path / "journal")
     assert Kind.OWNER not in {record.kind for record in whole}
     second, _ = recovered(tmp_path)
     assert second.open("leg", "s1", 0)[1].received == 20
@@ -248,9 +248,10 @@ def test_a_token_is_good_for_the_sessions_of_its_own_actor_alone(serve, intake, 
     for call in denied:
         with refused(grpc.StatusCode.PERMISSION_DENIED, 'The token is of actor "leg", and this session of another'):
             call()
-    assert 'sent stream stream-of-arm: "arm"' in Caller(address, "leg", ActorCredentials.read(folder, "leg")).hello(
-        stream_id="stream-of-arm"
-    ).refusal
+    assert (
+        'sent stream stream-of-arm: "arm"'
+        in Caller(address, "leg", ActorCredentials.read(folder, "leg")).hello(stream_id="stream-of-arm").refusal
+    )
     leg.session = mine
     assert (arm.rows(4), leg.rows(3)) == (4, 3)
     assert len(numbers([chunk for chunk in intake.take(100) if chunk.stream == "stream-of-arm"])) == 3
