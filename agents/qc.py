@@ -36,7 +36,7 @@ FIXED = 0  # the key of the noise where chance is off
 
 
 @dataclasses.dataclass(frozen=True)
-class QCConfig(CriticSettings, FlowSettings):
+class QCConfig(FlowSettings, CriticSettings):
     """Settings of Q-chunking."""
 
     hidden: tuple[int, ...] = (512, 512, 512, 512)

@@ -16,11 +16,12 @@ class Planned(struct.PyTreeNode):
 
     Attributes:
         chunk: `[h, A]`.
-        done: actions of it that were done.
+        done, left: actions of it that were done, and that are to be done before the next plan.
     """
 
     chunk: jax.Array
     done: jax.Array
+    left: jax.Array
 
 
 def act_by_plan(plan: Callable[[], jax.Array], carry: PyTree, execute: int) -> tuple[jax.Array, Planned]:
@@ -28,11 +29,11 @@ def act_by_plan(plan: Callable[[], jax.Array], carry: PyTree, execute: int) -> t
     `execute` of its actions were done."""
     if not isinstance(carry, Planned):
         chunk = plan()
-        return chunk[0], Planned(chunk, jnp.ones((), jnp.int32))
-    over = carry.done >= execute
+        return chunk[0], Planned(chunk, jnp.int32(1), jnp.int32(execute - 1))
+    over = carry.left == 0
     chunk = jax.lax.cond(over, plan, lambda: carry.chunk)
     place = jnp.where(over, 0, carry.done)
-    return chunk[place], Planned(chunk, place + 1)
+    return chunk[place], Planned(chunk, place + 1, execute - 1 - place)
 
 
 def flat(chunk: jax.Array) -> jax.Array:
