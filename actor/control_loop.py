@@ -156,6 +156,8 @@ class ActorLoop:
             except EnvironmentFault as fault:
                 self._break_off(fault, step, observation, action)
                 return
+            if taken.intervened:
+                self.policy.drop_plan()
             result = taken.result
             over, step = result.terminated or result.truncated, step + 1
             succeeded, total = succeeded or result.success, total + result.raw_reward

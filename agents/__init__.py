@@ -5,9 +5,12 @@ from .base import Agent, AgentConfig, HasCritics, HasLikelihood
 from .bc import BC, BCConfig
 from .bcq import BCQ, BCQConfig
 from .cql import CQL, CQLConfig
+from .flow_bc import FlowBC, FlowBCConfig
 from .grasp import GraspSAC, GraspSACConfig
 from .ibrl import IBRL, IBRLConfig
 from .iql import IQL, IQLConfig
+from .qc import QC, QCConfig
+from .qc_fql import QCFQL, QCFQLConfig
 from .sac import SAC, SACConfig
 from .td3bc import TD3BC, TD3BCConfig
 
@@ -21,6 +24,9 @@ AGENTS: dict[str, tuple[type, type]] = {
     "bcq": (BCQ, BCQConfig),
     "ibrl": (IBRL, IBRLConfig),
     "sac_grasp": (GraspSAC, GraspSACConfig),
+    "flow_bc": (FlowBC, FlowBCConfig),
+    "qc": (QC, QCConfig),
+    "qc_fql": (QCFQL, QCFQLConfig),
 }
 
 __all__ = [
@@ -31,6 +37,8 @@ __all__ = [
     "CQL",
     "IBRL",
     "IQL",
+    "QC",
+    "QCFQL",
     "SAC",
     "TD3BC",
     "AWACConfig",
@@ -39,12 +47,16 @@ __all__ = [
     "BCConfig",
     "BCQConfig",
     "CQLConfig",
+    "FlowBC",
+    "FlowBCConfig",
     "GraspSAC",
     "GraspSACConfig",
     "HasCritics",
     "HasLikelihood",
     "IBRLConfig",
     "IQLConfig",
+    "QCConfig",
+    "QCFQLConfig",
     "SACConfig",
     "TD3BCConfig",
 ]

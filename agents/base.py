@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from ..data.errors import WarmloopError
+from ..data.replay.windows import Window
 from ..data.transition import Batch, PyTree, Spec, Transition
 from .networks.normaliser import Normaliser, bounded
 
@@ -57,7 +58,7 @@ class Agent(Protocol):
     """What the learner and the actor ask of an algorithm. Implementations are frozen, hashable dataclasses of these three.
 
     A user's own names its settings' class as `Config` (docs/examples/own_algorithm). What more it can do it may say by the methods of
-    `HasCritics`, `HasLikelihood`, `HandsOver` and `TakesOver`.
+    `HasCritics`, `HasLikelihood`, `HandsOver` and `TakesOver`; one that learns from stretches of an episode has a property `window`.
     """
 
     @property
@@ -177,6 +178,12 @@ class HasCritics(Protocol):
     def td_error(self, state: PyTree, batch: Batch, key: jax.Array) -> jax.Array:
         """|Q_i(s, a) − y| `[B]`, the ensemble's mean, by the agent's own target."""
         ...
+
+
+def window_of(agent: Agent) -> Window:
+    """What an agent learns from: its own `window`, else rows, or returns of `config.n_step` of them."""
+    own = getattr(agent, "window", None)
+    return own or Window(getattr(agent.config, "n_step", 1), discount=agent.problem.discount)
 
 
 def run_block(step: Callable[..., tuple[PyTree, PyTree]], state: PyTree, batch: Batch, keys: jax.Array) -> tuple[PyTree, PyTree]:

@@ -139,7 +139,7 @@ class CQL:
         loss, (q, td_error, gap), gradients = accumulated_gradient(
             loss_of, (state.sac.critic, state.sac.encoder), (batch, target, proposals), self._parts(batch.reward.size)
         )
-        state = self.lagrange_step(state.replace(sac=self.sac.apply_critic(state.sac, *gradients)), gap.mean())
+        state = self.lagrange_step(state.replace(sac=self.sac.critics.move(state.sac, *gradients)), gap.mean())
         conservative = {"critic/cql_gap": gap.mean(), "critic/cql_multiplier": multiplier}
         td_loss = {"critic/td_loss": loss - multiplier * (gap.mean() - self._gap_aim)}
         return state, (critic_metrics(loss, q, target) | td_loss | conservative, td_error)

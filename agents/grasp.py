@@ -200,7 +200,7 @@ class GraspSAC:
 
         differentiate = jax.grad(loss_of, argnums=(0, 1, 2), has_aux=True)
         (*of_arm, of_grasp), (loss, q, td_error, metrics, grasp_error) = differentiate(sac.critic, sac.encoder, state.grasp)
-        state = self.apply_grasp(state.replace(sac=self.sac.apply_critic(sac, *of_arm)), of_grasp)
+        state = self.apply_grasp(state.replace(sac=self.sac.critics.move(sac, *of_arm)), of_grasp)
         return state, (critic_metrics(loss, q, target) | metrics, 0.5 * (td_error + grasp_error))
 
     def apply_grasp(self, state: GraspState, gradient: Params) -> GraspState:

@@ -135,7 +135,7 @@ class IBRL:
     def critic_step(self, state: IBRLState, inputs: tuple[Batch, jax.Array]) -> tuple[IBRLState, tuple[Metrics, jax.Array]]:
         """One gradient step of the critics on one minibatch, and the targets after it."""
         batch, key = inputs
-        sac, told = self.sac.regress(state.sac, batch, self.td_target(state, batch, key), jax.random.fold_in(key, 1))
+        sac, told = self.sac.critics.regress(state.sac, batch, self.td_target(state, batch, key), jax.random.fold_in(key, 1))
         return state.replace(sac=sac), told
 
     def actor_step(self, state: SACState, batch: Batch, key: jax.Array) -> tuple[SACState, Metrics]:

@@ -23,7 +23,7 @@ from flax import struct
 
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition, example
-from .base import Actor, Metrics, Params, Problem, WarmStart, critic_metrics, run_block
+from .base import Actor, Metrics, Params, Problem, WarmStart, run_block
 from .networks.bounds import factor
 from .networks.networks import LOG_STD_MAX, LOG_STD_MIN, Policy, apply, initialise, log_density, sample_action
 from .networks.normaliser import Normaliser, blurred
@@ -115,7 +115,7 @@ class SAC:
 
     @property
     def critics(self) -> Critics:
-        return Critics(self.config)
+        return Critics(self.config, self.vision)
 
     @property
     def actor_optimizer(self) -> optax.GradientTransformation:
@@ -228,23 +228,7 @@ class SAC:
     def critic_step(self, state: SACState, inputs: tuple[Batch, jax.Array]) -> tuple[SACState, tuple[Metrics, jax.Array]]:
         """One gradient step of the critics on one minibatch, and the targets after it."""
         batch, key = inputs
-        return self.regress(state, batch, self.td_target(state, batch, key), jax.random.fold_in(key, 1))
-
-    def regress(self, state: SACState, batch: Batch, target: jax.Array, dropout: jax.Array) -> tuple[SACState, tuple[Metrics, jax.Array]]:
-        """One gradient step of the critics and the encoder towards y `[B]`; `dropout` is a key."""
-
-        def loss_of(critic: Params, encoder: Params) -> tuple[jax.Array, tuple]:
-            return self.critics.loss(critic, self.vision(encoder, state.normaliser, batch.observation), batch, target, dropout)
-
-        grad = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)
-        (loss, (q, td_error)), gradients = grad(state.critic, state.encoder)
-        return self.apply_critic(state, *gradients), (critic_metrics(loss, q, target), td_error)
-
-    def apply_critic(self, state: SACState, gradient: Params, encoder_gradient: Params = ()) -> SACState:
-        """Adam on the critics and on the encoder, then the Polyak step of the targets."""
-        state = self.critics.follow(self.critics.apply(state, gradient))
-        encoder, moments = self.vision.step(state.encoder, state.encoder_optimizer, encoder_gradient, self.config.critic_lr)
-        return state.replace(encoder=encoder, encoder_optimizer=moments, updates=state.updates + 1)
+        return self.critics.regress(state, batch, self.td_target(state, batch, key), jax.random.fold_in(key, 1))
 
     def actor_step(self, state: SACState, batch: Batch, key: jax.Array) -> tuple[SACState, Metrics]:
         """One gradient step of the policy and one of the temperature."""

@@ -19,6 +19,7 @@ from flax import struct
 from .errors import WarmloopError
 from .replay import replay
 from .replay.replay import ReplayConfig, ReplayState
+from .replay.windows import ROW, Stretch, Window
 from .transition import Batch, Transition
 
 WEIGHT_LIMIT = 10.0  # most that one row counts, in rows of its pool
@@ -58,6 +59,12 @@ class MixingConfig:
         return jnp.maximum(self.min_ratio, decayed)
 
 
+class StretchBatch(Batch):
+    """A minibatch of chunks or sequences (`replay/windows.py`), with `valid` `[B, T]` bool."""
+
+    valid: jax.Array
+
+
 class Drawn(struct.PyTreeNode):
     """Where a block's rows came from, for writing their priorities back. Serials `[K, B]`, `offline [B]` bool."""
 
@@ -81,8 +88,9 @@ def draw_mixed(
     ratio: jax.Array,
     beta: jax.Array,
     config: ReplayConfig,
+    window: Window = ROW,
 ) -> tuple[Batch, Drawn]:
-    """A block of K minibatches of B rows (`block = (K, B)`), each with the same number of offline rows, first in the batch.
+    """A block of K minibatches of B rows or windows (`block = (K, B)`), each with the same number of offline ones, first in the batch.
 
     Both pools are drawn stratified over the whole block, and consecutive draws go to different minibatches, so that each
     minibatch covers its pool evenly. Weights are as `unit_weights` makes them, within minibatch and pool.
@@ -92,7 +100,7 @@ def draw_mixed(
     is_offline = jnp.arange(batch_size) < count  # [B]
 
     def from_pool(pool, jitter, rows_per_batch):
-        drawn = replay.draw_at(pool, jitter, beta, utd * rows_per_batch)
+        drawn = replay.draw_at(pool, jitter, beta, utd * rows_per_batch, window)
         return jax.tree.map(lambda x: _deal(x, utd, batch_size), drawn)
 
     jitter = jax.random.uniform(key, (2, utd * batch_size))
@@ -141,7 +149,8 @@ def _as_batch(rows: Transition, importance: jax.Array, is_offline: jax.Array, co
     if config.quality_in == "loss":
         weight, actor_weight = unit_weights(importance * rows.quality, is_offline), unit_weights(rows.quality, is_offline)
     fields = {name: getattr(rows, name) for name in rows.__dataclass_fields__}
-    return Batch(**fields, weight=weight, actor_weight=actor_weight, offline=jnp.broadcast_to(is_offline, importance.shape))
+    kind = StretchBatch if isinstance(rows, Stretch) else Batch
+    return kind(**fields, weight=weight, actor_weight=actor_weight, offline=jnp.broadcast_to(is_offline, importance.shape))
 
 
 def _deal(x: jax.Array, utd: int, batch_size: int) -> jax.Array:

@@ -121,7 +121,7 @@ def refill(
     if position and not segments(intake.journal.directory):
         raise WarmloopError(f"The online rows should be in {intake.journal.directory}, and there are none; restore it from a copy.")
     ingest = Ingest(parts, rules, state, meta)
-    filled = state.replace(online=replay.create(stored_spec(parts.agent.spec), parts.replay, capacity))
+    filled = state.replace(online=replay.create(stored_spec(parts.agent.spec), parts.replay, capacity, state.online.is_linked))
     for number, chunk in intake.recover(position, meta.get("streams", {}), since=max(0, position - capacity)):
         if ingest.inserted == 0:
             filled, ingest.inserted = filled.replace(online=filled.online.replace(inserted=jnp.int32(number))), number
@@ -131,8 +131,8 @@ def refill(
         filled = filled.replace(online=ingest.balance.restore(filled.online, meta.get("task_masses", np.zeros(len(rules.tasks)))))
     gone = jnp.flatnonzero(filled.online.quality == 0)  # lost, or without their camera frames
     serials = np.asarray(replay.serial_of(filled.online, gone))
-    online = blank(state.online.replace(words=filled.online.words), serials[serials >= 0])
-    drawn_ahead = ahead.placed(state.ahead, online) if state.ahead else ()
+    online = blank(state.online.replace(words=filled.online.words, following=filled.online.following), serials[serials >= 0])
+    drawn_ahead = ahead.placed(state.ahead, online, parts.window) if state.ahead else ()
     return state.replace(online=online, frames=filled.frames, ahead=drawn_ahead), ingest
 
 

@@ -10,13 +10,14 @@ import numpy as np
 from flax import struct
 from jax.core import Tracer
 
-from ..agents.base import Agent
+from ..agents.base import Agent, window_of
 from ..data.mixing import MixingConfig
 from ..data.replay import frames as camera_frames
 from ..data.replay import replay
 from ..data.replay.frame_index import FrameIndex
 from ..data.replay.frames import Frames, FramesConfig, stack_of, stored_spec
 from ..data.replay.replay import ReplayConfig, ReplayState
+from ..data.replay.windows import Window, links_of
 from ..data.transition import PyTree, Spec, Transition, concatenate, example, length, take
 
 ROWS_AT_ONCE = 1 << 18  # inserted into a pool: bounds what is packed beside it
@@ -53,6 +54,11 @@ class LearnerParts:
     mixing: MixingConfig
     frames: FramesConfig = FramesConfig()
 
+    @property
+    def window(self) -> Window:
+        """What the agent learns from."""
+        return window_of(self.agent)
+
 
 def create(
     parts: LearnerParts,
@@ -78,12 +84,15 @@ def create(
     for low in range(0, len(slots), IMAGES_AT_ONCE):
         part = slice(low, low + IMAGES_AT_ONCE)
         frames = camera_frames.put(frames, slots[part], {name: np.stack(found[part]) for name, found in images.items()})
-    offline = replay.create(stored_spec(spec), parts.replay, capacity=capacity)
+    linked = not parts.window.is_row
+    offline = replay.create(stored_spec(spec), parts.replay, capacity, linked)
     for low in range(0, count, ROWS_AT_ONCE):  # each as long as the first, so that one program inserts them all
         chunk = np.minimum(np.arange(low, low + min(count, ROWS_AT_ONCE)), count - 1)
         offline = replay.insert(offline, take(stored, chunk), min(count - low, ROWS_AT_ONCE), parts.replay)
+    if linked and not only_shapes:
+        offline = offline.replace(following=offline.following.at[:count].set(links_of(rows)))
     agent = parts.agent.init(agent_key, example(spec) if offline_rows is None else offline_rows)
-    online = replay.create(stored_spec(spec), parts.replay, capacity=online_capacity)
+    online = replay.create(stored_spec(spec), parts.replay, online_capacity, linked)
     return LearnerState(agent, offline, online, frames, key, jnp.zeros((), jnp.int32))
 
 

@@ -45,7 +45,9 @@ def draw(state: LearnerState, parts: LearnerParts) -> tuple[LearnerState, Block]
     draw_key, shift_key = jax.random.split(draw_key) if state.frames.cameras else (draw_key, draw_key)
     config = parts.agent.config
     ratio, beta = parts.mixing.ratio(state.updates, state.offline.size, state.online.size), beta_at(parts.replay, state.updates)
-    batch, drawn = draw_mixed(state.offline, state.online, draw_key, (config.utd, config.batch_size), ratio, beta, parts.replay)
+    batch, drawn = draw_mixed(
+        state.offline, state.online, draw_key, (config.utd, config.batch_size), ratio, beta, parts.replay, parts.window
+    )
     return state.replace(key=key), Block(batch, drawn, shift_key, ratio, beta)
 
 

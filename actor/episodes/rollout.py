@@ -18,7 +18,7 @@ from ..endings.success import check_unattended
 from ..environment.environment import Environment, StepResult
 from ..environment.guard import guarded
 from ..intervention.intervention import Control, Intervener, Signal, Taken
-from ..policies.policy import Policy
+from ..policies.policy import Policy, drop_plan
 from ..seeds import EVALUATION_STREAM, episode_seed
 
 log = logging.getLogger(__name__)
@@ -158,6 +158,8 @@ class _Attempt:
         while not over:
             number = len(self.taken)
             step, over = self._ending(self._control.step(observation, self._policy(observation, number), number))
+            if step.intervened:
+                drop_plan(self._policy)
             self.taken.append(step)
             if self._on_step is not None:
                 self._on_step(number, step.result, observation, step.action)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...agents.base import Agent
+from ...agents.shared.chunks import Planned
 from ...data.errors import WarmloopError
 from ...data.transition import PyTree
 
@@ -27,6 +28,13 @@ class Policy(Protocol):
     def __call__(self, observation: PyTree, step: int) -> np.ndarray:
         """The action `[A]` float32 in [-1, 1] for the observation of step `step` of the episode."""
         ...
+
+
+def drop_plan(policy: Policy) -> None:
+    """Tells a policy that somebody else has acted in its place, so that what it had planned is not what comes next; most plan nothing."""
+    drop = getattr(policy, "drop_plan", None)
+    if drop is not None:
+        drop()
 
 
 class RandomPolicy:
@@ -75,6 +83,9 @@ class NoisyPolicy:
         self._rng = np.random.default_rng([seed, 2])
         self._burst, self._left = np.zeros(0, np.float32), 0
 
+    def drop_plan(self) -> None:
+        drop_plan(self.policy)
+
     def __call__(self, observation: PyTree, step: int) -> np.ndarray:
         action = self.policy(observation, step)
         action = np.clip(action + self.scale * self._rng.standard_normal(action.shape), -1.0, 1.0).astype(np.float32)
@@ -101,18 +112,29 @@ class AgentPolicy:
         self._act = _jitted_act(agent, deterministic)
         self._device = jax.devices("cpu")[0]
         self._seed = np.uint32(0)
-        self.load(actor_params, version)
         self._carry: PyTree = ()
+        self._next: tuple[PyTree, int] | None = None
+        self.load(actor_params, version)
 
     def load(self, actor_params: PyTree, version: int) -> None:
-        """Act by these parameters from the next step on. They are copied: a learner may give its own away to the next update."""
-        self._actor = jax.device_put(jax.tree.map(np.array, actor_params), self._device)
-        self.version = version
+        """Act by these parameters from the next step on, or, while a plan of the old ones is under way, from its end. They are copied: a
+        learner may give its own away to the next update."""
+        self._next = jax.device_put(jax.tree.map(np.array, actor_params), self._device), version
+        self._swap()
 
     def begin(self, seed: int) -> None:
         self._seed, self._carry = np.uint32(seed), ()
 
+    def drop_plan(self) -> None:
+        """Plans anew at the next step."""
+        self._carry = ()
+
+    def _swap(self) -> None:
+        if self._next is not None and not (isinstance(self._carry, Planned) and int(self._carry.left) > 0):
+            (self._actor, self.version), self._next = self._next, None
+
     def __call__(self, observation: PyTree, step: int) -> np.ndarray:
+        self._swap()
         action, self._carry = self._act(self._actor, observation, self._seed, np.int32(step), self._carry)
         return np.asarray(action)
 

@@ -160,6 +160,7 @@ class CriticSettings(AgentSettings):
     critic_layer_norm: bool = setting(False, "LayerNorm on the critics' hidden layers")
     critic_dropout: float = setting(0.0, "share of the critics' hidden units that are dropped in their loss", least=0, below=1)
     tau: float = setting(0.005, "Polyak rate of the targets", above=0, most=1)
+    n_step: int = setting(1, "n, rows of an episode whose rewards a target sums before it bootstraps", least=1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,15 +18,17 @@ import optax
 from ...data.transition import Batch
 from ..base import Metrics, Params, critic_metrics
 from ..networks.networks import Critic, apply, initialise
+from ..networks.vision import Vision
 from .agent_settings import CriticSettings
 from .gradients import adam
 
 
 @dataclasses.dataclass(frozen=True)
 class Critics:
-    """E functions Q_i(s, a) as the settings want them."""
+    """E functions Q_i(s, a) as the settings want them; with `vision` they train the encoder of what they see (`regress`)."""
 
     config: CriticSettings
+    vision: Vision | None = None
 
     def __call__(self, params: Params, seen: jax.Array, action: jax.Array, dropout: jax.Array | None = None) -> jax.Array:
         """Q of the members in `params`: `[E, B]` for actions `[B, A]`, `[E, B, N]` for `[B, N, A]`; `dropout` is a key."""
@@ -69,6 +71,25 @@ class Critics:
 
         gradient, (loss, q, td_error) = jax.grad(loss_of, has_aux=True)(state.critic)
         return self.apply(state, gradient), critic_metrics(loss, q, target), td_error
+
+    def regress(self, state: Any, batch: Batch, target: jax.Array, dropout: jax.Array) -> tuple[Any, tuple[Metrics, jax.Array]]:
+        """One gradient step of the critics and of the encoder towards y `[B]`, and the Polyak step of the targets; `dropout` is a key."""
+        assert self.vision is not None
+        vision = self.vision
+
+        def loss_of(critic: Params, encoder: Params) -> tuple[jax.Array, tuple]:
+            return self.loss(critic, vision(encoder, state.normaliser, batch.observation), batch, target, dropout)
+
+        grad = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)
+        (loss, (q, td_error)), gradients = grad(state.critic, state.encoder)
+        return self.move(state, *gradients), (critic_metrics(loss, q, target), td_error)
+
+    def move(self, state: Any, gradient: Params, encoder_gradient: Params = ()) -> Any:
+        """Adam on the critics and on the encoder, then the Polyak step of the targets."""
+        assert self.vision is not None
+        state = self.follow(self.apply(state, gradient))
+        encoder, moments = self.vision.step(state.encoder, state.encoder_optimizer, encoder_gradient, self.config.critic_lr)
+        return state.replace(encoder=encoder, encoder_optimizer=moments, updates=state.updates + 1)
 
     def apply(self, state: Any, gradient: Params) -> Any:
         """The state after Adam's step on the critics, with their decay."""

@@ -49,7 +49,7 @@ def layout(spec: Spec) -> tuple[tuple[Slot, ...], Any]:
 
 @functools.lru_cache(maxsize=128)
 def column_of(spec: Spec, name: str) -> int:
-    """The column of a field that is one number a row, such as `mc_return`."""
+    """The first column of a field that is one array, such as `mc_return` or `action`."""
     slots, structure = layout(spec)
     numbered = jax.tree.unflatten(structure, [slot.column for slot in slots])
     return getattr(numbered, name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +17,9 @@ from flax import struct
 
 from ..errors import WarmloopError
 from ..transition import Spec, Transition, example
-from . import sum_tree
+from . import sum_tree, windows
 from .packing import column_of, pack, unpack
+from .windows import NONE, ROW, Window
 
 # A slot past the end of every array, so that a scatter drops the write. (The capacity itself is not: the tree is padded.)
 NOWHERE = 1 << 30
@@ -69,6 +71,8 @@ class ReplayState(struct.PyTreeNode):
         inserted: `[]` int32, rows ever inserted; row `n` lies in slot `n % capacity`.
         max_urgency: `[]` the largest urgency seen; new rows enter with it.
         quality_sum: `[]` sum of the stored rows' sampling quality.
+        following: `[capacity]` int32, the serial of the row that follows each in its episode, -1 for none (yet); () where the pool is not
+            linked, since rows alone are drawn (`windows.py`).
     """
 
     words: jax.Array
@@ -78,11 +82,17 @@ class ReplayState(struct.PyTreeNode):
     max_urgency: jax.Array
     quality_sum: jax.Array
     spec: Spec = struct.field(pytree_node=False)
+    following: Any = ()
 
     @property
     def capacity(self) -> int:
         """Rows that fit."""
         return self.quality.shape[0]
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether windows can be drawn."""
+        return not isinstance(self.following, tuple)
 
     @property
     def urgency(self) -> jax.Array:
@@ -100,8 +110,8 @@ class ReplayState(struct.PyTreeNode):
         return jnp.minimum(self.inserted, self.capacity)
 
 
-def create(spec: Spec, config: ReplayConfig, capacity: int | None = None) -> ReplayState:
-    """An empty pool of `capacity` (default: the config's) rows of the spec's shapes."""
+def create(spec: Spec, config: ReplayConfig, capacity: int | None = None, linked: bool = False) -> ReplayState:
+    """An empty pool of `capacity` (default: the config's) rows of the spec's shapes; `linked` for windows."""
     capacity = config.capacity if capacity is None else capacity
     return ReplayState(
         words=jnp.zeros((capacity, jax.eval_shape(pack, example(spec)).shape[1]), jnp.int32),
@@ -111,6 +121,7 @@ def create(spec: Spec, config: ReplayConfig, capacity: int | None = None) -> Rep
         max_urgency=jnp.ones((), jnp.float32),
         quality_sum=jnp.zeros((), jnp.float32),
         spec=spec,
+        following=jnp.full(capacity, NONE, jnp.int32) if linked else (),
     )
 
 
@@ -123,6 +134,7 @@ def insert(state: ReplayState, rows: Transition, count: jax.Array, config: Repla
     new_quality = rows.quality if config.quality_in == "sampling" else jnp.ones_like(rows.quality)
     quality = state.quality.at[slot].set(new_quality, mode="drop")
     return state.replace(
+        following=state.following.at[slot].set(NONE, mode="drop") if state.is_linked else (),
         words=state.words.at[slot].set(pack(rows), mode="drop"),
         quality=quality,
         tree=sum_tree.write(state.tree, slot, new_quality * state.max_urgency),
@@ -143,10 +155,12 @@ def draw(
     return draw_at(state, jax.random.uniform(key, (n,)), beta, n if count is None else count)
 
 
-def draw_at(state: ReplayState, jitter: jax.Array, beta: jax.Array, count: jax.Array | int) -> tuple[Transition, jax.Array, jax.Array]:
-    """As `draw`, where `jitter` `[n]` in [0, 1) says at which place of its stratum each draw falls."""
+def draw_at(
+    state: ReplayState, jitter: jax.Array, beta: jax.Array, count: jax.Array | int, window: Window = ROW
+) -> tuple[Transition, jax.Array, jax.Array]:
+    """As `draw`, where `jitter` `[n]` in [0, 1) says at which place of its stratum each draw falls, and windows may begin at the rows."""
     slot, priority = draw_slots(state, jitter, count)
-    rows = unpack(state.words.at[slot].get(mode="promise_in_bounds"), state.spec)
+    rows = windows.take(state, slot, window)
     mean_urgency = state.tree.total / jnp.maximum(state.quality_sum, 1e-30)
     # By the priority that the descent met, not by a second look at the leaves: one that is not ordered before the write of new
     # priorities makes XLA copy them all.
@@ -196,6 +210,14 @@ def set_returns(state: ReplayState, serials: jax.Array, mc_return: jax.Array) ->
 
 
 @partial(jax.jit, donate_argnums=0)
+def link(state: ReplayState, serials: jax.Array, following: jax.Array) -> ReplayState:
+    """Notes that rows `following` `[n]` follow rows `serials` `[n]` in their episodes; serial -1, and overwritten rows, are skipped."""
+    alive = (serials >= state.inserted - state.capacity) & (serials >= 0)
+    slot = jnp.where(alive, serials % state.capacity, NOWHERE)
+    return state.replace(following=state.following.at[slot].set(following, mode="drop"))
+
+
+@partial(jax.jit, donate_argnums=0)
 def retire(state: ReplayState, serials: jax.Array) -> ReplayState:
     """The pool with the rows of serials `[n]` never drawn again; -1, and rows that are overwritten, are skipped."""
     alive = (serials >= state.inserted - state.capacity) & (serials >= 0)
@@ -208,9 +230,7 @@ def retire(state: ReplayState, serials: jax.Array) -> ReplayState:
 @partial(jax.jit, donate_argnums=0)
 def forget_priorities(state: ReplayState) -> ReplayState:
     """The pool with all rows drawn by their quality alone, as if new: what their priorities came from is not to be believed."""
-    return state.replace(
-        tree=sum_tree.build(state.quality), max_urgency=jnp.ones_like(state.max_urgency), quality_sum=state.quality.sum()
-    )
+    return state.replace(tree=sum_tree.build(state.quality), max_urgency=jnp.ones_like(state.max_urgency), quality_sum=state.quality.sum())
 
 
 def beta_at(config: ReplayConfig, updates: jax.Array) -> jax.Array:

@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...data.replay import windows
 from ...data.replay.frames import SLOTS
-from ...data.replay.packing import unpack
 from ...data.replay.replay import ReplayState
+from ...data.replay.windows import Window
 from ...data.transition import Array, PyTree
 from ..step import Block
 
@@ -39,18 +40,19 @@ def restored(folder: Path, shapes: Block | tuple[()]) -> Block | tuple[()]:
     return jax.tree.unflatten(structure, leaves)
 
 
-def placed(block: Block, online: ReplayState) -> Block | tuple[()]:
+def placed(block: Block, online: ReplayState, window: Window) -> Block | tuple[()]:
     """The block with its online rows' frames where they are in a pool that was filled anew; () where a row is gone."""
     serials, used = block.drawn.online_serials, ~block.drawn.offline  # [K, B], [B]
     slot = serials % online.capacity
     there = (serials >= online.inserted - online.capacity) & (serials < online.inserted) & (online.quality[slot] > 0)
     if not bool((there | ~used[None]).all()):
         return ()
-    rows = unpack(online.words[slot.ravel()], online.spec)
+    rows = windows.take(online, slot.ravel(), window)
 
     def where_now(drawn: PyTree, now: PyTree) -> PyTree:
-        slots: Array = drawn[SLOTS]  # [K, B, k]
-        return drawn | {SLOTS: jnp.where(used[None, :, None], now[SLOTS].reshape(slots.shape), slots)}
+        slots: Array = drawn[SLOTS]  # [K, B, k], or [K, B, T, k]
+        of_online = used.reshape(1, -1, *(1,) * (slots.ndim - 2))
+        return drawn | {SLOTS: jnp.where(of_online, now[SLOTS].reshape(slots.shape), slots)}
 
     batch = block.batch.replace(
         observation=where_now(block.batch.observation, rows.observation),

@@ -54,6 +54,7 @@ class OpenEpisode:
     def __init__(self, most: int):
         self.serials, self.copies = deque[int](maxlen=most), deque[int](maxlen=most)  # the latter in the offline pool; -1 for none
         self.rewards, self.masks = deque[float](maxlen=most), deque[float](maxlen=most)
+        self.step = -1  # of the newest one
 
 
 class Ingest:
@@ -189,19 +190,32 @@ class Ingest:
         serials = range(self.inserted, self.inserted + length(rows))
         self.inserted += length(rows)
         columns = (column.tolist() for column in (rows.reward, rows.mask, rows.truncated, rows.step))
+        links, copied = list[tuple[int, int]](), list[tuple[int, int]]()
         for place, (serial, reward, mask, truncated, step) in enumerate(zip(serials, *columns, strict=True)):
             if step == 0:
                 self._open.pop(stream, None)  # broken off: its returns stay unknown
             episode = self._open.get(stream)
             if episode is None:
                 episode = self._open[stream] = OpenEpisode(state.online.capacity)
+            copy = copies.get(place, -1)
+            if episode.serials and step == episode.step + 1:
+                links.append((episode.serials[-1], serial))
+                copied.append((episode.copies[-1], copy))
+            episode.step = step
             episode.serials.append(serial)
-            episode.copies.append(copies.get(place, -1))
+            episode.copies.append(copy)
             episode.rewards.append(reward)
             episode.masks.append(mask)
             if truncated or mask == 0:
                 state = self._close(state, self._open.pop(stream))
-        return state
+        return (
+            state
+            if not state.online.is_linked
+            else state.replace(
+                online=_linked(state.online, links),
+                offline=_linked(state.offline, [pair for pair in copied if min(pair) >= 0]),
+            )
+        )
 
     def _close(self, state: LearnerState, episode: OpenEpisode) -> LearnerState:
         returns = monte_carlo(np.asarray(episode.rewards, np.float32), np.asarray(episode.masks, np.float32), self.reward)
@@ -218,6 +232,14 @@ def _with_returns(pool: ReplayState, serials: np.ndarray, returns: np.ndarray) -
     """The pool with the Monte-Carlo returns `[n]` of rows `serials` `[n]`."""
     for index, value in zip(_in_parts(serials, -1), _in_parts(returns, 0.0), strict=True):
         pool = replay.set_returns(pool, index.astype(np.int32), value.astype(np.float32))
+    return pool
+
+
+def _linked(pool: ReplayState, links: list[tuple[int, int]]) -> ReplayState:
+    """The pool with the second row of each pair, by their serials, following the first."""
+    serials = np.array(links, int).reshape(-1, 2)
+    for before, after in zip(_in_parts(serials[:, 0], -1), _in_parts(serials[:, 1], -1), strict=True):
+        pool = replay.link(pool, before.astype(np.int32), after.astype(np.int32))
     return pool
 
 

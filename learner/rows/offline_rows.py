@@ -14,7 +14,7 @@ from ...data.plausible import PlausibleConfig, believed_episodes
 from ...data.quality import QualityConfig, weigh
 from ...data.reward import RewardConfig, apply_reward, estimated_returns
 from ...data.tasks import SINGLE, TaskConfig, shares, tasks_of
-from ...data.transition import Spec, Transition, concatenate
+from ...data.transition import Spec, Transition, concatenate, length
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +81,10 @@ class OfflineData:
         return dataclasses.replace(self, held=held)
 
     def rows_of(self, chosen: np.ndarray) -> Transition:
-        """The rows of some episodes, a mask `[E]` with at least one, joined anew at each call."""
-        return concatenate([self.episodes[index].steps for index in np.flatnonzero(chosen)])
+        """The rows of some episodes, a mask `[E]` with at least one, joined anew at each call; each has its place as its number, since
+        files may number theirs alike."""
+        parts = [(index, self.episodes[index].steps) for index in np.flatnonzero(chosen)]
+        return concatenate([steps.replace(episode=np.full(length(steps), index, np.int32)) for index, steps in parts])
 
     def returns_of(self, chosen: np.ndarray) -> np.ndarray:
         """As `returns`, of some episodes, a mask `[E]` with at least one."""

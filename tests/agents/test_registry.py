@@ -10,7 +10,7 @@ import pytest
 from blocks import KEY, SMALL, SPEC, assert_same, block_of, rows_of
 
 from warmloop.agents import AGENTS, SAC, HasCritics, HasLikelihood, SACConfig
-from warmloop.agents.base import Problem, go_on
+from warmloop.agents.base import Problem, go_on, window_of
 from warmloop.agents.described import describe_agent, rebuild_agent
 from warmloop.data.errors import WarmloopError
 from warmloop.data.mixing import MixingConfig
@@ -20,7 +20,7 @@ from warmloop.learner.starting_state import fine_tune, resume
 from warmloop.learner.state import LearnerParts, create
 from warmloop.learner.step import run_steps
 
-UNSHARED = ("bcq", "sac_grasp")  # algorithms whose policy no other has
+UNSHARED = ("bcq", "sac_grasp", "flow_bc", "qc", "qc_fql")  # algorithms whose policy no other has
 
 
 @dataclasses.dataclass
@@ -32,7 +32,7 @@ class Trained:
         self.agent = kind(config(**SMALL), SPEC)
         self.fresh = self.agent.init(jax.random.key(0), rows_of(40))
         self.update = jax.jit(self.agent.update)
-        self.block = block_of(2, 8)
+        self.block = block_of(2, 8, window=window_of(self.agent))
         self.state, self.metrics, self.td_error = self.update(self.fresh, self.block)
 
     @property
@@ -107,7 +107,7 @@ def test_acting_uses_the_statistics_of_the_offline_rows_before_and_after_learnin
 
 def test_what_is_measured_of_an_agent_has_its_shapes(trained):
     batch, actor = jax.tree.map(lambda x: x[0], trained.block), trained.agent.actor_params(trained.state)
-    assert isinstance(trained.agent, HasCritics | HasLikelihood)
+    assert isinstance(trained.agent, HasCritics | HasLikelihood) or not window_of(trained.agent).is_row, "of rows something is measured"
     if isinstance(trained.agent, HasCritics):
         q = trained.agent.q_values(trained.state, batch.observation, batch.action)
         assert q.shape == (trained.agent.config.ensemble, 8)

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from warmloop.data.mixing import StretchBatch
+from warmloop.data.replay.windows import ROW
 from warmloop.data.transition import Batch, Leaf, Spec, example
 
 SPEC = Spec((Leaf("pose", (3,), "float32"), Leaf("velocity", (2,), "float32")), 3)
@@ -29,11 +31,19 @@ def rows_of(count, seed=0):
     )
 
 
-def block_of(*lead):
+def block_of(*lead, window=ROW):
+    """Rows, or the chunks of a window, some of which an episode's end cuts short."""
     rows = jax.tree.map(lambda x: jnp.asarray(x).reshape(*lead, *x.shape[1:]), rows_of(int(np.prod(lead)), 1))
     one = jnp.ones(lead)
     fields = {name: getattr(rows, name) for name in rows.__dataclass_fields__}
-    return Batch(**fields, weight=one, actor_weight=one, offline=one.astype(bool))
+    fields |= {"weight": one, "actor_weight": one, "offline": one.astype(bool)}
+    if window.is_row:
+        return Batch(**fields)
+    rng = np.random.default_rng(2)
+    there = np.minimum(rng.integers(1, 2 * window.length, lead), window.length)
+    action = np.tanh(rng.normal(size=(*lead, window.length, 3))).astype(np.float32)
+    valid = np.arange(window.length) < there[..., None]
+    return StretchBatch(**fields | {"action": jnp.asarray(action)}, valid=jnp.asarray(valid))
 
 
 def assert_same(a, b):

@@ -263,7 +263,7 @@ OFF = {
     "lagrange_gap": 1.0, "lagrange_lr": 3e-4, "initial_multiplier": 1.0, "importance": True, "log_std_min": -20.0, "log_std_max": 2.0,
     "normalise_rewards": False, "return_span": 0.0, "activation": "relu", "utd": 1, "actor_layer_norm": False, "deterministic": False,
     "weight_limit": 100.0, "ensemble": 2, "normalise_observations": True, "exploration_noise": 0.1,
-    "observation_floor": 0.0, "actor_network": "",
+    "observation_floor": 0.0, "actor_network": "", "n_step": 1,
 }  # fmt: skip
 IGNORED = ("vision", "observation_bound")
 

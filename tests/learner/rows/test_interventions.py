@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from intervened import REWARD, SPECS, Run, episode_of, parts_of
 
-from warmloop.agents import BC, SAC, SACConfig
-from warmloop.agents.networks.vision import VisionConfig
+from warmloop.agents import BC, SAC
 from warmloop.configs import load
 from warmloop.data.errors import WarmloopError
 from warmloop.data.mixing import MixingConfig
@@ -17,60 +17,19 @@ from warmloop.data.quality import QualityConfig
 from warmloop.data.replay import frames
 from warmloop.data.replay.frames import FramesConfig
 from warmloop.data.replay.replay import ReplayConfig, retire
-from warmloop.data.reward import RewardConfig
+from warmloop.data.replay.windows import ROW
 from warmloop.data.transition import Leaf, Source, Spec, example, take
-from warmloop.data.wire.row_schema import Schema
 from warmloop.launch.run.assemble import fine_parts
-from warmloop.learner.checkpoints import ahead, checkpoint
-from warmloop.learner.checkpoints.saver import Saver
-from warmloop.learner.config import LearnerConfig
-from warmloop.learner.diagnosis.metrics import Recorder
-from warmloop.learner.journal.journal import Journal
-from warmloop.learner.loop import Learner, Start
-from warmloop.learner.receiving.intake import Intake
+from warmloop.learner.checkpoints import ahead
 from warmloop.learner.rows.ingest import Ingest, RowRules
-from warmloop.learner.starting_state import fine_tune, refill, resume
+from warmloop.learner.starting_state import fine_tune, resume
 from warmloop.learner.state import LearnerParts
 from warmloop.learner.step import Stepper, run_steps
-
-REWARD = RewardConfig(discount=0.9)
-SPECS = {
-    "states": Spec((Leaf("pose", (3,), "float32"),), 2),
-    "cameras": Spec((Leaf("front", (8, 8, 3), "uint8"), Leaf("pose", (3,), "float32")), 2),
-}
-
-
-def parts_of(kind, room=40):
-    config = SACConfig(hidden=(16, 16), ensemble=2, utd=1, batch_size=8, vision=VisionConfig(features=4, channels=(4,)))
-    return LearnerParts(SAC(config, SPECS[kind]), ReplayConfig(capacity=64, intervention_rows=room), MixingConfig(decay=0.9))
 
 
 @pytest.fixture(scope="module", params=list(SPECS))
 def parts(request):
     return parts_of(request.param)
-
-
-def episode_of(spec, count, seed, intervened=()):
-    """A whole episode that ends in success; a human acts on steps `intervened`. What it saw says which step it was."""
-    rng = np.random.default_rng([seed, count])
-    seen = {
-        leaf.name: rng.integers(0, 256, (count + 1, *leaf.shape), np.uint8)
-        if leaf.dtype == "uint8"
-        else rng.normal(size=(count + 1, *leaf.shape)).astype(np.float32)
-        for leaf in spec.observation
-    }
-    mask = np.append(np.ones(count - 1, np.float32), np.float32(0))
-    return example(spec, count).replace(
-        observation={name: x[:-1] for name, x in seen.items()},
-        next_observation={name: x[1:] for name, x in seen.items()},
-        action=rng.uniform(-1, 1, (count, spec.action_dim)).astype(np.float32),
-        reward=1 - mask,
-        mask=mask,
-        source=np.where(np.isin(np.arange(count), intervened), Source.INTERVENTION, Source.ONLINE).astype(np.int32),
-        intervened=np.isin(np.arange(count), intervened),
-        step=np.arange(count, dtype=np.int32),
-        episode=np.full(count, seed, np.int32),
-    )
 
 
 def begun(parts, demonstrations=20):
@@ -193,27 +152,6 @@ def plain(leaf):
     return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 
 
-class Run:
-    """A learner in a folder, with one actor that hands it episodes."""
-
-    def __init__(self, folder, parts, stream):
-        place, resuming = folder / "checkpoints", bool(checkpoint.steps(folder / "checkpoints"))
-        self.parts, self.journal = parts, Journal(folder / "journal", background=False)
-        self.intake = Intake(Schema.of(parts.agent.spec, "Test-v0"), journal=self.journal)
-        state, meta = resume(place, parts) if resuming else (begun(parts)[0], {"warm_updates": 0})
-        state, ingest = refill(state, parts, RowRules(REWARD, quality=QualityConfig(interventions=3.0)), self.intake, meta)
-        config = LearnerConfig(online_steps=1000, max_utd=0.2, checkpoint_every=0)
-        start = Start(state, parts, ingest, self.intake, meta["warm_updates"])
-        self.learner = Learner(start, config, Recorder(folder), Saver(place, {}, config, int(state.updates)))
-        self.session, progress = self.intake.open("arm", stream, 0)
-        self.sent = progress.received
-
-    def send(self, rows):
-        self.sent = self.intake.accept(self.session.id, self.sent, rows).received
-        while self.learner.advance():
-            pass
-
-
 def test_a_learner_that_crashed_has_them_again_with_their_pictures_and_none_twice(tmp_path, parts):
     spec, run = parts.agent.spec, Run(tmp_path, parts, "first")
     before = [episode_of(spec, 10, number, intervened=(2, 3, 7)) for number in range(3)]
@@ -286,9 +224,9 @@ def test_rows_drawn_ahead_are_drawn_anew_where_batches_have_another_size_or_one_
     for number in range(7):  # two more rows than the pool has
         run.send(episode_of(parts.agent.spec, 10, number))
     state = run.learner.state
-    assert ahead.placed(state.ahead, state.online) != ()
+    assert ahead.placed(state.ahead, state.online, ROW) != ()
     drawn = state.ahead.drawn.online_serials[:, ~state.ahead.drawn.offline].ravel()
-    assert ahead.placed(state.ahead, retire(jax.tree.map(jnp.copy, state.online), drawn[:1])) == ()
+    assert ahead.placed(state.ahead, retire(jax.tree.map(jnp.copy, state.online), drawn[:1]), ROW) == ()
     run.learner.save()
     run.journal.close()
     other = SAC(dataclasses.replace(parts.agent.config, batch_size=4), parts.agent.spec)

@@ -1,0 +1,52 @@
+"""Chunks of actions: what of a drawn stretch is learnt, and acting by a plan until it is used up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from ...data.transition import PyTree
+
+
+class Planned(struct.PyTreeNode):
+    """A plan under way, the carry of an agent that acts in chunks.
+
+    Attributes:
+        chunk: `[h, A]`.
+        done, left: actions of it that were done, and that are to be done before the next plan.
+    """
+
+    chunk: jax.Array
+    done: jax.Array
+    left: jax.Array
+
+
+def act_by_plan(plan: Callable[[], jax.Array], carry: PyTree, execute: int) -> tuple[jax.Array, Planned]:
+    """The next action `[A]` of the plan in `carry`, or the first of a new one, `plan()` `[h, A]`: where there is none (the carry is ()) or
+    `execute` of its actions were done."""
+    if not isinstance(carry, Planned):
+        chunk = plan()
+        return chunk[0], Planned(chunk, jnp.int32(1), jnp.int32(execute - 1))
+    over = carry.left == 0
+    chunk = jax.lax.cond(over, plan, lambda: carry.chunk)
+    place = jnp.where(over, 0, carry.done)
+    return chunk[place], Planned(chunk, place + 1, execute - 1 - place)
+
+
+def flat(chunk: jax.Array) -> jax.Array:
+    """`[..., h, A]` as `[..., h·A]`."""
+    return chunk.reshape(*chunk.shape[:-2], -1)
+
+
+def each_action(valid: jax.Array, actions: int) -> jax.Array:
+    """`[..., h]` for each number of the chunk, `[..., h·A]`."""
+    return jnp.repeat(valid, actions, axis=-1).astype(jnp.float32)
+
+
+def mean_of_valid(values: jax.Array, valid: jax.Array, actions: int) -> jax.Array:
+    """The mean `[B]` of values `[B, h·A]` over the numbers of a chunk that are there, of `valid` `[B, h]`."""
+    there = each_action(valid, actions)
+    return (values * there).sum(axis=-1) / jnp.maximum(there.sum(axis=-1), 1.0)
