@@ -24,7 +24,7 @@ from .base import Actor, Metrics, Params, Problem, run_block
 from .networks.normaliser import Normaliser, blurred
 from .networks.vision import Vision, VisionConfig
 from .shared.agent_settings import setting
-from .shared.chunks import act_by_plan, flat, mean_of_valid
+from .shared.action_chunks import act_by_plan, flat, mean_of_valid
 from .shared.flows import Flow, FlowSettings
 from .shared.gradients import adam, descend
 

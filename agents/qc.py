@@ -27,7 +27,7 @@ from .base import Metrics, Params, Problem, run_block
 from .networks.normaliser import Normaliser, blurred
 from .networks.vision import Vision, VisionConfig
 from .shared.agent_settings import CriticSettings, setting
-from .shared.chunks import act_by_plan, flat, mean_of_valid
+from .shared.action_chunks import act_by_plan, flat, mean_of_valid
 from .shared.critics import Critics
 from .shared.flows import Flow, FlowSettings
 from .shared.gradients import adam, descend

@@ -27,7 +27,7 @@ from .networks.networks import MLP, apply, initialise
 from .networks.normaliser import Normaliser, blurred
 from .qc import FIXED, QC, QCConfig, QCState
 from .shared.agent_settings import setting
-from .shared.chunks import act_by_plan
+from .shared.action_chunks import act_by_plan
 from .shared.gradients import descend
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...agents.base import Agent
-from ...agents.shared.chunks import Planned
+from ...agents.shared.action_chunks import Planned
 from ...data.errors import WarmloopError
 from ...data.transition import PyTree
 

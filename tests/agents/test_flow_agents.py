@@ -9,7 +9,7 @@ import pytest
 
 from warmloop.agents import BC, QC, QCFQL, BCConfig, FlowBC, FlowBCConfig, QCConfig, QCFQLConfig
 from warmloop.agents.base import Problem, window_of
-from warmloop.agents.shared.chunks import Planned, act_by_plan, flat
+from warmloop.agents.shared.action_chunks import Planned, act_by_plan, flat
 from warmloop.data.mixing import MixingConfig, StretchBatch
 from warmloop.data.replay import ReplayConfig
 from warmloop.data.replay.windows import Window
