@@ -43,6 +43,7 @@ docs: $(READY)  ## build the documentation site into build/site
 
 bench: $(READY)  ## measure speed; set BENCH_PEERS to a Python that holds the peers to measure them too
 	$(RUN) tests/benchmarks/run.py
+	$(RUN) tests/benchmarks/start_up.py
 
 slow: $(TESTS)  ## run the tests that train for minutes, and whole runs of several processes
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(RUN) -m pytest -n 2 --dist loadfile -m slow
