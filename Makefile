@@ -75,7 +75,8 @@ $(READY): setup.py requirements.lock
 $(TESTS): $(READY)
 	@echo "Adding the simulators and input devices that are tested."
 	@$(INSTALL) --editable '.[robotics,teleop]' \
-	  || { echo "gym-hil and pynput need a C compiler and the kernel's headers: without them, their tests are skipped."; $(INSTALL) pygame hidapi; }
+	  || { echo "gym-hil and pynput need a C compiler and the kernel's headers: without them, their tests are skipped."; \
+       echo "To try again, remove $@."; $(INSTALL) pygame hidapi; }
 	@command -v Xvfb > /dev/null || echo "Xvfb is not installed: the keyboard's tests are skipped. (Debian: apt-get install xvfb)"
 	@touch $@
 

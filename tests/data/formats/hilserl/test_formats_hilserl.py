@@ -238,14 +238,11 @@ def test_what_is_written_names_no_module_that_numpy_1_lacks(tmp_path):
 
 
 def test_what_is_written_loads_in_numpy_1(tmp_path):
-    python = numpy_1()
-    if python is None:
-        pytest.skip("there is no interpreter with NumPy 1; NUMPY_1 may name one")
     write_episodes(tmp_path / "demos.pkl", [episode(3, observation="images")])
     program = (
         "import pickle, sys, numpy; rows = pickle.load(open(sys.argv[1], 'rb')); print(numpy.__version__, len(rows), rows[0]['actions'])"
     )
-    command = [python, "-c", program, str(tmp_path / "demos.pkl")]
+    command = [numpy_1(), "-c", program, str(tmp_path / "demos.pkl")]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert shown.startswith("1.") and " 3 [" in shown
 
