@@ -2,7 +2,7 @@
 
     python tests/benchmarks/start_up.py              # --rounds=5 for more than three
 
-Each run is a process of its own in an empty folder: Pendulum, in lock step, with the settings that a user has. "Cold" has an empty folder
+Each run is a process of its own in an empty folder: Pendulum, in lock step, with an update after the first step. "Cold" has an empty folder
 for JAX's compiled programs, "warm" the one that the cold run before it has filled. A first update is done when its metrics are on disk.
 The files of the packages are in the system's cache. Shown is the median, and in brackets the least and the most. Where another process
 takes a share of the machine, the processor's seconds say more than the clock's.
@@ -23,7 +23,7 @@ from pathlib import Path
 HELPS = {"warmloop --help": ["warmloop", "--help"], "train_rlpd --help": ["warmloop.launch.train_rlpd", "--help"]}
 CONFIGS = {
     "SAC": "configs/classic.py:pendulum",  # 2 critics, an update a step
-    "RLPD": "configs/classic.py:pendulum,rlpd",  # 10 critics with LayerNorm
+    "RLPD": "configs/classic.py:pendulum,rlpd",  # 10 critics with LayerNorm, 20 gradient steps an update
 }
 ENVIRONMENT = """
 import pathlib, time
@@ -63,7 +63,7 @@ def training_seconds(config: str, caches: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder, open(Path(folder) / "log", "w+") as log:
         (Path(folder) / "timed.py").write_text(ENVIRONMENT)
         line = [sys.executable, "-m", "warmloop.launch.train_rlpd", "--exp_name=start", f"--runs={folder}", f"--config={config}"]
-        line += ["--config.environment.id=timed:Timed-v0", "--config.learner.log_every=1", "--online_steps=1000"]
+        line += ["--config.environment.id=timed:Timed-v0", "--config.learner.log_every=1", "--config.learner.frozen_steps=0"]
         began, before = time.time(), processor_seconds()
         process = subprocess.Popen(line, cwd=folder, env=plain(XDG_CACHE_HOME=str(caches)), stdout=log, stderr=subprocess.STDOUT)
         try:
@@ -80,7 +80,8 @@ def training_seconds(config: str, caches: Path) -> dict[str, float]:
 def first_update(folder: Path, process: subprocess.Popen) -> float | None:
     """When the run in `folder` had its first metrics on disk; None where it ended without."""
     while process.poll() is None:
-        if any(path.stat().st_size for path in folder.glob("start/**/metrics.jsonl")):
+        lines = (line for path in folder.glob("start/metrics.jsonl") for line in path.read_text().splitlines(keepends=True))
+        if any(json.loads(line)["updates"] for line in lines if line.endswith("\n")):
             return time.time()
         time.sleep(0.01)
     return None

@@ -153,6 +153,7 @@ def test_a_checkpoint_gives_the_same_set_to_one_worker_and_to_two(commands: Comm
     assert files["one"] == files["two"] != files["mode"]
 
 
+@pytest.mark.slow  # since each of its five processes imports PyTorch
 def test_a_policy_of_stable_baselines3_is_collected_by_two_workers_as_by_one(folder: Path):
     sb3 = pytest.importorskip("stable_baselines3", reason="Stable-Baselines3 is not installed (extra [sb3])")
     model = sb3.PPO("MlpPolicy", "Pendulum-v1", n_steps=64, batch_size=32, policy_kwargs={"net_arch": [8]}, seed=0, device="cpu")
