@@ -11,8 +11,10 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from beside import add_stable_baselines3
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["skips"]
 ROOT = Path(__file__).resolve().parents[1]
 MOST_MEGABYTES = 1200  # resident; a worker of the default run is to stay under 2 GB
 USER_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -31,6 +33,8 @@ if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1" and metadata.version("jax
 # How long an example takes says more of what else the machine does than of the code.
 settings.register_profile("warmloop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("warmloop")
+
+add_stable_baselines3()
 
 import jax  # noqa: E402
 

@@ -251,7 +251,7 @@ def test_a_wrong_setting_is_refused_by_name(wrong, says):
 
 
 def test_the_presets_penalty_is_the_one_that_gym_hil_reports():
-    pytest.importorskip("gym_hil", reason="gym-hil's C build is missing")
+    pytest.importorskip("gym_hil", reason="gym-hil is not installed (extra [robotics])")
     from warmloop.actor.environment.environment import make_environment
     from warmloop.configs import load
     from warmloop.configs.schema import build_agent

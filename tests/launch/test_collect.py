@@ -155,7 +155,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path: Path, flags: tuple[
 
 
 def test_imperfect_demonstrations_of_gym_hil_are_recorded_with_the_presets_environment(tmp_path: Path):
-    pytest.importorskip("gym_hil", reason="gym-hil is not installed; it is of the extra `robotics`")
+    pytest.importorskip("gym_hil", reason="gym-hil is not installed (extra [robotics])")
     out = tmp_path / "demos.npz"
     done = collect("--config=configs/gym_hil.py:pick-cube", "--episodes=3", "--noise=0.3:0.6", "--random_share=0.1", f"--out={out}")
     assert done.returncode == 0, done.stderr

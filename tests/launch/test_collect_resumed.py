@@ -153,6 +153,7 @@ def test_a_checkpoint_gives_the_same_set_to_one_worker_and_to_two(commands: Comm
     assert files["one"] == files["two"] != files["mode"]
 
 
+@pytest.mark.slow  # since each of its five processes imports PyTorch
 def test_a_policy_of_stable_baselines3_is_collected_by_two_workers_as_by_one(folder: Path):
     sb3 = pytest.importorskip("stable_baselines3", reason="Stable-Baselines3 is not installed (extra [sb3])")
     model = sb3.PPO("MlpPolicy", "Pendulum-v1", n_steps=64, batch_size=32, policy_kwargs={"net_arch": [8]}, seed=0, device="cpu")
@@ -170,9 +171,10 @@ def test_a_policy_of_stable_baselines3_is_collected_by_two_workers_as_by_one(fol
     assert [len(episode) for episode in load_episodes(folder / "bare.npz")] == [12] * 4
 
 
-def test_without_stable_baselines3_one_sentence_says_how_to_get_it(folder: Path):
+def test_without_stable_baselines3_one_sentence_says_how_to_get_it(folder: Path, monkeypatch):
     (folder / "model.zip").write_bytes(b"PK")
     (folder / "stable_baselines3.py").write_text("raise ImportError('not here')")
+    monkeypatch.setenv("PYTHONPATH", str(folder))  # which comes before where it is installed
     done = collect(folder, "--env=Pendulum-v1", "--policy=sb3:model.zip", "--out=x.npz")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "needs Stable-Baselines3 (not here); run `pip install warmloop[sb3]`" in done.stderr

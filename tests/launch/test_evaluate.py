@@ -45,7 +45,7 @@ def test_what_was_found_is_shown_where_the_video_fails(tmp_path):
 
 
 def test_a_film_is_made_without_a_display_and_without_a_complaint(tmp_path):
-    pytest.importorskip("pygame")
+    pytest.importorskip("pygame", reason="pygame is not installed here")
     done = evaluate(tmp_path, "--env=Pendulum-v1", "--video=films/a.mp4")
     assert done.returncode == 0 and "success" in done.stdout and (tmp_path / "films" / "a.mp4").stat().st_size > 0, done.stderr
     assert "error" not in done.stderr

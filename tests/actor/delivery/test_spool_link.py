@@ -169,7 +169,7 @@ def test_a_disk_that_is_full_stops_the_actor_and_loses_nothing(tmp_path, kind):
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True, check=False).returncode:
-        pytest.skip("a small file system to fill can be mounted by root only")
+        pytest.skip("a small file system cannot be mounted here (that takes root)")
     try:
         fill = f"open({str(disk / 'ballast')!r}, 'wb').write(bytes(180_000))"
         shown = assert_survives_a_full_disk(started(FULL, disk / "spool", fill, f"os.unlink({str(disk / 'ballast')!r})"), kind)

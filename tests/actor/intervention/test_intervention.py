@@ -317,7 +317,7 @@ def test_without_a_success_signal_of_its_own_an_environment_goes_by_the_person()
 )
 def test_gym_hils_own_wrapper_is_understood(end, says):
     """Its keyboard's state is set directly; the events that set it are its own business."""
-    pytest.importorskip("gym_hil", reason="gym-hil is not installed here")
+    pytest.importorskip("gym_hil", reason="gym-hil is not installed (extra [robotics])")
     try:
         from gym_hil.wrappers.hil_wrappers import InputsControlWrapper  # pyright: ignore[reportMissingImports]
         from gym_hil.wrappers.intervention_utils import InputController  # pyright: ignore[reportMissingImports]

@@ -18,7 +18,7 @@ from warmloop.data.errors import WarmloopError
 from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import Leaf
 
-pytest.importorskip("gym_hil", reason="gym-hil is not installed; it is of the extra `robotics`")
+pytest.importorskip("gym_hil", reason="gym-hil is not installed (extra [robotics])")
 
 PICTURES = {"image_obs": True, "shadows": False}
 

@@ -78,7 +78,7 @@ def test_the_penalty_is_in_the_reward_where_asked_for():
 
 
 def test_the_penalty_is_gym_hils_where_the_gripper_turns_in_one_step():
-    pytest.importorskip("gym_hil", reason="gym-hil is not installed; it is of the extra `robotics`")
+    pytest.importorskip("gym_hil", reason="gym-hil is not installed (extra [robotics])")
     environment = make_environment(EnvironmentConfig("gym_hil/PandaPickCube-v0", wrappers=("gripper_penalty:-0.05",)))
     environment.reset(0)
     infos = [environment.step(np.array([0, 0, 0, command])).info for command in (-1, 1, 0, 1, -1, 0, 1)]

@@ -127,6 +127,7 @@ def lerobot_s_python():
     pytest.skip("lerobot is not installed; WARMLOOP_LEROBOT_PYTHON may name an interpreter that has it")
 
 
+@pytest.mark.slow  # since lerobot's environment takes 8 GB
 def test_lerobot_itself_loads_what_is_written_and_records_into_it(tmp_path):
     python, path = lerobot_s_python(), tmp_path / "set.lerobot"
     written = pictured()

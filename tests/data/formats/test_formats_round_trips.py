@@ -124,7 +124,7 @@ def load_door():
 @pytest.fixture(scope="module")
 def door():
     if not SHARED.exists():
-        pytest.skip("the shared data are not here")
+        pytest.skip("the demonstrations are not here: no folder shared/data beside the repository")
     episodes = load_door()
     assert len(episodes) == 25
     return episodes

@@ -70,7 +70,7 @@ def test_a_function_of_ones_own_is_judged_in_a_configurations_environment(tmp_pa
 
 
 def test_a_stable_baselines3_zip_is_judged_by_its_mode_or_sampled(tmp_path):
-    sb3 = pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
+    sb3 = pytest.importorskip("stable_baselines3", reason="Stable-Baselines3 is not installed (extra [sb3])")
     sb3.PPO("MlpPolicy", "Pendulum-v1", n_steps=8, batch_size=8, seed=0, device="cpu").save(tmp_path / "ppo.zip")
     subjects = [Subject(f"sb3:{tmp_path / 'ppo.zip'}", environment="Pendulum-v1", stochastic=on) for on in (False, True)]
     shown = [judge(subject, 1, 0) for subject in subjects]

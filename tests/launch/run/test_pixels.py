@@ -11,7 +11,7 @@ from runs import SIZES, Commands
 from warmloop.data.formats import load_episodes
 from warmloop.learner.diagnosis.metrics import read
 
-pytest.importorskip("gym_hil", reason="gym-hil is in the extra `robotics`")
+pytest.importorskip("gym_hil", reason="gym-hil is not installed (extra [robotics])")
 SMALL = (
     "--config=configs/gym_hil.py:pick-cube-pixels",
     *SIZES,

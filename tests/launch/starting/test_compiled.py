@@ -14,7 +14,6 @@ from warmloop.launch.starting.compiled import keep_compiled
 keep_compiled()
 import jax
 print(jax.config.jax_compilation_cache_dir)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.jit(lambda x: x * 2)(1.0)
 """
 

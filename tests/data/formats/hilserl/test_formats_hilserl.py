@@ -2,7 +2,6 @@
 
 import dataclasses
 import gzip
-import os
 import pickle
 import pickletools
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from beside import numpy_1
 from hypothesis import given, settings
 from recorded import assert_lossless, assert_same_experience, enriched, episode, episode_lists, returns_by_loop
 
@@ -237,13 +237,12 @@ def test_what_is_written_names_no_module_that_numpy_1_lacks(tmp_path):
     assert pickle.dumps(np.zeros(1)).find(b"numpy._core") >= 0 or np.__version__ < "2", "what others pickle meanwhile is not touched"
 
 
-@pytest.mark.skipif(not os.environ.get("NUMPY_1"), reason="NUMPY_1 names no interpreter with NumPy 1")
 def test_what_is_written_loads_in_numpy_1(tmp_path):
     write_episodes(tmp_path / "demos.pkl", [episode(3, observation="images")])
     program = (
         "import pickle, sys, numpy; rows = pickle.load(open(sys.argv[1], 'rb')); print(numpy.__version__, len(rows), rows[0]['actions'])"
     )
-    command = [os.environ["NUMPY_1"], "-c", program, str(tmp_path / "demos.pkl")]
+    command = [numpy_1(), "-c", program, str(tmp_path / "demos.pkl")]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert shown.startswith("1.") and " 3 [" in shown
 
