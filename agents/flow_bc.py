@@ -23,8 +23,8 @@ from ..data.transition import PyTree, Spec, Transition
 from .base import Actor, Metrics, Params, Problem, run_block
 from .networks.normaliser import Normaliser, blurred
 from .networks.vision import Vision, VisionConfig
-from .shared.agent_settings import setting
 from .shared.action_chunks import act_by_plan, flat, mean_of_valid
+from .shared.agent_settings import setting
 from .shared.flows import Flow, FlowSettings
 from .shared.gradients import adam, descend
 
@@ -95,7 +95,7 @@ class FlowBC:
         """Weighted mean over the rows that are not the policy's own. Scalar, and what is logged."""
         flow, encoder = trained
         distance = self.flow.distance(flow, self.vision(encoder, normaliser, batch.observation), flat(batch.action), key)
-        each = mean_of_valid(distance, batch.valid, self.spec.action_dim)  # [B]
+        each = mean_of_valid(distance, batch.valid)  # [B]
         shown = batch.offline | batch.intervened
         loss = jnp.sum(batch.actor_weight * shown * each) / jnp.maximum(shown.sum(), 1)
         return loss, {"actor/loss": loss}

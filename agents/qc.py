@@ -1,6 +1,6 @@
 """Q-chunking: critics of action chunks, and the best of N chunks that a flow proposes.
 
-    L_BC  = mean w_π mean_{hA} (v(s, x_τ, τ) − (a − z))²                                   (shared/flows.py)
+    L_BC  = mean w_π mean_{hA} valid (v(s, x_τ, τ) − (a − z))²                                   (shared/flows.py)
     π(s)  = φ(s, z_j*),  j* = argmax_{j≤N} agg_k Q_k(s, φ(s, z_j)),  z_j ~ N(0, I)
     y     = clip(R + γ^h m agg_k Q̄_k(s', π(s'))),  R = Σ_{i<h} γ^i r_{t+i},  s' = s_{t+h}
     L_Q   = mean_{K×B} w valid (Q_k(s, a_{t:t+h}) − y)²
@@ -26,8 +26,8 @@ from ..data.transition import PyTree, Spec, Transition
 from .base import Metrics, Params, Problem, run_block
 from .networks.normaliser import Normaliser, blurred
 from .networks.vision import Vision, VisionConfig
-from .shared.agent_settings import CriticSettings, setting
 from .shared.action_chunks import act_by_plan, flat, mean_of_valid
+from .shared.agent_settings import CriticSettings, setting
 from .shared.critics import Critics
 from .shared.flows import Flow, FlowSettings
 from .shared.gradients import adam, descend
@@ -147,7 +147,7 @@ class QC:
         """L_BC; gradient to the flow only."""
         seen = jax.lax.stop_gradient(self.vision(state.encoder, state.normaliser, batch.observation))
         distance = self.flow.distance(flow, seen, flat(batch.action), key)
-        loss = jnp.mean(batch.actor_weight * mean_of_valid(distance, batch.valid, self.spec.action_dim))
+        loss = jnp.mean(batch.actor_weight * mean_of_valid(distance, batch.valid))
         return loss, {"actor/loss": loss, "actor/cloning_loss": loss}
 
     # Updates.

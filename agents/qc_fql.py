@@ -1,7 +1,7 @@
 """Q-chunking with a one-step policy: critics of action chunks, and a policy that is distilled from a flow and follows the critics.
 
-    L_BC  = mean w_π mean_{hA} (v(s, x_τ, τ) − (a − z))²                                   (shared/flows.py)
-    L_π   = α mean w_π mean_{hA} (μ(s, z) − φ(s, z))² − λ mean w_π agg_k Q_k(s, clip μ(s, z)),  z ~ N(0, I)
+    L_BC  = mean w_π mean_{hA} valid (v(s, x_τ, τ) − (a − z))²                                   (shared/flows.py)
+    L_π   = α mean w_π mean_{hA} (μ(s, z) − φ(s, z))² − λ mean w_π mean_k Q_k(s, clip μ(s, z)),  z ~ N(0, I)
     y     = clip(R + γ^h m agg_k Q̄_k(s', clip μ(s', z)))                                  (qc.py)
     L_Q   = mean_{K×B} w valid (Q_k(s, a_{t:t+h}) − y)²
 
@@ -26,8 +26,8 @@ from .base import Metrics, Params, Problem, run_block
 from .networks.networks import MLP, apply, initialise
 from .networks.normaliser import Normaliser, blurred
 from .qc import FIXED, QC, QCConfig, QCState
-from .shared.agent_settings import setting
 from .shared.action_chunks import act_by_plan
+from .shared.agent_settings import setting
 from .shared.gradients import descend
 
 
@@ -35,7 +35,7 @@ from .shared.gradients import descend
 class QCFQLConfig(QCConfig):
     """Settings of QC-FQL beside QC's, of which `samples` does not count."""
 
-    alpha: float = setting(100.0, "α, weight of the distance to the flow", least=0)
+    distillation_weight: float = setting(100.0, "α, weight of the distance to the flow", least=0)
     normalise_q: bool = setting(False, "divide the critics' term by their mean size; α is then of the order of 1")
     candidates: int = setting(1, "chunks of the one-step policy from which the critics choose where it acts", least=1)
 
@@ -107,10 +107,10 @@ class QCFQL:
         chunk = self.one_step(actor, seen, noise, dropout_key)
         taught = jax.lax.stop_gradient(self.qc.flow.sample(state.flow, seen, noise))
         distance = jnp.mean(batch.actor_weight * jnp.square(chunk - taught).mean(axis=-1))
-        value = self.qc.value(state.critic, seen, jnp.clip(chunk, -1.0, 1.0)[:, None])[:, 0]  # [B]
+        value = self.qc.critics(state.critic, seen, jnp.clip(chunk, -1.0, 1.0)[:, None])[..., 0].mean(axis=0)  # [B]
         size = jnp.maximum(jax.lax.stop_gradient(jnp.abs(value).mean()), 1e-2)
         scale = 1.0 / size if self.config.normalise_q else 1.0
-        loss = self.config.alpha * distance - scale * jnp.mean(batch.actor_weight * value)
+        loss = self.config.distillation_weight * distance - scale * jnp.mean(batch.actor_weight * value)
         return loss, {"actor/loss": loss, "actor/distillation_loss": distance, "actor/q_mean": value.mean()}
 
     # Updates.

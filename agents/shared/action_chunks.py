@@ -41,12 +41,7 @@ def flat(chunk: jax.Array) -> jax.Array:
     return chunk.reshape(*chunk.shape[:-2], -1)
 
 
-def each_action(valid: jax.Array, actions: int) -> jax.Array:
-    """`[..., h]` for each number of the chunk, `[..., h·A]`."""
-    return jnp.repeat(valid, actions, axis=-1).astype(jnp.float32)
-
-
-def mean_of_valid(values: jax.Array, valid: jax.Array, actions: int) -> jax.Array:
-    """The mean `[B]` of values `[B, h·A]` over the numbers of a chunk that are there, of `valid` `[B, h]`."""
-    there = each_action(valid, actions)
-    return (values * there).sum(axis=-1) / jnp.maximum(there.sum(axis=-1), 1.0)
+def mean_of_valid(values: jax.Array, valid: jax.Array) -> jax.Array:
+    """`[B]`, the mean of values `[B, h·A]` with 0 for the actions that are not there, by `valid` `[B, h]`, as Q-chunking has it."""
+    there = jnp.repeat(valid, values.shape[-1] // valid.shape[-1], axis=-1)
+    return (values * there).mean(axis=-1)

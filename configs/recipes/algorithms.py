@@ -32,6 +32,9 @@ PUBLISHED: dict[str, Preset] = {
         published.iql,
         published.awac,
         published.bcq,
+        published.flow_bc,
+        published.qc,
+        published.qc_fql,
     )
 }
 OWN: dict[str, Preset] = {

@@ -34,6 +34,11 @@ SMALL = {
     "value_lr": 1e-3,
     "vae_lr": 1e-3,
     "tau": 0.01,
+    "flow_steps": 5,
+    "samples": 4,
+    "partial_chunks": True,
+    "distillation_weight": 1.0,
+    "normalise_q": True,
 }
 FULL = {"hidden": (256, 256), "batch_size": 256, "cql_actions": 10}
 

@@ -11,7 +11,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...agents import AgentConfig, AWACConfig, BCConfig, BCQConfig, CQLConfig, IQLConfig, SACConfig, TD3BCConfig
+from ...agents import (
+    AgentConfig,
+    AWACConfig,
+    BCConfig,
+    BCQConfig,
+    CQLConfig,
+    FlowBCConfig,
+    IQLConfig,
+    QCConfig,
+    QCFQLConfig,
+    SACConfig,
+    TD3BCConfig,
+)
 from ..schema import AgentChoice, RunConfig
 from .kinds import kind, sparse_reward
 
@@ -176,6 +188,25 @@ def bc(config: RunConfig) -> RunConfig:
 def hgdagger(config: RunConfig) -> RunConfig:
     """HG-DAgger (Kelly et al. 2019): cloning of the demonstrations and, online, of every intervention too, which are all that is drawn."""
     return bc(config).replace(mixing={"initial_ratio": 1.0, "decay": 1.0, "min_ratio": 1.0, "pooled": False})
+
+
+def flow_bc(config: RunConfig) -> RunConfig:
+    """Behaviour cloning by a flow of chunks of 5 actions, which is what Q-chunking (Li et al. 2025) improves, at its size."""
+    config = _uniform(config, "flow_bc", FlowBCConfig(hidden=(512,) * 4, normalise_observations=False))
+    return config.replace(mixing=POOLED, learner=_online(0, warmup_steps=MILLION))
+
+
+def qc(config: RunConfig) -> RunConfig:
+    """QC (Li et al. 2025): the best of 32 chunks of 5 actions, offline and online, from one pool; updates begin after 5,000 steps."""
+    config = _uniform(config, "qc", QCConfig(normalise_observations=False)).replace(mixing=POOLED, reward=_sparse(config, MINUS_ONE))
+    return config.replace(learner=_online(5_000, warmup_steps=MILLION))
+
+
+def qc_fql(config: RunConfig) -> RunConfig:
+    """QC-FQL (Li et al. 2025): as `qc`, with a one-step policy near the flow, α = 100."""
+    settings = QCFQLConfig(normalise_observations=False)
+    config = _uniform(config, "qc_fql", settings).replace(mixing=POOLED, reward=_sparse(config, MINUS_ONE))
+    return config.replace(learner=_online(5_000, warmup_steps=MILLION))
 
 
 def _uniform(config: RunConfig, name: str, settings: AgentConfig) -> RunConfig:

@@ -114,7 +114,7 @@ def test_the_best_of_n_is_the_flows_sample_with_the_highest_value(aggregate):
 
 def test_with_one_action_it_is_fqls_losses():
     """Against FQL's equations (Park et al. 2025), written out with loops."""
-    agent = QCFQL(QCFQLConfig(**SMALL, horizon=1, alpha=3.0, flow_steps=4), ONE, Problem(0.9))
+    agent = QCFQL(QCFQLConfig(**SMALL, horizon=1, distillation_weight=3.0, flow_steps=4), ONE, Problem(0.9))
     state, batch = agent.init(KEY, example(ONE)), batch_of(agent)
     qc, module = state.qc, agent.qc.flow.module
 
@@ -140,7 +140,7 @@ def test_the_flows_loss_is_over_the_actions_that_are_there():
     agent = QC(QCConfig(**SMALL, horizon=3), ONE)
     state, batch = agent.init(KEY, example(ONE)), batch_of(agent)
     distance = np.asarray(agent.flow.distance(state.flow, jnp.asarray(batch.observation), flat(batch.action), KEY))
-    each = [row[there].mean() for row, there in zip(distance, np.asarray(batch.valid), strict=True)]
+    each = [np.where(there, row, 0).mean() for row, there in zip(distance, np.asarray(batch.valid), strict=True)]
     np.testing.assert_allclose(agent.flow_loss(state.flow, state, batch, KEY)[0], 2 * np.mean(each), rtol=1e-5)
 
 
@@ -157,7 +157,7 @@ def test_chunks_that_are_cut_short_move_no_critic_unless_the_episode_was_over(pa
 
 
 def test_gradients_of_the_critics_move_the_one_step_policy_and_not_the_flow():
-    agent = QCFQL(QCFQLConfig(**SMALL, horizon=2, alpha=0.0), ONE)
+    agent = QCFQL(QCFQLConfig(**SMALL, horizon=2, distillation_weight=0.0), ONE)
     state, batch = agent.init(KEY, example(ONE)), batch_of(agent)
     of_flow = jax.grad(lambda flow: agent.actor_loss(state.actor, state.qc.replace(flow=flow), batch, KEY)[0])(state.qc.flow)
     of_actor = jax.grad(lambda actor: agent.actor_loss(actor, state.qc, batch, KEY)[0])(state.actor)

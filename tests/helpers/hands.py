@@ -76,10 +76,10 @@ class Told:
 class LockStep:
     """An actor's loop with the real client, and the learner's intake, in turn."""
 
-    def __init__(self, config=None, intervener=None, reward=None, settings=None, environment=None, seed=0, quarantine=None):
+    def __init__(self, config=None, intervener=None, reward=None, settings=None, environment=None, seed=0, quarantine=None, agent=None):
         self.environment = make_environment(environment or EnvironmentConfig(LINE, settings or {}), reward or RewardConfig())
         spec = self.environment.spec
-        agent = SAC(SACConfig(hidden=(8,), ensemble=2, utd=1, batch_size=4), spec)
+        agent = agent or SAC(SACConfig(hidden=(8,), ensemble=2, utd=1, batch_size=4), spec)
         schema = Schema.of(spec, self.environment.config.id)
         self.intake = Intake(schema)
         self.intake.publish(0, agent.actor_params(agent.init(jax.random.key(0), example(spec))))

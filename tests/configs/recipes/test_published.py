@@ -29,6 +29,7 @@ SOURCES = {
     "BCQ": "sfujim/BCQ 4876f7e5af",
     "rlkit": "rail-berkeley/rlkit ac45a9db24",
     "sb3": "DLR-RM/stable-baselines3 e05d2dbe6e",
+    "qc": "ColinQiyangLi/qc 48283b4f66",
 }
 DOOR, HOPPER, CUBE = "configs/adroit.py:door", "configs/mujoco.py:hopper", "configs/gym_hil.py:pick-cube"
 MAZE, KITCHEN = "AntMaze_UMaze-v4", "FrankaKitchen-v1"
@@ -131,6 +132,15 @@ AWAC = ADAM | PLAIN | {
     "mixing.pooled": True,
 }  # fmt: skip
 
+FLOW = PLAIN | {
+    "agent.hidden": (512,) * 4, "agent.activation": "jax.nn:gelu", "agent.horizon": 5, "agent.flow_steps": 10, "agent.actor_lr": 3e-4,
+    "agent.batch_size": 256, "mixing.pooled": True, "reward.discount": 0.99, "learner.warmup_steps": 1_000_000,
+}  # fmt: skip
+QC = FLOW | {
+    "agent.ensemble": 2, "agent.critic_lr": 3e-4, "agent.tau": 0.005, "agent.critic_layer_norm": True, "agent.q_agg": "mean",
+    "agent.samples": 32, "agent.partial_chunks": False, "reward.bias": -1.0, "learner.frozen_steps": 5_000,
+}  # fmt: skip
+
 # Preset, the files of its source, and its settings. `agent.` is both agents' unless `warmup_agent.` says otherwise.
 TABLE = [
     (f"{HOPPER},sac", "sb3: stable_baselines3/sac/sac.py, sac/policies.py, common/off_policy_algorithm.py", SAC | TWO | PLAIN | UNIFORM | {
@@ -213,6 +223,9 @@ TABLE = [
     (f"{DOOR},hgdagger", "Kelly et al. 2019: all of the aggregated set, and nothing else", UNIFORM | {
         "agent.hidden": (256, 256), "agent.actor_lr": 3e-4, "agent.batch_size": 256, "agent.beta": 0.5, "agent.log_std_min": -5.0,
         "mixing.initial_ratio": 1.0, "mixing.decay": 1.0, "mixing.min_ratio": 1.0}),
+    (f"{CUBE},qc", "qc: README.md, main.py, agents/acfql.py (best-of-n)", UNIFORM | QC),
+    (f"{CUBE},qc_fql", "qc: README.md, main.py, agents/acfql.py (distill-ddpg)", UNIFORM | QC | {"agent.distillation_weight": 100.0}),
+    (f"{CUBE},flow_bc", "qc: agents/acfql.py, its flow alone", UNIFORM | FLOW | {"learner.frozen_steps": 0}),
 ]  # fmt: skip
 
 # Kinds of tasks for which the authors published nothing: the row whose settings they have, and what is different. Ours, not a paper's.
@@ -231,6 +244,11 @@ FOLLOWS = [
     ("bcq", DOOR, ("kitchen", "maze", "manipulation", "locomotion"), {}),
     ("bc", DOOR, ("kitchen", "maze", "manipulation", "locomotion"), {}),
     ("hgdagger", DOOR, ("kitchen", "maze", "manipulation", "locomotion"), {}),
+    ("qc", CUBE, ("dexterous", "maze"), {}),
+    ("qc", CUBE, ("kitchen", "locomotion"), {"reward.bias": 0.0}),
+    ("qc_fql", CUBE, ("dexterous", "maze"), {}),
+    ("qc_fql", CUBE, ("kitchen", "locomotion"), {"reward.bias": 0.0}),
+    ("flow_bc", CUBE, ("dexterous", "kitchen", "maze", "locomotion"), {}),
 ]
 ROWS = {preset: settings for preset, _, settings in TABLE}
 UNPUBLISHED = [
@@ -254,6 +272,9 @@ DIFFERS = {
     "bcq": "Its paper has no online phase.",
     "bc": "β-NLL holds back the gradients of a small deviation (docs/results.md).",
     "hgdagger": "As bc.",
+    "qc": "Critics have LayerNorm before the activation and not after it.",
+    "qc_fql": "As qc.",
+    "flow_bc": "It clones offline rows and interventions, and not the policy's own rows.",
 }
 # Options that no paper has, and where they are off; settings that mean nothing with others, whatever they are.
 OFF = {
@@ -263,7 +284,7 @@ OFF = {
     "lagrange_gap": 1.0, "lagrange_lr": 3e-4, "initial_multiplier": 1.0, "importance": True, "log_std_min": -20.0, "log_std_max": 2.0,
     "normalise_rewards": False, "return_span": 0.0, "activation": "relu", "utd": 1, "actor_layer_norm": False, "deterministic": False,
     "weight_limit": 100.0, "ensemble": 2, "normalise_observations": True, "exploration_noise": 0.1,
-    "observation_floor": 0.0, "actor_network": "", "n_step": 1,
+    "observation_floor": 0.0, "actor_network": "", "n_step": 1, "execute": 0, "candidates": 1, "normalise_q": False,
 }  # fmt: skip
 IGNORED = ("vision", "observation_bound")
 
