@@ -129,7 +129,8 @@ class QC:
         each = jnp.broadcast_to(seen[:, None], (*noise.shape[:2], seen.shape[-1]))
         chunks = self.flow.sample(flow, each, noise)  # [B, N, hA]
         chosen = self.value(critic, seen, chunks).argmax(axis=1)
-        return jnp.take_along_axis(chunks, chosen[:, None, None], axis=1)[:, 0]
+        is_it = jnp.arange(self.config.samples)[None] == chosen[:, None]  # [B, N]; a gather for each row has no NumPy form in an export
+        return jnp.sum(jnp.where(is_it[..., None], chunks, 0.0), axis=1)
 
     # Losses: scalar and what the caller logs.
 

@@ -26,18 +26,26 @@ class ExportedPolicy:
     """An exported program; what it samples depends on the episode's seed and the step, as the agent's actions do.
 
     Args:
-        act: `(observation [1, …], seed, step [1])` to the action `[1, A]`.
+        act: `(observation [1, …], seed, step [1])` to the action `[1, A]`, or to the plan `[1, h, A]`.
+        execute: actions of a plan that are done before the next one is made.
     """
 
-    def __init__(self, act: Callable[[PyTree, np.uint32, np.ndarray], jax.Array]):
-        self._act, self._seed = act, np.uint32(0)
+    def __init__(self, act: Callable[[PyTree, np.uint32, np.ndarray], jax.Array], execute: int = 1):
+        self._act, self._execute, self._seed, self._left = act, execute, np.uint32(0), list[np.ndarray]()
 
     def begin(self, seed: int) -> None:
-        self._seed = np.uint32(seed)
+        self._seed, self._left = np.uint32(seed), []
+
+    def drop_plan(self) -> None:
+        """Plans anew at the next step."""
+        self._left = []
 
     def __call__(self, observation: PyTree, step: int) -> np.ndarray:
-        one = jax.tree.map(lambda leaf: np.asarray(leaf)[None], observation)
-        return np.asarray(self._act(one, self._seed, np.array([step], np.int32))[0])
+        if not self._left:
+            one = jax.tree.map(lambda leaf: np.asarray(leaf)[None], observation)
+            planned = np.asarray(self._act(one, self._seed, np.array([step], np.int32))[0])
+            self._left = list(planned.reshape(-1, planned.shape[-1])[: self._execute])
+        return self._left.pop(0)
 
 
 def exported_policy(path: str | Path, environment: Environment, deterministic: bool = False) -> ExportedPolicy:
@@ -50,6 +58,7 @@ def exported_policy(path: str | Path, environment: Environment, deterministic: b
     try:
         leaves = tuple(Leaf(name, tuple(leaf["shape"]), leaf["dtype"]) for name, leaf in sorted(about["observation"].items()))
         spec, tasks = Spec(leaves, int(about["action"]["shape"][0])), tuple(about["tasks"]["names"])
+        execute = int((about.get("plan") or {"execute": 1})["execute"])
         weights = jax.device_put(load_file(folder / WEIGHTS))
         program = jax.jit(export.deserialize(bytearray((folder / (MODE if deterministic else SAMPLED)).read_bytes())).call)
     except Exception as error:  # of what is no program flatbuffers raises any of several types
@@ -64,7 +73,7 @@ def exported_policy(path: str | Path, environment: Environment, deterministic: b
     def act(observation: PyTree, seed: np.uint32, step: np.ndarray) -> jax.Array:
         return program(weights, observation) if deterministic else program(weights, observation, seed, step)
 
-    return ExportedPolicy(act)
+    return ExportedPolicy(act, execute)
 
 
 def exported_limits(path: str | Path) -> ActionLimits:

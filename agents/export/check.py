@@ -50,7 +50,7 @@ def check(folder: Path, exported: Exported, raw: list[PyTree], conditioned: list
     drawn, _ = timed(lambda n: sample(weights, conditioned[n], seed, steps[n]), count)
     shown, seconds = timed(lambda n: mode_program(weights, single[n])[0], count)
     sampled, sampled_seconds = timed(lambda n: sample_program(weights, single[n], seed, steps[n : n + 1])[0], count)
-    plain, plain_seconds = timed(lambda n: policies[tasks[n]].scaled(raw[n]), count)
+    plain, plain_seconds = timed(lambda n: policies[tasks[n]].planned(raw[n]).reshape(expected.shape[1:]), count)
     together = max(largest(mode_program(weights, batch), expected), largest(sample_program(weights, batch, seed, steps), drawn))
     return [
         Report("agent", 0.0, agent_seconds),
@@ -61,7 +61,7 @@ def check(folder: Path, exported: Exported, raw: list[PyTree], conditioned: list
 
 
 def timed(call: Callable[[int], Any], count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The results `[N, A]` of `call(0)` to `call(N - 1)` and how long each took, after a first call that is not counted."""
+    """The results `[N, …]` of `call(0)` to `call(N - 1)` and how long each took, after a first call that is not counted."""
     jax.block_until_ready(call(0))
     results, seconds = [], np.zeros(count)
     for number in range(count):

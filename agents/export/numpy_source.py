@@ -97,6 +97,8 @@ class _Writer:
             called = equation.params[CALLS[name]]
             closed = called if isinstance(called, ClosedJaxpr) else ClosedJaxpr(called, ())
             return self.run(closed.jaxpr, closed.consts, inputs)
+        if name == "scan" and not equation.params["reverse"] and len(equation.outvars) == equation.params["num_carry"]:
+            return self._unrolled(equation, inputs)
         if name not in RULES:
             raise WarmloopError(f"This policy cannot be written in NumPy: agents/export/numpy_source.py has no rule for `{name}`.")
         inputs = [self._named(each) if each.known is not None else each for each in inputs]
@@ -107,6 +109,18 @@ class _Writer:
         targets = [f"x{first + offset}" for offset in range(len(equation.outvars))]
         self.lines.append(Line(targets, expression, {each.text for each in inputs}))
         return [Value(target, tuple(var.aval.shape)) for target, var in zip(targets, equation.outvars, strict=True)]
+
+    def _unrolled(self, equation: Any, inputs: list[Value]) -> list[Value]:
+        """A loop that gives what it carries and nothing else, written out pass by pass."""
+        body, consts, carried = equation.params["jaxpr"], equation.params["num_consts"], equation.params["num_carry"]
+        carry, every = inputs[consts : consts + carried], inputs[consts + carried :]
+        for number in range(equation.params["length"]):
+            each = [
+                Value(f"{x.text}[{number}]", x.shape[1:]) if x.known is None else Value("", x.shape[1:], np.asarray(x.known)[number])
+                for x in every
+            ]
+            carry = self.run(body.jaxpr, body.consts, [*inputs[:consts], *carry, *each])
+        return carry
 
     def _named(self, value: Value) -> Value:
         """A known value as a number, or as an array of the constants."""

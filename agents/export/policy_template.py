@@ -6,6 +6,9 @@
     action = policy(observation)          # [A] in the environment's own units
     scaled = policy.scaled(observation)   # the same action in [-1, 1]
 
+Of a policy that acts in chunks each call gives the next action of its plan; call `policy.reset()` where an episode begins, and where
+somebody else has acted.
+
 `observation` is an array, or a dict of arrays, of the shapes that policy.json gives; for a policy of several tasks say which one it is at:
 Policy(folder, task="door-open"). `act`, at the end of this file, is the agent's own acting function, written out in NumPy.
 
@@ -42,6 +45,12 @@ class Policy:
             raise ValueError(f"the task is {task!r}; this policy knows {names or 'a single one, without a name'}")
         codes = self.about["tasks"]["codes"] or [[]]
         self.code = np.array(codes[names.index(task) if task else 0], np.float32)
+        self.execute = (self.about.get("plan") or {"execute": 1})["execute"]
+        self.reset()
+
+    def reset(self):
+        """Drops what is planned."""
+        self.left = []
 
     def __call__(self, observation):
         """The action `[A]` float32 in the environment's units."""
@@ -50,6 +59,12 @@ class Policy:
 
     def scaled(self, observation):
         """The action `[A]` float32 in [-1, 1]."""
+        if not self.left:
+            self.left = list(self.planned(observation)[: self.execute])
+        return self.left.pop(0)
+
+    def planned(self, observation):
+        """The actions `[h, A]` float32 in [-1, 1] of the next h steps; h is 1 unless the policy acts in chunks."""
         given = dict(observation) if isinstance(observation, dict) else {"": observation}
         leaves = {}
         for name, leaf in self.about["observation"].items():
@@ -62,7 +77,8 @@ class Policy:
             leaves[""] = np.concatenate([leaves[""], self.code])
         elif len(self.code):
             leaves["task"] = self.code
-        return np.asarray(act(self.weights, self.constants, leaves), np.float32)  # noqa: F821  # pyright: ignore[reportUndefinedVariable]
+        actions = np.asarray(act(self.weights, self.constants, leaves), np.float32)  # noqa: F821  # pyright: ignore[reportUndefinedVariable]
+        return actions.reshape(-1, actions.shape[-1])
 
 
 def read_safetensors(path):

@@ -2,9 +2,10 @@
 
 policy.stablehlo      (weights, observation [B, …]) -> action [B, A] in [-1, 1], by the policy's mode; made by jax.export
 sampled.stablehlo     (weights, observation [B, …], seed, step [B]) -> sampled action [B, A], as an actor samples it
+                      of a policy that acts in chunks both give the plan [B, h, A]
 weights.safetensors   both programs' weights, the normaliser's statistics among them
 policy.py             the first program in NumPy alone, and in the environment's units; constants.safetensors where it needs some
-policy.json           spaces, action limits, normaliser, networks, tasks
+policy.json           spaces, action limits, normaliser, networks, tasks; `plan`: actions of a chunk, and how many of them are done
 """
 
 from __future__ import annotations
@@ -51,17 +52,27 @@ class Exported:
         leaves = jax.tree_util.tree_leaves_with_path(self.actor)
         return {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in leaves}
 
+    @property
+    def plan(self) -> dict[str, int] | None:
+        """Of a policy that acts in chunks the `horizon`, and how many of its actions it does (`execute`); None of others."""
+        settings: Any = self.agent.config
+        if not (hasattr(self.agent, "plan") and hasattr(settings, "executed")):
+            return None
+        return {"horizon": settings.horizon, "execute": settings.executed}
+
     def act(self, weights: dict[str, jax.Array], observation: PyTree) -> jax.Array:
-        """The action `[A]` of one observation, by the policy's mode."""
+        """The action `[A]` of one observation, or the plan `[h, A]`, by the policy's mode."""
         return self._act(weights, observation, jax.random.key(KEY), deterministic=True)
 
     def sample(self, weights: dict[str, jax.Array], observation: PyTree, seed: jax.Array, step: jax.Array) -> jax.Array:
-        """The action `[A]` that an actor samples at a step of the episode of a seed."""
+        """The action `[A]`, or the plan `[h, A]`, that an actor samples at a step of the episode of a seed."""
         return self._act(weights, observation, jax.random.fold_in(jax.random.key(seed), step), deterministic=False)
 
     def _act(self, weights: dict[str, jax.Array], observation: PyTree, key: jax.Array, deterministic: bool) -> jax.Array:
         actor = jax.tree.unflatten(jax.tree.structure(self.actor), [weights[name] for name in self.weights])
-        return jnp.clip(self.agent.act(actor, observation, key, (), deterministic)[0], -1.0, 1.0)
+        agent: Any = self.agent
+        acts = agent.plan(actor, observation, key, deterministic) if self.plan else agent.act(actor, observation, key, (), deterministic)[0]
+        return jnp.clip(acts, -1.0, 1.0)
 
 
 def write(folder: Path, exported: Exported) -> None:
@@ -81,7 +92,7 @@ def write(folder: Path, exported: Exported) -> None:
         (folder / "constants.safetensors").write_bytes(save(named))
     normaliser = {name: array.tolist() for name, array in weights.items() if name.startswith("normaliser.")}
     shapes = {name: array.shape for name, array in weights.items()}
-    about = exported.about | {"normaliser": normaliser, "weights": shapes}
+    about = exported.about | {"normaliser": normaliser, "weights": shapes, "plan": exported.plan}
     (folder / "policy.json").write_text(json.dumps(plain(about), indent=1) + "\n")
 
 
@@ -117,5 +128,6 @@ def _policy_source(exported: Exported, weights: dict[str, np.ndarray]) -> tuple[
     arguments = [f'w["{name}"]' for name in sorted(weights)] + [f'o["{leaf.name}"]' for leaf in spec.observation]
     written = numpy_source(jax.make_jaxpr(exported.act)(weights, observation), arguments)
     head = Path(policy_template.__file__).read_text(encoding="utf-8").replace(UNDEFINED, "")
-    act = f'def act(w, c, o):\n    """The action [A] in [-1, 1] from weights, constants and the observation\'s leaves."""\n{written.body}\n'
+    about = "The action [A], or the plan [h, A], in [-1, 1] from weights, constants and the observation's leaves."
+    act = f'def act(w, c, o):\n    """{about}"""\n{written.body}\n'
     return f"{head}\n\n{act}", written.constants

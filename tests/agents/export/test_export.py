@@ -7,7 +7,8 @@ import pytest
 from flax import linen as nn
 from safetensors.numpy import load_file
 
-from warmloop.agents import AGENTS, SAC, SACConfig
+from warmloop.actor.policies.policy import AgentPolicy
+from warmloop.agents import AGENTS, QCFQL, SAC, QCFQLConfig, SACConfig
 from warmloop.agents.export import Exported, check, numpy_source, write
 from warmloop.agents.export.check import load_policy
 from warmloop.agents.export.numpy_source import numpy_source as source_of
@@ -57,6 +58,20 @@ def test_every_form_of_every_agent_acts_as_the_agent_does(name, tmp_path):
     agent_class, config_class = AGENTS[name]
     policy = exported(agent_class(config_class(hidden=(16, 16)), ARRAY))
     assert max(differences(tmp_path, policy, random_observations(ARRAY))) < 1e-5
+
+
+def test_a_policy_that_acts_in_chunks_does_its_plans_in_every_form(tmp_path):
+    agent = QCFQL(QCFQLConfig(hidden=(16, 16), horizon=4, execute=3, candidates=2), ARRAY)
+    policy, seen = exported(agent), random_observations(ARRAY, 7)
+    assert max(differences(tmp_path, policy, seen)) < 1e-5
+    acting = AgentPolicy(agent, policy.actor, deterministic=True)
+    program = load_policy(tmp_path).Policy(tmp_path)
+    acting.begin(0)
+    for step, observation in enumerate(seen):
+        np.testing.assert_allclose(program.scaled(observation), acting(observation, step), atol=1e-5)
+    program.reset()
+    acting.begin(0)
+    np.testing.assert_allclose(program.scaled(seen[3]), acting(seen[3], 0), atol=1e-5)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "swish", "elu"])
