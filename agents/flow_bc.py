@@ -96,7 +96,7 @@ class FlowBC:
         flow, encoder = trained
         distance = self.flow.distance(flow, self.vision(encoder, normaliser, batch.observation), flat(batch.action), key)
         each = mean_of_valid(distance, batch.valid)  # [B]
-        shown = batch.offline | batch.intervened
+        shown = jnp.logical_or(batch.offline, batch.intervened)
         loss = jnp.sum(batch.actor_weight * shown * each) / jnp.maximum(shown.sum(), 1)
         return loss, {"actor/loss": loss}
 

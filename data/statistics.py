@@ -41,4 +41,4 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float:
     if pairs.shape[1] < 2:
         return float("nan")
     with warnings.catch_warnings(category=stats.ConstantInputWarning, action="ignore"):
-        return float(stats.spearmanr(*pairs).statistic)
+        return float(stats.spearmanr(*pairs)[0])  # pyright: ignore[reportArgumentType]

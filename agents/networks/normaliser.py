@@ -12,7 +12,7 @@ Source: TD3+BC (Fujimoto and Gu 2021, sec. 5) for the observations; its absolute
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from flax import struct
 
 from ...data.transition import Batch, PyTree, Transition, flatten_observation
 
+BatchT = TypeVar("BatchT", bound=Batch)
 BOUND = 20.0  # deviations
 NOISE = 5e-7  # of a number's size: what float32 rounding makes of a constant
 STILL = 1e-7  # of the largest deviation: what is computed as nearly 0
@@ -156,7 +157,7 @@ def as_learnt(batch: Batch, normaliser: Normaliser, scale: jax.Array, noise: flo
     return batch.replace(observation=here, next_observation=after, reward=batch.reward * scale)
 
 
-def blurred(batch: Batch, normaliser: Normaliser, noise: float, key: jax.Array) -> Batch:
+def blurred(batch: BatchT, normaliser: Normaliser, noise: float, key: jax.Array) -> BatchT:
     """A batch with Gaussian noise on `observation` and `next_observation`, which it makes flat: S4RL (Sinha et al. 2021).
 
     Args:

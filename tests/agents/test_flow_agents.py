@@ -1,6 +1,8 @@
 """Flows keep two ways apart; chunked critics have the analytic values; the best of N is the best; acting goes by the plan."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -99,6 +101,10 @@ def batch_of(agent, count=6):
     return StretchBatch(**fields, weight=one, actor_weight=2 * one, offline=one.astype(bool), valid=valid)
 
 
+def applied(module: Any) -> Callable[..., Any]:
+    return module.apply
+
+
 @pytest.mark.parametrize("aggregate", ["mean", "min"])
 def test_the_best_of_n_is_the_flows_sample_with_the_highest_value(aggregate):
     agent = QC(QCConfig(**SMALL, horizon=2, samples=5, q_agg=aggregate), ONE)
@@ -116,12 +122,12 @@ def test_with_one_action_it_is_fqls_losses():
     """Against FQL's equations (Park et al. 2025), written out with loops."""
     agent = QCFQL(QCFQLConfig(**SMALL, horizon=1, distillation_weight=3.0, flow_steps=4), ONE, Problem(0.9))
     state, batch = agent.init(KEY, example(ONE)), batch_of(agent)
-    qc, module = state.qc, agent.qc.flow.module
+    qc, module, policy = state.qc, *map(applied, (agent.qc.flow.module, agent.policy))
 
     critics = agent.qc.critics
 
     noise = jax.random.normal(KEY, (6, 1))
-    following = jnp.clip(agent.policy.apply(state.actor, jnp.concatenate([batch.next_observation, noise], 1)), -1, 1)
+    following = jnp.clip(policy(state.actor, jnp.concatenate([batch.next_observation, noise], 1)), -1, 1)
     expected = batch.reward + 0.9 * batch.mask * critics(qc.target_critic, batch.next_observation, following).mean(0)
     np.testing.assert_allclose(agent.td_target(state, batch, KEY), expected, rtol=1e-5)
 
@@ -129,8 +135,8 @@ def test_with_one_action_it_is_fqls_losses():
     noise = jax.random.normal(noise_key, (6, 1))
     x = noise
     for i in range(4):
-        x = x + module.apply(qc.flow, jnp.concatenate([batch.observation, x, jnp.full((6, 1), i / 4)], 1)) / 4
-    one = agent.policy.apply(state.actor, jnp.concatenate([batch.observation, noise], 1))
+        x = x + module(qc.flow, jnp.concatenate([batch.observation, x, jnp.full((6, 1), i / 4)], 1)) / 4
+    one = policy(state.actor, jnp.concatenate([batch.observation, noise], 1))
     q = critics(qc.critic, batch.observation, jnp.clip(one, -1, 1)).mean(0)
     expected = 3.0 * 2 * jnp.square(one - jnp.clip(x, -1, 1)).mean() - 2 * q.mean()
     np.testing.assert_allclose(agent.actor_loss(state.actor, qc, batch, KEY)[0], expected, rtol=1e-4)
