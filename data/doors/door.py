@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import WarmloopError
 from ..settings.near_names import did_you_mean
-from .imports import as_sentence, imported, is_importable_name
+from .imports import as_sentence, imported, is_importable_name, is_missing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,9 @@ class Door:
             return imported(text, f"{where}={text}")
         except WarmloopError as error:
             said = str(error)
-            raise WarmloopError(f"{said[:-1]}{self._near(text)}" if said.endswith(".") else said) from error
+            if said.endswith(".") and is_missing(text.partition(":")[0], error.__cause__):
+                said = f"{said[:-1]}{self._near(text)}"
+            raise WarmloopError(said) from error
 
     def call(self, text: str, where: str, called: str, function: Callable[[], Any]) -> Any:
         """What `function`, the user's with its arguments, returns; `called` says how it is called. Raises WarmloopError where it fails."""

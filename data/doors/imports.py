@@ -91,6 +91,11 @@ def imported(name: str, said: str) -> Any:
     return found
 
 
+def is_missing(name: str, error: BaseException | None) -> bool:
+    """Whether importing the module `name` raised `error` because it, or a package around it, is not there."""
+    return isinstance(error, ModuleNotFoundError) and bool(error.name) and f"{name}.".startswith(f"{error.name}.")
+
+
 def source_hash(name: str, said: str) -> str:
     """The sha256 of the file that `MODULE:NAME` is imported from; "" where it has none. Imports no more than the packages around it.
 
@@ -135,6 +140,6 @@ def _no_module(name: str, said: str) -> WarmloopError:
 
 def _not_imported(name: str, said: str, error: BaseException) -> WarmloopError:
     """What to say of a module that could not be imported: it is not there, or something in it failed."""
-    if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+    if is_missing(name, error):
         return _no_module(name, said)
     return WarmloopError(f"{said}: importing {name} failed: {told(error)}.")
