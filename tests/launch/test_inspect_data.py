@@ -141,6 +141,21 @@ def test_data_is_compared_with_the_environment_it_names(demos, tmp_path):
     assert "has 1 action dimensions and the data 3" in " ".join(other.stdout.split())
 
 
+def test_data_is_compared_with_the_environment_of_a_configuration_as_it_is_wrapped(tmp_path, monkeypatch):
+    lines = ("from warmloop.actor.environment import EnvironmentConfig", "from warmloop.configs.schema import RunConfig", "", "")
+    body = 'def get_config():\n    return RunConfig(EnvironmentConfig("Pendulum-v1", horizon=50, wrappers=("my_wrapping:halved",)))\n'
+    (tmp_path / "my.py").write_text("\n".join(lines) + body)
+    (tmp_path / "my_wrapping.py").write_text(
+        "import gymnasium as gym\n\nhalf = gym.spaces.Box(-1, 1, (2,))\n\n\ndef halved(env):\n"
+        "    return gym.wrappers.TransformObservation(env, lambda observation: observation[:2], half)\n"
+    )
+    reference, said = find_reference(f"{tmp_path}/my.py", [])
+    assert reference is not None and reference.horizon == 50 and reference.spec.observation[0].shape == (2,)
+    assert said == f"Pendulum-v1, as {tmp_path}/my.py has it"
+    with pytest.raises(WarmloopError, match="has several tasks; name the environment of one: Meta-World/door-open-v3, "):
+        find_reference("configs/metaworld.py:mt3", [])
+
+
 def test_a_file_s_word_imports_no_module(tmp_path):
     data = save(tmp_path / "data.npz", metadata=json.dumps({"env_id": "antigravity:Env-v0"}))
     reference, said = find_reference("auto", [str(data)])
