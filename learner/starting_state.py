@@ -54,7 +54,8 @@ def fine_tune(
         raise WarmloopError(f"The checkpoint does not fit: {difference}.")
     state = create(parts, seed, rows, capacity)
     taken = go_on(parts.agent, agent, warm)
-    _check_shapes(taken, state.agent, warm_checkpoint, "warm up and fine-tune with the same ensemble and hidden layers")
+    advice = "what --config.warmup_agent.hidden or .ensemble set for the warm-up, set as --config.agent.hidden or .ensemble here"
+    _check_shapes(taken, state.agent, warm_checkpoint, advice)
     if not is_sound(taken):
         raise NotFinite(f"{saved.path} is not finite: {what_is_not_finite(taken)}. Name one before it by --warm_checkpoint_step.")
     return state.replace(agent=taken, updates=jax.numpy.int32(saved.updates))
