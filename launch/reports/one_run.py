@@ -18,6 +18,7 @@ STYLE = """
 .curves { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: .7rem; align-items: start; }
 .curves figure { margin: 0; min-width: 0; }
 .plot { overflow-x: auto; } .plot svg { display: block; width: 100%; min-width: 29rem; height: auto; }
+@media (max-width: 40rem) { .plot svg { min-width: 0; } .curves figure { padding: .5rem .3rem; } }
 .plot text { font-family: system-ui, sans-serif !important; }
 nav a { display: inline-block; padding: .3rem .5rem .3rem 0; }
 .skip { position: absolute; left: -100rem; } .skip:focus { position: static; }
@@ -144,7 +145,7 @@ def _evaluations(story: Story) -> list[object] | None:
     found = evaluations(story)
     if not found:
         return None
-    heads = ["environment steps", "update", "success", "95 % interval", "return", "episodes", "length", "after"]
+    heads = ["environment steps", "update", "success", "95 % interval", "return", "episodes", "length", "running time"]
     time, rows = clocks(story)["online"], []
     for record in found[-EVALUATIONS_LISTED:]:
         one = of_evaluation(record, "")

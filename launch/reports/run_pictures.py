@@ -42,7 +42,7 @@ def running(time: RunningTime, longest: float) -> Clock:
     def of(record: Mapping[str, float]) -> float:
         return time(record.get("time", time.first)) / seconds
 
-    return Clock(f"{unit} that the fine-tuning ran", of, of)
+    return Clock(f"{unit} of fine-tuning", of, of)
 
 
 def of_several(groups: Mapping[str, Sequence[Story]]) -> list[Html]:
