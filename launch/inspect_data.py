@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 flags.adopt_module_key_flags(data_flags)
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object; of a quarantine, one for each row.")
-HTML = flags.DEFINE_string("html", None, "Also write a report with pictures to this file.")
-FIX = flags.DEFINE_string("fix", None, "Write a repaired copy to this file; its ending chooses the format. The original stays as it is.")
+HTML = flags.DEFINE_string("html", None, "HTML report with pictures and camera frames to write: one file that needs no network.")
+FIX = flags.DEFINE_string("fix", None, "Repaired copy to write; the file's ending chooses the format. The original stays as it is.")
 ENV = flags.DEFINE_string(
     "env", "auto", "Environment to compare with: an id, a configuration such as my.py, none, or auto for the one that the files name."
 )

@@ -48,7 +48,7 @@ def fine_tune(
     if warm_checkpoint is None:
         return create(parts, seed, rows, capacity)
     saved = checkpoint.chosen(warm_checkpoint, warm_updates)
-    log.info("going on from the warm-up's checkpoint of %d updates", saved.updates)
+    log.info("starting from the warm-up's checkpoint of %d updates", saved.updates)
     agent, warm = checkpoint.restore_agent(saved)
     if difference := agent.spec.difference(parts.agent.spec, f"the checkpoint in {warm_checkpoint}", "the environment"):
         raise WarmloopError(f"The checkpoint does not fit: {difference}.")
@@ -83,7 +83,7 @@ def _restored(saved: checkpoint.Saved, directory: str | Path, parts: LearnerPart
     if difference := agent.spec.difference(parts.agent.spec, f"the checkpoint in {directory}", "this configuration"):
         raise WarmloopError(f"The checkpoint does not fit: {difference}.")
     saved_shapes, own_shapes = checkpoint.agent_shapes(agent), checkpoint.agent_shapes(parts.agent)
-    _check_shapes(saved_shapes, own_shapes, directory, "go on with the configuration it was made with")
+    _check_shapes(saved_shapes, own_shapes, directory, "resume with the configuration it was made with")
     offline, online = saved.meta["offline_rows"], saved.meta["online_rows"]
     template = jax.eval_shape(lambda: create(parts, 0, None, offline_capacity=offline, online_capacity=online))
     if template.frames.cameras:

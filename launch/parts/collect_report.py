@@ -39,4 +39,4 @@ def show(out: Path, episodes: list[Episode], tally: Tally, frames: bool = False)
         rows["interventions"] = f"{count:.0f}, {share:.0%} of the steps, {taken / count:.1f} steps each"
     print("\n".join(f"{name:<12} {value}" for name, value in rows.items()))
     if not tally.complete:
-        log.warning("%s has %d of %d episodes; the same command with --overwrite goes on", out, len(episodes), tally.plan.episodes)
+        log.warning("%s has %d of %d episodes; the same command with --overwrite continues", out, len(episodes), tally.plan.episodes)
