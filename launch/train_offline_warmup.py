@@ -99,7 +99,9 @@ def main() -> None:
     data = divided(config, data, seed, resumed)
     config = fitted(config, sum(map(len, data.episodes)))
     log.info(
-        "\n".join([*data.summary(config.tasks), f"{data.held.sum()} episodes are held out, to measure by", warm_up_told(config, data.spec)])
+        "\n".join(
+            [*data.summary(config.tasks), f"{data.held.sum()} episodes are held out for measurement", warm_up_told(config, data.spec)]
+        )
     )
     if slow := slow_pictures(config.warmup_agent, data.spec, config.learner.warmup_steps):
         log.warning(slow)

@@ -50,9 +50,9 @@ def verdict(report: Inspected) -> str:
     if counts[Severity.BREAKS]:
         return f"Do not train on this yet: {_count(counts[Severity.BREAKS], 'finding')} would break training."
     if counts[Severity.HARMS]:
-        return f"It can be trained on, but {_count(counts[Severity.HARMS], 'finding')} would harm what is learnt."
+        return f"Training on this is possible, but {_count(counts[Severity.HARMS], 'finding')} would harm what is learnt."
     notes = f" ({_count(counts[Severity.NOTE], 'note')})" if counts[Severity.NOTE] else ""
-    return f"Nothing is wrong with it that the checks can see{notes}."
+    return f"The checks found nothing wrong{notes}."
 
 
 def _summary(report: Inspected) -> Iterator[str]:

@@ -193,7 +193,7 @@ def _data(story: Story) -> list[object]:
     if rows:
         parts.append(table(["source", "kind", "weight"], rows, "Sources"))
     if data:
-        held = f"; {words.counted(data['held_out'], 'episode')} of them held out, to measure by" if data.get("held_out") else ""
+        held = f"; {words.counted(data['held_out'], 'episode')} of them held out for measurement" if data.get("held_out") else ""
         parts.append(tag("p", "Warmed up on ", "; ".join(map(str, data.get("said", []))), held, "."))
         parts.append(tag("p", "Digest of the episodes, whatever files they are in: ", tag("code", data.get("digest", "")), class_="faint"))
     if kept:
