@@ -94,6 +94,13 @@ def finish(axis: Axes) -> None:
         figure.set_size_inches(width, height + 0.2 * (math.ceil(len(handles) / columns) - 1))
 
 
+def from_the_beginning(axes: Sequence[Axes]) -> None:
+    """Where panels of one horizontal axis show one place alone, has that axis reach from 0 to it."""
+    places = {float(place) for axis in axes for line in axis.lines for place in np.asarray(line.get_xdata(), float)}
+    if len(places) == 1 and (last := max(places)) > 0:
+        axes[-1].set_xlim(-0.05 * last, 1.05 * last)
+
+
 def png(figure: Figure, path: Path) -> Path:
     """Writes the picture; returns its path."""
     figure.savefig(path, dpi=130)

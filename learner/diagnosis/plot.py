@@ -60,9 +60,7 @@ def run_figure(records: Records, returns: bool, clock: Clock = STEPS, width: flo
         {"success": _success, "returns": _returns, "shares": _shares, "pace": _pace}[name](axis, records, clock)
         curves.finish(axis)
     axes[-1].set(xlabel=clock.label)
-    last = max((clock.of(record) for record in records), default=0.0)
-    if last and len({place for record in records for place in (clock.of(record), clock.evaluated(record))}) == 1:
-        axes[-1].set_xlim(-0.05 * last, 1.05 * last)  # one place alone: from the run's beginning to it
+    curves.from_the_beginning(axes)
     return figure
 
 
@@ -102,6 +100,7 @@ def warm_up_figure(records: Records, selection: Mapping | None, columns: int) ->
     for axis in axes[:count]:
         axis.grid(color=curves.GRID, alpha=0.3)
         axis.title.set_size("medium")
+        curves.from_the_beginning([axis])
     for axis in axes[count:]:
         axis.set_axis_off()
     return figure

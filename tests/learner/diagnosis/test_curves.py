@@ -66,6 +66,18 @@ def test_a_run_with_one_record_is_drawn_from_its_beginning():
         figure = run_figure([{"environment_steps": 100, "updates": 100, "actor/success_rate": 0.4}], returns=False)
     low, high = figure.axes[-1].get_xlim()
     assert low <= 0 and 100 < high < 120
+    with curves.drawing():
+        figure = warm_up_figure([{"updates": 300, "critic/q_mean": 0.4}], None, columns=5)
+    assert figure.axes[0].get_xlim()[0] <= 0
+
+
+def test_panels_of_one_axis_of_which_one_alone_has_a_single_point_show_all_points():
+    with curves.drawing():
+        _, axes = curves.panels([2.0, 1.0])
+        curves.line(axes[0], [(100, 0.4), (900, 0.5)], "many", curves.INK)
+        curves.line(axes[1], [(100, 0.4)], "one", curves.INK)
+        curves.from_the_beginning(axes)
+    assert axes[0].get_xlim()[1] > 900
 
 
 @pytest.mark.parametrize(
