@@ -16,7 +16,7 @@ COLUMNS_SHOWN = 8
 MARKS = {Severity.BREAKS: "BREAKS", Severity.HARMS: "HARMS", Severity.NOTE: "note"}
 MEANING = {
     Severity.BREAKS: "would break training",
-    Severity.HARMS: "would make it learn less, or something else",
+    Severity.HARMS: "would make a policy learn less, or something else",
     Severity.NOTE: "worth knowing",
 }
 
