@@ -7,16 +7,17 @@ ending of --out chooses the format: .npz, .pkl, or none for a Minari data set's 
 
 Who acts: random; scripted (Meta-World's and gym-hil's experts); checkpoint:DIR; export:DIR, a folder that warmloop-export wrote;
 sb3:PATH.zip, a policy that Stable-Baselines3 saved (nothing in it is unpickled; one trained under VecNormalize lacks that wrapper's
-statistics); or MODULE:NAME, found from the working directory too. That is a class, or a function whose first parameter is called
-environment, which is called once with the environment and returns an object with begin(seed) and __call__(observation, step); or such
-an object itself; or any other callable, which gets each observation. Actions are [A] in [-1, 1], the environment's bounds.
+statistics); or MODULE:NAME, a policy of your own, found from the working directory and beside the configuration. NAME is a function from
+an observation to an action; or an object with begin(seed) and __call__(observation, step); or a class, or a function whose first
+parameter is called environment, which is called once with the environment and returns such an object. An action is an array [A] of
+numbers in [-1, 1]; -1 and 1 stand for the limits of the environment's action space.
 warmloop-evaluate judges policies by the same names. A person at a device may take over, or act
 alone: --policy=none --intervention=keyboard:rate=10 (docs/interventions.md).
 
 --noise and --random_share take one number, two as 0.5:0.1 for a line from the first episode to the last, or several as 0,0.3,0.6
 for one after the other, over and over.
 
-Each finished episode is on disk at once, in .NAME.part beside --out. After a crash or Ctrl-C the same command goes on there (with
+Each finished episode is on disk at once, in .NAME.part beside --out. After a crash or Ctrl-C the same command continues there (with
 --overwrite where an unfinished --out was written). The set is the same, whatever happened between and with any number of --workers.
 """
 
@@ -48,24 +49,44 @@ if TYPE_CHECKING:
 
 LABEL_STEPS = 10
 flags.adopt_module_key_flags(interveners)
-CONFIG = flags.DEFINE_string("config", None, "Take the environment from this configuration, such as configs/metaworld.py:door-open.")
-ENV = flags.DEFINE_string("env", None, "Or name it: a Gymnasium id, module:Id, or Meta-World/NAME-v3.")
-POLICY = flags.DEFINE_string("policy", "scripted", f"{POLICIES}, or none, which stands still; see above.")
+CONFIG = flags.DEFINE_string(
+    "config", None, "Configuration whose environment is recorded in, such as my.py or configs/metaworld.py:door-open. Else --env names one."
+)
+ENV = flags.DEFINE_string(
+    "env", None, "Environment to record in, where there is no --config: a Gymnasium id, module:Id, or Meta-World/NAME-v3."
+)
+POLICY = flags.DEFINE_string(
+    "policy", "scripted", f"Who acts: {POLICIES}, or none, which stands still. MODULE:NAME is a policy of your own."
+)
 DETERMINISTIC = flags.DEFINE_bool(
     "deterministic", False, "A checkpoint, an exported or an sb3 policy acts by its mode instead of sampling."
 )
 EPISODES = flags.DEFINE_integer("episodes", 50, "Episodes to record.", lower_bound=1)
-OUT = flags.DEFINE_string("out", None, "File or folder to write.")
-OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if it exists, and what a run of other settings left unfinished.")
-SEED = flags.DEFINE_integer("seed", 0, "Decides every episode.", lower_bound=0)
-WORKERS = flags.DEFINE_integer("workers", 1, "Processes, each with its own environment; the cores are a good number.", lower_bound=1)
+OUT = flags.DEFINE_string("out", None, "File or folder to write; its ending chooses the format, as in demos.npz or demos.pkl.")
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if it exists, and an unfinished recording of other settings beside it.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed from which every episode's start, noise and actions follow.", lower_bound=0)
+WORKERS = flags.DEFINE_integer(
+    "workers", 1, "Processes that record, each with its own environment. As many as there are cores is a good number.", lower_bound=1
+)
 NOISE = flags.DEFINE_string("noise", "0", "Standard deviation of the Gaussian noise added to actions; a number or a schedule.")
 RANDOM_SHARE = flags.DEFINE_string("random_share", "0", "Share of the steps in bursts of one random action; a number or a schedule.")
-HORIZON = flags.DEFINE_integer("horizon", None, "Steps until an episode is cut.", lower_bound=1)
-SUCCESS = flags.DEFINE_string("success", None, "Success: auto, info:KEY[>=X], terminated, operator, reward>=X, return>=X, classifier:DIR.")
+HORIZON = flags.DEFINE_integer(
+    "horizon",
+    None,
+    "Steps after which an episode is cut. Default: environment.horizon, or the environment's own limit.",
+    lower_bound=1,
+)
+SUCCESS = flags.DEFINE_string(
+    "success",
+    None,
+    "Which steps count as success: auto, info:KEY[>=X], terminated, operator, reward>=X, return>=X or classifier:DIR. Default: "
+    "the configuration's rule.",
+)
 SUCCESS_ONLY = flags.DEFINE_bool("success_only", False, "Keep successful episodes only, until there are --episodes of them.")
 STOP_AT_SUCCESS = flags.DEFINE_bool("stop_at_success", True, "Cut an episode after its first successful step.")
-AFTER = flags.DEFINE_integer("after_success", None, "Go on for that many steps before it is cut (0; 10 with --label).", lower_bound=0)
+AFTER = flags.DEFINE_integer(
+    "after_success", None, "Steps to record after an episode's first success, before it is cut. Default: 0; with --label 10.", lower_bound=0
+)
 LABEL = flags.DEFINE_bool("label", False, "Record frames of success and failure for warmloop-classifier; see docs/classifier.md.")
 
 
@@ -141,7 +162,7 @@ def collect(plan: Plan, choice: PolicyChoice, hand: InterventionChoice, parts: P
 
     tally = Tally(plan, parts.over())
     if tally.over:
-        log.info("%d finished attempts are in %s; going on from there", len(tally.over), parts.folder)
+        log.info("%d finished attempts are in %s; continuing from there", len(tally.over), parts.folder)
     if tally.complete:
         return
     with (

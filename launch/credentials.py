@@ -20,11 +20,11 @@ from ..data.errors import WarmloopError
 from ..data.wire.keyring import AUTHORITY, CERTIFICATE, CLIENTS, LEARNER, TOKENS
 from .flags.common import run
 
-OUT = flags.DEFINE_string("out", None, "Folder to write.")
+OUT = flags.DEFINE_string("out", None, "Folder to write, with a folder for each machine in it.")
 HOST = flags.DEFINE_list("host", [], "Names and IP addresses by which actors reach the learner.")
 ACTORS = flags.DEFINE_list("actors", ["1"], "How many actors (named actor-0, actor-1, ... as train_rlpd does), or their names.")
 MUTUAL_TLS = flags.DEFINE_bool("mutual_tls", False, "Let the learner ask for a certificate of each actor beside its token.")
-DAYS = flags.DEFINE_integer("days", 730, "How long certificates hold.", lower_bound=1)
+DAYS = flags.DEFINE_integer("days", 730, "Days for which certificates hold.", lower_bound=1)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The main job, start to end: demonstrations, offline warm-up, then online fine-tuning to reliable success.
+"""A whole run, start to end: demonstrations, offline warm-up, then online fine-tuning to reliable success.
 
     python -m warmloop.launch.demo --seed=0
 

@@ -1,4 +1,4 @@
-"""A hand in the loop, start to end: few imperfect demonstrations, warm-up, and fine-tuning with a teacher that takes over.
+"""A person in the loop, start to end, played by a teacher: few imperfect demonstrations, warm-up, and fine-tuning with interventions.
 
     python -m warmloop.launch.demo_hil --seed=0
 
@@ -79,7 +79,7 @@ def warm_up(out: Path) -> dict:
 
 
 def fine_tune(out: Path) -> None:
-    """A learner process and an actor process, beside which a hand takes over."""
+    """A learner process and an actor process, beside which the teacher takes over."""
     stage(4, f"fine-tune online; who takes over: {INTERVENTION.value}")
     steps = (f"--online_steps={ONLINE.value}", "--config.learner.log_every=200", f"--config.actor.evaluate_every={EVALUATE.value}")
     shared = (*names(out), *steps)
@@ -91,13 +91,13 @@ def fine_tune(out: Path) -> None:
 
 
 def interventions(out: Path) -> dict[str, float]:
-    """The share of steps that the hand took: in the first twenty episodes, and over the last quarter of the run."""
+    """The share of steps that the teacher took: in the first twenty episodes, and over the last quarter of the run."""
     from ..learner.diagnosis.metrics import read
 
     seen = [(int(each["environment_steps"]), each["actor/intervention_rate"]) for each in read(out) if "actor/intervention_rate" in each]
     late = [rate for steps, rate in seen if steps >= 0.75 * seen[-1][0]]
     first, last = round(seen[0][1], 3), round(sum(late) / len(late), 3)
-    print(f"\nthe hand took {100 * first:.0f} % of the steps at first and {100 * last:.0f} % in the last quarter")
+    print(f"\nthe teacher took {100 * first:.0f} % of the steps at first and {100 * last:.0f} % in the last quarter")
     return {"intervention_rate_first": first, "intervention_rate_last": last}
 
 

@@ -1,14 +1,14 @@
 """Judges a policy: its success rate with a 95 % confidence interval, and its return.
 
-python -m warmloop.launch.evaluate --checkpoint=runs/door/checkpoints --episodes=50 --video=door.mp4
-python -m warmloop.launch.evaluate --env=Meta-World/door-open-v3 --policy=scripted --episodes=50
-python -m warmloop.launch.evaluate --config=configs/adroit.py:door --policy=sb3:ppo.zip
-python -m warmloop.launch.evaluate --env=Pendulum-v1 --policy=export:door_policy        # or --policy=my_lab:Controller
+    python -m warmloop.launch.evaluate --checkpoint=runs/door/checkpoints --episodes=50 --video=door.mp4
+    python -m warmloop.launch.evaluate --env=Meta-World/door-open-v3 --policy=scripted --episodes=50
+    python -m warmloop.launch.evaluate --config=configs/adroit.py:door --policy=sb3:ppo.zip
+    python -m warmloop.launch.evaluate --env=Pendulum-v1 --policy=export:door_policy        # or --policy=my_lab:Controller
 
-With --offline it compares all the checkpoints in a folder instead, by recorded data alone, and marks the one to go on from:
+With --offline it compares all the checkpoints in a folder instead, by recorded data alone, and marks the one to fine-tune or export:
 
-python -m warmloop.launch.evaluate --offline --checkpoint=runs/door/warmup --offline_data_path=demos=demos.pkl
-python -m warmloop.launch.evaluate --offline --checkpoint=runs/door/warmup --bandit_episodes=300
+    python -m warmloop.launch.evaluate --offline --checkpoint=runs/door/warmup --offline_data_path=demos=demos.pkl
+    python -m warmloop.launch.evaluate --offline --checkpoint=runs/door/warmup --bandit_episodes=300
 """
 
 from __future__ import annotations
@@ -29,24 +29,37 @@ from .judging.judge import Subject, judge, table
 from .starting.platforms import prefer_cpu
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder with checkpoints, or a checkpoint's own, as a training command wrote it.")
-STEP = define_step("step", 'Which of them, by its updates, or "best" for the best policy so far (the chosen one, else the newest).')
-ENV = flags.DEFINE_string("env", None, "Environment, if not the checkpoint's own: a Gymnasium id, module:Id or Meta-World/NAME-v3.")
-CONFIG = flags.DEFINE_string("config", None, "Or take the environment of a policy that is no checkpoint from this configuration.")
-POLICY = flags.DEFINE_string(
-    "policy", "checkpoint", f"What warmloop-collect records, too: {POLICIES}. The default is the one that --checkpoint names."
+STEP = define_step(
+    "step",
+    'Checkpoint to judge, by its number of updates, or "best" for the best policy of the run. Default: the one in selection.json, '
+    "else the newest.",
 )
-SUCCESS = flags.DEFINE_string("success", None, "Success, if not by the checkpoint's own rule: auto, info:KEY, classifier:DIR, …")
-EPISODES = flags.DEFINE_integer("episodes", 50, "Episodes.", lower_bound=1)
-SEED = flags.DEFINE_integer("seed", 0, "Decides the episodes' starts.", lower_bound=0)
+ENV = flags.DEFINE_string(
+    "env", None, "Environment to judge in: a Gymnasium id, module:Id or Meta-World/NAME-v3. Default: the checkpoint's own."
+)
+CONFIG = flags.DEFINE_string(
+    "config", None, "Configuration whose environment a policy that is no checkpoint is judged in, such as configs/adroit.py:door."
+)
+POLICY = flags.DEFINE_string(
+    "policy", "checkpoint", f"Policy to judge, as warmloop-collect names it: {POLICIES}. Default: the one in --checkpoint."
+)
+SUCCESS = flags.DEFINE_string(
+    "success", None, "Which steps count as success: auto, info:KEY, classifier:DIR and so on. Default: the checkpoint's own rule."
+)
+EPISODES = flags.DEFINE_integer("episodes", 50, "Episodes to judge by.", lower_bound=1)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the episodes' starts.", lower_bound=0)
 STOCHASTIC = flags.DEFINE_bool("stochastic", False, "Sample actions, as training does, instead of taking the policy's mean.")
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object instead of a table.")
-VIDEO = flags.DEFINE_string("video", None, "Then also record three episodes as this .mp4 (or .mkv, .mov, .avi).")
+VIDEO = flags.DEFINE_string("video", None, "Film of three more episodes to write: a file that ends in .mp4, .mkv, .mov or .avi.")
 OFFLINE = flags.DEFINE_bool("offline", False, "Compare all checkpoints by recorded data, and mark the best in selection.json.")
 DATA = flags.DEFINE_multi_string(
     "offline_data_path", [], "With --offline: the data, [KIND=]PATH, instead of those that the warm-up learnt from; repeatable."
 )
 BANDIT = flags.DEFINE_integer(
-    "bandit_episodes", 0, "With --offline: let that many episodes in the environment, in all, choose among them.", lower_bound=0
+    "bandit_episodes",
+    0,
+    "With --offline: episodes to play in the environment, in all, that choose among the checkpoints; 0 leaves it to the data.",
+    lower_bound=0,
 )
 
 ABSENT = flags.DEFINE_bool("environment_absent", False, "With --offline: the environment is elsewhere; do not check the data against it.")

@@ -23,7 +23,11 @@ from .parts.exporting import export_checkpoint
 from .starting.platforms import prefer_cpu
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder with checkpoints, or a checkpoint's own, as a training command wrote it.")
-STEP = define_step("step", 'Which of them, by its updates, or "best" for the best policy so far (the chosen one, else the newest).')
+STEP = define_step(
+    "step",
+    'Checkpoint to export, by its number of updates, or "best" for the best policy of the run. Default: the one in '
+    "selection.json, else the newest.",
+)
 OUT = flags.DEFINE_string("out", None, "Folder to write.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if an export is there.")
 

@@ -4,7 +4,7 @@
     python -m warmloop.launch.inspect_data demos=a.npz suboptimal=b.pkl --html=report.html --fix=repaired.npz
 
 FILE is a data set in any format that training takes, or kind=FILE. Exit code 1 if something in it would break training. The data is
-compared with the environment that it names, where that can be made here; --env names another, or none.
+compared with the environment that it names, where that can be made here; --env=my.py compares it with the environment of a configuration.
 
 A learner's quarantine folder (RUNS/EXP_NAME/quarantine) is known by its content: its rows are shown, with the reason and the
 values that are wrong. Exit code 1 if there are any: they were not learnt from.
@@ -35,9 +35,11 @@ if TYPE_CHECKING:
 
 flags.adopt_module_key_flags(data_flags)
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object; of a quarantine, one for each row.")
-HTML = flags.DEFINE_string("html", None, "Also write a report with pictures to this file.")
-FIX = flags.DEFINE_string("fix", None, "Write a repaired copy to this file; its ending chooses the format. The original stays as it is.")
-ENV = flags.DEFINE_string("env", "auto", "Environment to compare with: an id, none, or auto for the one that the files name.")
+HTML = flags.DEFINE_string("html", None, "HTML report with pictures and camera frames to write: one file that needs no network.")
+FIX = flags.DEFINE_string("fix", None, "Repaired copy to write; the file's ending chooses the format. The original stays as it is.")
+ENV = flags.DEFINE_string(
+    "env", "auto", "Environment to compare with: an id, a configuration such as my.py, none, or auto for the one that the files name."
+)
 SUCCESS = flags.DEFINE_string(
     "success", "", "Which steps succeeded, where a file has no flag: reward>=NUMBER, end, terminated or never. Default: by the rewards."
 )

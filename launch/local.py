@@ -3,7 +3,7 @@
     python -m warmloop.launch.local --actors=2 --exp_name=door --config=configs/adroit.py:door \\
         --checkpoint_path=warmup_ckpt --demo_path=warmup_ckpt/filtered_demos.npz
 
-Ctrl-C or SIGTERM saves and ends them all (a second one ends them at once); --resume goes on.
+Ctrl-C or SIGTERM saves and ends them all (a second one ends them at once); --resume continues the run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ flags.adopt_module_key_flags(settings)
 flags.adopt_module_key_flags(connection)
 flags.adopt_module_key_flags(interveners)
 flags.adopt_module_key_flags(train_rlpd)
-ACTORS = flags.DEFINE_integer("actors", 1, "Actor processes.", lower_bound=1)
+ACTORS = flags.DEFINE_integer("actors", 1, "Actor processes to start.", lower_bound=1)
 EVERYWHERE = ("0.0.0.0", "::")
 OWN = ("actors", "port", "learner", "actor", "nolearner", "noactor", "actor_id", "seed")
 

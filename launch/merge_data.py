@@ -29,8 +29,10 @@ from .flags.common import output_path, progress, run
 from .starting.platforms import prefer_cpu
 
 flags.adopt_module_key_flags(data_flags)
-INTO = flags.DEFINE_string("into", None, "The set to add to: a folder, made if need be.")
-OUT = flags.DEFINE_string("out", None, "Or the file or folder to write.")
+INTO = flags.DEFINE_string("into", None, "Set to add the files to: a folder, made if need be.")
+OUT = flags.DEFINE_string(
+    "out", None, "File or folder to write all episodes to, instead of adding to a set; its ending chooses the format."
+)
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if it exists.")
 
 

@@ -8,7 +8,7 @@ Each run warms up on all of the data and is judged in the environment by its las
 of N that fitted Q evaluation chooses. Nothing is fine-tuned: settings of that, and others that no run would differ by, are refused.
 Presets are joined by a plus, as in --algorithms=cql+small,iql+small; two rows that would be the same run are refused. Where memory
 allows, the seeds of a run learn side by side in one program that holds the data once. Every finished seed is a line of
-OUT/results.jsonl, and its checkpoint is in OUT/NAME/seed-N; the same command goes on where it was broken off. A seed of the same NAME
+OUT/results.jsonl, and its checkpoint is in OUT/NAME/seed-N; the same command continues where it was broken off. A seed of the same NAME
 on other data or settings takes the place of both. One whose policy gives an action that is not a number has diverged: it has no score,
 and the table says how many there are. Ends with OUT/table.md and OUT/scores.png: the interquartile mean over the other seeds with its
 95 % interval (Agarwal et al. 2021), on D4RL's scale where there is one.
@@ -26,15 +26,23 @@ from absl import flags
 from ..data.errors import WarmloopError
 from .flags.common import progress, run
 
-CONFIG = flags.DEFINE_string("config", None, "Task, such as configs/adroit.py:door.")
-ALGORITHMS = flags.DEFINE_list("algorithms", [], "Algorithm presets, such as cql,calql; none: the task's own.")
-SEEDS = flags.DEFINE_integer("seeds", 3, "Seeds of each run: 0 and up.", lower_bound=1)
-SET = flags.DEFINE_multi_string("set", [], "SECTION.NAME=VALUE,VALUE…: runs with each value; several of these are crossed.")
+CONFIG = flags.DEFINE_string("config", None, "Configuration of the task, such as my.py or configs/adroit.py:door.")
+ALGORITHMS = flags.DEFINE_list(
+    "algorithms", [], "Algorithms to compare: presets, such as iql+small,cql+small, or MODULE:NAME. Default: the task's own."
+)
+SEEDS = flags.DEFINE_integer("seeds", 3, "Seeds of each algorithm or setting, from 0 up.", lower_bound=1)
+SET = flags.DEFINE_multi_string(
+    "set", [], "Setting to compare, SECTION.NAME=VALUE,VALUE…: a run with each value. Repeated, every combination is run."
+)
 DATA = flags.DEFINE_multi_string("offline_data_path", [], "Data to learn from, [KIND=]PATH; repeatable.")
-WARMUP_STEPS = flags.DEFINE_integer("warmup_steps", None, "Updates of each run (the preset's learner.warmup_steps).", lower_bound=1)
+WARMUP_STEPS = flags.DEFINE_integer(
+    "warmup_steps", None, "Updates of each warm-up. Default: the configuration's learner.warmup_steps.", lower_bound=1
+)
 EVAL_TRAJS = flags.DEFINE_integer("eval_n_trajs", 50, "Episodes to judge each seed by.", lower_bound=1)
 CHECKPOINTS = flags.DEFINE_integer("checkpoints", 1, "Checkpoints of each seed, for FQE to choose from.", lower_bound=1)
-JUDGE_ALL = flags.DEFINE_bool("judge_all", False, "Judge each of them by those episodes, to see how well FQE ranks them.")
+JUDGE_ALL = flags.DEFINE_bool(
+    "judge_all", False, "Judge every one of --checkpoints by --eval_n_trajs episodes, to see how well FQE ranks them."
+)
 MEMORY = flags.DEFINE_integer("seed_mebibytes", 2048, "Memory for seeds that learn side by side, beyond the data.", lower_bound=1)
 OUT = flags.DEFINE_string("out", None, "Folder for the results.")
 

@@ -1,4 +1,4 @@
-"""Trains a reward classifier on recorded frames: what tells success where the environment cannot.
+"""Trains a reward classifier on recorded frames: it tells success where the environment cannot.
 
     warmloop-collect --config=my_robot.py --policy=none --intervention=keyboard --success=operator --label --episodes=20 --out=frames.npz
     warmloop-classifier --data=frames.npz --out=classifiers/cube
@@ -31,17 +31,21 @@ OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the classifier in --o
 SEED = flags.DEFINE_integer("seed", 0, "Decides which episodes are held out, and the training.", lower_bound=0)
 HELD_OUT = flags.DEFINE_float("held_out", 0.3, "Share of the episodes that is held out.", lower_bound=0.05, upper_bound=0.9)
 RATE = flags.DEFINE_float("max_false_positive_rate", 0.01, "Share of the failures that may be taken for success.", lower_bound=0.0)
-MEMBERS = flags.DEFINE_integer("members", 3, "Of the ensemble.")
-COMBINE = flags.DEFINE_enum("combine", "mean", ["mean", "min"], "Of the members' probabilities; with min all must agree.")
-ENCODER = flags.DEFINE_enum("encoder", "cnn", ["cnn", "resnet10"], "Of images.")
-WEIGHTS = flags.DEFINE_string("weights", "", "A safetensors file with ResNet-10's trunk.")
-FROZEN = flags.DEFINE_bool("frozen", False, "Leave that trunk as it is.")
+MEMBERS = flags.DEFINE_integer("members", 3, "Networks of the ensemble.")
+COMBINE = flags.DEFINE_enum(
+    "combine", "mean", ["mean", "min"], "How the ensemble's probabilities become one: mean, or min, by which all networks must agree."
+)
+ENCODER = flags.DEFINE_enum("encoder", "cnn", ["cnn", "resnet10"], "Network that encodes the images.")
+WEIGHTS = flags.DEFINE_string("weights", "", "Safetensors file with the pretrained trunk of --encoder=resnet10.")
+FROZEN = flags.DEFINE_bool("frozen", False, "Do not train the trunk that --weights names.")
 FEATURES = flags.DEFINE_integer("features", 64, "Numbers that each camera's image becomes.")
-PROPRIOCEPTION = flags.DEFINE_bool("proprioception", False, "See the rest of the observation too, or alone, where there are no cameras.")
-UPDATES = flags.DEFINE_integer("updates", 500, "Gradient steps of each member.")
-BATCH = flags.DEFINE_integer("batch_size", 64, "Frames of a step, half of them of success.")
+PROPRIOCEPTION = flags.DEFINE_bool(
+    "proprioception", False, "Also see the numbers of an observation, beside its cameras or, where it has none, alone."
+)
+UPDATES = flags.DEFINE_integer("updates", 500, "Gradient steps of each network.")
+BATCH = flags.DEFINE_integer("batch_size", 64, "Frames of a gradient step; half of them show success.")
 SHIFT = flags.DEFINE_integer("random_shift", 4, "Pixels by which images are shifted in training, at most.")
-BRIGHTNESS = flags.DEFINE_float("brightness", 0.2, "Share by which they are made brighter or darker, at most.")
+BRIGHTNESS = flags.DEFINE_float("brightness", 0.2, "Share by which images are made brighter or darker in training, at most.")
 
 
 def main() -> None:

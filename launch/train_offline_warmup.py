@@ -3,9 +3,9 @@
     train_offline_warmup --exp_name=door --config=configs/adroit.py:door \\
         --offline_data_path=demos=demos.pkl --offline_data_path=random=random.npz --checkpoint_path=warmup_ckpt
 
-Writes checkpoints, and beside them selection.json, which says how they compare and marks the one to go on from (comparing takes about
-a minute; --config.learner.warmup_checkpoints=1 saves the last alone and leaves it out), and filtered_demos.npz: the demonstrations
-worth keeping for the fine-tuning. Ctrl-C or SIGTERM saves and ends it, and the same command with --resume goes on. Its agent's
+Writes checkpoints, and beside them selection.json, which says how they compare and marks the one to fine-tune (comparing takes about
+a minute; --config.learner.warmup_checkpoints=1 saves the last one alone and compares nothing), and filtered_demos.npz: the demonstrations
+worth keeping for the fine-tuning. Ctrl-C or SIGTERM saves and ends it, and the same command with --resume continues. Its agent's
 settings are flags too, as in --config.warmup_agent.utd=4. After it comes
 
     train_rlpd --exp_name=door --config=configs/adroit.py:door --checkpoint_path=warmup_ckpt --demo_path=warmup_ckpt/filtered_demos.npz
@@ -50,18 +50,20 @@ DATA = flags.DEFINE_multi_string(
     "offline_data_path", [], "Data to learn from beside the preset's sources, KIND=PATH with KIND demos, suboptimal or random; repeatable."
 )
 DATASET = flags.DEFINE_string(
-    "dataset", None, "A set, as merge_data keeps them: takes in what is new of --offline_data_path, and all of it is learnt from."
+    "dataset", None, "Set of merge_data to learn from: a folder. New files of --offline_data_path are added to it first."
 )
-WARMUP_STEPS = flags.DEFINE_integer("warmup_steps", None, "Updates (the preset's learner.warmup_steps).", lower_bound=1)
-CHECKPOINT = flags.DEFINE_string("checkpoint_path", None, "Folder for the checkpoints (RUNS/EXP_NAME/warmup).")
+WARMUP_STEPS = flags.DEFINE_integer(
+    "warmup_steps", None, "Updates of the whole warm-up. Default: the configuration's learner.warmup_steps.", lower_bound=1
+)
+CHECKPOINT = flags.DEFINE_string("checkpoint_path", None, "Folder for the checkpoints. Default: RUNS/EXP_NAME/warmup.")
 RESUME = flags.DEFINE_bool(
     "resume",
     False,
-    "Go on from the newest checkpoint in --checkpoint_path, up to --warmup_steps in all. With more of them than it began with, IQL's actor "
-    "step size goes on along the longer cosine.",
+    "Resume from the newest checkpoint in --checkpoint_path, up to --warmup_steps in all. With a larger --warmup_steps than before, IQL's "
+    "actor step size follows the longer cosine.",
 )
 EVAL_TRAJS = flags.DEFINE_integer(
-    "eval_n_trajs", 0, "Episodes in the environment to judge the result by; 0 needs no environment.", lower_bound=0
+    "eval_n_trajs", 0, "Episodes in the environment to judge the last policy by. 0 judges nothing and needs no environment.", lower_bound=0
 )
 
 ABSENT = flags.DEFINE_bool(
@@ -97,7 +99,9 @@ def main() -> None:
     data = divided(config, data, seed, resumed)
     config = fitted(config, sum(map(len, data.episodes)))
     log.info(
-        "\n".join([*data.summary(config.tasks), f"{data.held.sum()} episodes are held out, to measure by", warm_up_told(config, data.spec)])
+        "\n".join(
+            [*data.summary(config.tasks), f"{data.held.sum()} episodes are held out for measurement", warm_up_told(config, data.spec)]
+        )
     )
     if slow := slow_pictures(config.warmup_agent, data.spec, config.learner.warmup_steps):
         log.warning(slow)
@@ -122,7 +126,7 @@ def refuse_a_second(target: Path) -> None:
     from ..learner.checkpoints import checkpoint
 
     if checkpoint.steps(target) and not RESUME.value:
-        raise WarmloopError(f"{target} holds a warm-up already; go on with it by --resume, or choose another --checkpoint_path.")
+        raise WarmloopError(f"{target} holds a warm-up already; resume it by --resume, or choose another --checkpoint_path.")
 
 
 def train(
@@ -187,7 +191,9 @@ def leave(config: RunConfig, target: Path) -> NoReturn:
 
     done = int(checkpoint.steps(target)[-1].name)
     history.note(settings.run_folder().path, history.ENDED, "warmup", updates=done, finished=False)
-    log.info("%d of %d updates are done and saved in %s; the same command with --resume goes on", done, config.learner.warmup_steps, target)
+    log.info(
+        "%d of %d updates are done and saved in %s; the same command with --resume continues", done, config.learner.warmup_steps, target
+    )
     raise SystemExit(0)
 
 

@@ -41,19 +41,31 @@ flags.adopt_module_key_flags(settings)
 flags.adopt_module_key_flags(data_flags)
 flags.adopt_module_key_flags(connection)
 flags.adopt_module_key_flags(interveners)
-LEARNER = flags.DEFINE_bool("learner", False, "Be the learner process.")
-ACTOR = flags.DEFINE_bool("actor", False, "Be an actor process.")
+LEARNER = flags.DEFINE_bool("learner", False, "Run the learner process alone; actors connect to it.")
+ACTOR = flags.DEFINE_bool("actor", False, "Run an actor process alone, which connects to the learner at --ip.")
 CHECKPOINT = flags.DEFINE_string("checkpoint_path", None, "Folder with the warm-up's checkpoints; without it the policy starts afresh.")
-WARM_STEP = flags.DEFINE_integer("warm_checkpoint_step", None, "Which of them, by its updates (the one that is marked).", lower_bound=0)
-DEMOS = flags.DEFINE_multi_string("demo_path", [], "Demonstrations to mix in, [KIND=]PATH; repeatable.")
-ONLINE_STEPS = flags.DEFINE_integer("online_steps", None, "Environment steps (the preset's learner.online_steps).", lower_bound=1)
-RESUME = flags.DEFINE_bool("resume", False, "Go on from this run's own newest checkpoint, by its configuration unless --config is given.")
-EVAL_STEP = define_step("eval_checkpoint_step", 'Only evaluate this run\'s checkpoint of that many updates, or its "best" policy.')
-EVAL_TRAJS = flags.DEFINE_integer("eval_n_trajs", 20, "Episodes of that evaluation.", lower_bound=1)
+WARM_STEP = flags.DEFINE_integer(
+    "warm_checkpoint_step",
+    None,
+    "Warm-up checkpoint to start from, by its number of updates. Default: the one in selection.json, else the newest.",
+    lower_bound=0,
+)
+DEMOS = flags.DEFINE_multi_string("demo_path", [], "Recorded data to mix into the batches, [KIND=]PATH; repeatable.")
+ONLINE_STEPS = flags.DEFINE_integer(
+    "online_steps", None, "Environment steps of the whole run. Default: the configuration's learner.online_steps.", lower_bound=1
+)
+RESUME = flags.DEFINE_bool(
+    "resume", False, "Resume this run from its newest checkpoint, with its saved configuration unless --config is given."
+)
+EVAL_STEP = define_step(
+    "eval_checkpoint_step", 'Evaluate this run\'s checkpoint of that many updates, or its "best" policy, and train nothing.'
+)
+EVAL_TRAJS = flags.DEFINE_integer("eval_n_trajs", 20, "Episodes of the evaluation that --eval_checkpoint_step asks for.", lower_bound=1)
 PLATFORM = flags.DEFINE_string(
     "actor_platform",
     "cpu",
-    "What an actor process computes on, such as cpu or cuda. JAX_PLATFORMS does not count for it: it never takes the learner's GPU.",
+    "Device that an actor process computes on, such as cpu or cuda. An actor does not read JAX_PLATFORMS, so that it leaves the "
+    "GPU to the learner.",
 )
 VIDEO = flags.DEFINE_bool("save_video", False, "Record clips of evaluations and interventions, and a contact sheet.")
 
@@ -94,7 +106,7 @@ def going_on(config: RunConfig) -> RunConfig:
     if RESUME.value and not CHECKPOINT.value and checkpoint.steps(warm) and not checkpoint.steps(own):
         flags = [f"--checkpoint_path={warm}", *(f"--demo_path={kept}" for kept in [warm / FILTERED] if kept.exists())]
         raise WarmloopError(
-            f"There is no checkpoint in {own} to go on from, but a warm-up in {warm}: begin with it by {shlex.join(flags)}, or, "
+            f"There is no checkpoint in {own} to resume, but a warm-up in {warm}: start from it by {shlex.join(flags)}, or, "
             "without --resume, from nothing."
         )
     return taken_over(config, own, CHECKPOINT.value)

@@ -48,13 +48,14 @@ def fine_tune(
     if warm_checkpoint is None:
         return create(parts, seed, rows, capacity)
     saved = checkpoint.chosen(warm_checkpoint, warm_updates)
-    log.info("going on from the warm-up's checkpoint of %d updates", saved.updates)
+    log.info("starting from the warm-up's checkpoint of %d updates", saved.updates)
     agent, warm = checkpoint.restore_agent(saved)
     if difference := agent.spec.difference(parts.agent.spec, f"the checkpoint in {warm_checkpoint}", "the environment"):
         raise WarmloopError(f"The checkpoint does not fit: {difference}.")
     state = create(parts, seed, rows, capacity)
     taken = go_on(parts.agent, agent, warm)
-    _check_shapes(taken, state.agent, warm_checkpoint, "warm up and fine-tune with the same ensemble and hidden layers")
+    advice = "what --config.warmup_agent.hidden or .ensemble set for the warm-up, set as --config.agent.hidden or .ensemble here"
+    _check_shapes(taken, state.agent, warm_checkpoint, advice)
     if not is_sound(taken):
         raise NotFinite(f"{saved.path} is not finite: {what_is_not_finite(taken)}. Name one before it by --warm_checkpoint_step.")
     return state.replace(agent=taken, updates=jax.numpy.int32(saved.updates))
@@ -82,7 +83,7 @@ def _restored(saved: checkpoint.Saved, directory: str | Path, parts: LearnerPart
     if difference := agent.spec.difference(parts.agent.spec, f"the checkpoint in {directory}", "this configuration"):
         raise WarmloopError(f"The checkpoint does not fit: {difference}.")
     saved_shapes, own_shapes = checkpoint.agent_shapes(agent), checkpoint.agent_shapes(parts.agent)
-    _check_shapes(saved_shapes, own_shapes, directory, "go on with the configuration it was made with")
+    _check_shapes(saved_shapes, own_shapes, directory, "resume with the configuration it was made with")
     offline, online = saved.meta["offline_rows"], saved.meta["online_rows"]
     template = jax.eval_shape(lambda: create(parts, 0, None, offline_capacity=offline, online_capacity=online))
     if template.frames.cameras:

@@ -62,7 +62,7 @@ class OutsideIntervener:
         if action.shape != expected or not (np.abs(action) <= 1.0 + TOLERANCE).all():  # NaN is not either
             raise WarmloopError(
                 f"{self._name} gave {given!r:.80} at step {step}; return None, a Command, or an action of shape {expected} with every "
-                "number finite and in [-1, 1], which are the environment's bounds."
+                "number finite and in [-1, 1], where -1 and 1 stand for the limits of the environment's action space."
             )
         return np.clip(action, -1.0, 1.0)
 

@@ -62,8 +62,8 @@ class OutsidePolicy:
             )
         if not (np.abs(action) <= 1.0 + TOLERANCE).all():  # NaN is not either
             raise WarmloopError(
-                f"{self._name} gave the action {action} at step {step}; every number must be finite and in [-1, 1], which are the "
-                "environment's bounds. Scale or clip it."
+                f"{self._name} gave the action {action} at step {step}; every number must be finite and in [-1, 1], where -1 and 1 stand "
+                f"for the limits of {self._environment.config.id}'s action space. Scale or clip it."
             )
         return np.clip(action, -1.0, 1.0)
 

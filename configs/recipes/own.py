@@ -39,7 +39,7 @@ def ibrl(config: RunConfig) -> RunConfig:
     """
     config = sparse(config) if sparse_reward(config) else config
     if config.agent.name != "sac":
-        raise WarmloopError(f'The preset ibrl goes on from what a task has of SAC, and "{config.environment.id}" has {config.agent.name}.')
+        raise WarmloopError(f'The preset ibrl changes the SAC of a task, and "{config.environment.id}" has {config.agent.name}.')
     # Returns of lucky episodes are no bound, and raise the values that choose between the two policies.
     settings = IBRLConfig(**vars(config.agent.settings) | {"monte_carlo_target": False, "bc_weight": 5.0})
     return config.replace(agent=AgentChoice("ibrl", settings), warmup_agent=config.agent)

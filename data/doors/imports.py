@@ -65,7 +65,7 @@ def imported_module(name: str, said: str) -> ModuleType:
         WarmloopError: there is no such module, or importing it failed.
     """
     if not is_module_name(name):
-        raise WarmloopError(f'{said}: "{name}" is no module\'s name; write it as Python imports it, as in my_lab.arm.')
+        raise WarmloopError(f'{said}: "{name}" is no module\'s name; write it as Python imports it, as in my_lab.arm{_of_a_file(name)}.')
     make_importable(os.getcwd())
     try:
         with lent(f'The module "{name}"'):
@@ -74,6 +74,10 @@ def imported_module(name: str, said: str) -> ModuleType:
         if not is_theirs(error):
             raise
         raise _not_imported(name, said, error) from error
+
+
+def _of_a_file(name: str) -> str:
+    return "; a configuration is given by --config" if name.endswith(".py") else ""
 
 
 def imported(name: str, said: str) -> Any:

@@ -16,7 +16,7 @@ COLUMNS_SHOWN = 8
 MARKS = {Severity.BREAKS: "BREAKS", Severity.HARMS: "HARMS", Severity.NOTE: "note"}
 MEANING = {
     Severity.BREAKS: "would break training",
-    Severity.HARMS: "would make it learn less, or something else",
+    Severity.HARMS: "would make a policy learn less, or something else",
     Severity.NOTE: "worth knowing",
 }
 
@@ -50,9 +50,9 @@ def verdict(report: Inspected) -> str:
     if counts[Severity.BREAKS]:
         return f"Do not train on this yet: {_count(counts[Severity.BREAKS], 'finding')} would break training."
     if counts[Severity.HARMS]:
-        return f"It can be trained on, but {_count(counts[Severity.HARMS], 'finding')} would harm what is learnt."
+        return f"Training on this is possible, but {_count(counts[Severity.HARMS], 'finding')} would harm what is learnt."
     notes = f" ({_count(counts[Severity.NOTE], 'note')})" if counts[Severity.NOTE] else ""
-    return f"Nothing is wrong with it that the checks can see{notes}."
+    return f"The checks found nothing wrong{notes}."
 
 
 def _summary(report: Inspected) -> Iterator[str]:

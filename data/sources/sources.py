@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -282,10 +283,20 @@ def _check_fits(batch: Batch, target: Target | None, first: Batch, limits: Actio
     wanted, name = (target.spec, target.name) if target else (Spec.of(first.episodes[0].steps), first.path)
     if difference := wanted.difference(spec, name, batch.path):
         verb = "does not fit the environment" if target else f"does not go with {name}"
-        raise WarmloopError(f"{batch.path} {verb}: {difference}; map its arrays by observation and action in data.sources.")
+        raise WarmloopError(f"{batch.path} {verb}: {difference}; {_advice(wanted, spec)}.")
     for said, where in ((batch.limits, "`action_limits` in its metadata"), (limits, "environment.action_low")):
         if said and len(said.low) != spec.action_dim:
             raise WarmloopError(f"{batch.path} has {spec.action_dim} action dimensions, and {where} {len(said.low)}.")
+
+
+def _advice(wanted: Spec, spec: Spec) -> str:
+    """What to do about shapes that differ; where one mapping alone is possible, that one."""
+    if wanted.action_dim == spec.action_dim:
+        fitting = {leaf.name: [mine.name for mine in spec.observation if mine.shape == leaf.shape] for leaf in wanted.observation}
+        chosen = {name: names[0] for name, names in fitting.items() if len(names) == 1 and names[0]}
+        if len(set(chosen.values())) == len(fitting):
+            return f"--config.data.observation='{json.dumps(chosen)}' maps them"
+    return "map its arrays by data.observation and data.action, or by a source's own in data.sources (docs/data.md)"
 
 
 def _choice(what: str, value: str, choices: Sequence[str]) -> None:

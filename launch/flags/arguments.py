@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from ...data.settings.near_names import did_you_mean
 FLAG_FILE = Path(__file__).resolve().parents[2] / "configs" / "_flag.py"
 AGENTS = ("agent", "warmup_agent")  # of which another brings settings of its own
 GIVEN = ("--config", "-config")
+MAPPED = "config.data.observation"
 
 
 def locate_config(argv: list[str]) -> list[str]:
-    """The arguments with `--config` as `configs.load` reads it: a file that exists, with presets on top.
+    """The arguments with `--config` as `configs.load` reads it: a file that exists, with presets on top; and with mappings as pairs.
 
     With `--resume` and settings to change (`--config.SECTION.NAME=VALUE`), but without `--config`, it is the run's saved configuration.
 
@@ -31,7 +33,7 @@ def locate_config(argv: list[str]) -> list[str]:
             specification = f"{FLAG_FILE}:{_flag.with_agents(locate(argument if follows else value), named)}"
             argument = specification if follows else f"--config={specification}"
         follows = argument in GIVEN
-        located.append(argument)
+        located.append(_with_pairs(argument))
     if any(argument.partition("=")[0] in GIVEN for argument in located):
         return located
     changes = [argument for argument in located if re.match(r"--?(no)?config\.", argument)]
@@ -61,6 +63,18 @@ def unknown_setting(argv: list[str]) -> str | None:
                 return f'{where} has no setting "{name}"{did_you_mean(name, values, one=True, listing=True)}'
             values, where = values[name], f"{where}.{name}"
     return None
+
+
+def _with_pairs(argument: str) -> str:
+    """`--config.data.observation={…}` with the mapping as pairs, as it is stored; of a mapping, a flag would take the keys alone."""
+    setting, equals, value = argument.partition("=")
+    if not equals or setting.lstrip("-") != MAPPED or not value.lstrip().startswith("{"):
+        return argument
+    try:
+        mapping = ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError):
+        return argument
+    return f"{setting}={tuple(mapping.items())!r}" if isinstance(mapping, dict) else argument
 
 
 def _saved(argv: list[str], change: str) -> Path:

@@ -43,11 +43,13 @@ def _bar(label: str, total: int | None, done: int) -> Iterator[Callable[..., Non
 
 @contextlib.contextmanager
 def _lines(label: str, total: int | None, done: int) -> Iterator[Callable[..., None]]:
-    last_line, end, said = time.monotonic(), "", ""
+    last_line, end, said, before = time.monotonic(), "", "", done
     seen = deque([(last_line, done)], maxlen=SEEN)
 
     def advance(count: int = 1, note: str | None = None) -> None:
         nonlocal done, last_line, end
+        if done == before and count:
+            seen[0] = time.monotonic(), done + count  # the first piece compiles, so the pace is that of the others
         done, end = done + count, end if note is None else f", {note}" if note else ""
         if time.monotonic() - last_line >= LINE_EVERY_SECONDS:
             last_line = time.monotonic()
@@ -56,8 +58,8 @@ def _lines(label: str, total: int | None, done: int) -> Iterator[Callable[..., N
     def write() -> None:
         nonlocal said
         head = f"{label}: {done}{'' if total is None else f' of {total}'}"
-        before, said = said, f"{head}{end}"
-        if said != before:
+        earlier, said = said, f"{head}{end}"
+        if said != earlier:
             seen.append((time.monotonic(), done))
             print(f"{head}{_left(seen, total)}{end}", file=sys.stderr, flush=True)
 

@@ -38,5 +38,12 @@ def show(out: Path, episodes: list[Episode], tally: Tally, frames: bool = False)
         share = taken / sum(map(len, episodes))
         rows["interventions"] = f"{count:.0f}, {share:.0%} of the steps, {taken / count:.1f} steps each"
     print("\n".join(f"{name:<12} {value}" for name, value in rows.items()))
+    rule = tally.plan.environment.success
+    if rule.startswith("info:") and all(episode.success is None for episode in episodes):
+        log.warning(
+            'No step had a success signal by the rule "%s": its info has no such key. Success above is an end with a positive reward; mend '
+            "environment.success or --success, and record again.",
+            rule,
+        )
     if not tally.complete:
-        log.warning("%s has %d of %d episodes; the same command with --overwrite goes on", out, len(episodes), tally.plan.episodes)
+        log.warning("%s has %d of %d episodes; the same command with --overwrite continues", out, len(episodes), tally.plan.episodes)

@@ -18,6 +18,7 @@ STYLE = """
 .curves { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: .7rem; align-items: start; }
 .curves figure { margin: 0; min-width: 0; }
 .plot { overflow-x: auto; } .plot svg { display: block; width: 100%; min-width: 29rem; height: auto; }
+@media (max-width: 40rem) { .plot svg { min-width: 0; } .curves figure { padding: .5rem .3rem; } }
 .plot text { font-family: system-ui, sans-serif !important; }
 nav a { display: inline-block; padding: .3rem .5rem .3rem 0; }
 .skip { position: absolute; left: -100rem; } .skip:focus { position: static; }
@@ -144,7 +145,7 @@ def _evaluations(story: Story) -> list[object] | None:
     found = evaluations(story)
     if not found:
         return None
-    heads = ["environment steps", "update", "success", "95 % interval", "return", "episodes", "length", "after"]
+    heads = ["environment steps", "update", "success", "95 % interval", "return", "episodes", "length", "running time"]
     time, rows = clocks(story)["online"], []
     for record in found[-EVALUATIONS_LISTED:]:
         one = of_evaluation(record, "")
@@ -192,7 +193,7 @@ def _data(story: Story) -> list[object]:
     if rows:
         parts.append(table(["source", "kind", "weight"], rows, "Sources"))
     if data:
-        held = f"; {words.counted(data['held_out'], 'episode')} of them held out, to measure by" if data.get("held_out") else ""
+        held = f"; {words.counted(data['held_out'], 'episode')} of them held out for measurement" if data.get("held_out") else ""
         parts.append(tag("p", "Warmed up on ", "; ".join(map(str, data.get("said", []))), held, "."))
         parts.append(tag("p", "Digest of the episodes, whatever files they are in: ", tag("code", data.get("digest", "")), class_="faint"))
     if kept:

@@ -30,8 +30,8 @@ def of_run(story: Story) -> list[Html]:
             shown.append(picture(figure, f"The run against {clock.label}"))
     if story.warm:
         with curves.drawing():
-            figure = warm_up_figure(story.warm, story.selection, columns=3)
-        shown.append(picture(figure, "What the warm-up measured, on episodes that it did not learn from where some were held out"))
+            figure = warm_up_figure(story.warm, story.selection, columns=2)
+        shown.append(picture(figure, "Measures of the warm-up, on held-out episodes where there are some"))
     return shown
 
 
@@ -42,7 +42,7 @@ def running(time: RunningTime, longest: float) -> Clock:
     def of(record: Mapping[str, float]) -> float:
         return time(record.get("time", time.first)) / seconds
 
-    return Clock(f"{unit} that the fine-tuning ran", of, of)
+    return Clock(f"{unit} of fine-tuning", of, of)
 
 
 def of_several(groups: Mapping[str, Sequence[Story]]) -> list[Html]:
@@ -65,6 +65,7 @@ def of_several(groups: Mapping[str, Sequence[Story]]) -> list[Html]:
                     axis.set(ylim=limits)
                 drawn = [_group(axis, number, name, of) for number, (name, of) in enumerate(lines.items())]
                 curves.finish(axis)
+                curves.from_the_beginning([axis])
             said = "evaluations" if kind == evaluated else "training episodes (mean of 20)"
             against = "time" if by_time else "environment steps"
             if any(drawn):

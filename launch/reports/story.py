@@ -161,6 +161,8 @@ def require_run(path: Path) -> None:
     within = sorted(str(one) for one in path.iterdir() if one.is_dir() and _is_run(one))
     if within:
         raise WarmloopError(f"{path} holds runs and is none: name them, as in {' '.join(within[:3])}{' …' if len(within) > 3 else ''}.")
+    if (path / "results.jsonl").is_file():
+        raise WarmloopError(f"{path} holds a sweep and no run: its comparison is {path}/table.md and scores.png.")
     above = next((one for one in path.resolve().parents if _is_run(one)), None)
     hint = f"it is a part of the run {above}" if above else f"it has no config.json and no {metrics.LINES}"
     raise WarmloopError(f"{path} is not the folder of a run ({hint}); name what a training command wrote, RUNS/EXP_NAME, as in runs/door.")

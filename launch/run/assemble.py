@@ -99,12 +99,12 @@ def make_learner(plan: Plan, environment: Target, recorder: Recorder, on_record:
             state, meta = fresh, {}
             description |= begun_with(origin.checkpoints, origin.demos, None)
             if origin.resume:
-                log.warning("There is no checkpoint in %s to go on from: the run begins.", target)
+                log.warning("There is no checkpoint in %s to resume: the run begins.", target)
         if plan.lock_step:  # the actor repeats what came after the checkpoint
             journal.drop_after(*meta.get("journal_end", (0, 0)))
         elif not meta and segments(place):
             raise WarmloopError(
-                f"{place} holds rows, and {target} no checkpoint to go on from; restore it from a copy, or choose another --exp_name."
+                f"{place} holds rows, and {target} no checkpoint to resume; restore it from a copy, or choose another --exp_name."
             )
         plausible = find_limits(config.plausible, config.reward, spec, rows, meta.get("plausible"))
         intake = Intake(schema_of(config, environment), quarantine=plan.folder.quarantine, journal=journal, plausible=plausible)
@@ -131,5 +131,5 @@ def _saved(target: Path, resuming: bool) -> bool:
     """Whether the run has a checkpoint. Raises WarmloopError where it has, and is not to go on."""
     saved = bool(checkpoint.steps(target))
     if saved and not resuming:
-        raise WarmloopError(f"{target} holds a run already; go on with it by --resume, or choose another --exp_name.")
+        raise WarmloopError(f"{target} holds a run already; resume it by --resume, or choose another --exp_name.")
     return saved

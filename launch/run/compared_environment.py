@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,9 +11,10 @@ from ...data.errors import WarmloopError
 from ..flags.common import log
 
 if TYPE_CHECKING:
-    from ...actor.environment.environment import Environment
+    from ...actor.environment.environment import Environment, EnvironmentConfig
     from ...data.inspection import Reference
 
+CONFIGURATION = r"[^:,]+\.(py|json)($|[:,])"
 EPISODES = 10
 SECONDS = 5.0  # for random play; a slow simulator plays one episode at least
 
@@ -21,7 +23,8 @@ def find_reference(environment: str, files: Sequence[str]) -> tuple[Reference | 
     """The reference that --env names, and what to say of it.
 
     Args:
-        environment: an id; "auto" for the one that the files name, if they agree and it can be made here; "none".
+        environment: an id; a configuration's `FILE[:ARGUMENT]`; "auto" for the one that the files name, if they agree and it can be made
+            here; "none".
         files: `PATH` or `kind=PATH` each.
 
     Raises:
@@ -29,6 +32,8 @@ def find_reference(environment: str, files: Sequence[str]) -> tuple[Reference | 
     """
     if environment == "none":
         return None, "no environment (--env=none)"
+    if re.match(CONFIGURATION, environment):
+        return configured_reference(environment)
     if environment != "auto":
         return make_reference(environment), environment
     name = _named_by(files)
@@ -42,8 +47,20 @@ def find_reference(environment: str, files: Sequence[str]) -> tuple[Reference | 
         return None, f"no environment: the files name {name}, and it cannot be made here ({str(error).rstrip('.')})"
 
 
-def make_reference(environment_id: str) -> Reference:
-    """An environment's spaces and limit, and, where it is no robot and has no images, its rewards fitted on some random play."""
+def configured_reference(specification: str) -> tuple[Reference, str]:
+    """The reference of a configuration's environment, `FILE[:ARGUMENT]`, and what to say of it. Raises WarmloopError for several tasks."""
+    from ...configs import load, locate
+
+    config = load(locate(specification))
+    if config.tasks.names:
+        several = ", ".join(config.environment.id.replace("{task}", task) for task in config.tasks.names)
+        raise WarmloopError(f"--env={specification} has several tasks; name the environment of one: {several}.")
+    return make_reference(config.environment.id, config.environment), f"{config.environment.id}, as {specification} has it"
+
+
+def make_reference(environment_id: str, config: EnvironmentConfig | None = None) -> Reference:
+    """An environment's spaces and limit, and, where it is no robot and has no images, its rewards fitted on some random play. `config` has
+    its arguments and wrappers."""
     import gymnasium as gym
 
     from ...actor.environment.environment import EnvironmentConfig, make_environment
@@ -51,7 +68,7 @@ def make_reference(environment_id: str) -> Reference:
     from ...actor.policies.policy import RandomPolicy
     from ...data.inspection import Reference
 
-    environment = make_environment(EnvironmentConfig(environment_id))
+    environment = make_environment(config or EnvironmentConfig(environment_id))
     try:
         play = []
         images = any(leaf.dtype == "uint8" for leaf in environment.spec.observation)

@@ -43,7 +43,8 @@ def running_learner(plan: Plan, target: Target) -> Iterator[tuple[Learner, dict]
         learner, meta = make_learner(plan, target, recorder, line)
         if learner.environment_steps >= config.learner.online_steps:
             log.warning(
-                "The run has done %d of %d environment steps already: nothing is left to do. --online_steps=N with a larger N goes on.",
+                "The run has done %d of %d environment steps already: nothing is left to do. --online_steps=N with a larger N continues "
+                "it.",
                 learner.environment_steps,
                 config.learner.online_steps,
             )

@@ -26,7 +26,7 @@ CONFIG = config_flags.DEFINE_config_file(
 )
 EXP_NAME = flags.DEFINE_string("exp_name", None, "Name of the run; its files go to RUNS/EXP_NAME.")
 RUNS = flags.DEFINE_string("runs", "runs", "Folder that holds the runs.")
-SEED = flags.DEFINE_integer("seed", 0, "Decides everything random in the run; with --resume the run's own seed does.", lower_bound=0)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of everything random in the run. A resumed run keeps its own.", lower_bound=0)
 DEBUG = flags.DEFINE_bool("debug", False, "Stop at the first NaN, with a traceback, and log JAX's compilations.")
 
 
@@ -51,7 +51,7 @@ def run_config(resuming: bool = False, checkpoints: Path | None = None, **learne
     if CONFIG.value is not None:
         config = from_config_dict(CONFIG.value)
         if changes:
-            log.info("the run goes on with its saved configuration, changed: %s", ", ".join(f"{n}={v}" for n, v in changes.items()))
+            log.info("the run resumes with its saved configuration, changed: %s", ", ".join(f"{n}={v}" for n, v in changes.items()))
     elif found is not None:
         config = found
     else:
@@ -74,7 +74,7 @@ def run_seed(resuming: bool = False, checkpoints: Path | None = None) -> int:
     given = None if flags.FLAGS["seed"].using_default_value else SEED.value
     own = own_seed(run_folder(), checkpoints) if resuming else None
     if own is not None and given is not None and given != own:
-        log.warning("the run goes on with its own seed, %d, and not with --seed=%d", own, given)
+        log.warning("the run resumes with its own seed, %d, and not with --seed=%d", own, given)
     return SEED.value if own is None else own
 
 

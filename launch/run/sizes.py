@@ -79,7 +79,9 @@ def warm_up_told(config: RunConfig, spec: Spec) -> str:
 
 def fine_tuning_told(config: RunConfig, spec: Spec) -> str:
     """As `told`, of a fine-tuning."""
-    return f"{told(config.agent, spec)}; {config.learner.online_steps} environment steps, {config.learner.max_utd:g} updates for each"
+    pace = config.learner.max_utd
+    updates = f"{pace:g} update{'' if pace == 1 else 's'} for each"
+    return f"{told(config.agent, spec)}; {config.learner.online_steps} environment steps, {updates}"
 
 
 def _seen(spec: Spec) -> str:

@@ -139,7 +139,7 @@ def _attend(
                 out.add(number)
                 log.error("actor %d is not started again: see to its robot first; what it said is above", number)
                 if len(out) == len(running):
-                    raise EnvironmentGaveOut("No robot is left; the learner saves, and --resume goes on.")
+                    raise EnvironmentGaveOut("No robot is left; the learner saves, and --resume continues the run.")
                 continue
             failures[number].append(time.monotonic())
             if _too_often(failures[number]):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...learner.diagnosis import curves
 from ...learner.judging.scores import interquartile_mean, interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Shown = Mapping[str, Sequence[Mapping[str, Any]]]  # of each run, by its name, those of its seeds
 
@@ -26,7 +30,7 @@ def table(results: Shown) -> str:
         cells = (
             f"{len(runs)}, {diverged} diverged" if diverged else str(len(runs)),
             _middle(returns),
-            "{:.1f} to {:.1f}".format(*interval(returns[:, None])) if len(returns) else "",
+            " to ".join(map(_number, interval(returns[:, None]))) if len(returns) else "",
             *[_middle(chosen)] * compared,
             _middle(_known(runs, "normalised")),
             f"{success.mean():.2f}" if len(success) else "",
@@ -38,29 +42,29 @@ def table(results: Shown) -> str:
 
 def chart(results: Shown, out: Path) -> Path:
     """`scores.png`: each run's interquartile mean with its interval, and its seeds as dots, but for those that diverged."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
     scaled = all(one["normalised"] is not None for runs in results.values() for one in runs if not one["diverged"])
     key = "normalised" if scaled else "mean_return"
-    figure, axis = plt.subplots(figsize=(8, 1.2 + 0.45 * len(results)), layout="constrained")
+    with curves.drawing():
+        figure = Figure(figsize=(8, 1.2 + 0.45 * len(results)), layout="constrained")
+        _bars(figure.subplots(), results, key)
+        return curves.png(figure, out / "scores.png")
+
+
+def _bars(axis: Axes, results: Shown, key: str) -> None:
     for place, runs in enumerate(reversed(list(results.values()))):
         scores = _known(runs, key)
         if not len(scores):
             continue
-        axis.plot(interval(scores[:, None]), [place, place], color="#1f4e79", linewidth=8, alpha=0.3, solid_capstyle="butt")
-        axis.plot(scores, np.full(len(scores), place), "o", color="#c7772e", markersize=4, alpha=0.8)
-        axis.plot(interquartile_mean(scores), place, "|", color="#1f4e79", markersize=16, markeredgewidth=3)
+        axis.plot(interval(scores[:, None]), [place, place], color=curves.INK, linewidth=8, alpha=0.3, solid_capstyle="butt")
+        axis.plot(scores, np.full(len(scores), place), "o", color=curves.QUIET, markersize=4, alpha=0.8)
+        axis.plot(interquartile_mean(scores), place, "|", color=curves.INK, markersize=16, markeredgewidth=3)
     axis.set_yticks(range(len(results)), list(results)[::-1])
     axis.set_ylim(-0.6, len(results) - 0.4)
-    axis.set(xlabel="normalised score" if scaled else "mean return", title="interquartile mean over seeds, 95 % interval; dots: seeds")
-    axis.grid(axis="x", alpha=0.25)
-    path = out / "scores.png"
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-    return path
+    label = "normalised score" if key == "normalised" else "mean return"
+    axis.set(xlabel=label, title="interquartile mean over seeds, 95 % interval; dots: seeds")
+    axis.grid(axis="x", color=curves.GRID, alpha=0.3)
 
 
 def _known(runs: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
@@ -69,4 +73,9 @@ def _known(runs: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
 
 
 def _middle(scores: np.ndarray) -> str:
-    return f"{interquartile_mean(scores):.1f}" if len(scores) else ""
+    return _number(interquartile_mean(scores)) if len(scores) else ""
+
+
+def _number(score: float) -> str:
+    """With two digits after the point below 10, where a return is often one of successes."""
+    return f"{score:.2f}" if abs(score) < 10 else f"{score:.1f}"

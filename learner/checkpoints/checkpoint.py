@@ -283,7 +283,7 @@ def _restore(path: Path, template: PyTree) -> PyTree:
         except ValueError as error:
             reason = str(error).splitlines()[0].split(". ")[0].rstrip(":")
             raise WarmloopError(
-                f"{path} does not fit this configuration ({reason}); go on with the configuration it was made with."
+                f"{path} does not fit this configuration ({reason}); resume with the configuration it was made with."
             ) from error
     # What is committed to a device is another argument to jit than what is not: every program would be compiled again, for each mixture.
     free = jax.tree.map(lambda array: jnp.array(np.asarray(array)), arrays)

@@ -31,7 +31,7 @@ DARK = {
 }  # fmt: skip
 ENOUGH_FOR_A_LINE = 4  # evaluations
 ALL_MARKED, SOME_MARKED = 25, 10  # up to so many points each has a marker; of more about so many
-ALIKE, APART, MOST_APART = 0.015, 2.2, 8.0  # a share of the height that two curves lie within; and how far apart they are drawn, in points
+ALIKE, APART, MOST_APART = 0.015, 3.0, 8.0  # a share of the height that two curves lie within; and how far apart they are drawn, in points
 WIDE, COLUMNS = 7.0, (2, 3)  # inches; columns of a legend in a narrower figure, and in one of that width
 
 
@@ -64,7 +64,7 @@ def line(axis: Axes, points: Sequence[tuple[float, float]], label: str, colour: 
     if not points:
         return
     number, step = len(axis.lines), math.ceil(len(points) / SOME_MARKED)
-    every = 1 if len(points) <= ALL_MARKED else (number * step // 4 % step, step)
+    every = 1 if len(points) <= ALL_MARKED else (number * max(step // 4, 1) % step, step)
     known: dict[str, Any] = {"markersize": 4.5, "linewidth": 1.6} | style
     axis.plot(*zip(*points, strict=True), color=colour, label=named(label), marker=marker, markevery=every, **known)
 
@@ -92,6 +92,13 @@ def finish(axis: Axes) -> None:
             handlelength=3.2,
         )  # fmt: skip
         figure.set_size_inches(width, height + 0.2 * (math.ceil(len(handles) / columns) - 1))
+
+
+def from_the_beginning(axes: Sequence[Axes]) -> None:
+    """Where panels of one horizontal axis show one place alone, has that axis reach from 0 to it."""
+    places = {float(place) for axis in axes for line in axis.lines for place in np.asarray(line.get_xdata(), float)}
+    if len(places) == 1 and (last := max(places)) > 0:
+        axes[-1].set_xlim(-0.05 * last, 1.05 * last)
 
 
 def png(figure: Figure, path: Path) -> Path:

@@ -48,7 +48,7 @@ def plot_run(directory: str | Path, title: str | None = None, evaluations: Recor
 
 
 def run_figure(records: Records, returns: bool, clock: Clock = STEPS, width: float = 8.0) -> Figure:
-    """Success of a run, and where it learns for them its `returns`; below them the shares of a batch and of a hand, and the pace."""
+    """Success of a run, and where it learns for them its `returns`; below them shares (offline rows, interventions) and the pace."""
     records = [record for record in records if "environment_steps" in record]
     high = 3.0 * max(width / 8.0, 0.8)
     wanted = {"success": high, "returns": high * returns}
@@ -60,9 +60,11 @@ def run_figure(records: Records, returns: bool, clock: Clock = STEPS, width: flo
         {"success": _success, "returns": _returns, "shares": _shares, "pace": _pace}[name](axis, records, clock)
         curves.finish(axis)
     axes[-1].set(xlabel=clock.label)
+    curves.from_the_beginning(axes)
     return figure
 
 
+MEAN_Q = "critic/q_mean"
 WARM_UP = {
     "held-out action error": "heldout/action_error",
     "held-out log likelihood": "heldout/log_prob",
@@ -84,7 +86,7 @@ def warm_up_figure(records: Records, selection: Mapping | None, columns: int) ->
     """What a warm-up measured, and where its checkpoints were compared, how; up to so many panels in a row."""
     from matplotlib.figure import Figure
 
-    shown = {title: name for title, name in WARM_UP.items() if any(name in record for record in records)} or {"mean Q": "critic/q_mean"}
+    shown = _measured(records)
     count = len(shown) + (selection is not None)
     columns = min(count, columns)
     rows = math.ceil(count / columns)
@@ -98,9 +100,18 @@ def warm_up_figure(records: Records, selection: Mapping | None, columns: int) ->
     for axis in axes[:count]:
         axis.grid(color=curves.GRID, alpha=0.3)
         axis.title.set_size("medium")
+        curves.from_the_beginning([axis])
     for axis in axes[count:]:
         axis.set_axis_off()
     return figure
+
+
+def _measured(records: Records) -> dict[str, str]:
+    """What to show of a warm-up, by its titles: measures of held-out episodes, else mean Q, else the losses."""
+    recorded = {name for record in records for name in record}
+    held_out = {title: name for title, name in WARM_UP.items() if name in recorded}
+    losses = {name: name for name in sorted(recorded) if name.endswith("loss")}
+    return held_out or ({"mean Q": MEAN_Q} if MEAN_Q in recorded or not losses else losses)
 
 
 def _selection(axis, selection) -> None:
@@ -133,11 +144,11 @@ def _returns(axis, records: Records, clock: Clock) -> None:
 
 
 def _shares(axis, records: Records, clock: Clock) -> None:
-    """How much of a batch is offline data, and how many steps a hand took."""
+    """The share of offline rows in a batch, and of interventions in the steps."""
     axis.set(ylabel="share", ylim=(-0.05, 1.1))
     curves.line(axis, _points(records, SHARE, clock), "offline rows of a batch", QUIET, "^", linestyle="--", markersize=3.5)
     if any(record.get(HANDS) for record in records):
-        curves.line(axis, _points(records, HANDS, clock), "steps by a hand (mean of 20 episodes)", HAND, "v", markersize=3.5)
+        curves.line(axis, _points(records, HANDS, clock), "intervention steps (mean of 20 episodes)", HAND, "v", markersize=3.5)
 
 
 def _pace(axis, records: Records, clock: Clock) -> None:

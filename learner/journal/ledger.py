@@ -178,7 +178,7 @@ class Ledger:
         state = json.loads(text)
         if state["schema"] != self.schema.without_settings.hash.hex():
             raise WarmloopError(
-                "The journal holds rows of another environment or of other shapes; go on with this run's own configuration."
+                "The journal holds rows of another environment or of other shapes; resume with this run's own configuration."
             )
         theirs = tuple(sorted(state.get("settings", {}).items()))  # of which earlier versions knew nothing
         if theirs and self.schema.settings and (differing := list(differences(theirs, self.schema.settings))):

@@ -82,7 +82,7 @@ def test_after_a_kill_the_same_command_goes_on_and_writes_the_same_file(folder: 
     over = len(finished(folder / ".killed.npz.part"))
     done = collect(folder, *flags, "--out=killed.npz")
     assert done.returncode == 0, done.stderr
-    assert f"{over} finished attempts are in .killed.npz.part; going on from there" in done.stderr
+    assert f"{over} finished attempts are in .killed.npz.part; continuing from there" in done.stderr
     assert (folder / "killed.npz").read_bytes() == (folder / "whole.npz").read_bytes()
     assert done.stdout == whole.stdout.replace("whole", "killed")
     assert not (folder / ".killed.npz.part").exists()
@@ -95,12 +95,12 @@ def test_an_interrupted_set_is_written_as_far_as_it_goes_and_goes_on_with_overwr
     code, error, there = break_off(folder, "some.npz", *flags, by=signal.SIGINT, after=5)
     written = load_episodes(folder / "some.npz")
     assert code == 130 and "Traceback" not in error and error.endswith("interrupted\n")
-    assert f"some.npz has {len(written)} of 24 episodes; the same command with --overwrite goes on" in error
+    assert f"some.npz has {len(written)} of 24 episodes; the same command with --overwrite continues" in error
     assert len(there) <= len(written) < 24
     refused = collect(folder, *flags, "--out=some.npz")
     assert refused.returncode == 2 and "some.npz exists" in refused.stderr
     done = collect(folder, *flags, "--out=some.npz", "--overwrite")
-    assert done.returncode == 0 and "going on from there" in done.stderr, done.stderr
+    assert done.returncode == 0 and "continuing from there" in done.stderr, done.stderr
     assert collect(folder, *FLAGS, "--out=whole.npz").returncode == 0
     assert (folder / "some.npz").read_bytes() == (folder / "whole.npz").read_bytes()
 

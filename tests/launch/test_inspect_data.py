@@ -101,7 +101,7 @@ def save(path, *defects, **extra):
 def test_clean_data_ends_with_exit_code_0_and_says_so(tmp_path):
     done = inspect(save(tmp_path / "data.npz"))
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Nothing is wrong with it that the checks can see." in done.stdout
+    assert "The checks found nothing wrong." in done.stdout
 
 
 def test_harm_alone_is_no_failure_and_a_break_is(tmp_path):
@@ -139,6 +139,21 @@ def test_data_is_compared_with_the_environment_it_names(demos, tmp_path):
     other = inspect(save(tmp_path / "data.npz", metadata=json.dumps({"env_id": "Pendulum-v1"})))
     assert other.returncode == 1 and "compared with  Pendulum-v1, which the files name" in other.stdout
     assert "has 1 action dimensions and the data 3" in " ".join(other.stdout.split())
+
+
+def test_data_is_compared_with_the_environment_of_a_configuration_as_it_is_wrapped(tmp_path, monkeypatch):
+    lines = ("from warmloop.actor.environment import EnvironmentConfig", "from warmloop.configs.schema import RunConfig", "", "")
+    body = 'def get_config():\n    return RunConfig(EnvironmentConfig("Pendulum-v1", horizon=50, wrappers=("my_wrapping:halved",)))\n'
+    (tmp_path / "my.py").write_text("\n".join(lines) + body)
+    (tmp_path / "my_wrapping.py").write_text(
+        "import gymnasium as gym\n\nhalf = gym.spaces.Box(-1, 1, (2,))\n\n\ndef halved(env):\n"
+        "    return gym.wrappers.TransformObservation(env, lambda observation: observation[:2], half)\n"
+    )
+    reference, said = find_reference(f"{tmp_path}/my.py", [])
+    assert reference is not None and reference.horizon == 50 and reference.spec.observation[0].shape == (2,)
+    assert said == f"Pendulum-v1, as {tmp_path}/my.py has it"
+    with pytest.raises(WarmloopError, match="has several tasks; name the environment of one: Meta-World/door-open-v3, "):
+        find_reference("configs/metaworld.py:mt3", [])
 
 
 def test_a_file_s_word_imports_no_module(tmp_path):

@@ -88,7 +88,7 @@ def test_the_table_and_the_picture_show_the_seeds_that_did_not_diverge(tmp_path)
     gone = {"mean_return": None, "normalised": None, "success_rate": None, "seconds": 4.0, "diverged": True}
     results = {"some": [*known, gone], "none": [gone]}
     assert table(results).splitlines()[2:] == [
-        "| some | 3, 1 diverged | 2.0 | 1.0 to 3.0 |  | 0.50 | 2 |",
+        "| some | 3, 1 diverged | 2.00 | 1.00 to 3.00 |  | 0.50 | 2 |",
         "| none | 1, 1 diverged |  |  |  |  | 4 |",
     ]
     assert chart(results, tmp_path).stat().st_size > 5_000

@@ -1,10 +1,13 @@
 """The compiled step: what it changes, what it repeats exactly, and that nothing recompiles."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from warmloop.data.errors import WarmloopError
 from warmloop.data.replay import replay
 from warmloop.learner.state import create
 from warmloop.learner.step import Stepper, run_many, run_one, run_steps
@@ -97,6 +100,18 @@ def test_a_block_writes_the_td_errors_of_its_rows_back(parts, make_rows):
     after = td_errors(state, parts)
     assert 1 <= (after != before).sum() <= 16
     assert np.isfinite(after).all() and (after >= 0).all()
+
+
+def test_td_errors_that_are_not_one_for_each_row_are_refused_in_a_sentence(parts, make_rows):
+    class Averaged(type(parts.agent)):
+        def update(self, state, batch):
+            state, metrics, td_error = super().update(state, batch)
+            return state, metrics, td_error.mean()
+
+    fields = {field.name: getattr(parts.agent, field.name) for field in dataclasses.fields(parts.agent)}
+    averaged = dataclasses.replace(parts, agent=Averaged(**fields))
+    with pytest.raises(WarmloopError, match=r"Averaged.update gave TD errors of shape \[\]; it must give one for each row, \[K, B\] = \["):
+        run_steps(create(parts, 0, make_rows(40)), averaged)
 
 
 @pytest.mark.parametrize("decay", [0.9])

@@ -92,10 +92,18 @@ def test_a_function_that_draws_from_the_global_generators_depends_on_the_episode
     assert not np.array_equal(first, other)
 
 
+def test_an_action_in_the_environments_units_is_refused_with_what_its_numbers_stand_for(environment: Environment):
+    policy = OutsidePolicy("mine:act", lambda _: np.full(environment.spec.action_dim, 2.0), environment)
+    policy.begin(0)
+    with pytest.raises(WarmloopError, match=r"in \[-1, 1\], where -1 and 1 stand for the limits of .+'s action space"):
+        policy(environment.reset(0), 0)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("nowhere_at_all:act", 'there is no module "nowhere_at_all"'),
+        ("configs/my.py:act", r"as in my_lab\.arm; a configuration is given by --config\."),
         ("outside_lab.deeper:act", 'there is no module "outside_lab.deeper"'),
         ("outside_broken:act", "importing outside_broken failed: ModuleNotFoundError: No module named 'nowhere_at_all'"),
         ("outside_lab:folow", 'there is no "folow" in outside_lab; did you mean follow'),

@@ -222,6 +222,16 @@ def test_sources_of_both_units_go_together(raw, tmp_path):
     assert load(DataConfig(sources, action_scaling="data"), None, TARGET).limits == ActionLimits([-1.0, -2.0], [2.0, 1.0])
 
 
+def test_shapes_that_differ_are_refused_with_the_one_mapping_that_fits(tmp_path):
+    write_npz(tmp_path / "lab.npz", [recorded({"pose": (3,), "extra": (2,)}, np.zeros((3, 2)))])
+    said = refusal(DataConfig().adding([f"{tmp_path}/lab.npz"]), None, TARGET)
+    assert said.endswith("""; --config.data.observation='{"": "pose"}' maps them.""")
+    write_npz(tmp_path / "two.npz", [recorded({"pose": (3,), "other": (3,)}, np.zeros((3, 2)))])
+    assert "map its arrays by data.observation" in refusal(DataConfig().adding([f"{tmp_path}/two.npz"]), None, TARGET)
+    write_npz(tmp_path / "bare.npz", [recorded({"": (4,)}, np.zeros((3, 2)))])
+    assert "map its arrays by data.observation" in refusal(DataConfig().adding([f"{tmp_path}/bare.npz"]), None, TARGET)
+
+
 def test_what_was_mapped_before_is_not_mapped_by_the_section_s_default_again(tmp_path):
     write_npz(tmp_path / "lab.npz", [recorded({"pose": (3,), "extra": (2,)}, np.zeros((3, 2)))])
     config = DataConfig(observation={"": "pose"})

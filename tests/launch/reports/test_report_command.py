@@ -55,6 +55,7 @@ def test_a_run_that_goes_on_has_a_page_and_several_have_one_together(runs):
         (["."], "holds runs and is none: name them, as in door"),
         (["door/config.json"], "is a file; name the folder of a run"),
         (["door/checkpoints"], "is a part of the run"),
+        (["swept"], "holds a sweep and no run: its comparison is swept/table.md"),
         (["other"], "is not the folder of a run"),
         (["door", "../runs/door"], "are the same run"),
         (["door", "absent"], "There is no folder absent"),
@@ -65,6 +66,8 @@ def test_what_is_no_run_is_refused_in_one_sentence_before_anything_is_written(ru
     (runs / "door" / "checkpoints").mkdir()
     (runs / "other").mkdir()
     (runs / "other" / "config.json").write_text('{"model_type": "bert"}')
+    (runs / "swept").mkdir()
+    (runs / "swept" / "results.jsonl").touch()
     monkeypatch.chdir(runs)
     with pytest.raises(WarmloopError) as refused:
         report_run.main(named)

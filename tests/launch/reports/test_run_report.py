@@ -152,7 +152,7 @@ def test_interventions_and_tasks_are_told(run):
     text = page_of(run).text
     assert "10% in the last" in text and "2.0 takeovers an episode, of 11 steps" in text
     assert "Tasks" in text and "lift0.75—" in text and f"{HOSTILE}—0.10" in text
-    assert "steps by a hand" in text, "in the legend"
+    assert "intervention steps" in text, "in the legend"
 
 
 def test_the_time_between_two_starts_does_not_count(run):

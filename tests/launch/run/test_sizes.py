@@ -42,6 +42,7 @@ def test_a_warm_up_says_its_updates_and_how_its_checkpoints_are_compared():
 def test_a_fine_tuning_says_its_steps_and_its_pace():
     config = OWN.replace(learner={"online_steps": 5_000, "max_utd": 0.5})
     assert fine_tuning_told(config, STATES) == f"{told(config.agent, STATES)}; 5000 environment steps, 0.5 updates for each"
+    assert fine_tuning_told(OWN.replace(learner={"max_utd": 1.0}), STATES).endswith("environment steps, 1 update for each")
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_a_warm_up_saves_says_how_to_go_on_and_goes_on(commands, demos, number):
         process.kill()
     done = checkpoint.newest(target).updates
     (log,) = (path.read_text() for path in commands.folder.glob("*.log"))
-    assert f"{done} of 1000000 updates are done and saved in {target}; the same command with --resume goes on" in log
+    assert f"{done} of 1000000 updates are done and saved in {target}; the same command with --resume continues" in log
     resumed = commands.run(*line, f"--warmup_steps={done + 30}", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert [int(path.name) for path in checkpoint.steps(target)] == [done, done + 30]

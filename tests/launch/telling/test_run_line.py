@@ -53,6 +53,18 @@ def test_in_a_file_there_is_a_line_every_ten_seconds_with_the_time_left_by_the_p
         assert abs(60 * minutes + seconds - (1000 - done) / 2) <= 1, line
 
 
+def test_the_time_left_does_not_count_what_the_first_piece_took_to_compile(monkeypatch, capfd):
+    clock = Clock(monkeypatch)
+    with progress("warming up", 300) as advance:
+        clock.now += 22.0
+        advance()
+        clock.now += 11.0
+        advance(110)
+    first, second = capfd.readouterr().err.splitlines()[1:3]
+    assert first == "warming up: 1 of 300", "one piece has no pace"
+    assert second == "warming up: 111 of 300, 19 s left"
+
+
 @pytest.mark.parametrize("columns", [80, 120, 200])
 def test_on_a_terminal_the_count_the_time_and_the_whole_note_are_shown_however_wide_it_is(monkeypatch, columns):
     told = io.StringIO()

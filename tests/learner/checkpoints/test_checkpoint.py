@@ -119,8 +119,8 @@ def test_damage_to_any_file_of_a_checkpoint_is_found_and_said_and_the_one_before
     ("settings", "size", "says"),
     [
         ({}, 3, r"has observations of array \(4,\) float32 and this configuration of array \(3,\) float32\.$"),
-        ({"hidden": (8, 16)}, 4, r"is \[.*16\] there and \[.*8\] here; go on with the configuration it was made with\.$"),
-        ({"hidden": (16,)}, 4, r"has other layers than this configuration's; go on with the configuration it was made with\.$"),
+        ({"hidden": (8, 16)}, 4, r"is \[.*16\] there and \[.*8\] here; resume with the configuration it was made with\.$"),
+        ({"hidden": (16,)}, 4, r"has other layers than this configuration's; resume with the configuration it was made with\.$"),
     ],
 )
 def test_a_run_does_not_go_on_with_another_environment_or_other_networks(parts, trained, tmp_path, settings, size, says):

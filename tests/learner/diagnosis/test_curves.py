@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from warmloop.learner.diagnosis import curves
-from warmloop.learner.diagnosis.plot import STEPS, run_figure
+from warmloop.learner.diagnosis.plot import STEPS, run_figure, warm_up_figure
 
 
 def pixels(figure) -> np.ndarray:
@@ -52,6 +52,47 @@ def test_curves_that_coincide_are_each_seen_and_in_their_order():
     assert all(of_colour(picture[60:], curves.SERIES[number]) > 150 for number in range(3))
     heights = [line.get_transform().transform((80, 1.0))[1] for line in axis.lines]
     assert heights == sorted(heights) and 1 < heights[1] - heights[0] < 6, "a little apart, and no more"
+
+
+@pytest.mark.parametrize("count", [26, 30, 45, 100, 1000])
+def test_markers_of_curves_that_coincide_stand_at_other_points(count):
+    _, axis, _ = drawn(*[[(step, 0.5) for step in range(count)]] * 3)
+    marked = [range(*line.get_markevery()[:1], count, line.get_markevery()[1]) for line in axis.lines]  # type: ignore[index]
+    assert not set(marked[0]) & set(marked[1]) and not set(marked[1]) & set(marked[2]) and not set(marked[0]) & set(marked[2])
+
+
+def test_a_run_with_one_record_is_drawn_from_its_beginning():
+    with curves.drawing():
+        figure = run_figure([{"environment_steps": 100, "updates": 100, "actor/success_rate": 0.4}], returns=False)
+    low, high = figure.axes[-1].get_xlim()
+    assert low <= 0 and 100 < high < 120
+    with curves.drawing():
+        figure = warm_up_figure([{"updates": 300, "critic/q_mean": 0.4}], None, columns=5)
+    assert figure.axes[0].get_xlim()[0] <= 0
+
+
+def test_panels_of_one_axis_of_which_one_alone_has_a_single_point_show_all_points():
+    with curves.drawing():
+        _, axes = curves.panels([2.0, 1.0])
+        curves.line(axes[0], [(100, 0.4), (900, 0.5)], "many", curves.INK)
+        curves.line(axes[1], [(100, 0.4)], "one", curves.INK)
+        curves.from_the_beginning(axes)
+    assert axes[0].get_xlim()[1] > 900
+
+
+@pytest.mark.parametrize(
+    ("recorded", "titles"),
+    [
+        ({"critic/loss": 1.0, "actor/loss": 2.0, "actor/copied_share": 0.5}, ["actor/loss", "critic/loss"]),
+        ({"critic/q_mean": 1.0, "critic/loss": 1.0}, ["mean Q"]),
+        ({"critic/q_mean": 1.0, "heldout/action_error": 0.1}, ["held-out action error"]),
+    ],
+)
+def test_no_panel_of_a_warm_up_is_empty_whatever_its_agent_records(recorded, titles):
+    with curves.drawing():
+        figure = warm_up_figure([{"updates": 100} | recorded], None, columns=5)
+    shown = [axis for axis in figure.axes if axis.axison]
+    assert [axis.get_title() for axis in shown] == titles and all(axis.lines for axis in shown)
 
 
 def test_curves_apart_stay_where_they_are():
