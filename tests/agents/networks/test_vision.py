@@ -221,7 +221,7 @@ def test_an_update_is_on_its_way_before_the_host_looks_up_the_next_batch(monkeyp
 
 def test_the_guide_names_the_algorithms_that_learn_from_images():
     guide = (Path(__file__).parents[3] / "docs" / "images.md").read_text()
-    named = re.search(r"((?:`\w+`(?:, | and )?)+) learn from them", guide)
+    named = re.search(r"((?:`\w+`(?:, | and )?)+) learn from cameras", guide)
     seeing = {name for name, (_, config) in agents.AGENTS.items() if "vision" in {field.name for field in dataclasses.fields(config)}}
     assert named is not None and set(re.findall(r"\w+(?=`)", named[1])) == seeing
 
