@@ -30,6 +30,7 @@ from flops import bc_update, cql_update, iql_update, sac_update, td3bc_update
 from warmloop.agents import BC, CQL, IQL, SAC, TD3BC, BCConfig, CQLConfig, IQLConfig, SACConfig, TD3BCConfig
 from warmloop.data.mixing import MixingConfig
 from warmloop.data.replay import ReplayConfig, replay
+from warmloop.data.replay.windows import ROW, Window
 from warmloop.data.transition import Leaf, Source, Spec, Transition, example
 from warmloop.learner.state import LearnerParts, create
 from warmloop.learner.step import run_steps
@@ -96,27 +97,31 @@ def agent_case(name: str, seconds: float) -> dict[str, Any]:
     return {"value": rate, "unit": "updates/s", "gemm_share": share, "gemm_gflops": max(before, after) / 1e9}
 
 
-def replay_case(seconds: float) -> dict[str, Any]:
-    """Rows a second of drawing 5,120 of 1,000,000 rows, whole, and writing their priorities back."""
+def replay_case(seconds: float, window: Window = ROW, draw: int = DRAW) -> dict[str, Any]:
+    """Rows or windows a second of drawing some of 1,000,000 rows, whole, and writing the priorities back."""
     config = ReplayConfig(capacity=ROWS)
-    pool = replay.create(SPEC, config)
+    pool = replay.create(SPEC, config, linked=not window.is_row)
     for seed in range(10):
         pool = replay.insert(pool, random_rows(ROWS // 10, seed), ROWS // 10, config)
+    if not window.is_row:  # episodes of 200 steps
+        following = np.arange(1, ROWS + 1, dtype=np.int32)
+        following[199::200] = -1
+        pool = pool.replace(following=jnp.asarray(following))
 
     @partial(jax.jit, donate_argnums=0)
     def draw_and_update(pool: Any, key: jax.Array, td_error: jax.Array) -> Any:
         key, draw_key = jax.random.split(key)
-        rows, serials, weights = replay.draw(pool, draw_key, DRAW, config, jnp.float32(0.4))
+        rows, serials, weights = replay.draw_at(pool, jax.random.uniform(draw_key, (draw,)), jnp.float32(0.4), draw, window)
         return replay.update_priorities(pool, serials, td_error, config), key, (rows, weights)
 
-    key, td_error = jax.random.key(0), jax.random.uniform(jax.random.key(1), (DRAW,))
+    key, td_error = jax.random.key(0), jax.random.uniform(jax.random.key(1), (draw,))
 
     def call() -> object:
         nonlocal pool, key
         pool, key, drawn = draw_and_update(pool, key, td_error)
         return drawn
 
-    return {"value": best_rate(call, seconds) * DRAW, "unit": "rows/s", "gemm_share": None}
+    return {"value": best_rate(call, seconds) * draw, "unit": "rows/s" if window.is_row else "windows/s", "gemm_share": None}
 
 
 def peers_of(case: str, seconds: float) -> Iterator[tuple[str, float]]:
@@ -135,7 +140,12 @@ def peers_of(case: str, seconds: float) -> Iterator[tuple[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cases: dict[str, Callable[[float], dict[str, Any]]] = {name: partial(agent_case, name) for name in AGENTS}
-    cases |= {"replay": replay_case, "control_loop": control_loop, **link.CASES, **formats.CASES}
+    windows = {
+        "replay_n_step5": partial(replay_case, window=Window(5)),
+        "replay_chunk5": partial(replay_case, window=Window(5, "chunk")),
+        "replay_sequence64": partial(replay_case, window=Window(64, "sequence"), draw=DRAW // 10),
+    }
+    cases |= windows | {"replay": replay_case, "control_loop": control_loop, **link.CASES, **formats.CASES}
     parser.add_argument("--case", choices=list(cases), action="append", help="only this case (repeatable)")
     parser.add_argument("--seconds", type=float, default=10.0, help="time for each measurement")
     parser.add_argument("--out", type=Path, default=Path("runs/bench.json"))
