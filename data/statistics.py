@@ -1,11 +1,13 @@
-"""Small statistics of evaluations, by SciPy: intervals for a mean and a share, and how well one ranking predicts another.
+"""Small statistics of evaluations, mostly SciPy's: intervals for a mean and a share, and how well one ranking predicts another.
 
 `scipy.stats` takes up to a second to import, so it is imported by what needs it.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
+from statistics import NormalDist
 
 import numpy as np
 
@@ -24,11 +26,16 @@ def bootstrap_interval(values: np.ndarray, level: float = 0.95, resamples: int =
 
 
 def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a proportion (Wilson 1927)."""
-    from scipy import stats
+    """Wilson's score interval of a proportion (Wilson 1927), without continuity correction.
 
-    interval = stats.binomtest(successes, trials).proportion_ci(level, method="wilson")
-    return float(interval.low), float(interval.high)
+    Written out, since it is asked after every training episode: `scipy.stats.binomtest` works out an exact test on the way to it, which
+    takes a hundred times as long.
+    """
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    share, shrink = successes / trials, 1.0 + z * z / trials
+    centre = (share + z * z / (2 * trials)) / shrink
+    reach = z / shrink * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    return max(0.0, centre - reach), min(1.0, centre + reach)
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float:

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from warmloop.data.statistics import bootstrap_interval, spearman
+from warmloop.data.statistics import bootstrap_interval, spearman, wilson
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 1), (1, 1), (3, 7), (0, 50), (50, 50), (123, 500)])
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
+def test_wilsons_interval_is_scipys(successes, trials, level):
+    expected = stats.binomtest(successes, trials).proportion_ci(level, method="wilson")
+    np.testing.assert_allclose(wilson(successes, trials, level), (expected.low, expected.high), atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))

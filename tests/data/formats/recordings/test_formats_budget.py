@@ -305,9 +305,9 @@ def test_an_episode_of_minari_that_would_take_too_much_is_refused_before_it_is_u
 
 def test_a_picture_that_parquet_stores_once_for_many_rows_is_refused_as_it_is_read(tmp_path):
     def heavy(columns):
-        columns = many(5000)(columns)
+        columns = many(1200)(columns)
         observations = columns["observations"]
-        pictures = pa.array([bytes(MEBIBYTE // 4)] * 5000, pa.binary())
+        pictures = pa.array([bytes(MEBIBYTE // 4)] * 1200, pa.binary())
         return columns | {"observations": pa.StructArray.from_arrays([pictures, observations.field("robot")], ["camera", "robot"])}
 
     path = stored_minari(tmp_path, heavy, kind="parquet")
