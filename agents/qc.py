@@ -26,13 +26,11 @@ from ..data.transition import PyTree, Spec, Transition
 from .base import Metrics, Params, Problem, run_block
 from .networks.normaliser import Normaliser, blurred
 from .networks.vision import Vision, VisionConfig
-from .shared.action_chunks import act_by_plan, flat, mean_of_valid
+from .shared.action_chunks import FIXED, act_by_plan, flat, mean_of_valid
 from .shared.agent_settings import CriticSettings, setting
 from .shared.critics import Critics
 from .shared.flows import Flow, FlowSettings
 from .shared.gradients import adam, descend
-
-FIXED = 0  # the key of the noise where chance is off
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,8 +25,8 @@ from ..data.transition import PyTree, Spec, Transition
 from .base import Metrics, Params, Problem, run_block
 from .networks.networks import MLP, apply, initialise
 from .networks.normaliser import Normaliser, blurred
-from .qc import FIXED, QC, QCConfig, QCState
-from .shared.action_chunks import act_by_plan
+from .qc import QC, QCConfig, QCState
+from .shared.action_chunks import FIXED, act_by_plan
 from .shared.agent_settings import setting
 from .shared.gradients import descend
 

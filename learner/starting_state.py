@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..agents.base import go_on
+from ..agents.base import go_on, window_of
 from ..agents.described import agent_of
 from ..data.errors import WarmloopError
 from ..data.replay import replay
 from ..data.replay.frames import settle, stored_spec
+from ..data.replay.windows import Window
 from ..data.transition import Transition, length
 from .checkpoints import ahead, checkpoint, stored_policies
 from .journal.records import segments
@@ -82,6 +83,12 @@ def _restored(saved: checkpoint.Saved, directory: str | Path, parts: LearnerPart
     agent = agent_of(saved.meta)
     if difference := agent.spec.difference(parts.agent.spec, f"the checkpoint in {directory}", "this configuration"):
         raise WarmloopError(f"The checkpoint does not fit: {difference}.")
+    then, now = window_of(agent), parts.window
+    if then.is_row != now.is_row:  # rows were linked, or were not, from the first one on
+        raise WarmloopError(
+            f"The checkpoint in {directory} learns from {_stretch(then)}, and this configuration from {_stretch(now)}; resume it with its "
+            "own agent.n_step."
+        )
     saved_shapes, own_shapes = checkpoint.agent_shapes(agent), checkpoint.agent_shapes(parts.agent)
     _check_shapes(saved_shapes, own_shapes, directory, "resume with the configuration it was made with")
     offline, online = saved.meta["offline_rows"], saved.meta["online_rows"]
@@ -135,6 +142,10 @@ def refill(
     online = blank(state.online.replace(words=filled.online.words, following=filled.online.following), serials[serials >= 0])
     drawn_ahead = ahead.placed(state.ahead, online, parts.window) if state.ahead else ()
     return state.replace(online=online, frames=filled.frames, ahead=drawn_ahead), ingest
+
+
+def _stretch(window: Window) -> str:
+    return "single rows" if window.is_row else f"stretches of {window.length} rows"
 
 
 def _check_shapes(taken, fresh, where: str | Path, advice: str) -> None:

@@ -10,6 +10,8 @@ from flax import struct
 
 from ...data.transition import PyTree
 
+FIXED = 0  # the key of the noise by which a flow plans where chance is off
+
 
 class Planned(struct.PyTreeNode):
     """A plan under way, the carry of an agent that acts in chunks.

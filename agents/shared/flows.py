@@ -1,7 +1,7 @@
 """A flow of actions, learnt by flow matching: from noise z to what was done, through a field of velocities.
 
     x_τ  = (1 − τ) z + τ a,  τ ~ U[0, 1],  z ~ N(0, I)
-    L    = mean w_π mean_{valid} (v(s, x_τ, τ) − (a − z))²
+    L    = mean w_π mean valid (v(s, x_τ, τ) − (a − z))²
     φ(z) = clip(x after F Euler steps of v from z, ±1)
 
 It keeps several ways of doing a thing apart, where a Gaussian's mean lies between them. It has no mode: acting without chance means the
@@ -15,6 +15,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from ...data.errors import WarmloopError
 from ..base import Params
 from ..networks.networks import MLP, apply, initialise
 from .agent_settings import AgentSettings, setting
@@ -29,10 +30,19 @@ class FlowSettings(AgentSettings):
     execute: int = setting(0, "of a chunk's actions those that are done before the next one is planned; 0 is all of them", least=0)
     flow_steps: int = setting(10, "F, Euler steps from noise to an action", least=1)
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.execute > self.horizon:
+            raise WarmloopError(
+                f"agent.execute is {self.execute}; it must be at most agent.horizon ({self.horizon}); 0 is all of them."
+            )
+        if self.actor_network:
+            raise WarmloopError("agent.actor_network replaces the hidden layers of a policy, and a flow has its own; leave it out.")
+
     @property
     def executed(self) -> int:
         """Actions that are done of a chunk."""
-        return min(self.execute, self.horizon) or self.horizon
+        return self.execute or self.horizon
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pytest
 from warmloop.agents import BC, QC, QCFQL, BCConfig, FlowBC, FlowBCConfig, QCConfig, QCFQLConfig
 from warmloop.agents.base import Problem, window_of
 from warmloop.agents.shared.action_chunks import Planned, act_by_plan, flat
+from warmloop.data.errors import WarmloopError
 from warmloop.data.mixing import MixingConfig, StretchBatch
 from warmloop.data.replay import ReplayConfig
 from warmloop.data.replay.windows import Window
@@ -181,6 +182,14 @@ def test_a_plan_is_done_as_far_as_the_settings_say_and_then_made_anew(execute, p
     began = [max(at for at in planned_at if at <= step) for step in range(7)]
     assert actions == [10 * at + step - at for step, at in enumerate(began)]
     assert isinstance(carry, Planned)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"), [({"execute": 4}, r"at most agent.horizon \(3\)"), ({"actor_network": "flax.linen:Dense"}, "leave it out")]
+)
+def test_settings_that_would_change_nothing_are_refused(wrong, says):
+    with pytest.raises(WarmloopError, match=says):
+        QCFQLConfig(horizon=3, **wrong)
 
 
 def test_what_they_learn_from_is_chunks_of_the_problems_discount():

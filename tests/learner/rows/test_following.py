@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from intervened import REWARD, Run, episode_of, parts_of
 
+from warmloop.data.errors import WarmloopError
 from warmloop.data.replay import replay
 from warmloop.data.transition import concatenate, take
 from warmloop.learner.journal.streams import LOST
 from warmloop.learner.rows.ingest import Ingest, RowRules
-from warmloop.learner.starting_state import fine_tune
+from warmloop.learner.starting_state import fine_tune, resume
 from warmloop.learner.state import create
 from warmloop.learner.step import run_steps
 
@@ -100,6 +101,16 @@ def test_a_resumed_run_has_the_links_that_it_stopped_with_and_goes_on_linking(pa
     again.send(take(rows, slice(7, 12)))
     assert followed(again.learner.state.online) == in_order(3, range(11))
     again.journal.close()
+
+
+def test_a_run_whose_rows_are_linked_is_not_resumed_without_links_nor_the_other_way_round(parts, tmp_path):
+    plain = dataclasses.replace(parts, agent=dataclasses.replace(parts.agent, config=dataclasses.replace(parts.agent.config, n_step=1)))
+    for name, begun_with, resumed_with in (("linked", parts, plain), ("plain", plain, parts)):
+        run = Run(tmp_path / name, begun_with, "first")
+        run.learner.save()
+        run.journal.close()
+        with pytest.raises(WarmloopError, match=r"learns from .*, and this configuration from .*; resume it with its own agent.n_step"):
+            resume(tmp_path / name / "checkpoints", resumed_with)
 
 
 def test_an_update_learns_n_step_returns_from_both_pools(parts):
