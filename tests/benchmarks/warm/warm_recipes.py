@@ -6,6 +6,8 @@ A candidate is one line more in RECIPES.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -111,3 +113,13 @@ def settings_of(config: RunConfig, episodes: int) -> dict[str, Any]:
     """All that decides a run, and by how many episodes it is judged, but its seed, its data and its environment steps: plain values."""
     values = {f"{section}.{name}": value for section, fields in to_dict(config).items() for name, value in fields.items()}
     return {name: value for name, value in values.items() if name != "learner.online_steps"} | {"episodes of an evaluation": episodes}
+
+
+def warmup_digest(config: RunConfig) -> str:
+    """Of all that decides a warm-up, but its seed and its data: recipes that share it share the warm-up."""
+    values = to_dict(config)
+    for section in ("agent", "actor"):
+        values.pop(section)
+    of_warmup = ("warmup_steps", "warmup_checkpoints", "held_out", "early_stop_after", "early_stop_on")
+    values["learner"] = {name: values["learner"][name] for name in of_warmup}
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]

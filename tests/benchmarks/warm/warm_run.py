@@ -2,7 +2,8 @@
 
 The commands' own parts do it: what train_offline_warmup, and then train_rlpd without --learner and --actor, would do. At an evaluation the
 fine-tuning stops and is resumed, as by train_rlpd --resume, so that an episode is broken off there. Each policy is judged from the same
-starts, by its mean action and by sampled ones. The result is OUT/RECIPE/TASK-SEED.json.
+starts, by its mean action and by sampled ones. The result is OUT/RECIPE/TASK-SEED.json. Recipes whose warm-up is the same share it: it
+stays in OUT/warmups, with what was seen of its policy.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ jax.config.update("jax_cpu_enable_async_dispatch", False)  # acting is one small
 
 import numpy as np  # noqa: E402
 from warm_data import HERE, arguments, facts_of  # noqa: E402
-from warm_recipes import RECIPES, configured, settings_of  # noqa: E402
+from warm_recipes import RECIPES, configured, settings_of, warmup_digest  # noqa: E402
 from warm_tasks import NAMED  # noqa: E402
 
 from warmloop import OfflineRLTrainer  # noqa: E402
@@ -71,18 +72,25 @@ class Judge:
         return found
 
 
-def run(config: RunConfig, seed: int, episodes: int, data: list[str], folder: Path) -> dict[str, Any]:
-    """Warm-up, fine-tuning and evaluations; `folder` is the run's own, and empty. Raises StoppedError."""
+def run(config: RunConfig, seed: int, episodes: int, data: list[str], folder: Path, shared: Path) -> dict[str, Any]:
+    """Warm-up, fine-tuning and evaluations; `folder` is the run's own, and empty; `shared` is where its warm-up is, or shall be, with what
+    its policy does. Raises StoppedError."""
     environment = make_environment(config.environment, config.reward, tasks=config.tasks)
     judge, curve, steps = Judge(environment, episodes), [], config.learner.online_steps
     warm, demos, seconds, checkpoints = None, data, {"warmup": 0.0, "online": []}, folder / "online" / "checkpoints"
     training: list[dict[str, float]] = []
     if config.learner.warmup_steps:
-        began, warm = time.perf_counter(), folder / "warmup"
-        warm_up(config, seed, data, warm)
+        warm = shared / "warmup"
+        if not shared.exists():
+            began, made = time.perf_counter(), folder / "shared"
+            warm_up(config, seed, data, made / "warmup")
+            told = {"seconds": time.perf_counter() - began, "look": {"steps": 0} | judge(made / "warmup")}
+            (made / "told.json").write_text(json.dumps(told))
+            share(made, shared)
+        told = json.loads((shared / "told.json").read_text())
         demos = [str(warm / FILTERED)] if (warm / FILTERED).exists() else []
-        seconds["warmup"] = time.perf_counter() - began
-        curve.append({"steps": 0} | judge(warm))
+        seconds["warmup"] = told["seconds"]
+        curve.append(told["look"])
     for until in [*(look for look in LOOKS if look < steps), steps]:
         began = time.perf_counter()
         state = fine_tune(config, environment, checkpoints.parent, seed, warm, demos, until)
@@ -92,6 +100,16 @@ def run(config: RunConfig, seed: int, episodes: int, data: list[str], folder: Pa
     kept = judge(checkpoints, "best") if keeps_another(checkpoints) else None
     environment.close()
     return {"curve": curve, "kept": kept, "training": training, "seconds": seconds | {"evaluation": judge.seconds}}
+
+
+def share(made: Path, shared: Path) -> None:
+    """Moves a finished warm-up to its place, unless another process has put the same one there in the meantime."""
+    shared.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        made.rename(shared)
+    except OSError:
+        if not shared.exists():
+            raise
 
 
 def warm_up(config: RunConfig, seed: int, data: list[str], warm: Path) -> None:
@@ -173,7 +191,8 @@ def main() -> None:
             raise WarmloopError(f"The recordings of {task.name} are not in {data}; make them first, by warm_data.py.")
         config = configured(task, RECIPES[given.recipe], given.steps, given.warmup_steps)
         episodes = max(round(given.episodes * task.judged), 1)
-        found = run(config, given.seed, episodes, arguments(task, data), folder)
+        shared = given.out.resolve() / "warmups" / f"{task.name}-{given.seed}-{warmup_digest(config)}-{episodes}"
+        found = run(config, given.seed, episodes, arguments(task, data), folder, shared)
     except WarmloopError as error:
         sys.exit(str(error))
     except StoppedError:
