@@ -23,6 +23,7 @@ OPTIONS = [
     ("grpc.max_receive_message_length", 2 * MIB),
     ("grpc.max_send_message_length", -1),  # the learner names its limit in Hello
     ("grpc.enable_http_proxy", 0),  # robots and learners share a network; a proxy of the site's cannot help
+    ("grpc.enable_retries", 0),  # the link tries again itself; with them, a call whose connection is refused may never end (1.85)
     ("grpc.keepalive_time_ms", 5_000),  # finds a connection that has died without a word
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),

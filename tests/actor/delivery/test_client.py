@@ -268,6 +268,35 @@ def test_an_actor_whose_learner_has_ended_leaves_without_an_error(server):
     assert client.stopped
 
 
+@pytest.mark.fault
+def test_an_actor_leaves_whatever_it_sends_while_the_learner_s_port_closes():
+    """A call that is refused its connection ends: with gRPC's own retries one in about a hundred did not, and the actor waited for ever."""
+    pauses = np.random.default_rng(0).uniform(0.0, 2e-3, (400, 20))
+    for some in pauses:
+        server = serve("127.0.0.1", 0, Intake(SCHEMA))
+        client = Client.connect(f"127.0.0.1:{server.port}", SCHEMA, AGENT, "arm", QUICK)
+
+        def record(client=client, some=some):
+            for number, pause in enumerate(some):
+                client.record(stream(4, 4 * number))
+                time.sleep(pause)
+
+        def leave(client=client):
+            with contextlib.suppress(WarmloopError):
+                client.close(timeout=0.1)
+
+        recording = threading.Thread(target=record)
+        recording.start()
+        time.sleep(some[0] * 5)
+        server._intake.stop()
+        server.close()
+        recording.join()
+        leaving = threading.Thread(target=leave, daemon=True)
+        leaving.start()
+        leaving.join(40.0)
+        assert not leaving.is_alive(), "the actor waits for ever"
+
+
 def test_rows_that_cannot_be_delivered_are_an_error_at_the_end(server):
     client = Client.connect(f"127.0.0.1:{server.port}", SCHEMA, AGENT, "arm", QUICK)
     server.close()
