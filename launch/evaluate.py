@@ -31,8 +31,8 @@ from .starting.platforms import prefer_cpu
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder with checkpoints, or a checkpoint's own, as a training command wrote it.")
 STEP = define_step(
     "step",
-    'Checkpoint to judge, by its number of updates, or "best" for the best policy of the run. Default: the one in selection.json, '
-    "else the newest.",
+    'Checkpoint to judge, by its number of updates, "best" for the best policy of the run or "last" for the trained one. Default: the one '
+    "in selection.json, else the best policy where the run stands by it, else the newest.",
 )
 ENV = flags.DEFINE_string(
     "env", None, "Environment to judge in: a Gymnasium id, module:Id or Meta-World/NAME-v3. Default: the checkpoint's own."

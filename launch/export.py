@@ -25,8 +25,8 @@ from .starting.platforms import prefer_cpu
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder with checkpoints, or a checkpoint's own, as a training command wrote it.")
 STEP = define_step(
     "step",
-    'Checkpoint to export, by its number of updates, or "best" for the best policy of the run. Default: the one in '
-    "selection.json, else the newest.",
+    'Checkpoint to export, by its number of updates, "best" for the best policy of the run or "last" for the trained one. Default: the one '
+    "in selection.json, else the best policy where the run stands by it, else the newest.",
 )
 OUT = flags.DEFINE_string("out", None, "Folder to write.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if an export is there.")

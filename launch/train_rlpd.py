@@ -58,7 +58,7 @@ RESUME = flags.DEFINE_bool(
     "resume", False, "Resume this run from its newest checkpoint, with its saved configuration unless --config is given."
 )
 EVAL_STEP = define_step(
-    "eval_checkpoint_step", 'Evaluate this run\'s checkpoint of that many updates, or its "best" policy, and train nothing.'
+    "eval_checkpoint_step", 'Evaluate this run\'s checkpoint of that many updates, or its "best" or "last" policy, and train nothing.'
 )
 EVAL_TRAJS = flags.DEFINE_integer("eval_n_trajs", 20, "Episodes of the evaluation that --eval_checkpoint_step asks for.", lower_bound=1)
 PLATFORM = flags.DEFINE_string(

@@ -30,8 +30,8 @@ class LearnerConfig:
         held_out: share of the warm-up's episodes that are not learnt from but measured by; of fewer than 20 episodes none are.
         early_stop_after: records (every `log_every` updates) without a better `early_stop_on` after which the warm-up ends; 0 is never.
         early_stop_on: the held-out measure: "action_error", "log_prob" or "td_error".
-        keep_best: what is done for the best policy so far: "off" is nothing; "keep" keeps it, for `--step=best`, and tells when success
-            falls below it; "act" then also has it act, by turns with the trained one, until that does as well.
+        keep_best: what is done for the best policy so far, the warm one at first: "off" is nothing; "keep" keeps it, for `--step=best`, and
+            tells when success falls below it; "act" also has it act, by turns with the trained one, the more the better it does beside it.
         best_window: episodes by which a policy is judged, at least: training episodes without a person's help, or the episodes of
             evaluations where `actor.evaluate_every` asks for some.
         trackers: where metrics go beside metrics.jsonl: tensorboard, wandb, trackio, or MODULE:NAME of one's own, with options as in

@@ -33,9 +33,7 @@ class FlowSettings(AgentSettings):
     def __post_init__(self):
         super().__post_init__()
         if self.execute > self.horizon:
-            raise WarmloopError(
-                f"agent.execute is {self.execute}; it must be at most agent.horizon ({self.horizon}); 0 is all of them."
-            )
+            raise WarmloopError(f"agent.execute is {self.execute}; it must be at most agent.horizon ({self.horizon}); 0 is all of them.")
         if self.actor_network:
             raise WarmloopError("agent.actor_network replaces the hidden layers of a policy, and a flow has its own; leave it out.")
 

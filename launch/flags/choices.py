@@ -32,7 +32,7 @@ class PolicyChoice:
         path: the checkpoints' or the export's folder, or the zip; for outside, MODULE:NAME.
         deterministic: act by the mode instead of sampling, for the kinds in SAMPLES.
         identity: what the name stands for at this moment; "" where the name says it all.
-        updates: which of the folder's checkpoints; "best" is the best policy so far.
+        updates: which of the folder's checkpoints, as `learner.checkpoints.checkpoint.load_policy` takes it.
     """
 
     text: str

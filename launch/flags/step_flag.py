@@ -1,4 +1,4 @@
-"""The flag that names one of a run's policies: a checkpoint's by its number of updates, or the best one so far."""
+"""The flag that names one of a run's policies: a checkpoint's by its number of updates, the best one so far, or the newest one."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ flags.disclaim_key_flags()  # a command's --help lists it among its own
 
 
 class Step(flags.ArgumentParser):
-    """A number of updates, or "best"."""
+    """A number of updates, "best" or "last"."""
 
-    syntactic_help = 'a number of updates, or "best"'
+    syntactic_help = 'a number of updates, "best" or "last"'
 
     def parse(self, argument: Any) -> int | str:
-        if argument == "best" or (isinstance(argument, int) and argument >= 0):
+        if argument in ("best", "last") or (isinstance(argument, int) and argument >= 0):
             return argument
         if not str(argument).isdecimal():
-            raise ValueError('write a number of updates, or "best"')
+            raise ValueError('write a number of updates, "best" or "last"')
         return int(argument)
 
 

@@ -30,7 +30,8 @@ class Subject:
     Attributes:
         policy: as `choose_policy` takes it; "checkpoint" is `checkpoint:` with the next one's folder.
         checkpoint: folder of the checkpoints, where that is the policy.
-        step: which of them, by its number of updates; "best" is the best policy so far; None is the one to go on from, chosen or newest.
+        step: which of them, by its number of updates; "best" is the best policy so far, "last" the trained one; None as by
+            `learner.checkpoints.checkpoint.load_policy`.
         environment: its id; None is the checkpoint's own, or that of `config`.
         stochastic: sample the actions, as training does, of policies that can.
         success: the success rule; None is the environment's own.

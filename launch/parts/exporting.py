@@ -25,7 +25,7 @@ def export_checkpoint(
     """Writes the policy of a checkpoint to the folder `out` in one step, and says how its forms compare with the agent.
 
     Args:
-        step: which checkpoint, by its number of updates; "best" for the best policy so far; None for the chosen one, else the newest.
+        step: which checkpoint, as `learner.checkpoints.checkpoint.load_policy` takes it.
         environment: that it acts in, where its id cannot say it.
 
     Raises:

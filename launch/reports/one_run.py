@@ -232,7 +232,7 @@ def flat(values: object, prefix: str = "") -> list[tuple[str, object]]:
 
 
 def _checkpoints(story: Story, out: Path) -> list[object] | None:
-    parts, best = list[object](), best_policy(story)
+    parts, best, ahead = list[object](), best_policy(story), story.stands_by_best
     for name, found in (("Of the fine-tuning", story.checkpoints), ("Of the warm-up", story.warm_checkpoints)):
         if not found:
             continue
@@ -242,7 +242,8 @@ def _checkpoints(story: Story, out: Path) -> list[object] | None:
         parts += [tag("h3", name), table(heads, rows, f"Checkpoints: {name}")]
     if best is not None:
         step = tag("code", "--step=best")
-        parts.append(tag("p", f"The best policy so far is that of update {best:,}: ", step, " evaluates and exports it."))
+        taken = " evaluates and exports it." + (" The run stands by it: commands take it where no --step is given." if ahead else "")
+        parts.append(tag("p", f"The best policy so far is that of update {best:,}: ", step, taken))
     return parts or None
 
 

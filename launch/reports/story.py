@@ -78,6 +78,11 @@ class Story:
         return self.section("reward").get("signal") == "environment"
 
     @property
+    def stands_by_best(self) -> bool:
+        """Whether the newest checkpoint says that the best policy did better than the trained one."""
+        return bool(self.checkpoints and self.checkpoints[-1].meta.get(BEST, {}).get("ahead"))
+
+    @property
     def task(self) -> str:
         names = self.section("tasks").get("names") or ()
         return f"{self.section('environment').get('id', 'unknown task')}{' (' + ', '.join(map(str, names)) + ')' if names else ''}"

@@ -260,14 +260,18 @@ def restore_learner(saved: Saved, template: LearnerState) -> LearnerState:
 
 
 def load_policy(directory: str | Path, updates: int | str | None = None) -> tuple[Agent, PyTree, dict[str, Any]]:
-    """The agent, its actor parameters and the checkpoint's description: of the one that is `chosen`, or, for "best", of the best policy
-    that the newest checkpoint names. Where that one is better than the checkpoint's own, this is said."""
-    if isinstance(updates, str):
+    """The agent, its actor parameters and the checkpoint's description: of so many updates; for "best", of the best policy that the newest
+    checkpoint names; for "last", of the trained one there. None is the one that is `chosen`, or the best policy where the run stood by it
+    and not by the trained one when that was saved, which is said."""
+    if updates == BEST:
         saved = newest(directory)
         return stored_policies.best_policy(saved.path, saved.meta)
-    saved = chosen(directory, updates)
-    if updates is None and saved.meta.get(BEST, {}).get("fallen"):
-        log.warning("Success had fallen when %s was saved; --step=best takes the best policy of the run.", saved.path)
+    saved = newest(directory) if isinstance(updates, str) else chosen(directory, updates)
+    if updates is None and saved.meta.get(BEST, {}).get("ahead"):
+        agent, params, meta = stored_policies.best_policy(saved.path, saved.meta)
+        told = "The trained policy of %s did worse than that of update %d, which is taken; --step=last takes the trained one."
+        log.warning(told, saved.path, meta["updates"])
+        return agent, params, meta
     agent, state = restore_agent(saved)
     return agent, agent.actor_params(state), saved.meta
 

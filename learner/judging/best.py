@@ -2,10 +2,17 @@
 
 Episodes of the policy that is being trained are counted in blocks, in the order they come: ten training episodes, or one evaluation. The
 last 1, 2, 4 and 8 blocks are windows. A window stands for the policy that acted in its middle. The best policy is that of the window whose
-interval has had the highest lower bound. Success has fallen where a later window's upper bound lies below that.
+interval has had the highest lower bound; while both act (below), the odds must be on it, too. Success has fallen where a later window's
+upper bound lies below that.
 
 Every block is another look at the same question, so look number n takes intervals of level 1 - 0.1 / n: 90 % at first, 99 % at the tenth.
 Then a run of 1,000 episodes without a fall is told of one with a probability of at most about 5 % (tests/learner/judging/test_best.py).
+
+With `keep_best=act` the best policy and the trained one take turns by Thompson sampling. Before each training episode a rate of success
+is drawn for the best policy from what is known of it, Beta(1 + successes, 1 + failures); it acts where that is more than is likely of the
+trained one, its mean and SURE standard deviations: that one learns, and is given the benefit of the doubt (optimistic sampling, May et al.
+2012). So a warm policy, which is the best one at first, has most of the episodes as long as the trained one succeeds less often, and no
+longer. One episode in TURNS at least is the trained one's, since what was known of it ages.
 
 Policies are kept as the bytes that actors get, which every publication makes anyway: keeping one costs neither the device's memory nor
 its time. Sampled and deterministic actions are two policies, so only one of the two kinds of episodes is judged.
@@ -15,9 +22,12 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from ...data.wire.weights import Snapshot
 from ..checkpoints.stored_policies import POLICIES
@@ -28,7 +38,8 @@ from .tally import Tally
 WINDOWS = (1, 2, 4, 8)  # blocks
 BLOCKS_OF_WINDOW = 2  # blocks of training episodes in the least window
 RISK = 0.1  # that the interval of the first look misses its mean; of look n it is a part in n
-TURNS = 3  # while the best policy acts, every third episode is the trained one's
+TURNS = 3  # the best policy never has so many training episodes one after another
+SURE = 0.84  # standard errors by which the best policy must be ahead for it to act, or for the run to stand by it: odds of four to one
 RECENT, RECENT_BYTES = 64, 256 << 20  # publications that are remembered, for what a report says of one
 
 log = logging.getLogger("warmloop")
@@ -60,31 +71,34 @@ class BestPolicy:
 
     Attributes:
         fallen: success has fallen, and has not come back yet.
+        acting: the best policy has the next episode.
         left_out: training episodes that were not counted, since a person took over or actions were random.
     """
 
     def __init__(self, config: LearnerConfig, judged: str = TRAINING, success: bool = True):
         self.mode, self.window, self.judged, self.success = config.keep_best, config.best_window, judged, success
-        self.fallen, self.left_out = False, 0
+        self.fallen, self.acting, self.left_out = False, False, 0
         self.kept: Stretch | None = None
         self._recent: deque[Snapshot] = deque(maxlen=RECENT)
         self._blocks: deque[Stretch] = deque(maxlen=max(WINDOWS))
         self._open, self._middle = Tally(), list[Snapshot]()  # of the block that is under way; the policy of its middle, once that has come
         self._noise: deque[Tally] = deque(maxlen=2 * max(WINDOWS))  # blocks, for how much episodes of one policy differ
         self._number = self._looks = self._turn = 0
-        self._probes: deque[Tally] = deque(maxlen=self.window)  # the newest training episodes of the trained policy since the fall
-        self._rival = Tally()  # those of the best one, by turns with it
-
-    @property
-    def acting(self) -> bool:
-        """Whether the best policy acts, by turns with the trained one."""
-        return self.mode == "act" and self.fallen
+        self._in_a_row = 0  # training episodes of the best policy
+        self._probes: deque[Tally] = deque(maxlen=self.window)  # the newest training episodes of the trained policy
+        self._rival = Tally()  # training episodes of the best one
 
     @property
     def offered(self) -> Snapshot:
         """The policy that the actors shall have."""
-        best = self.kept is not None and self.acting and self._turn % TURNS < TURNS - 1
-        return self.kept.policy if self.kept is not None and best else self._recent[-1]
+        return self.kept.policy if self.kept is not None and self.acting else self._recent[-1]
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the run stands by the best policy and not by the trained one."""
+        if self.mode != "act":
+            return self.fallen
+        return self._better(self._best_tally, self._trained)
 
     @property
     def level(self) -> float:
@@ -101,6 +115,8 @@ class BestPolicy:
             self._recent.popleft()
         if self.kept is None:
             self.kept = Stretch(snapshot)
+        elif self.kept.policy.version == snapshot.version:
+            self.kept = dataclasses.replace(self.kept, policy=snapshot)
 
     def heard(self, scalars: Mapping[str, float], steps: int) -> None:
         """Takes in an actor's report that came after `steps` environment steps."""
@@ -110,23 +126,49 @@ class BestPolicy:
         if not 0 <= outcome.version <= self._recent[-1].version:  # nobody's alone, or of an earlier learner that got further
             self.left_out += outcome.kind == TRAINING
             return
-        by_best = self.fallen and outcome.version == self.kept.policy.version
-        if self.acting and outcome.kind == TRAINING:
-            self._take_turn(by_best, outcome.tally)
+        by_best = (self.fallen or self.mode == "act") and outcome.version == self.kept.policy.version
         if outcome.kind == self.judged:
             if by_best:
                 self.kept = dataclasses.replace(self.kept, tally=self.kept.tally + outcome.tally)
             else:
                 self._count(outcome, steps)
-        if self.acting and self._does_as_well():
-            self._come_back(self._trained, self._rival)
+        if self.mode == "act" and outcome.kind == TRAINING:
+            self._take_turn(by_best, outcome.tally)
 
     def _take_turn(self, by_best: bool, tally: Tally) -> None:
-        self._turn += 1
-        if by_best:
-            self._rival += tally
-        else:
+        """Counts a training episode, and draws whose the next one is."""
+        if not by_best:
             self._probes.append(tally)
+        elif self.judged != TRAINING:  # else it is in the best policy's own tally
+            self._rival += tally
+        self._turn, self._in_a_row = self._turn + 1, self._in_a_row + 1 if by_best else 0
+        rng = np.random.default_rng(self._turn)
+        mean, error = self._known(self._trained)
+        self.acting = self._drawn(rng, self._best_tally) > mean + SURE * error and self._in_a_row < TURNS - 1
+
+    def _drawn(self, rng: np.random.Generator, tally: Tally) -> float:
+        """A rate of success, or a mean return, as it may be by these episodes."""
+        if self.success:
+            return float(rng.beta(1 + tally.total, 1 + tally.count - tally.total))
+        mean, error = self._known(tally)
+        return mean + error * float(rng.standard_t(tally.count - 1)) if tally.count > 1 else math.inf
+
+    def _known(self, tally: Tally) -> tuple[float, float]:
+        """A rate of success and its standard deviation (Beta's), or a mean return and its standard error: infinite of fewer than two."""
+        if self.success:
+            mean = (1 + tally.total) / (2 + tally.count)
+            return mean, math.sqrt(mean * (1 - mean) / (3 + tally.count))
+        return (tally.mean, math.sqrt(tally.variance / tally.count)) if tally.count > 1 else (0.0, math.inf)
+
+    def _better(self, one: Tally, other: Tally) -> bool:
+        """Whether the first policy does better than the second, at odds of four to one."""
+        (mean, error), (least, doubt) = self._known(one), self._known(other)
+        return mean - least > SURE * math.hypot(error, doubt)
+
+    @property
+    def _best_tally(self) -> Tally:
+        """Training episodes of the best policy."""
+        return self.kept.tally if self.judged == TRAINING and self.kept is not None else self._rival
 
     def _count(self, outcome: Outcome, steps: int) -> None:
         """Adds to the open block, and judges once that is whole."""
@@ -158,23 +200,19 @@ class BestPolicy:
             return
         self._looks += 1
         best, floor = max(windows.values(), key=self._low), self._low(kept)
-        if self._low(best) > floor:
+        in_doubt = self.mode == "act" and kept.tally.count > 1 and not self._better(best.tally, kept.tally)
+        if self._low(best) > floor and not in_doubt:
             if self.fallen:
                 self._come_back(best.tally, kept.tally)
-            self.kept = best
+            self.kept, self._rival = best, Tally()
         elif self.fallen:
             well = [window for window in windows.values() if window.tally.mean >= kept.tally.mean]
-            if self.mode == "keep" and well:
+            if well:
                 self._come_back(well[0].tally, kept.tally)
         else:
             since = [window for size, window in windows.items() if size <= self._number - kept.number and self._high(window) < floor]
             if since:
                 self._fall(min(since, key=self._high), kept)
-
-    def _does_as_well(self) -> bool:
-        """Whether the trained policy succeeds as often as the best one, each in its turns since the fall."""
-        trained, rival = self._trained, self._rival
-        return min(trained.count, rival.count) >= self.window and trained.mean >= rival.mean
 
     @property
     def _trained(self) -> Tally:
@@ -183,9 +221,9 @@ class BestPolicy:
     def _fall(self, window: Stretch, kept: Stretch) -> None:
         self.fallen = True
         then = (
-            f"That one acts again, and the trained one in one episode of {TURNS}, until it does as well."
+            "That one has most of the episodes until the trained one does as well."
             if self.mode == "act"
-            else "The trained policy acts on: --step=best evaluates and exports the other, learner.keep_best=act would act by it."
+            else "The trained policy acts on; the other is what is evaluated and exported, and learner.keep_best=act would act by it."
         )
         log.warning(
             "%s fell: %s %s episodes (%s), where the policy of update %d had %s (%s; %.1f %% intervals). %s",
@@ -197,7 +235,7 @@ class BestPolicy:
     def _come_back(self, trained: Tally, best: Tally) -> None:
         self.fallen = False
         log.info(
-            "%s is back: the trained policy has %s, beside %s of the best one. It acts in every episode.",
+            "%s is back: the trained policy has %s, beside %s of the best one.",
             self._measure, self._counted(trained), self._counted(best),
         )  # fmt: skip
         self._begin_anew()
@@ -205,8 +243,7 @@ class BestPolicy:
     def _begin_anew(self) -> None:
         """What was before a fall, or before its end, says nothing of what is after."""
         self._blocks.clear()
-        self._probes.clear()
-        self._open, self._middle, self._rival, self._turn = Tally(), [], Tally(), 0
+        self._open, self._middle = Tally(), []
 
     def told(self) -> str:
         """One sentence about the best policy; "" where none was judged."""
@@ -214,6 +251,7 @@ class BestPolicy:
             return ""
         version, tally = self.kept.policy.version, self.kept.tally
         newest = " Success has fallen since." if self.fallen else ""
+        newest += " The run stands by it: it is what is evaluated and exported." if self.ahead else ""
         return (
             f"The best policy is that of update {version}, after {self.kept.steps} environment steps: {self._counted(tally)} {self.judged} "
             f"episodes ({self._range(tally)}; {100 * self.level:.1f} % interval). --step=best evaluates and exports it.{newest}"
@@ -224,7 +262,7 @@ class BestPolicy:
         if self.kept is None or not self.kept.tally.count:
             return {}
         shown = {"best/step": float(self.kept.policy.version), "best/environment_steps": float(self.kept.steps)}
-        shown |= {"best/fallen": float(self.fallen), "best/episodes_left_out": float(self.left_out)}
+        shown |= {"best/fallen": float(self.fallen), "best/ahead": float(self.ahead), "best/episodes_left_out": float(self.left_out)}
         newest = min(self._windows().items(), default=None)
         name = "success" if self.success else "return"
         for prefix, stretch in (("best", self.kept), *([] if newest is None else [("recent", newest[1])])):
@@ -249,6 +287,7 @@ class BestPolicy:
             POLICIES: store(policies), "kept": kept, "blocks": blocks, "middle": [places[one.version] for one in self._middle],
             **{name: [dataclasses.astuple(one) for one in several] for name, several in tallies.items()},
             "counts": [self._number, self._looks, self._turn, self.left_out], "judged": self.judged, "fallen": self.fallen,
+            "acting": self.acting, "ahead": self.ahead, "in_a_row": self._in_a_row,
         }  # fmt: skip
 
     def restore(self, values: Mapping[str, Any], policies: Sequence[Snapshot]) -> None:
@@ -268,6 +307,7 @@ class BestPolicy:
         self._probes.extend(probes)
         self._noise.extend(noise)
         self._number, self._looks, self._turn, self.left_out = values["counts"]
+        self.acting, self._in_a_row = values.get("acting", False) and self.mode == "act", values.get("in_a_row", 0)
 
     @property
     def _measure(self) -> str:

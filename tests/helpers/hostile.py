@@ -39,9 +39,7 @@ class Hostile:
         done: how often each attack was made.
     """
 
-    def __init__(
-        self, port: int, seed: int, secrets: Path | None = None, threads: int = 3, schema: Schema = SCHEMA, rows: Rows = marked
-    ):
+    def __init__(self, port: int, seed: int, secrets: Path | None = None, threads: int = 3, schema: Schema = SCHEMA, rows: Rows = marked):
         self.schema, self.rows = schema, rows
         self._address, self._own = f"127.0.0.1:{port}", ActorCredentials.read(secrets, "mallory") if secrets else None
         self._secured, self._over, self.done = secrets is not None, threading.Event(), Counter[str]()

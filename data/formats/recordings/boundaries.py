@@ -83,4 +83,3 @@ def _observed(table: Table) -> list[Stored]:
 def _chunks(column: Stored):
     rows = column.shape[0]
     return (column[low : min(low + ROWS_PER_CHUNK, rows)] for low in range(0, rows, ROWS_PER_CHUNK))
-

