@@ -28,7 +28,7 @@ from warmloop.data.wire.keyring import ActorCredentials
 from warmloop.data.wire.row_schema import flatten, unflatten
 from warmloop.data.wire.warmloop_pb2_grpc import LearnerStub
 
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "8"))
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "5"))
 ANSWER_SECONDS = 10.0
 GROWTH = 16 * MIB  # of a learner of 200 MB, once it has seen a fifth of the examples; allocators keep some
 hundred = settings(

@@ -56,6 +56,7 @@ def saved(trained, tmp_path_factory) -> Path:
     return trained.save(tmp_path_factory.mktemp("saved") / "warmup")
 
 
+@pytest.mark.slow
 def test_offline_training_is_that_of_the_command(saved, commands: Commands, demos):
     done = commands.run("train_offline_warmup", "--exp_name=warm", f"--offline_data_path=demos={demos}", "--warmup_steps=60")
     assert done.returncode == 0, done.stderr
