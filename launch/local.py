@@ -25,13 +25,13 @@ from .run import settings
 from .starting.platforms import compute_on
 from .starting.processes import free_port, run_together
 
-flags.adopt_module_key_flags(settings)
-flags.adopt_module_key_flags(connection)
-flags.adopt_module_key_flags(interveners)
-flags.adopt_module_key_flags(train_rlpd)
+OWN = ("actors", "port", "learner", "actor", "nolearner", "noactor", "actor_id", "seed")
+TRAIN_RLPDS = ("learner", "actor", "actor_id", "eval_checkpoint_step", "eval_n_trajs")  # nobody gives them to this command
+for flag in list(flags.FLAGS.get_key_flags_for_module(train_rlpd.__name__)):
+    if flag.name not in TRAIN_RLPDS:
+        flags.declare_key_flag(flag.name)
 ACTORS = flags.DEFINE_integer("actors", 1, "Actor processes to start.", lower_bound=1)
 EVERYWHERE = ("0.0.0.0", "::")
-OWN = ("actors", "port", "learner", "actor", "nolearner", "noactor", "actor_id", "seed")
 
 
 def main() -> None:
