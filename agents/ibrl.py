@@ -43,11 +43,13 @@ class IBRLConfig(SACConfig):
 
 
 class IBRLState(struct.PyTreeNode):
-    """SAC's state and the warm policy's parameters. Before there is one, `warmed` is False and π acts alone."""
+    """SAC's state, and the warm policy's parameters with the encoder that it saw by, empty without cameras. Before there is a warm policy,
+    `warmed` is False and π acts alone."""
 
     sac: SACState
     warm: Params
     warmed: jax.Array
+    warm_encoder: Params = ()
 
 
 class IBRLActor(struct.PyTreeNode):
@@ -59,6 +61,7 @@ class IBRLActor(struct.PyTreeNode):
     warm: Params
     warmed: jax.Array
     critic: Params
+    warm_encoder: Params = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +90,13 @@ class IBRL:
         """A policy's mode `[..., A]`."""
         return jnp.tanh(apply(self.sac.policy, policy, seen, dropout=dropout)[0])
 
+    def warm_mode(self, state: IBRLState | IBRLActor, observation: PyTree, seen: jax.Array) -> jax.Array:
+        """The warm policy's mode `[..., A]`, of what it sees: by its own encoder, since the other one is trained on."""
+        if self.spec.cameras:
+            normaliser = state.sac.normaliser if isinstance(state, IBRLState) else state.normaliser
+            seen = self.sac.vision(state.warm_encoder, normaliser, observation)
+        return self.mode(state.warm, seen)
+
     def noisy(self, key: jax.Array, action: jax.Array) -> jax.Array:
         """`[..., A]`, not clipped."""
         return action + self.config.noise * jax.random.normal(key, action.shape)
@@ -102,7 +112,7 @@ class IBRL:
             critics = subset(critics, subset_key, config.target_subset)
         seen = self.seen(sac, batch.next_observation)
         own = jnp.clip(self.noisy(noise_key, self.mode(sac.actor, seen)), -1.0, 1.0)
-        both = jnp.stack([self.mode(state.warm, seen), own], axis=-2)  # [B, 2, A]
+        both = jnp.stack([self.warm_mode(state, batch.next_observation, seen), own], axis=-2)  # [B, 2, A]
         value = self.sac.critics(critics, seen, both).min(axis=0)
         value = jnp.where(state.warmed, value.max(axis=-1), value[:, 1])
         return self.sac.bound(batch.reward + self.problem.discount * batch.mask * value, batch)
@@ -148,13 +158,13 @@ class IBRL:
 
     def actor_params(self, state: IBRLState) -> IBRLActor:
         sac = state.sac
-        return IBRLActor(sac.acting, sac.normaliser, sac.encoder, state.warm, state.warmed, sac.critic)
+        return IBRLActor(sac.acting, sac.normaliser, sac.encoder, state.warm, state.warmed, sac.critic, state.warm_encoder)
 
     def act(
         self, actor: IBRLActor, observation: PyTree, key: jax.Array, carry: PyTree, deterministic: bool = False
     ) -> tuple[jax.Array, PyTree]:
         seen = self.seen(actor, observation)
-        warm, own = self.mode(actor.warm, seen), self.mode(actor.params, seen)
+        warm, own = self.warm_mode(actor, observation, seen), self.mode(actor.params, seen)
         own = own if deterministic else jnp.clip(self.noisy(key, own), -1.0, 1.0)
         rows, both = seen.reshape(-1, seen.shape[-1]), jnp.stack([warm, own], axis=-2)
         q = self.sac.critics(actor.critic, rows, both.reshape(-1, *both.shape[-2:]))  # [E, N, 2]
@@ -182,4 +192,4 @@ class IBRL:
 
     def _beside(self, state: SACState, warmed: bool) -> IBRLState:
         """The state with its acting policy as the warm one; a copy, since the state is donated."""
-        return IBRLState(state, jax.tree.map(jnp.copy, state.acting), jnp.asarray(warmed))
+        return IBRLState(state, jax.tree.map(jnp.copy, state.acting), jnp.asarray(warmed), jax.tree.map(jnp.copy, state.encoder))

@@ -62,6 +62,22 @@ def batch_of(spec, count=32, seed=0):
     return Batch(**fields, weight=ones, actor_weight=ones, offline=np.ones(count, bool))
 
 
+def test_a_warm_policy_that_sees_does_not_change_with_the_encoder_that_is_trained():
+    agent, rows = AGENTS["ibrl"], rows_of(SPEC, 3)
+    warm = AGENTS["sac"].init(jax.random.key(0), rows)
+    wanted = AGENTS["sac"].act(AGENTS["sac"].actor_params(warm), rows.observation, jax.random.key(1), (), True)[0]
+    state = agent.take_over(jax.tree.map(jnp.copy, warm))
+    block = jax.tree.map(lambda leaf: leaf[None], batch_of(SPEC))
+    update = jax.jit(agent.update)
+    for _ in range(5):
+        state, *_ = update(state, block)
+    actor = agent.actor_params(state)
+    seen = agent.seen(actor, rows.observation)
+    assert largest_change(warm.encoder, actor.encoder) > 1e-4
+    np.testing.assert_allclose(agent.warm_mode(actor, rows.observation, seen), wanted, atol=1e-6)
+    assert float(jnp.abs(agent.mode(actor.warm, seen) - wanted).max()) > 1e-4, "by the trained encoder it would be another one"
+
+
 def largest_change(before, after):
     return max(float(jnp.abs(a - b).max()) for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True))
 
