@@ -7,7 +7,8 @@
 
 What acts, and what targets are of, is π⁺: where the critics rank a₀ and a₁ rightly it is at least as good as π₀. Rows are cloned whose
 recorded return R is more than the policy's value (Oh et al. 2018), and interventions: so failures among the demonstrations are not.
-Noise of a fixed size takes the place of SAC's entropy, which makes a policy of many dimensions too wide to succeed. Sources: IBRL (Hu et
+Noise of a fixed size takes the place of SAC's entropy, which makes a policy of many dimensions too wide to succeed; as long as π is π₀,
+it acts without. Sources: IBRL (Hu et
 al. 2023, eq. 3 to 5), TD3 (Fujimoto et al. 2018). That all critics must agree is ours; IBRL takes their mean.
 """
 
@@ -53,7 +54,7 @@ class IBRLState(struct.PyTreeNode):
 
 
 class IBRLActor(struct.PyTreeNode):
-    """What acting needs: both policies, and the critics that choose between them."""
+    """What acting needs: both policies, the critics that choose between them, and σ, which is 0 while both are the same."""
 
     params: Params
     normaliser: Normaliser
@@ -61,6 +62,7 @@ class IBRLActor(struct.PyTreeNode):
     warm: Params
     warmed: jax.Array
     critic: Params
+    noise: jax.Array
     warm_encoder: Params = ()
 
 
@@ -158,14 +160,16 @@ class IBRL:
 
     def actor_params(self, state: IBRLState) -> IBRLActor:
         sac = state.sac
-        return IBRLActor(sac.acting, sac.normaliser, sac.encoder, state.warm, state.warmed, sac.critic, state.warm_encoder)
+        differs = jnp.any(jnp.array(jax.tree.leaves(jax.tree.map(lambda one, other: jnp.any(one != other), sac.acting, state.warm))))
+        noise = self.config.noise * (differs | ~state.warmed)
+        return IBRLActor(sac.acting, sac.normaliser, sac.encoder, state.warm, state.warmed, sac.critic, noise, state.warm_encoder)
 
     def act(
         self, actor: IBRLActor, observation: PyTree, key: jax.Array, carry: PyTree, deterministic: bool = False
     ) -> tuple[jax.Array, PyTree]:
         seen = self.seen(actor, observation)
         warm, own = self.warm_mode(actor, observation, seen), self.mode(actor.params, seen)
-        own = own if deterministic else jnp.clip(self.noisy(key, own), -1.0, 1.0)
+        own = own if deterministic else jnp.clip(own + actor.noise * jax.random.normal(key, own.shape), -1.0, 1.0)
         rows, both = seen.reshape(-1, seen.shape[-1]), jnp.stack([warm, own], axis=-2)
         q = self.sac.critics(actor.critic, rows, both.reshape(-1, *both.shape[-2:]))  # [E, N, 2]
         gain = (q[..., 1] - q[..., 0]).reshape(-1, *warm.shape[:-1], 1)

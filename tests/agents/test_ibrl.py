@@ -56,6 +56,14 @@ def test_it_begins_as_the_warm_policy_to_the_bit(warm, begun):
         assert_same(AGENT.act(own, row, KEY, (), True)[0], WARM.act(mode, row, KEY, (), True)[0])
 
 
+def test_as_long_as_it_is_the_warm_policy_it_acts_without_noise(warm, begun, learnt):
+    own, mode = AGENT.actor_params(begun), WARM.actor_params(warm)
+    for row in rows(5):
+        assert_same(AGENT.act(own, row, KEY, (), False)[0], WARM.act(mode, row, KEY, (), True)[0])
+    fresh = AGENT.actor_params(AGENT.init(KEY, rows_of(40)))
+    assert float(own.noise) == 0 and float(AGENT.actor_params(learnt).noise) == float(fresh.noise) == pytest.approx(AGENT.config.noise)
+
+
 def test_what_acts_is_the_trained_policy_where_every_critic_prefers_it_and_else_the_warm_one(learnt):
     act, actor, chosen = jax.jit(AGENT.act, static_argnames="deterministic"), AGENT.actor_params(learnt), []
     for row in rows():
