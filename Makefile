@@ -27,7 +27,7 @@ demo-hil: $(READY)  ## the same on a simulated arm, with a teacher that takes ov
 	@$(RUN) -c 'import gym_hil' 2>/dev/null || { echo "Adding gym-hil to $(VENV)."; $(INSTALL) --editable '.[robotics]'; }
 	$(RUN) -m warmloop.launch.demo_hil
 
-test: $(TESTS)  ## run the tests that take minutes at most
+test: $(TESTS)  ## run the default tests, a few minutes; .ci/run adds those marked long
 	$(RUN) -m pytest -n 2 --dist loadfile $(TEST_OPTIONS)
 
 beside: $(BESIDE)/.ready  ## add what the tests compare with, apart from .venv: Stable-Baselines3 with PyTorch, and NumPy 1
@@ -46,7 +46,7 @@ bench: $(READY)  ## measure speed; set BENCH_PEERS to a Python that holds the pe
 	$(RUN) tests/benchmarks/start_up.py
 
 slow: $(TESTS)  ## run the tests that train for minutes, and whole runs of several processes
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(RUN) -m pytest -n 2 --dist loadfile -m slow
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(RUN) -m pytest -n 2 --dist loadfile -m 'slow or long'
 
 fault: $(TESTS)  ## run the tests that kill and cut off real processes
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(RUN) -m pytest -m fault

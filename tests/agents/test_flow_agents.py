@@ -73,7 +73,7 @@ def chain():
     )
 
 
-@pytest.mark.parametrize(("horizon", "partial"), [(1, False), pytest.param(3, False, marks=pytest.mark.slow), (3, True)])
+@pytest.mark.parametrize(("horizon", "partial"), [(1, False), pytest.param(3, False, marks=pytest.mark.long), (3, True)])
 def test_the_values_of_chunks_on_a_chain_are_the_analytic_ones(horizon, partial):
     config = QCConfig(
         **SMALL | {"critic_lr": 3e-3}, horizon=horizon, samples=2, utd=4, tau=0.1, partial_chunks=partial, critic_layer_norm=False

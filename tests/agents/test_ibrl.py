@@ -75,7 +75,7 @@ def test_what_acts_is_the_trained_policy_where_every_critic_prefers_it_and_else_
     assert 0 < sum(chosen) < len(chosen)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_mean_of_the_critics_suffices_where_it_is_asked_for(learnt):
     agent = dataclasses.replace(AGENT, config=dataclasses.replace(AGENT.config, consent="mean"))
     differing = 0

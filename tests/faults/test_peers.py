@@ -25,6 +25,7 @@ def linked(process, actor_id="bad", schema=SCHEMA):
         yield Link(channel, schema, actor_id, f"stream-of-{actor_id}")
 
 
+@pytest.mark.long
 def test_whatever_is_refused_names_the_difference_and_a_good_actor_goes_on(learner, tmp_path, eventually):
     process = learner("--actors=2")
     good = Actor(process.port, 0, tmp_path / "spool")

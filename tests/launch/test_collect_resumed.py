@@ -131,7 +131,7 @@ def test_a_policy_that_fails_is_one_sentence_and_costs_no_finished_episode(folde
     assert len(episodes) == len(finished(folder / ".some.npz.part")) and f"has {len(episodes)} of 400 episodes" in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_folder_of_minari_is_replaced_only_by_a_new_one(folder: Path):
     flags = ("--env=Pendulum-v1", "--policy=random", "--horizon=5", "--out=pendulum-v0", "--overwrite")
     assert collect(folder, *flags, "--episodes=2").returncode == 0

@@ -217,6 +217,7 @@ def test_a_dict_of_observations_keeps_its_leaves_and_a_change_of_the_reader_is_a
     assert content_of(f"own_reader:leaves:{recorded}") != before != content_of(f"own_reader:short:{recorded}")
 
 
+@pytest.mark.long
 def test_the_format_is_inspected_converted_and_trained_on_by_the_commands(tmp_path, demos):
     shutil.copytree(EXAMPLES / "own_format", tmp_path, dirs_exist_ok=True)
     (tmp_path / "pendulum.log").write_text("".join(session(episode) for episode in load_episodes(demos)))

@@ -175,7 +175,7 @@ def test_a_robot_is_not_moved_to_inspect_data(monkeypatch):
     assert reference is not None and reference.horizon == 9 and reference.rewards is None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_reward_s_sign_of_the_human_demonstrations_is_found(shared_data):
     pytest.importorskip("gymnasium_robotics", reason="the Adroit environments are not installed")
     done = inspect(shared_data / "door-human.npz", "--json")

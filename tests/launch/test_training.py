@@ -90,7 +90,7 @@ def test_lock_step_is_bit_reproducible_and_resumes_as_if_it_had_not_stopped(comm
     assert ratios[0] == pytest.approx(0.999 ** (60 + 49), abs=1e-3), "the ratio goes on where the warm-up stopped"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_progress_ends_at_its_total_and_with_how_fast_it_went(commands):
     line = ("--exp_name=shown", "--config.learner.max_utd=0.4")
     done = commands.run("train_rlpd", *line, "--online_steps=250")
@@ -127,7 +127,7 @@ def well_on_its_way(directory: Path) -> bool:
     return False
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_learner_goes_on_from_its_checkpoint_with_both_actors_and_every_row_arrives_once(commands, warm):
     port = free_port()
     pace = ("--config.learner.max_utd=0.1", "--config.learner.min_utd=0.1", "--config.learner.checkpoint_every=20")

@@ -41,7 +41,7 @@ def test_each_seed_learns_what_it_would_alone(parts, make_rows, index):
     assert int(mine.updates) == 4
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_step_that_is_due_now_and_then_stays_a_branch(make_rows):
     agent = TD3BC(TD3BCConfig(hidden=(8,), batch_size=8), SPEC)
     parts = LearnerParts(agent, ReplayConfig(capacity=64), MixingConfig())

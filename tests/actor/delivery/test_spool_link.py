@@ -45,7 +45,7 @@ def test_damage_that_the_learner_never_saw_is_skipped_once_what_precedes_it_is_d
     assert "5 rows missing" in caplog.text
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_stream_whose_tail_a_loss_of_power_took_goes_on_after_what_the_learner_has(tmp_path):
     intake = Intake(SCHEMA)
     server = serve("127.0.0.1", 0, intake)
@@ -69,7 +69,7 @@ def test_a_stream_whose_tail_a_loss_of_power_took_goes_on_after_what_the_learner
     server.close()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_reports_after_a_crash_are_counted_though_the_actor_numbers_them_anew(tmp_path):
     intake = Intake(SCHEMA)
     server = serve("127.0.0.1", 0, intake)

@@ -18,6 +18,8 @@ from warmloop.data.errors import WarmloopError
 from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import Leaf
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("gym_hil", reason="gym-hil is not installed (extra [robotics])")
 
 PICTURES = {"image_obs": True, "shadows": False}

@@ -131,7 +131,7 @@ def test_a_frozen_trunk_stays_while_what_stands_on_it_learns(frozen):
     assert largest_change(before["camera_0"], now["camera_0"]) > 1e-6
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_frozen_trunk_does_not_decay_while_a_policy_is_cloned_on_it():
     settings = BCConfig(**SHARED, weight_decay=0.5, vision=dataclasses.replace(RESNET10, frozen=True))
     agent = BC(settings, SPEC)
@@ -203,7 +203,7 @@ def test_a_learner_updates_on_frames_that_are_stored_once(name):
     assert largest_change(begun[1].pixels, state.frames.pixels) == 0
 
 
-@pytest.mark.parametrize("subsampled", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize("subsampled", [pytest.param(False, marks=pytest.mark.long), True])
 def test_frames_beyond_the_devices_budget_lie_on_the_host_and_teach_the_same(subsampled):
     agent, kept = AGENTS["sac"], FramesConfig(chroma_subsampling=subsampled)
     on_device = LearnerParts(agent, ReplayConfig(capacity=64, alpha=0.0), MixingConfig(), kept)  # priorities there are an update old

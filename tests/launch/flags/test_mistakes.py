@@ -104,6 +104,7 @@ def test_a_busy_port_is_said(commands):
     assert str(port) in said
 
 
+@pytest.mark.long
 def test_an_actor_of_another_environment_is_refused_by_the_learner(commands):
     port = free_port()
     learner = commands.start("train_rlpd", "--exp_name=x", "--learner", f"--port={port}")
@@ -115,7 +116,7 @@ def test_an_actor_of_another_environment_is_refused_by_the_learner(commands):
         assert learner.wait(200) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_actor_without_a_learner_waits_and_then_says_so(commands):
     done = commands.run("train_rlpd", "--exp_name=x", "--actor", "--port=1", "--config.actor.patience=2.0")
     assert "not answered" in sentence(done)

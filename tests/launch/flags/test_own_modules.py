@@ -82,26 +82,27 @@ def warm(lab, tmp_path_factory) -> tuple[Path, Path]:
     return folder / "demos.npz", folder / "runs" / "own" / "warmup"
 
 
+@pytest.mark.long
 def test_a_checkpoint_is_judged_and_exported_from_any_folder(warm, tmp_path):
     assert "own_point:Own/Point-v0" in done(tmp_path, "evaluate", f"--checkpoint={warm[1]}", "--episodes=1")
     done(tmp_path, "export", f"--checkpoint={warm[1]}", "--out=policy")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_folder_of_a_command_is_searched_by_inspect_data_and_evaluate(lab, warm):
     shown = run(lab, "inspect_data", warm[0], "--env=own_point:Own/Point-v0")
     assert shown.returncode in (0, 1) and "own_point:Own/Point-v0" in shown.stdout, shown.stderr
     assert "success" in done(lab, "evaluate", "--env=own_point:Own/Point-v0", "--policy=random", "--success=info:success", "--episodes=1")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_sweep_finds_the_modules_beside_its_configuration(lab, warm, tmp_path):
     sizes = ("--warmup_steps=2", "--seeds=1", "--eval_n_trajs=1")
     given = (f"--config={lab / 'own_config.py'}", f"--offline_data_path={warm[0]}", "--out=out")
     assert "results in out" in done(tmp_path, "sweep", *given, *sizes)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_wrong_id_trains_only_where_the_environment_is_said_to_be_absent(lab, warm, tmp_path):
     wrong = "--config.environment.id=own_point:Own/Piont-v0"
     line = (f"--config={lab / 'own_config.py'}", f"--offline_data_path=demos={warm[0]}", "--exp_name=wrong", wrong)

@@ -21,6 +21,8 @@ from warmloop.learner.checkpoints import checkpoint, selection_file
 from warmloop.learner.diagnosis.metrics import read
 from warmloop.learner.judging.selection import Candidate, Ranked
 
+pytestmark = pytest.mark.long
+
 THREE = ("--config.learner.warmup_checkpoints=3", "--config.environment.horizon=30")
 
 
@@ -180,7 +182,7 @@ def test_other_data_than_it_began_with_are_refused_when_a_warm_up_goes_on(comman
     assert "learns from 810 steps, and the data now have" in sentence(commands.run("train_offline_warmup", *again))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_stopping_early_needs_held_out_episodes(commands, demos):
     stop = ("--config.learner.early_stop_after=1", "--warmup_steps=60")
     said = sentence(commands.run("train_offline_warmup", "--exp_name=stop", f"--offline_data_path=demos={demos}", *stop))
@@ -201,7 +203,7 @@ def test_mistakes_are_one_sentence(commands, arguments, said):
     assert said in sentence(evaluate(commands, *arguments))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_another_rule_than_the_checkpoints_can_tell_success(commands, warm):
     shown = [evaluate(commands, f"--checkpoint={warm[0]}", "--episodes=1", "--json", f"--success=reward>={least}") for least in (-99, 99)]
     assert [json.loads(done.stdout)["success_rate"] for done in shown] == [1.0, 0.0]

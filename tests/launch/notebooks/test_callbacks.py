@@ -7,6 +7,8 @@ from warmloop import OfflineRLTrainer
 from warmloop.data.errors import WarmloopError
 from warmloop.learner.checkpoints import checkpoint
 
+pytestmark = pytest.mark.long
+
 SMALL = {
     "hidden": (16, 16),
     "batch_size": 16,
@@ -87,7 +89,7 @@ def test_stop_ends_an_offline_training_there_and_it_goes_on_later(offline, metho
     assert trainer.updates == history[-1]["updates"] + 10
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_fine_tuning_tells_records_episodes_and_checkpoints_and_stops_with_an_episode(trainer):
     kept = Kept({("episode", 3): warmloop.STOP})
     trainer.finetune_online(None, 2000, callback=kept)

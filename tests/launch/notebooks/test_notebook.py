@@ -23,6 +23,8 @@ from warmloop.data.formats import load_episodes
 from warmloop.launch.judging.judge import Subject, judge, table
 from warmloop.learner.checkpoints import checkpoint
 
+pytestmark = pytest.mark.long
+
 SMALL = {
     "hidden": (16, 16),
     "batch_size": 16,
@@ -56,7 +58,7 @@ def saved(trained, tmp_path_factory) -> Path:
     return trained.save(tmp_path_factory.mktemp("saved") / "warmup")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_offline_training_is_that_of_the_command(saved, commands: Commands, demos):
     done = commands.run("train_offline_warmup", "--exp_name=warm", f"--offline_data_path=demos={demos}", "--warmup_steps=60")
     assert done.returncode == 0, done.stderr

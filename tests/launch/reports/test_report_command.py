@@ -35,7 +35,7 @@ def runs(tmp_path) -> Path:
     return begun(tmp_path / "runs" / "door").parent
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_goes_on_has_a_page_and_several_have_one_together(runs):
     begun(runs / "lock")
     line = [sys.executable, "-m", "warmloop", "report"]

@@ -14,6 +14,8 @@ from warmloop.data.formats import load_episodes, write_episodes
 from warmloop.learner.checkpoints import checkpoint
 from warmloop.learner.diagnosis.metrics import read
 
+pytestmark = pytest.mark.long
+
 PRESET = "--config=configs/metaworld.py:door-open+drawer-open"
 NAMES = ["door-open", "drawer-open"]
 SHORT = ("--config.environment.horizon=40", "--config.learner.updates_per_call=5", "--config.actor.evaluation_episodes=2")

@@ -26,7 +26,7 @@ def learn(folder, **beside):
     return jax.tree.map(lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, is_key) else x, learner.state.agent)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_watcher_sees_the_learner_before_the_first_step_and_after_the_updates_of_each(tmp_path):
     seen = []
 

@@ -67,7 +67,7 @@ def test_a_misspelt_command_is_told_its_near_match(tmp_path, typed, meant):
     assert (done.returncode, done.stderr) == (2, f'error: there is no command "{typed}"; did you mean "{meant}"?\n')
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_copy_whose_file_is_started_runs_in_its_workers_too_though_no_copy_or_another_is_installed(tmp_path):
     """Another one stands first on PYTHONPATH; it would fail at once."""
     (tmp_path / "other" / "warmloop").mkdir(parents=True)

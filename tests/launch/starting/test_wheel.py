@@ -91,7 +91,7 @@ def test_it_holds_the_package_and_nothing_else(wheel: Path):
     assert names == written | {"warmloop/__init__.py", "warmloop/__main__.py", "warmloop/py.typed"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_is_used_from_another_folder(wheel: Path, tmp_path: Path, outside: Path):
     """With the dependencies of the environment that runs this test; the next test installs them."""
     programs = environment(tmp_path / "environment")

@@ -41,7 +41,7 @@ def gentle(tmp_path_factory):
     return str(path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_action_limits_of_the_data_are_those_that_a_run_is_judged_and_kept_by(gentle, tmp_path):
     runs = with_data(runs_of(PENDULUM, [], ["data.action_scaling='none','data'", *TINY], {"warmup_steps": 1}), [gentle], 1)
     own, limited = runs.values()

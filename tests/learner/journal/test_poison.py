@@ -166,7 +166,7 @@ class Run:
         learner.state = learner.state.replace(agent=learner.state.agent.replace(critic=critic), offline=offline)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_learning_that_diverged_publishes_nothing_goes_back_and_learns_on(tmp_path, parts, make_rows, caplog):
     run = Run(tmp_path, parts, make_rows)
     run.send(40)

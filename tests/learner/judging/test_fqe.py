@@ -13,6 +13,8 @@ from warmloop.data.reward import RewardConfig, apply_reward
 from warmloop.data.transition import Leaf, Spec, concatenate
 from warmloop.learner.judging.fqe import FQEConfig, estimates, fit, policy_actions, prepare
 
+pytestmark = pytest.mark.long
+
 STATES, DISCOUNT = 6, 0.9
 ACTIONS = (-0.5, 0.5)
 REWARD = np.array([[1.0, 0.2], [-0.5, 0.4], [0.0, 2.0], [0.3, -1.0], [0.8, 0.1], [-0.2, 0.6]])

@@ -198,7 +198,7 @@ def test_interventions_of_an_episode_that_was_open_when_the_learner_stopped_get_
 
 @pytest.mark.parametrize(
     ("budget", "subsampled"),
-    [(4096, False), pytest.param(0, False, marks=pytest.mark.slow), (0, True)],
+    [(4096, False), pytest.param(0, False, marks=pytest.mark.long), (0, True)],
     ids=["device", "host", "host, subsampled"],
 )
 def test_a_run_that_stopped_goes_on_bit_for_bit_wherever_its_frames_are(tmp_path, budget, subsampled):
@@ -240,7 +240,7 @@ def test_rows_drawn_ahead_are_drawn_anew_where_batches_have_another_size_or_one_
         Stepper(dataclasses.replace(parts, agent=agent))(found)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_goes_on_with_other_frames_settings_keeps_its_pictures_or_says_which_setting_must_stay(tmp_path):
     parts = parts_of("cameras")
     parts = dataclasses.replace(parts, replay=ReplayConfig(capacity=1200, intervention_rows=1000))
