@@ -35,7 +35,7 @@ from ..data.tasks import TaskConfig
 from ..data.transition import Spec
 from ..learner.config import LearnerConfig
 from ..learner.judging.fqe import FQEConfig
-from .recipes.machine import fitting_sac
+from .recipes.machine import fitting_sac, going_on_from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +73,13 @@ class AgentChoice:
         return self.replace(vision=vision) if vision is not None and hasattr(self.settings, "vision") else self
 
 
+def fitting(sparse: bool) -> tuple[AgentChoice, AgentChoice]:
+    """What fine-tunes and what warms up where a configuration names neither."""
+    settings = fitting_sac(sparse)
+    warm = AgentChoice("sac", settings)
+    return AgentChoice("ibrl", going_on_from(settings)) if sparse else warm, warm
+
+
 UNSET = AgentChoice("", SACConfig())  # replaced when the reward is known
 
 
@@ -81,9 +88,9 @@ class RunConfig:
     """Everything that decides a run beside its seed and the data that its flags name.
 
     Attributes:
-        agent: fine-tunes online. By default SAC for the kind of reward, at a size that fits the machine (`machine.py`); the size is saved
-            with the run.
-        warmup_agent: warms up offline, and hands its state over to `agent`. By default it is the same.
+        agent: fine-tunes online. By default the preset `sparse`'s where success alone is rewarded, else SAC, at a size that fits the
+            machine (`machine.py`), which is saved with the run.
+        warmup_agent: warms up offline, and hands its state over to `agent`. By default that one, or SAC where that is `sparse`'s.
     """
 
     environment: EnvironmentConfig
@@ -103,26 +110,38 @@ class RunConfig:
     tasks: TaskConfig = TaskConfig()
 
     def __post_init__(self):
-        if self.agent is UNSET:
-            object.__setattr__(self, "agent", AgentChoice("sac", fitting_sac(self.reward.signal == "success")))
+        agent, warm = fitting(self.reward.signal == "success")
         if self.warmup_agent is UNSET:
-            object.__setattr__(self, "warmup_agent", self.agent)
+            object.__setattr__(self, "warmup_agent", warm if self.agent is UNSET else self.agent)
+        if self.agent is UNSET:
+            object.__setattr__(self, "agent", agent)
         if self.learner.keep_best == "act":
             self._check_turns()
 
-    def _check_turns(self) -> None:
-        """Raises WarmloopError where policies cannot take turns."""
+    @property
+    def keep_best(self) -> str:
+        """`learner.keep_best` where that is said; else "act" for an agent that keeps its warm policy, where policies can take turns."""
+        if self.learner.keep_best != "auto":
+            return self.learner.keep_best
+        keeps_warm = getattr(agent_classes(self.agent.name, "agent.name")[0], "keeps_warm", False)
+        return "act" if keeps_warm and not self._against_turns() else "keep"
+
+    def _against_turns(self) -> str:
+        """Why policies cannot take turns; "" where they can."""
         if self.actor.swap != "episode":
-            raise WarmloopError('learner.keep_best=act gives each policy whole episodes: it needs actor.swap="episode".')
-        for name in ("max_policy_lag", "max_weights_age"):
-            if getattr(self.actor, name):
-                raise WarmloopError(f"learner.keep_best=act has an older policy act on purpose, which actor.{name} forbids; set it to 0.")
+            return 'gives each policy whole episodes: it needs actor.swap="episode"'
+        limits = (name for name in ("max_policy_lag", "max_weights_age") if getattr(self.actor, name))
+        return next((f"has an older policy act on purpose, which actor.{name} forbids; set it to 0" for name in limits), "")
+
+    def _check_turns(self) -> None:
+        if reason := self._against_turns():
+            raise WarmloopError(f"learner.keep_best=act {reason}.")
 
     def replace(self, **sections: Any) -> RunConfig:
         """A copy in which a section given as a dict has those fields changed; anything else replaces the section. Agents that are the
         default for the old reward are that for the new one."""
-        changed, default = {}, AgentChoice("sac", fitting_sac(self.reward.signal == "success"))
-        if "reward" in sections and not {"agent", "warmup_agent"} & sections.keys() and self.agent == self.warmup_agent == default:
+        changed, default = {}, fitting(self.reward.signal == "success")
+        if "reward" in sections and not {"agent", "warmup_agent"} & sections.keys() and (self.agent, self.warmup_agent) == default:
             changed |= {"agent": UNSET, "warmup_agent": UNSET}
         for name, value in sections.items():
             old = getattr(self, name)

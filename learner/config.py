@@ -31,7 +31,8 @@ class LearnerConfig:
         early_stop_after: records (every `log_every` updates) without a better `early_stop_on` after which the warm-up ends; 0 is never.
         early_stop_on: the held-out measure: "action_error", "log_prob" or "td_error".
         keep_best: what is done for the best policy so far, the warm one at first: "off" is nothing; "keep" keeps it, for `--step=best`, and
-            tells when success falls below it; "act" also has it act, by turns with the trained one, the more the better it does beside it.
+            tells when success falls below it; "act" also has it act, by turns with the trained one, the more the better it does beside it;
+            "auto" is "act" for an agent that keeps its warm policy (`ibrl`) where the actors' settings allow turns, and else "keep".
         best_window: episodes by which a policy is judged, at least: training episodes without a person's help, or the episodes of
             evaluations where `actor.evaluate_every` asks for some.
         trackers: where metrics go beside metrics.jsonl: tensorboard, wandb, trackio, or MODULE:NAME of one's own, with options as in
@@ -53,7 +54,7 @@ class LearnerConfig:
     held_out: float = 0.1
     early_stop_after: int = 0
     early_stop_on: str = "action_error"
-    keep_best: str = "keep"
+    keep_best: str = "auto"
     best_window: int = 20
     trackers: tuple[str, ...] = ("tensorboard",)
     host: str = "127.0.0.1"
@@ -69,8 +70,8 @@ class LearnerConfig:
                 raise WarmloopError(f"learner.{name} is {getattr(self, name)}; it must be a number, and not negative.")
         for text in self.trackers:
             TrackerChoice.parse(text)
-        if self.keep_best not in ("off", "keep", "act"):
-            raise WarmloopError(f'learner.keep_best is "{self.keep_best}"; it must be off, keep or act.')
+        if self.keep_best not in ("auto", "off", "keep", "act"):
+            raise WarmloopError(f'learner.keep_best is "{self.keep_best}"; it must be auto, off, keep or act.')
         if self.best_window < 2:
             raise WarmloopError(f"learner.best_window is {self.best_window}; it must be at least 2.")
         if not 0 <= self.port <= 65535:

@@ -1,4 +1,4 @@
-"""The agent of a configuration that names none: SAC for its kind of reward, at a size that fits this machine."""
+"""The agents of a configuration that names none, for its kind of reward and at a size that fits this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jax
 
-from ...agents import SACConfig
+from ...agents import IBRLConfig, SACConfig
 
 # Where an accelerator's driver shows, and the packages by which JAX uses it.
 ACCELERATORS = {
@@ -19,7 +19,7 @@ ACCELERATORS = {
 }
 
 
-# What keeps a narrow, warm policy alive while it improves (docs/sparse.md).
+# What warms up where success alone is rewarded (docs/sparse.md).
 SPARSE = SACConfig(
     ensemble=2,
     utd=2,
@@ -34,6 +34,12 @@ SPARSE = SACConfig(
 )
 
 
+def going_on_from(warm: SACConfig) -> IBRLConfig:
+    """What fine-tunes what a SAC of these settings warmed up, and never gives it up (docs/sparse.md). Returns of five steps carry a success
+    back along an episode; those of a whole episode, as bounds, would count luck as skill."""
+    return IBRLConfig(**vars(warm) | {"monte_carlo_target": False, "bc_weight": 5.0, "n_step": 5})
+
+
 def has_accelerator() -> bool:
     """Whether JAX will use one. Found without starting JAX's devices: an actor that loads its configuration takes no memory of a GPU."""
     if platforms := getattr(jax.config, "jax_platforms", ""):
@@ -42,8 +48,8 @@ def has_accelerator() -> bool:
 
 
 def fitting_sac(sparse: bool) -> SACConfig:
-    """SAC for rewards of success alone, which is the preset `sparse`, or for any other: RLPD's size with an accelerator, two critics and
-    two critic steps of 128 rows on a CPU.
+    """SAC that warms up for rewards of success alone, as in the preset `sparse`, or learns from any other: RLPD's size with an
+    accelerator, two critics and two critic steps of 128 rows on a CPU.
 
     The policy is the same on both, so an actor without an accelerator fits a learner that has one.
     """

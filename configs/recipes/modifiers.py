@@ -60,7 +60,8 @@ def then_sac(config: RunConfig) -> RunConfig:
 
 
 def grasp(config: RunConfig) -> RunConfig:
-    """The gripper as three commands with a critic of their own, in what is sac so far (HIL-SERL, Luo et al. 2024): `pick-cube,grasp`.
+    """The gripper as three commands with a critic of their own, in what is sac so far (HIL-SERL, Luo et al. 2024): `pick-cube,grasp`. Where
+    the preset `sparse` warms up by SAC, that one fine-tunes, too.
 
     Raises:
         WarmloopError: the task's gripper is not known, or the agent is not sac.
@@ -72,6 +73,8 @@ def grasp(config: RunConfig) -> RunConfig:
             f'The preset grasp knows the grippers of {", ".join(GRIPPERS)}, and not of "{environment}": '
             'have a config file of your own choose the agent "sac_grasp" with its grippers.'
         )
+    if config.agent.name == "ibrl" and config.warmup_agent.name == "sac":
+        config = config.replace(agent=config.warmup_agent)
     if config.agent.name != "sac":
         raise WarmloopError(f'The preset grasp changes the agent "sac", and the agent is "{config.agent.name}".')
     changed = {

@@ -7,16 +7,19 @@ widths of the task's networks. Every figure of the scoreboard was made with thes
 
 from __future__ import annotations
 
-from ...agents import AgentConfig, AWACConfig, BCConfig, BCQConfig, CQLConfig, IBRLConfig, IQLConfig, TD3BCConfig
+import dataclasses
+
+from ...agents import AgentConfig, AWACConfig, BCConfig, BCQConfig, CQLConfig, IQLConfig, SACConfig, TD3BCConfig
 from ...data.errors import WarmloopError
 from ..schema import AgentChoice, RunConfig
 from .kinds import kind, sparse_reward
 from .machine import SPARSE as SPARSE
+from .machine import going_on_from
 
 
 def sparse(config: RunConfig) -> RunConfig:
-    """SAC that keeps to what succeeded, for sparse success from few demonstrations: docs/sparse.md. The default of Adroit, Meta-World and
-    gym-hil.
+    """For sparse success from few demonstrations: SAC that keeps to what succeeded warms up, and IBRL goes on from it (docs/sparse.md). The
+    default of Adroit, Meta-World and gym-hil.
 
     Raises:
         WarmloopError: the reward is not the success signal.
@@ -27,22 +30,24 @@ def sparse(config: RunConfig) -> RunConfig:
             'RewardConfig(signal="success"), or take another preset, such as sac.'
         )
     # Over the 28 dimensions of a hand the mean of the cloning term is too weak to hold the policy.
-    agent = AgentChoice("sac", SPARSE).replace(bc_reduction="sum" if kind(config) == "dexterous" else "mean").seeing_as(config.agent)
-    return config.replace(agent=agent, warmup_agent=agent)
+    settings = dataclasses.replace(SPARSE, bc_reduction="sum" if kind(config) == "dexterous" else "mean")
+    warm, agent = AgentChoice("sac", settings), AgentChoice("ibrl", going_on_from(settings))
+    return config.replace(agent=agent.seeing_as(config.agent), warmup_agent=warm.seeing_as(config.agent))
 
 
 def ibrl(config: RunConfig) -> RunConfig:
-    """The task's own warm-up, then IBRL: the warm policy stays, and acts where the critics do not all prefer another action.
+    """The task's own warm-up, then IBRL: the warm policy stays, and acts where the critics do not all prefer another action. Where success
+    alone is rewarded that is the preset `sparse`.
 
     Raises:
         WarmloopError: the task's own algorithm is not SAC.
     """
-    config = sparse(config) if sparse_reward(config) else config
-    if config.agent.name != "sac":
+    if sparse_reward(config):
+        return sparse(config)
+    settings = config.agent.settings
+    if config.agent.name != "sac" or not isinstance(settings, SACConfig):
         raise WarmloopError(f'The preset ibrl changes the SAC of a task, and "{config.environment.id}" has {config.agent.name}.')
-    # Returns of lucky episodes are no bound, and raise the values that choose between the two policies.
-    settings = IBRLConfig(**vars(config.agent.settings) | {"monte_carlo_target": False, "bc_weight": 5.0})
-    return config.replace(agent=AgentChoice("ibrl", settings), warmup_agent=config.agent)
+    return config.replace(agent=AgentChoice("ibrl", going_on_from(settings)), warmup_agent=config.agent)
 
 
 def bc_tuned(config: RunConfig) -> RunConfig:

@@ -124,7 +124,8 @@ def make_learner(plan: Plan, environment: Target, recorder: Recorder, on_record:
 
 def best_policy_of(config: RunConfig) -> BestPolicy:
     """What keeps a run's best policy: by its evaluations where it has some, else by its training episodes."""
-    return BestPolicy(config.learner, EVALUATION if config.actor.evaluate_every else TRAINING, config.reward.signal == "success")
+    learner = dataclasses.replace(config.learner, keep_best=config.keep_best)
+    return BestPolicy(learner, EVALUATION if config.actor.evaluate_every else TRAINING, config.reward.signal == "success")
 
 
 def _saved(target: Path, resuming: bool) -> bool:

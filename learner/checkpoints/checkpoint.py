@@ -269,7 +269,7 @@ def load_policy(directory: str | Path, updates: int | str | None = None) -> tupl
     saved = newest(directory) if isinstance(updates, str) else chosen(directory, updates)
     if updates is None and saved.meta.get(BEST, {}).get("ahead"):
         agent, params, meta = stored_policies.best_policy(saved.path, saved.meta)
-        told = "The trained policy of %s did worse than that of update %d, which is taken; --step=last takes the trained one."
+        told = "%s: the policy of update %d did better than the trained one, and is taken; --step=last takes that."
         log.warning(told, saved.path, meta["updates"])
         return agent, params, meta
     agent, state = restore_agent(saved)

@@ -39,7 +39,8 @@ WINDOWS = (1, 2, 4, 8)  # blocks
 BLOCKS_OF_WINDOW = 2  # blocks of training episodes in the least window
 RISK = 0.1  # that the interval of the first look misses its mean; of look n it is a part in n
 TURNS = 3  # the best policy never has so many training episodes one after another
-SURE = 0.84  # standard errors by which the best policy must be ahead for it to act, or for the run to stand by it: odds of four to one
+SURE = 0.84  # standard errors by which a policy must be ahead for it to act, or to become the best one: odds of four to one
+SURER = 1.28  # for the run to stand by the best policy and not by the trained one: odds of nine to one
 RECENT, RECENT_BYTES = 64, 256 << 20  # publications that are remembered, for what a report says of one
 
 log = logging.getLogger("warmloop")
@@ -65,7 +66,7 @@ class BestPolicy:
     """Keeps the best policy of a run, tells of a fall, and says which policy the actors shall have. Not thread-safe: the loop owns it.
 
     Args:
-        config: `keep_best` and `best_window` count.
+        config: `keep_best`, of which "auto" is "keep" here, and `best_window` count.
         judged: TRAINING or EVALUATION, the kind of episodes that decides.
         success: whether successes are counted; else returns.
 
@@ -77,6 +78,7 @@ class BestPolicy:
 
     def __init__(self, config: LearnerConfig, judged: str = TRAINING, success: bool = True):
         self.mode, self.window, self.judged, self.success = config.keep_best, config.best_window, judged, success
+        self.mode = "keep" if self.mode == "auto" else self.mode
         self.fallen, self.acting, self.left_out = False, False, 0
         self.kept: Stretch | None = None
         self._recent: deque[Snapshot] = deque(maxlen=RECENT)
@@ -98,7 +100,7 @@ class BestPolicy:
         """Whether the run stands by the best policy and not by the trained one."""
         if self.mode != "act":
             return self.fallen
-        return self._better(self._best_tally, self._trained)
+        return self._better(self._best_tally, self._trained, SURER)
 
     @property
     def level(self) -> float:
@@ -160,10 +162,10 @@ class BestPolicy:
             return mean, math.sqrt(mean * (1 - mean) / (3 + tally.count))
         return (tally.mean, math.sqrt(tally.variance / tally.count)) if tally.count > 1 else (0.0, math.inf)
 
-    def _better(self, one: Tally, other: Tally) -> bool:
-        """Whether the first policy does better than the second, at odds of four to one."""
+    def _better(self, one: Tally, other: Tally, sure: float = SURE) -> bool:
+        """Whether the first policy does better than the second, by so many standard errors."""
         (mean, error), (least, doubt) = self._known(one), self._known(other)
-        return mean - least > SURE * math.hypot(error, doubt)
+        return mean - least > sure * math.hypot(error, doubt)
 
     @property
     def _best_tally(self) -> Tally:

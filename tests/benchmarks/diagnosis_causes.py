@@ -72,6 +72,11 @@ CAUSES: dict[str, Cause] = {
 }
 
 
+def by_sac(config: RunConfig) -> RunConfig:
+    """The configuration in which the SAC that warms up fine-tunes, too: the recipe that fell, which the causes are of."""
+    return config.replace(agent=config.warmup_agent) if config.agent.name == "ibrl" and config.warmup_agent.name == "sac" else config
+
+
 def changed(config: RunConfig, changes: Changes) -> RunConfig:
     """The configuration with these settings. Raises WarmloopError for one that does not exist, or a wrong value."""
     values = to_dict(config)

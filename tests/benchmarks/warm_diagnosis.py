@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from diagnosis_causes import CAUSES, changed, recipe_changes, stages, warmed_without, without
+from diagnosis_causes import CAUSES, by_sac, changed, recipe_changes, stages, warmed_without, without
 from diagnosis_looks import Looks
 from diagnosis_page import compare, page
 from scoreboard import ONE_THREAD, SHARED
@@ -52,7 +52,8 @@ def task_of(name: str, recipe: list[str]) -> tuple[str, RunConfig]:
     """A task's preset, and its configuration under a recipe."""
     preset = f"configs/{'adroit' if name in ADROIT else 'metaworld'}.py:{name}"
     specification = ",".join([preset, *(word for word in recipe if "=" not in word)])
-    return specification, changed(load(specification).replace(learner={"checkpoint_every": 0}), recipe_changes(recipe))
+    config = load(specification) if recipe else by_sac(load(specification))
+    return specification, changed(config.replace(learner={"checkpoint_every": 0}), recipe_changes(recipe))
 
 
 def data_of(name: str, out: Path) -> list[str]:
@@ -172,7 +173,8 @@ def alone(path: Path) -> Iterator[None]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="relocate", help="relocate, door, hammer or a Meta-World task")
-    parser.add_argument("--recipe", nargs="+", default=[], help="presets on top of the task's, and settings as agent.bc_weight=5.0")
+    about = "presets on top of the task's, and settings as agent.bc_weight=5.0; none is the SAC that warms up"
+    parser.add_argument("--recipe", nargs="+", default=[], help=about)
     parser.add_argument("--off", nargs="+", default=[], choices=CAUSES, metavar="CAUSE", help="causes to switch off, see --list")
     parser.add_argument("--throughout", action="store_true", help="off in the warm-up too, where the warm-up has the setting")
     parser.add_argument("--steps", type=int, default=POINTS[-1], help="environment steps")

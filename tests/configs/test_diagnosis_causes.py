@@ -22,7 +22,7 @@ def imported():
 
 
 causes = imported()
-RELOCATE = load("configs/adroit.py:relocate")
+RELOCATE = causes.by_sac(load("configs/adroit.py:relocate"))
 
 
 def difference(config, base=RELOCATE):
@@ -34,7 +34,7 @@ def difference(config, base=RELOCATE):
 @pytest.mark.parametrize("name", causes.CAUSES)
 @pytest.mark.parametrize("task", ["configs/adroit.py:relocate", "configs/metaworld.py:peg-insert-side"])
 def test_a_cause_that_is_off_changes_its_settings_and_no_others(name, task):
-    base, cause = load(task), causes.CAUSES[name]
+    base, cause = causes.by_sac(load(task)), causes.CAUSES[name]
     asked = {(section, setting) for section, settings in cause.changes.items() for setting in settings}
     changed = difference(causes.without(base, [name], False), base)
     assert changed and set(changed) <= asked

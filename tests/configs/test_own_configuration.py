@@ -21,10 +21,10 @@ def test_a_configuration_that_names_no_agent_has_one_for_its_reward_that_a_lapto
     rare, dense = RunConfig(OWN), RunConfig(OWN, RewardConfig(signal="environment"))
     for config in (rare, dense):
         settings = config.agent.settings
-        assert (config.agent.name, settings.ensemble, settings.utd, settings.batch_size) == ("sac", 2, 2, 128)
-        assert config.warmup_agent == config.agent and config.agent.name == "sac"
+        assert (config.warmup_agent.name, settings.ensemble, settings.utd, settings.batch_size) == ("sac", 2, 2, 128)
         assert from_config_dict(to_config_dict(config)) == config
-    assert rare.agent == apply(rare, ["sparse"]).agent and not dense.agent.settings.clip_target
+    assert rare == apply(rare, ["sparse"]) and rare.agent.name == "ibrl"
+    assert dense.agent == dense.warmup_agent and not dense.agent.settings.clip_target
     assert rare.replace(reward={"signal": "environment"}).agent == dense.agent, "the default follows the reward"
     chosen = rare.replace(agent={"utd": 4}, reward={"signal": "environment"})
     assert chosen.agent.settings.utd == 4 and chosen.agent.settings.clip_target, "what was chosen stays"
@@ -55,7 +55,7 @@ WITHOUT = IGNORING.replace('argument=""', "").replace("to_config_dict(RunConfig"
 
 
 @pytest.mark.parametrize("source", [IGNORING, LOOKING, WITHOUT], ids=["ignores its argument", "looks at it", "takes none"])
-@pytest.mark.parametrize(("rest", "agent", "width"), [("", "sac", 256), (",bc", "bc", 256), (",iql,small", "iql", 128)])
+@pytest.mark.parametrize(("rest", "agent", "width"), [("", "ibrl", 256), (",bc", "bc", 256), (",iql,small", "iql", 128)])
 def test_presets_go_on_top_of_any_file(tmp_path, source, rest, agent, width):
     (tmp_path / "my.py").write_text(source)
     config = load(f"{tmp_path}/my.py{rest}")

@@ -58,8 +58,8 @@ def test_a_gripper_that_is_known_turns_the_tasks_sac_into_one_with_a_grasp_criti
     plain, config = load(task), load(f"{task},grasp")
     check_preset(config)
     assert config.agent.name == config.warmup_agent.name == "sac_grasp"
-    known = {name: getattr(config.agent.settings, name) for name in vars(plain.agent.settings)}
-    assert known == vars(plain.agent.settings)
+    known = {name: getattr(config.agent.settings, name) for name in vars(plain.warmup_agent.settings)}
+    assert known == vars(plain.warmup_agent.settings)
     assert (config.agent.settings.gripper_states == (14,)) == task.startswith("configs/gym_hil")
 
 
@@ -96,12 +96,15 @@ def test_warmloops_own_recipes_are_those_of_the_recorded_figures():
 def test_sparse_is_the_default_of_the_tasks_that_it_serves_and_has_what_its_page_says():
     for task in ("configs/adroit.py:door", "configs/metaworld.py:mt3", "configs/gym_hil.py:arrange-boxes-pixels"):
         assert load(f"{task},sparse") == load(task)
-        agent = load(task).agent
-        assert agent.name == "sac" and agent.settings.bc_reduction == ("sum" if "adroit" in task else "mean")
+        agent, warm = load(task).agent, load(task).warmup_agent
+        assert (agent.name, warm.name) == ("ibrl", "sac")
+        assert agent.settings.bc_reduction == warm.settings.bc_reduction == ("sum" if "adroit" in task else "mean")
     page = (Path(__file__).resolve().parents[2] / "docs" / "sparse.md").read_text()
-    plain, sparse = (vars(load(f"configs/metaworld.py:door-open,{name}").agent.settings) for name in ("sac", "sparse"))
-    for name in (name for name in plain if plain[name] != sparse[name]):
-        assert f"`{name}`" in page, f"docs/sparse.md says nothing of {name}"
+    plain, sparse = (load(f"configs/metaworld.py:door-open,{name}") for name in ("sac", "sparse"))
+    for mine, theirs in ((plain.agent, sparse.warmup_agent), (sparse.warmup_agent, sparse.agent)):
+        one, other = vars(mine.settings), vars(theirs.settings)
+        for name in (name for name in other if name not in one or one[name] != other[name]):
+            assert f"`{name}`" in page, f"docs/sparse.md says nothing of {name}"
 
 
 @pytest.mark.parametrize(

@@ -68,11 +68,8 @@ RECIPES = {
         about="as shipped before issue 21: the preset sparse where success is rewarded, SAC elsewhere",
         first=as_it_was,
     ),
-    "ibrl": Recipe(
-        ("ibrl",),
-        {"learner": {"keep_best": "keep"}},
-        "the preset ibrl: the old warm-up, then IBRL with noise of 0.1, no recorded returns as bounds, and cloning of what did better",
-    ),
+    "new": Recipe(about="as shipped now: where success is rewarded, the same warm-up, then IBRL with returns of five steps; SAC elsewhere"),
+    "one-step": Recipe(changes={"agent": {"n_step": 1}}, about="as shipped now, but for returns of one step"),
     "rlpd": Recipe(
         ("rlpd",),
         {"agent": {"utd": 4}, "learner": {"frozen_steps": 1_000}, "actor": {"random_steps": 1_000}},

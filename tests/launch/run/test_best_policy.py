@@ -104,7 +104,7 @@ def test_a_spoilt_policy_is_told_and_the_best_one_acts_again_and_is_found_by_the
     assert judge(Subject(checkpoint=checkpoints, step="best"), 10, 0)["success_rate"] == 1.0
     assert judge(Subject(checkpoint=checkpoints, step="last"), 10, 0)["success_rate"] == 0.0
     assert judge(Subject(checkpoint=checkpoints), 10, 0)["success_rate"] == 1.0
-    assert f"did worse than that of update {best}, which is taken" in caplog.text
+    assert f"the policy of update {best} did better than the trained one, and is taken" in caplog.text
     export_checkpoint(checkpoints, copy / "policy")
     assert json.loads((copy / "policy" / "policy.json").read_text())["updates"] == best
     records = read(copy)

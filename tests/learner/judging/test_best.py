@@ -326,7 +326,7 @@ def test_what_is_remembered_is_bounded():
 
 
 def test_wrong_settings_are_refused():
-    with pytest.raises(WarmloopError, match=r'learner.keep_best is "yes"; it must be off, keep or act'):
+    with pytest.raises(WarmloopError, match=r'learner.keep_best is "yes"; it must be auto, off, keep or act'):
         LearnerConfig(keep_best="yes")
     with pytest.raises(WarmloopError, match=r"learner.best_window is 1; it must be at least 2"):
         LearnerConfig(best_window=1)
