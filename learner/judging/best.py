@@ -247,9 +247,14 @@ class BestPolicy:
         self._blocks.clear()
         self._open, self._middle = Tally(), []
 
+    @property
+    def judged_well(self) -> bool:
+        """Whether the best policy has had episodes enough to be spoken of."""
+        return self.kept is not None and 2 * self.kept.tally.count >= self.window
+
     def told(self) -> str:
         """One sentence about the best policy; "" where none was judged."""
-        if self.kept is None or not self.kept.tally.count:
+        if not self.judged_well or self.kept is None:
             return ""
         version, tally = self.kept.policy.version, self.kept.tally
         newest = " Success has fallen since." if self.fallen else ""
@@ -261,7 +266,7 @@ class BestPolicy:
 
     def metrics(self) -> dict[str, float]:
         """The best policy and the newest window that could be judged, as scalars; empty where none was."""
-        if self.kept is None or not self.kept.tally.count:
+        if not self.judged_well or self.kept is None:
             return {}
         shown = {"best/step": float(self.kept.policy.version), "best/environment_steps": float(self.kept.steps)}
         shown |= {"best/fallen": float(self.fallen), "best/ahead": float(self.ahead), "best/episodes_left_out": float(self.left_out)}
