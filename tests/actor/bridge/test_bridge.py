@@ -294,7 +294,8 @@ def test_large_numbers_that_float32_rounds_are_said_once(caplog):
     with caplog.at_level(logging.WARNING):
         times = [{"time": np.array([0, 1.7e9 + 100.25 * step, 0])} for step in range(1, 4)]
         made = environment(Scripted(Dict({"time": STATE}), times))
-        made.reset(0), made.reset(1), made.reset(2)
+        for seed in range(3):
+            made.reset(seed)
     (record,) = caplog.records
     assert "time reaches 1.7" in record.message and "float32 keeps seven digits" in record.message
 
