@@ -8,8 +8,8 @@
 What acts, and what targets are of, is π⁺: where the critics rank a₀ and a₁ rightly it is at least as good as π₀. Rows are cloned whose
 recorded return R is more than the policy's value (Oh et al. 2018), and interventions: so failures among the demonstrations are not.
 Noise of a fixed size takes the place of SAC's entropy, which makes a policy of many dimensions too wide to succeed; as long as π is π₀,
-it acts without. Sources: IBRL (Hu et
-al. 2023, eq. 3 to 5), TD3 (Fujimoto et al. 2018). That all critics must agree is ours; IBRL takes their mean.
+it acts without it. Sources: IBRL (Hu et al. 2023, eq. 3 to 5), TD3 (Fujimoto et al. 2018). That all critics must agree is ours; IBRL
+takes their mean.
 """
 
 from __future__ import annotations
@@ -99,9 +99,9 @@ class IBRL:
             seen = self.sac.vision(state.warm_encoder, normaliser, observation)
         return self.mode(state.warm, seen)
 
-    def noisy(self, key: jax.Array, action: jax.Array) -> jax.Array:
-        """`[..., A]`, not clipped."""
-        return action + self.config.noise * jax.random.normal(key, action.shape)
+    def noisy(self, key: jax.Array, action: jax.Array, noise: jax.Array | None = None) -> jax.Array:
+        """`[..., A]`, not clipped, with the settings' noise or another."""
+        return action + (self.config.noise if noise is None else noise) * jax.random.normal(key, action.shape)
 
     # Losses: scalar and what the caller logs.
 
@@ -169,7 +169,7 @@ class IBRL:
     ) -> tuple[jax.Array, PyTree]:
         seen = self.seen(actor, observation)
         warm, own = self.warm_mode(actor, observation, seen), self.mode(actor.params, seen)
-        own = own if deterministic else jnp.clip(own + actor.noise * jax.random.normal(key, own.shape), -1.0, 1.0)
+        own = own if deterministic else jnp.clip(self.noisy(key, own, actor.noise), -1.0, 1.0)
         rows, both = seen.reshape(-1, seen.shape[-1]), jnp.stack([warm, own], axis=-2)
         q = self.sac.critics(actor.critic, rows, both.reshape(-1, *both.shape[-2:]))  # [E, N, 2]
         gain = (q[..., 1] - q[..., 0]).reshape(-1, *warm.shape[:-1], 1)

@@ -16,7 +16,7 @@ from ...data.files.run_folder import RunFolder
 from ...data.formats.quarantined import quarantine_files, read_quarantine
 from ...data.wire import MIB
 from ...learner.checkpoints import checkpoint, selection_file
-from ...learner.checkpoints.stored_policies import BEST
+from ...learner.checkpoints.stored_policies import BEST, stands_by_best
 from ...learner.diagnosis import metrics
 from ..telling.run_history import BEGAN, last, read_history
 
@@ -80,7 +80,7 @@ class Story:
     @property
     def stands_by_best(self) -> bool:
         """Whether the newest checkpoint says that the best policy did better than the trained one."""
-        return bool(self.checkpoints and self.checkpoints[-1].meta.get(BEST, {}).get("ahead"))
+        return bool(self.checkpoints) and stands_by_best(self.checkpoints[-1].meta)
 
     @property
     def task(self) -> str:

@@ -261,13 +261,14 @@ def restore_learner(saved: Saved, template: LearnerState) -> LearnerState:
 
 def load_policy(directory: str | Path, updates: int | str | None = None) -> tuple[Agent, PyTree, dict[str, Any]]:
     """The agent, its actor parameters and the checkpoint's description: of so many updates; for "best", of the best policy that the newest
-    checkpoint names; for "last", of the trained one there. None is the one that is `chosen`, or the best policy where the run stood by it
-    and not by the trained one when that was saved, which is said."""
+    checkpoint names; for "last", of the trained one there. None is the one that is `chosen`, or of a folder of several the best policy
+    where the run stood by it and not by the trained one when that was saved, which is said."""
     if updates == BEST:
         saved = newest(directory)
         return stored_policies.best_policy(saved.path, saved.meta)
     saved = newest(directory) if isinstance(updates, str) else chosen(directory, updates)
-    if updates is None and saved.meta.get(BEST, {}).get("ahead"):
+    named = saved.path.resolve() == Path(directory).resolve()  # a checkpoint's own folder is what somebody wants
+    if updates is None and not named and stored_policies.stands_by_best(saved.meta):
         agent, params, meta = stored_policies.best_policy(saved.path, saved.meta)
         told = "%s: the policy of update %d did better than the trained one, and is taken; --step=last takes that."
         log.warning(told, saved.path, meta["updates"])

@@ -65,6 +65,12 @@ def best_policy(checkpoint: Path, meta: Mapping[str, Any]) -> tuple[Agent, PyTre
     return agent, weights.load(snapshot, template), {**meta, "updates": snapshot.version}
 
 
+def stands_by_best(meta: Mapping[str, Any]) -> bool:
+    """Whether the run stood by its best policy, and not by the trained one, when it was saved; earlier versions say that it fell."""
+    best = meta.get(BEST, {})
+    return bool(best.get("ahead", best.get("fallen", False)))
+
+
 def named(metas: Iterable[Mapping[str, Any]]) -> set[str]:
     """The files that checkpoints' descriptions name."""
     return {stored["file"] for meta in metas for stored in meta.get(BEST, {}).get(POLICIES, ())}

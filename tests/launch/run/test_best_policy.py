@@ -105,6 +105,7 @@ def test_a_spoilt_policy_is_told_and_the_best_one_acts_again_and_is_found_by_the
     assert judge(Subject(checkpoint=checkpoints, step="last"), 10, 0)["success_rate"] == 0.0
     assert judge(Subject(checkpoint=checkpoints), 10, 0)["success_rate"] == 1.0
     assert f"the policy of update {best} did better than the trained one, and is taken" in caplog.text
+    assert judge(Subject(checkpoint=checkpoint.steps(checkpoints)[-1]), 10, 0)["success_rate"] == 0.0, "a checkpoint that is named is taken"
     export_checkpoint(checkpoints, copy / "policy")
     assert json.loads((copy / "policy" / "policy.json").read_text())["updates"] == best
     records = read(copy)
