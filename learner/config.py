@@ -35,6 +35,8 @@ class LearnerConfig:
             "auto" is "act" for an agent that keeps its warm policy (`ibrl`) where the actors' settings allow turns, and else "keep".
         best_window: episodes by which a policy is judged, at least: training episodes without a person's help, or the episodes of
             evaluations where `actor.evaluate_every` asks for some.
+        devices: accelerators that one learner uses; 0 is all that JAX finds. Each has the whole state.
+        divide: what several devices divide among them: the "rows" of each minibatch, or the members of the critics' "ensemble".
         trackers: where metrics go beside metrics.jsonl: tensorboard, wandb, trackio, or MODULE:NAME of one's own, with options as in
             "wandb:project=door,mode=offline" (docs/operations.md).
         host, port: where the learner listens; port 0 takes any free one.
@@ -56,6 +58,8 @@ class LearnerConfig:
     early_stop_on: str = "action_error"
     keep_best: str = "auto"
     best_window: int = 20
+    devices: int = 1
+    divide: str = "rows"
     trackers: tuple[str, ...] = ("tensorboard",)
     host: str = "127.0.0.1"
     port: int = 5488
@@ -72,6 +76,10 @@ class LearnerConfig:
             TrackerChoice.parse(text)
         if self.keep_best not in ("auto", "off", "keep", "act"):
             raise WarmloopError(f'learner.keep_best is "{self.keep_best}"; it must be auto, off, keep or act.')
+        if self.devices < 0:
+            raise WarmloopError(f"learner.devices is {self.devices}; it must be at least 1, or 0 for all.")
+        if self.divide not in ("rows", "ensemble"):
+            raise WarmloopError(f'learner.divide is "{self.divide}"; it must be rows or ensemble.')
         if self.best_window < 2:
             raise WarmloopError(f"learner.best_window is {self.best_window}; it must be at least 2.")
         if not 0 <= self.port <= 65535:

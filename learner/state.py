@@ -19,6 +19,7 @@ from ..data.replay.frames import Frames, FramesConfig, stack_of, stored_spec
 from ..data.replay.replay import ReplayConfig, ReplayState
 from ..data.replay.windows import Window, links_of
 from ..data.transition import PyTree, Spec, Transition, concatenate, example, length, take
+from .devices import Devices
 
 ROWS_AT_ONCE = 1 << 18  # inserted into a pool: bounds what is packed beside it
 IMAGES_AT_ONCE = 256  # rows whose images are copied together
@@ -53,6 +54,7 @@ class LearnerParts:
     replay: ReplayConfig
     mixing: MixingConfig
     frames: FramesConfig = FramesConfig()
+    devices: Devices = Devices()
 
     @property
     def window(self) -> Window:

@@ -56,7 +56,7 @@ def learn(state: LearnerState, block: Block, taken: PairTaken | None, parts: Lea
     """The updates on drawn rows, and their priorities; with cameras, on what was taken of their frames."""
     config = parts.agent.config
     batch = block.batch if taken is None else with_images(state.frames, block.batch, taken)
-    agent, metrics, td_error = parts.agent.update(state.agent, batch)
+    agent, metrics, td_error = parts.agent.update(state.agent, parts.devices.divided(batch))
     if jnp.shape(td_error) != batch.reward.shape:
         name, shape, rows = type(parts.agent).__name__, list(jnp.shape(td_error)), list(batch.reward.shape)
         raise WarmloopError(f"{name}.update gave TD errors of shape {shape}; it must give one for each row, [K, B] = {rows}.")
@@ -69,7 +69,16 @@ def learn(state: LearnerState, block: Block, taken: PairTaken | None, parts: Lea
         "replay/beta": block.beta,
         "replay/online_size": state.online.size,
     }
-    return state.replace(agent=agent, offline=offline, online=online, updates=state.updates + 1), metrics
+    pools, agent = parts.devices.hold((offline, online), agent)
+    return state.replace(agent=agent, offline=pools[0], online=pools[1], updates=state.updates + 1), metrics
+
+
+def placed(state: LearnerState, parts: LearnerParts) -> LearnerState:
+    """The state on the devices of `parts`; camera frames in the host's memory stay there. `state` is given away."""
+    devices, apart = parts.devices, {"agent": (), "frames": state.frames.replace(pixels={})}
+    pixels = state.frames.pixels if state.frames.on_host else devices.everywhere(state.frames.pixels)
+    rest = devices.everywhere(state.replace(**apart))
+    return rest.replace(agent=devices.place(state.agent), frames=rest.frames.replace(pixels=pixels))
 
 
 def run_steps(state: LearnerState, parts: LearnerParts, count: int = 1) -> tuple[LearnerState, Metrics]:
@@ -108,12 +117,15 @@ class Stepper:
     def __init__(self, parts: LearnerParts, loop: bool = False):
         self.parts, self._run = parts, run_many if loop else run_steps
         self._before: Metrics = {}
+        self._placed = not parts.devices.are_several
         self._ahead: tuple[Block, PairTaken] | None = None
         self._looked_up: deque[tuple[PairTaken, PairTaken]] = deque()  # on the host and on the device, the older first
 
     def __call__(self, state: LearnerState, count: int = 1) -> tuple[LearnerState, Metrics]:
         """`count` updates; `state` is given away. The metrics are the last one's."""
         metrics: Metrics = {}
+        if not self._placed:
+            state, self._placed = placed(state, self.parts), True
         if not state.frames.cameras:
             state, metrics = self._run(state, self.parts, count)
         else:
@@ -143,7 +155,7 @@ class Stepper:
         """What a block's images are made of, on the device; nothing here waits for it."""
         slots = jax.device_put(_slots_of(block), *next(iter(frames.pixels.values())).devices())
         taken = _take_pair(frames, *slots) if len(self._looked_up) < 2 else take_in_place_of(self._room(), frames, *slots)
-        copied = jax.device_put(taken, jax.devices()[0])
+        copied = self.parts.devices.everywhere(taken) if self.parts.devices.are_several else jax.device_put(taken, jax.devices()[0])
         self._looked_up.append((taken, copied))
         return copied
 

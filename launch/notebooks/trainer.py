@@ -36,7 +36,7 @@ from ...learner.warmup import WarmUpWatch, td_errors, warm_up
 from ..flags.progress import progress, upto
 from ..judging.select import divided
 from ..parts.exporting import export_checkpoint
-from ..run.assemble import warm_parts
+from ..run.assemble import parts_of, warm_parts
 from ..run.plan import Origin, Plan
 from ..run.recorded_data import keep_demonstrations, target_of
 from ..run.run_record import described
@@ -276,7 +276,7 @@ class OfflineRLTrainer:
         if config.environment.id != self.config.environment.id:
             raise WarmloopError(f"The checkpoint in {path} is of {config.environment.id}, this trainer of {self.config.environment.id}.")
         agent, state = checkpoint.restore_agent(saved)
-        parts = LearnerParts(agent, config.replay, config.mixing, config.frames)
+        parts = parts_of(config, agent, config.replay)
         fresh = create(parts, self.seed, None, online_capacity=1)
         self.config, self._parts, self._data, self._online = config, parts, None, None
         self._state = fresh.replace(agent=state, updates=jnp.int32(saved.updates))

@@ -13,12 +13,14 @@ from ...configs.rows import row_settings, run_settings
 from ...configs.schema import RunConfig, build_agent
 from ...data.errors import WarmloopError
 from ...data.plausible import find_limits
+from ...data.replay import ReplayConfig
 from ...data.sources.sources import Target
 from ...data.transition import Spec
 from ...data.wire.row_schema import Schema, advice, differences, settings_told
 from ...learner.checkpoints import checkpoint
 from ...learner.checkpoints.leftovers import tidy
 from ...learner.checkpoints.saver import Saver
+from ...learner.devices import devices_for
 from ...learner.diagnosis.metrics import Recorder
 from ...learner.journal.journal import Journal
 from ...learner.journal.records import segments
@@ -38,14 +40,20 @@ from .run_record import begun_with, config_of, described
 def warm_parts(config: RunConfig, spec: Spec) -> LearnerParts:
     """The offline phase's agent, replay and mixing."""
     agent = build_agent(config.warmup_agent, config.reward, spec, config.learner.warmup_steps)
-    return LearnerParts(agent, config.replay, config.mixing, config.frames)
+    return parts_of(config, agent, config.replay)
 
 
 def fine_parts(config: RunConfig, spec: Spec) -> LearnerParts:
     """The fine-tuning's agent, replay and mixing. Where online rows are never drawn there is room for every step's intervention."""
     least = 0 if config.mixing.draws_online else config.learner.online_steps
     replay = dataclasses.replace(config.replay, intervention_rows=max(config.replay.intervention_rows, least))
-    return LearnerParts(fine_agent(config, spec), replay, config.mixing, config.frames)
+    return parts_of(config, fine_agent(config, spec), replay)
+
+
+def parts_of(config: RunConfig, agent: Agent, replay: ReplayConfig) -> LearnerParts:
+    """What a learner of this agent is made of. Raises WarmloopError where there are not the devices that are asked for."""
+    devices = devices_for(agent, config.learner.devices, config.learner.divide)
+    return LearnerParts(agent, replay, config.mixing, config.frames, devices)
 
 
 def fine_agent(config: RunConfig, spec: Spec) -> Agent:

@@ -36,12 +36,12 @@ def fqe_of(config: RunConfig, rows: int, candidates: int, gradient_steps: int) -
     return dataclasses.replace(config.fqe, steps=proportion.fqe_steps(config.fqe, rows, candidates, gradient_steps))
 
 
-def told(choice: AgentChoice, spec: Spec) -> str:
-    """An algorithm's size, what it sees and what it runs on: what a person wants to know before hours are spent."""
+def told(choice: AgentChoice, spec: Spec, devices: int = 1) -> str:
+    """An algorithm's size, what it sees and what it runs on (`learner.devices`): what a person wants to know before hours are spent."""
     import jax
 
     settings = choice.settings
-    device, count = jax.devices()[0], jax.device_count()
+    device, count = jax.devices()[0], devices or jax.local_device_count()
     place = f"{device.platform} ({os.cpu_count()} cores)" if device.platform == "cpu" else f"{count} × {device.device_kind}"
     widths = "×".join(map(str, settings.hidden))
     ensemble = getattr(settings, "ensemble", 0)
@@ -74,14 +74,14 @@ def warm_up_told(config: RunConfig, spec: Spec) -> str:
     learner, kept = config.learner, config.learner.warmup_checkpoints
     compared = f", compared by {config.fqe.steps} FQE steps each" if kept > 1 else ""
     checkpoints = f"{kept} checkpoints" if kept > 1 else "one checkpoint"
-    return f"{told(config.warmup_agent, spec)}; {learner.warmup_steps} updates, {checkpoints}{compared}"
+    return f"{told(config.warmup_agent, spec, learner.devices)}; {learner.warmup_steps} updates, {checkpoints}{compared}"
 
 
 def fine_tuning_told(config: RunConfig, spec: Spec) -> str:
     """As `told`, of a fine-tuning."""
     pace = config.learner.max_utd
     updates = f"{pace:g} update{'' if pace == 1 else 's'} for each"
-    return f"{told(config.agent, spec)}; {config.learner.online_steps} environment steps, {updates}"
+    return f"{told(config.agent, spec, config.learner.devices)}; {config.learner.online_steps} environment steps, {updates}"
 
 
 def _seen(spec: Spec) -> str:
