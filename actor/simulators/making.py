@@ -18,9 +18,10 @@ from ...data.settings.near_names import did_you_mean
 from .gym_hil_tasks import is_gym_hil, make_gym_hil
 from .metaworld_tasks import is_metaworld, make_metaworld
 
-# Packages of the [robotics] extra that register their environments when they are imported, by the start of the id.
+# Modules, most of the [robotics] extra, that register their environments when they are imported, by the start of the id.
 PLUGINS = {
     "gym_hil/": "gym_hil",
+    "FrankaServer": "warmloop.actor.robots",
     **dict.fromkeys(("Adroit", "AntMaze", "Fetch", "FrankaKitchen", "Hand", "PointMaze"), "gymnasium_robotics"),
 }
 

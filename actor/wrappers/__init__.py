@@ -28,6 +28,7 @@ from .history import DropHistory
 from .pictures import Crop, FrameStack, Resize
 from .poses import QuaternionTo6D, QuaternionToEuler, RelativeFrame
 from .prepared import Prepared
+from .serl_observation import SerlObservation
 
 Wrap = Callable[[gym.Env], gym.Env]
 
@@ -44,6 +45,7 @@ WRAPPERS: dict[str, type[gym.Wrapper]] = {
     "frame_stack": FrameStack,
     "resize": Resize,
     "crop": Crop,
+    "serl_observation": SerlObservation,
 }
 DOOR = Door("a wrapper", "a callable that takes the environment and returns a Gymnasium environment", tuple(WRAPPERS))
 WHERE = "environment.wrappers"

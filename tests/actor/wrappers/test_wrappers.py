@@ -237,3 +237,44 @@ def test_safe_stop_reaches_the_robot_through_the_wrappers():
 
 def test_every_wrapper_has_a_docstring():
     assert all(wrapper.__doc__ for wrapper in WRAPPERS.values())
+
+
+class SerlEnv(gym.Env):
+    """What HIL-SERL's environment observes."""
+
+    def __init__(self):
+        sizes = {"tcp_pose": 7, "gripper_pose": 1, "tcp_vel": 6}
+        self.state = gym.spaces.Dict({name: gym.spaces.Box(-np.inf, np.inf, (size,), np.float32) for name, size in sizes.items()})
+        images = gym.spaces.Dict({name: gym.spaces.Box(0, 255, (8, 8, 3), np.uint8) for name in ("wrist_1", "wrist_2")})
+        self.observation_space = gym.spaces.Dict({"state": self.state, "images": images})
+        self.action_space = gym.spaces.Box(-1, 1, (7,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        self.seen = self.observation_space.sample()
+        return self.seen, {}
+
+
+@pytest.mark.parametrize("keys", ["", "tcp_pose+gripper_pose"])
+def test_a_hil_serl_observation_is_flattened_as_gymnasium_flattens_it_with_the_cameras_beside(keys):
+    env = SerlEnv()
+    wrapped = wrap(env, (f"serl_observation:{keys}" if keys else "serl_observation",))
+    observation, _ = wrapped.reset()
+    named = keys.split("+") if keys else list(env.state.spaces)
+    part = gym.spaces.Dict({name: env.state[name] for name in named})
+    flat = gym.spaces.flatten(part, {name: env.seen["state"][name] for name in named})
+    np.testing.assert_array_equal(observation["state"], flat)
+    np.testing.assert_array_equal(observation["wrist_2"], env.seen["images"]["wrist_2"])
+    assert wrapped.observation_space.contains(observation) and set(observation) == {"state", "wrist_1", "wrist_2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("serl_observation:tcp_pos", 'finds no part "tcp_pos"'),
+        ("serl_observation:tcp_pose+tcp_pose", "each once"),
+        ("serl_observation:wrist_1", "parts that are numbers"),
+    ],
+)
+def test_parts_that_are_no_state_are_refused(text, said):
+    with pytest.raises(WarmloopError, match=said):
+        wrap(SerlEnv(), (text,))
