@@ -102,7 +102,7 @@ def test_configurations_of_the_package_that_the_documents_name_can_be_loaded():
     lines = [line for page in pages() for line in shell_lines(page.read_text())]
     named = {found for line in lines for found in re.findall(r"--config=(configs/[\w.:,+-]+)(?![\w…])", line)}
     assert len(named) > 15
-    for name in [one for one in named if one != "configs/rlpd_config.py" and not re.search("[,:].*:", one)]:  # RLPD's, and modules of examples
+    for name in [one for one in named if one != "configs/rlpd_config.py" and not re.search("[,:].*:", one)]:  # not RLPD's, nor examples
         assert load(name).learner.log_every, name
 
 
