@@ -37,6 +37,8 @@ class LearnerConfig:
             evaluations where `actor.evaluate_every` asks for some.
         devices: accelerators that one learner uses; 0 is all that JAX finds. Each has the whole state.
         divide: what several devices divide among them: the "rows" of each minibatch, or the members of the critics' "ensemble".
+        precision: of products of matrices and of convolutions in the updates: "float32"; or on GPUs and TPUs, faster and rougher,
+            "tensorfloat32" or "bfloat16". Weights and sums stay float32. A CPU computes float32 whatever it says.
         trackers: where metrics go beside metrics.jsonl: tensorboard, wandb, trackio, or MODULE:NAME of one's own, with options as in
             "wandb:project=door,mode=offline" (docs/operations.md).
         host, port: where the learner listens; port 0 takes any free one.
@@ -60,6 +62,7 @@ class LearnerConfig:
     best_window: int = 20
     devices: int = 1
     divide: str = "rows"
+    precision: str = "float32"
     trackers: tuple[str, ...] = ("tensorboard",)
     host: str = "127.0.0.1"
     port: int = 5488
@@ -80,6 +83,8 @@ class LearnerConfig:
             raise WarmloopError(f"learner.devices is {self.devices}; it must be at least 1, or 0 for all.")
         if self.divide not in ("rows", "ensemble"):
             raise WarmloopError(f'learner.divide is "{self.divide}"; it must be rows or ensemble.')
+        if self.precision not in ("float32", "tensorfloat32", "bfloat16"):
+            raise WarmloopError(f'learner.precision is "{self.precision}"; it must be float32, tensorfloat32 or bfloat16.')
         if self.best_window < 2:
             raise WarmloopError(f"learner.best_window is {self.best_window}; it must be at least 2.")
         if not 0 <= self.port <= 65535:

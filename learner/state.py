@@ -48,13 +48,15 @@ class LearnerState(struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class LearnerParts:
-    """The frozen description of a learner's step; hashable, so that one compiled program serves it."""
+    """The frozen description of a learner's step; hashable, so that one compiled program serves it. `precision` is that of products of
+    float32 matrices and of convolutions, as `learner.precision` has it."""
 
     agent: Agent
     replay: ReplayConfig
     mixing: MixingConfig
     frames: FramesConfig = FramesConfig()
     devices: Devices = Devices()
+    precision: str = "float32"
 
     @property
     def window(self) -> Window:

@@ -56,7 +56,8 @@ def learn(state: LearnerState, block: Block, taken: PairTaken | None, parts: Lea
     """The updates on drawn rows, and their priorities; with cameras, on what was taken of their frames."""
     config = parts.agent.config
     batch = block.batch if taken is None else with_images(state.frames, block.batch, taken)
-    agent, metrics, td_error = parts.agent.update(state.agent, parts.devices.divided(batch))
+    with jax.default_matmul_precision(parts.precision):
+        agent, metrics, td_error = parts.agent.update(state.agent, parts.devices.divided(batch))
     if jnp.shape(td_error) != batch.reward.shape:
         name, shape, rows = type(parts.agent).__name__, list(jnp.shape(td_error)), list(batch.reward.shape)
         raise WarmloopError(f"{name}.update gave TD errors of shape {shape}; it must give one for each row, [K, B] = {rows}.")

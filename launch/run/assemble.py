@@ -53,7 +53,7 @@ def fine_parts(config: RunConfig, spec: Spec) -> LearnerParts:
 def parts_of(config: RunConfig, agent: Agent, replay: ReplayConfig) -> LearnerParts:
     """What a learner of this agent is made of. Raises WarmloopError where there are not the devices that are asked for."""
     devices = devices_for(agent, config.learner.devices, config.learner.divide)
-    return LearnerParts(agent, replay, config.mixing, config.frames, devices)
+    return LearnerParts(agent, replay, config.mixing, config.frames, devices, config.learner.precision)
 
 
 def fine_agent(config: RunConfig, spec: Spec) -> Agent:

@@ -119,3 +119,23 @@ def test_the_schedule_goes_on_where_a_stored_count_stands(parts, make_rows, deca
     state = create(parts, 0, make_rows(40)).replace(updates=jax.numpy.int32(3))
     _, metrics = run_steps(state, parts)
     assert float(metrics["learner/offline_ratio"]) == pytest.approx(decay**3)
+
+
+@pytest.mark.parametrize(("precision", "said"), [("float32", "HIGHEST"), ("tensorfloat32", "HIGH"), ("bfloat16", "DEFAULT")])
+def test_products_of_matrices_have_the_precision_that_is_asked_for_on_every_device(parts, make_rows, precision, said):
+    asked = dataclasses.replace(parts, precision=precision)
+    lowered = run_one.lower(create(asked, 0, make_rows(40)), asked).as_text()
+    products = [line for line in lowered.splitlines() if "stablehlo.dot_general" in line]
+    with_it = [line for line in products if f"precision = [{said}, {said}]" in line]
+    others = [line for line in products if line not in with_it and "precision = [HIGHEST, HIGHEST]" not in line]  # of the replay's
+    assert len(with_it) > 10 and not others
+
+
+def test_an_update_moves_nothing_between_host_and_device(parts, make_rows):
+    state, run = create(parts, 0, make_rows(40)), Stepper(parts)
+    state, _ = run(state)
+    with jax.transfer_guard("disallow"):
+        state, metrics = run(state)
+    with pytest.raises(Exception, match=r"[Dd]isallowed"), jax.transfer_guard("disallow"):
+        jax.jit(lambda x: x + 1)(np.zeros(3))
+    assert int(state.updates) == 2 and metrics
