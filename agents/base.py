@@ -121,8 +121,27 @@ def go_on(agent: Agent, warm: Agent, state: PyTree) -> PyTree:
     Raises:
         WarmloopError: the one cannot go on from the other.
     """
+    _check_critics(agent, warm)
     whole = type(agent) is type(warm) and not getattr(agent, "keeps_warm", False)
     return bounded(state if whole else _handed_over(agent, warm, state), agent.config.observation_bound)
+
+
+def _check_critics(agent: Agent, warm: Agent) -> None:
+    """Raises WarmloopError where critics of one shape would mean another thing here than in the warm-up, which no shape tells."""
+    new, old = agent.config, warm.config
+    if getattr(new, "critic_loss", "mse") == getattr(old, "critic_loss", "mse") == "hl_gauss":
+        here, there = (
+            f"{getattr(each.config, 'critic_bins', 0)} bins of σ {getattr(each.config, 'critic_sigma', 0.0):g} from "
+            f"{each.problem.return_low:g} to {each.problem.return_high:g}"
+            for each in (agent, warm)
+        )
+        if here != there:
+            raise WarmloopError(
+                f"The warm-up's critics have {there}, and this configuration's {here}: give both one reward, one critic_bins and one "
+                "critic_sigma."
+            )
+    if getattr(new, "unit_rows", False) and not getattr(old, "unit_rows", True):
+        raise WarmloopError("agent.unit_rows would change what the warm-up's critics say: set warmup_agent.unit_rows=True too.")
 
 
 def _handed_over(agent: Agent, warm: Agent, state: PyTree) -> PyTree:

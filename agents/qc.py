@@ -95,7 +95,7 @@ class QC:
 
     @property
     def critics(self) -> Critics:
-        return Critics(self.config, self.vision)
+        return Critics(self.config, self.problem, self.vision)
 
     @property
     def flow_optimizer(self) -> optax.GradientTransformation:
