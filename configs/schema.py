@@ -119,6 +119,8 @@ class RunConfig:
             object.__setattr__(self, "agent", agent)
         if self.learner.keep_best == "act":
             self._check_turns()
+        if self.warmup_agent.name == "dsrl":
+            raise WarmloopError('The agent "dsrl" steers a flow that was cloned before: warm up with --config.warmup_agent.name=flow_bc.')
 
     @property
     def keep_best(self) -> str:
