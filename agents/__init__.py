@@ -5,6 +5,7 @@ from .base import Agent, AgentConfig, HasCritics, HasLikelihood
 from .bc import BC, BCConfig
 from .bcq import BCQ, BCQConfig
 from .cql import CQL, CQLConfig
+from .dsrl import DSRL, DSRLConfig
 from .flow_bc import FlowBC, FlowBCConfig
 from .grasp import GraspSAC, GraspSACConfig
 from .ibrl import IBRL, IBRLConfig
@@ -27,6 +28,7 @@ AGENTS: dict[str, tuple[type, type]] = {
     "flow_bc": (FlowBC, FlowBCConfig),
     "qc": (QC, QCConfig),
     "qc_fql": (QCFQL, QCFQLConfig),
+    "dsrl": (DSRL, DSRLConfig),
 }
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "BC",
     "BCQ",
     "CQL",
+    "DSRL",
     "IBRL",
     "IQL",
     "QC",
@@ -47,6 +50,7 @@ __all__ = [
     "BCConfig",
     "BCQConfig",
     "CQLConfig",
+    "DSRLConfig",
     "FlowBC",
     "FlowBCConfig",
     "GraspSAC",

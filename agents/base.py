@@ -114,6 +114,15 @@ class WarmStart(struct.PyTreeNode):
     encoder: PyTree = ()
 
 
+class FlowStart(struct.PyTreeNode):
+    """What an algorithm that clones by a flow hands over: the flow, and what it sees by."""
+
+    flow: PyTree
+    normaliser: Normaliser
+    encoder: PyTree
+    key: jax.Array
+
+
 def go_on(agent: Agent, warm: Agent, state: PyTree) -> PyTree:
     """The state with which `agent` goes on from that of `warm`: whole within one algorithm, else handed over; with its own bound on
     observations.
@@ -121,15 +130,38 @@ def go_on(agent: Agent, warm: Agent, state: PyTree) -> PyTree:
     Raises:
         WarmloopError: the one cannot go on from the other.
     """
+    _check_critics(agent, warm)
     whole = type(agent) is type(warm) and not getattr(agent, "keeps_warm", False)
     return bounded(state if whole else _handed_over(agent, warm, state), agent.config.observation_bound)
+
+
+def _check_critics(agent: Agent, warm: Agent) -> None:
+    """Raises WarmloopError where critics of one shape would mean another thing here than in the warm-up, which no shape tells."""
+    new, old = agent.config, warm.config
+    if getattr(new, "critic_loss", "mse") == getattr(old, "critic_loss", "mse") == "hl_gauss":
+        here, there = (
+            f"{getattr(each.config, 'critic_bins', 0)} bins of σ {getattr(each.config, 'critic_sigma', 0.0):g} from "
+            f"{each.problem.return_low:g} to {each.problem.return_high:g}"
+            for each in (agent, warm)
+        )
+        if here != there:
+            raise WarmloopError(
+                f"The warm-up's critics have {there}, and this configuration's {here}: give both one reward, one critic_bins and one "
+                "critic_sigma."
+            )
+    if getattr(new, "unit_rows", False) and not getattr(old, "unit_rows", True):
+        raise WarmloopError("agent.unit_rows would change what the warm-up's critics say: set warmup_agent.unit_rows=True too.")
 
 
 def _handed_over(agent: Agent, warm: Agent, state: PyTree) -> PyTree:
     """The state of `agent` from that of another algorithm. Raises WarmloopError where one of them does not say how."""
     if isinstance(warm, HandsOver) and isinstance(agent, TakesOver):
         return agent.take_over(warm.hand_over(state))
+    if isinstance(warm, HandsOverFlow) and isinstance(agent, TakesOverFlow):
+        return agent.take_over_flow(warm.hand_over_flow(state))
     new, old = (type(each).__name__ for each in (agent, warm))
+    if isinstance(agent, TakesOverFlow):
+        raise WarmloopError(f"{new} goes on from a flow, and {old} learns none: warm up with --config.warmup_agent.name=flow_bc.")
     lacking = f"{new} has no take_over" if isinstance(warm, HandsOver) else f"{old} has no hand_over"
     raise WarmloopError(
         f"{new} cannot go on from {old}'s warm-up: {lacking}. Fine-tune with the agent that warmed up: the same name in "
@@ -155,6 +187,24 @@ class TakesOver(Protocol):
 
     def take_over(self, state: PyTree) -> PyTree:
         """This agent's state from what another algorithm handed over. Raises WarmloopError where it can make nothing of it."""
+        ...
+
+
+@runtime_checkable
+class HandsOverFlow(Protocol):
+    """An agent whose flow another algorithm can go on with."""
+
+    def hand_over_flow(self, state: PyTree) -> FlowStart:
+        """The flow, and what it sees by."""
+        ...
+
+
+@runtime_checkable
+class TakesOverFlow(Protocol):
+    """An agent that can go on with the flow of another algorithm."""
+
+    def take_over_flow(self, warm: FlowStart) -> PyTree:
+        """This agent's state with that flow."""
         ...
 
 

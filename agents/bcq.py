@@ -93,7 +93,7 @@ class BCQ:
 
     @property
     def critics(self) -> Critics:
-        return Critics(self.config)
+        return Critics(self.config, self.problem)
 
     @property
     def latent_dim(self) -> int:

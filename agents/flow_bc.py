@@ -20,7 +20,7 @@ from flax import struct
 from ..data.mixing import StretchBatch
 from ..data.replay.windows import Window
 from ..data.transition import PyTree, Spec, Transition
-from .base import Actor, Metrics, Params, Problem, run_block
+from .base import Actor, FlowStart, Metrics, Params, Problem, run_block
 from .networks.normaliser import Normaliser, blurred
 from .networks.vision import Vision, VisionConfig
 from .shared.action_chunks import FIXED, act_by_plan, flat, mean_of_valid
@@ -126,3 +126,6 @@ class FlowBC:
         self, actor: Actor, observation: PyTree, key: jax.Array, carry: PyTree, deterministic: bool = False
     ) -> tuple[jax.Array, PyTree]:
         return act_by_plan(lambda: self.plan(actor, observation, key, deterministic), carry, self.config.executed)
+
+    def hand_over_flow(self, state: FlowBCState) -> FlowStart:
+        return FlowStart(state.flow, state.normaliser, state.encoder, state.key)

@@ -74,7 +74,12 @@ class IQL:
 
     @property
     def critics(self) -> Critics:
-        return Critics(self.config)
+        return Critics(self.config, self.problem)
+
+    @property
+    def values(self) -> Critics:
+        """What V is made of: a critic of a squared error, since an expectile is no mean of a histogram."""
+        return Critics(dataclasses.replace(self.config, critic_loss="mse", unit_rows=False), self.problem)
 
     @property
     def actor_optimizer(self) -> optax.GradientTransformation:
@@ -88,7 +93,7 @@ class IQL:
         actor_key, critic_key, value_key, key = jax.random.split(key, 4)
         observation = jnp.zeros((1, self.spec.observation_dim))
         actor = self.regression.init(actor_key)
-        value = initialise(self.critics.module(1), value_key, observation, _no_action(observation))
+        value = initialise(self.values.module(1), value_key, observation, _no_action(observation))
         return IQLState(
             actor=actor,
             **self.critics.init(critic_key, self.spec.observation_dim, self.spec.action_dim),
@@ -103,7 +108,7 @@ class IQL:
 
     def value(self, params: Params, observation: jax.Array, dropout: jax.Array | None = None) -> jax.Array:
         """V `[B]`: a critic of no action."""
-        return self.critics(params, observation, _no_action(observation), dropout)[0]
+        return self.values(params, observation, _no_action(observation), dropout)[0]
 
     # Losses: scalar and what the caller logs.
 

@@ -26,7 +26,7 @@ from ..data.transition import PyTree, Spec, Transition
 from .base import Metrics, Params, Problem, run_block
 from .networks.normaliser import Normaliser, blurred
 from .networks.vision import Vision, VisionConfig
-from .shared.action_chunks import FIXED, act_by_plan, flat, mean_of_valid
+from .shared.action_chunks import FIXED, act_by_plan, as_rows, flat, mean_of_valid
 from .shared.agent_settings import CriticSettings, setting
 from .shared.critics import Critics
 from .shared.flows import Flow, FlowSettings
@@ -95,7 +95,7 @@ class QC:
 
     @property
     def critics(self) -> Critics:
-        return Critics(self.config, self.vision)
+        return Critics(self.config, self.problem, self.vision)
 
     @property
     def flow_optimizer(self) -> optax.GradientTransformation:
@@ -172,10 +172,7 @@ class QC:
         self, state: QCState, batch: StretchBatch, target: jax.Array, key: jax.Array
     ) -> tuple[QCState, tuple[Metrics, jax.Array]]:
         """One gradient step of the critics and the encoder towards y `[B]`, and the targets after it."""
-        whole = batch.valid[:, -1]
-        learnt = whole | (batch.mask == 0) if self.config.partial_chunks else whole
-        rows = batch.replace(action=flat(batch.action), weight=batch.weight * learnt)
-        return self.critics.regress(state, rows, target, key)
+        return self.critics.regress(state, as_rows(batch, self.config.partial_chunks), target, key)
 
     # Acting.
 

@@ -1,7 +1,7 @@
 """Soft actor-critic with a critic ensemble, a high update-to-data ratio and an optional cloning term.
 
     y      = clip(r + γ m min_{i∈M} Q̄_i(s', a') [− γ m α log π(a'|s')]),  a' ~ π(·|s')
-    L_Q    = mean_{E×B} w (Q_i(s, a) − y)²
+    L_Q    = mean_{E×B} w (Q_i(s, a) − y)²                      or a cross entropy (shared/critics.py)
     L_π    = mean w_π (α log π(a|s) − agg_i Q_i(s, a)),  agg = mean or min
     L_α    = α (H − H̄)
 
@@ -66,6 +66,11 @@ class SACConfig(CloningSettings, CriticSettings):
         super().__post_init__()
         if self.target_subset > self.ensemble:
             raise WarmloopError(f"agent.target_subset is {self.target_subset}; it must lie between 1 and agent.ensemble ({self.ensemble}).")
+        if self.backup_entropy and self.critic_loss != "mse":
+            raise WarmloopError(
+                f"agent.backup_entropy adds to the return what the bins of agent.critic_loss={self.critic_loss} do not reach; set "
+                "agent.backup_entropy=False, or agent.critic_loss=mse."
+            )
         if not self.log_std_min < self.initial_log_std < self.log_std_max:
             raise WarmloopError(
                 f"agent.initial_log_std is {self.initial_log_std}; it must lie between agent.log_std_min ({self.log_std_min}) and "
@@ -115,7 +120,7 @@ class SAC:
 
     @property
     def critics(self) -> Critics:
-        return Critics(self.config, self.vision)
+        return Critics(self.config, self.problem, self.vision)
 
     @property
     def actor_optimizer(self) -> optax.GradientTransformation:

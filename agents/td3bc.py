@@ -75,7 +75,7 @@ class TD3BC:
 
     @property
     def critics(self) -> Critics:
-        return Critics(self.config)
+        return Critics(self.config, self.problem)
 
     @property
     def actor_optimizer(self) -> optax.GradientTransformation:

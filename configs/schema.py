@@ -20,6 +20,8 @@ from ..actor.environment.environment import EnvironmentConfig
 from ..agents import AGENTS, Agent, AgentConfig, SACConfig
 from ..agents.base import Problem
 from ..agents.registry import agent_classes, make_agent
+from ..agents.shared.agent_settings import CriticSettings
+from ..agents.shared.critics import bins_of
 from ..data.errors import WarmloopError
 from ..data.mixing import MixingConfig
 from ..data.plausible import PlausibleConfig
@@ -117,6 +119,8 @@ class RunConfig:
             object.__setattr__(self, "agent", agent)
         if self.learner.keep_best == "act":
             self._check_turns()
+        if self.warmup_agent.name == "dsrl":
+            raise WarmloopError('The agent "dsrl" steers a flow that was cloned before: warm up with --config.warmup_agent.name=flow_bc.')
 
     @property
     def keep_best(self) -> str:
@@ -166,13 +170,15 @@ def build_agent(choice: AgentChoice, reward: RewardConfig, spec: Spec, warmup_st
             "agent.clip_target needs a bounded reward: set reward.signal=success with reward.discount below 1, turn it off, or take "
             "another preset, as in --config=FILE,sac."
         )
+    problem = Problem(reward.discount, low, high, warmup_steps * choice.settings.utd)
+    if isinstance(choice.settings, CriticSettings):
+        bins_of(choice.settings, problem)
     if spec.cameras and not hasattr(choice.settings, "vision"):
         able = ", ".join(name for name, (_, config) in AGENTS.items() if "vision" in typing.get_type_hints(config))
         raise WarmloopError(
             f'"{choice.name}" learns from states alone, and these observations have images '
             f"({', '.join(leaf.name or 'the whole' for leaf in spec.cameras)}): use {able}, or an environment without cameras."
         )
-    problem = Problem(reward.discount, low, high, warmup_steps * choice.settings.utd)
     return make_agent(choice.name, "agent.name", choice.settings, spec, problem)
 
 

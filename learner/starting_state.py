@@ -55,7 +55,7 @@ def fine_tune(
         raise WarmloopError(f"The checkpoint does not fit: {difference}.")
     state = create(parts, seed, rows, capacity)
     taken = go_on(parts.agent, agent, warm)
-    advice = "what --config.warmup_agent.hidden or .ensemble set for the warm-up, set as --config.agent.hidden or .ensemble here"
+    advice = "what --config.warmup_agent.hidden, .ensemble or .critic_loss set for the warm-up, set in --config.agent here"
     _check_shapes(taken, state.agent, warm_checkpoint, advice)
     if not is_sound(taken):
         raise NotFinite(f"{saved.path} is not finite: {what_is_not_finite(taken)}. Name one before it by --warm_checkpoint_step.")

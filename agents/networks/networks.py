@@ -18,6 +18,7 @@ from flax import linen as nn
 
 from ...data.doors.door import Door
 from ...data.errors import WarmloopError
+from .bins import Bins
 from .bounds import bounded
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": nn.relu, "tanh": nn.tanh, "swish": nn.swish, "elu": nn.elu}
@@ -64,6 +65,7 @@ class Critic(nn.Module):
 
     `observation [B, D]` with `action [B, A]` gives `[E, B]`. With `action [B, N, A]`, `[E, B, N]`: the observation's part of
     the first layer is then computed once for all N actions. Dropout, after each activation, only where `apply` gives a key for it.
+    With `bins` it gives the logits of their n bins, `[E, B, n]` or `[E, B, N, n]`.
     """
 
     ensemble: int
@@ -71,6 +73,7 @@ class Critic(nn.Module):
     layer_norm: bool = True
     activation: str = "relu"
     dropout: float = 0.0
+    bins: Bins | None = None
 
     @nn.compact
     def __call__(self, observation: jax.Array, action: jax.Array) -> jax.Array:
@@ -92,9 +95,17 @@ class Critic(nn.Module):
                 h = (each.reshape(self.ensemble, *rows, width) + once[:, :, None]).reshape(self.ensemble, -1, width)
             h = act(self._norm(h, i) if self.layer_norm else h)
             h = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(h)
+        if self.bins is not None:
+            return self._histogram(h, self.bins).reshape(self.ensemble, *rows, -1)
         kernel = self.param("kernel_value", VALUE_INIT, (self.ensemble, self.hidden[-1], 1))
         bias = self.param("bias_value", nn.initializers.zeros, (self.ensemble, 1))
         return ((h @ kernel)[..., 0] + bias).reshape(self.ensemble, *rows)
+
+    def _histogram(self, h: jax.Array, bins: Bins) -> jax.Array:
+        """Logits `[E, rows, n]`."""
+        kernel = self.param("kernel_bins", VALUE_INIT, (self.ensemble, h.shape[-1], len(bins.centres)))
+        bias = self.param("bias_bins", lambda _, shape: jnp.broadcast_to(bins.untrained(), shape), (self.ensemble, len(bins.centres)))
+        return h @ kernel + bias[:, None]
 
     def _norm(self, h: jax.Array, layer: int) -> jax.Array:
         shape = (self.ensemble, h.shape[-1])

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from ...data.mixing import StretchBatch
 from ...data.transition import PyTree
 
 FIXED = 0  # the key of the noise by which a flow plans where chance is off
@@ -41,6 +42,14 @@ def act_by_plan(plan: Callable[[], jax.Array], carry: PyTree, execute: int) -> t
 def flat(chunk: jax.Array) -> jax.Array:
     """`[..., h, A]` as `[..., h·A]`."""
     return chunk.reshape(*chunk.shape[:-2], -1)
+
+
+def as_rows(batch: StretchBatch, partial: bool) -> StretchBatch:
+    """A batch of chunks as rows that critics learn from: flat actions `[B, h·A]`, and no weight where the episode's end cut a chunk short;
+    with `partial` only where it was truncated there."""
+    whole = batch.valid[:, -1]
+    learnt = whole | (batch.mask == 0) if partial else whole
+    return batch.replace(action=flat(batch.action), weight=batch.weight * learnt)
 
 
 def mean_of_valid(values: jax.Array, valid: jax.Array) -> jax.Array:

@@ -159,12 +159,18 @@ class CriticSettings(AgentSettings):
     critic_lr: float = setting(3e-4, "Adam step size of the critics", least=0)
     critic_layer_norm: bool = setting(False, "LayerNorm on the critics' hidden layers")
     critic_dropout: float = setting(0.0, "share of the critics' hidden units that are dropped in their loss", least=0, below=1)
+    critic_loss: str = setting(
+        "mse", "of the critics: a squared error, or cross entropy over bins between the bounds of the return", among=("mse", "hl_gauss")
+    )
+    critic_bins: int = setting(51, "bins between the bounds of the return, with hl_gauss", least=2)
+    critic_sigma: float = setting(0.75, "deviation of a target's Gaussian over the bins, in widths of a bin", least=0.5, most=10)
+    unit_rows: bool = setting(False, "after every step the weights of each hidden unit of the critics have length 1")
     tau: float = setting(0.005, "Polyak rate of the targets", above=0, most=1)
     n_step: int = setting(1, "n, rows of an episode whose rewards a target sums before it bootstraps", least=1)
 
 
 @dataclasses.dataclass(frozen=True)
-class ScaledRewardSettings(Settings):
+class ScaledRewardSettings(CriticSettings):
     """Settings of the algorithms whose critics may learn scaled rewards."""
 
     normalise_rewards: bool = setting(False, "divide rewards by their standard deviation in the offline data")
@@ -176,6 +182,11 @@ class ScaledRewardSettings(Settings):
         super().__post_init__()
         if self.normalise_rewards and self.return_span:
             raise WarmloopError("agent.normalise_rewards and agent.return_span both scale rewards; set one of them.")
+        if (self.normalise_rewards or self.return_span) and self.critic_loss != "mse":
+            raise WarmloopError(
+                f"agent.critic_loss={self.critic_loss} has its bins between the bounds of rewards that are not scaled: set "
+                "agent.normalise_rewards=False and agent.return_span=0.0, or agent.critic_loss=mse."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

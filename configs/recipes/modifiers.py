@@ -34,7 +34,9 @@ SMALL = {
     "value_lr": 1e-3,
     "vae_lr": 1e-3,
     "tau": 0.01,
+    "flow_hidden": (128, 128),
     "flow_steps": 5,
+    "distillation_steps": 2,
     "samples": 4,
     "partial_chunks": True,
     "distillation_weight": 1.0,
@@ -52,8 +54,9 @@ def then_sac(config: RunConfig) -> RunConfig:
     if getattr(warm.settings, "return_span", 0.0):
         warm = warm.replace(return_span=0.0)  # SAC could make nothing of critics of scaled rewards
     shapes = ("hidden", "actor_hidden", "actor_network", "activation", "ensemble", "critic_layer_norm", "actor_layer_norm", "vision")
+    histogram = ("critic_loss", "critic_bins", "critic_sigma", "unit_rows")
     seen = ("normalise_observations", "observation_bound", "observation_floor", "log_std_min")
-    same = {name: getattr(warm.settings, name) for name in (*shapes, *seen) if hasattr(warm.settings, name)}
+    same = {name: getattr(warm.settings, name) for name in (*shapes, *histogram, *seen) if hasattr(warm.settings, name)}
     reduction = "sum" if kind(config) == "dexterous" else "mean"
     settings = dataclasses.replace(SPARSE, clip_target=sparse, monte_carlo_target=sparse, bc_reduction=reduction, **same)
     return config.replace(agent=AgentChoice("sac", settings), warmup_agent=warm)

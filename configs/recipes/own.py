@@ -9,7 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 
-from ...agents import AgentConfig, AWACConfig, BCConfig, BCQConfig, CQLConfig, IQLConfig, SACConfig, TD3BCConfig
+from ...agents import (
+    AgentConfig,
+    AWACConfig,
+    BCConfig,
+    BCQConfig,
+    CQLConfig,
+    DSRLConfig,
+    FlowBCConfig,
+    IQLConfig,
+    SACConfig,
+    TD3BCConfig,
+)
 from ...data.errors import WarmloopError
 from ..schema import AgentChoice, RunConfig
 from .kinds import kind, sparse_reward
@@ -48,6 +59,16 @@ def ibrl(config: RunConfig) -> RunConfig:
     if config.agent.name != "sac" or not isinstance(settings, SACConfig):
         raise WarmloopError(f'The preset ibrl changes the SAC of a task, and "{config.environment.id}" has {config.agent.name}.')
     return config.replace(agent=AgentChoice("ibrl", going_on_from(settings)), warmup_agent=config.agent)
+
+
+def dsrl(config: RunConfig) -> RunConfig:
+    """A flow of chunks of 4 actions warms up by cloning, and DSRL (Wagenmaker et al. 2025) steers its noise: at the paper's size and on its
+    rewards, −1 and 0, but with demonstrations in every batch."""
+    warm = AgentChoice("flow_bc", FlowBCConfig(hidden=(512,) * 4, horizon=4)).seeing_as(config.agent)
+    agent = AgentChoice("dsrl", DSRLConfig()).seeing_as(config.agent)
+    reward = {"scale": 1.0, "bias": -1.0} if sparse_reward(config) else {}
+    learner = {"frozen_steps": 2_000, "max_utd": 1.0}
+    return config.replace(agent=agent, warmup_agent=warm, retention={"ratio": 1.0}, replay={"alpha": 0.0}, reward=reward, learner=learner)
 
 
 def bc_tuned(config: RunConfig) -> RunConfig:

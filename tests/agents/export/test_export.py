@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 
 from warmloop.actor.policies.policy import AgentPolicy
 from warmloop.agents import AGENTS, QCFQL, SAC, QCFQLConfig, SACConfig
+from warmloop.agents.base import Problem
 from warmloop.agents.export import Exported, check, numpy_source, write
 from warmloop.agents.export.check import load_policy
 from warmloop.agents.export.numpy_source import numpy_source as source_of
@@ -72,6 +73,17 @@ def test_a_policy_that_acts_in_chunks_does_its_plans_in_every_form(tmp_path):
     program.reset()
     acting.begin(0)
     np.testing.assert_allclose(program.scaled(seen[3]), acting(seen[3], 0), atol=1e-5)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["qc", "ibrl", "bcq"])
+def test_critics_of_histograms_choose_alike_in_every_form(name, tmp_path):
+    agent_class, config_class = AGENTS[name]
+    config = config_class(hidden=(16, 16), ensemble=2, critic_loss="hl_gauss")
+    policy = exported(agent_class(config, ARRAY, Problem(0.9, 0.0, 1.0)))
+    drawn = jax.random.normal(jax.random.key(3), jax.tree.leaves(policy.actor.critic)[0].shape)
+    policy.actor.critic["params"]["bias_0"] = drawn  # values that differ more than their rounding
+    assert max(differences(tmp_path, policy, random_observations(ARRAY))) < 1e-5
 
 
 @pytest.mark.parametrize("activation", ["tanh", "swish", "elu"])

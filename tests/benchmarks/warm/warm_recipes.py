@@ -60,6 +60,8 @@ class Recipe:
 
 
 HALF = {"initial_ratio": 0.5, "decay": 1.0, "min_ratio": 0.5, "pooled": False}
+GAUSS: dict[str, Any] = {"critic_loss": "hl_gauss"}
+UNIT = GAUSS | {"unit_rows": True}
 PLAIN = {"bc_weight": 0.0, "self_imitation": False, "monte_carlo_target": False}
 
 RECIPES = {
@@ -70,6 +72,10 @@ RECIPES = {
     ),
     "new": Recipe(about="as shipped now: where success is rewarded, the same warm-up, then IBRL with returns of five steps; SAC elsewhere"),
     "one-step": Recipe(changes={"agent": {"n_step": 1}}, about="as shipped now, but for returns of one step"),
+    "gauss": Recipe(changes={"agent": GAUSS, "warmup_agent": GAUSS}, about="as shipped now, but for critics by HL-Gauss"),
+    "gauss-unit": Recipe(
+        changes={"agent": UNIT, "warmup_agent": UNIT}, about="as shipped now, but for critics by HL-Gauss with weights of length 1"
+    ),
     "rlpd": Recipe(
         ("rlpd",),
         {"agent": {"utd": 4}, "learner": {"frozen_steps": 1_000}, "actor": {"random_steps": 1_000}},

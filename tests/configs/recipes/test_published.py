@@ -285,6 +285,7 @@ OFF = {
     "normalise_rewards": False, "return_span": 0.0, "activation": "relu", "utd": 1, "actor_layer_norm": False, "deterministic": False,
     "weight_limit": 100.0, "ensemble": 2, "normalise_observations": True, "exploration_noise": 0.1,
     "observation_floor": 0.0, "actor_network": "", "n_step": 1, "execute": 0, "candidates": 1, "normalise_q": False,
+    "critic_loss": "mse", "critic_bins": 51, "critic_sigma": 0.75, "unit_rows": False,
 }  # fmt: skip
 IGNORED = ("vision", "observation_bound")
 
