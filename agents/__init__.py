@@ -1,14 +1,16 @@
 """What to learn: one file per algorithm, pure functions over arrays."""
 
 from .awac import AWAC, AWACConfig
-from .base import Agent, AgentConfig, HasCritics, HasLikelihood
+from .base import Agent, AgentConfig, HasCritics, HasLikelihood, HasModel
 from .bc import BC, BCConfig
 from .bcq import BCQ, BCQConfig
+from .combo import COMBO, COMBOConfig
 from .cql import CQL, CQLConfig
 from .flow_bc import FlowBC, FlowBCConfig
 from .grasp import GraspSAC, GraspSACConfig
 from .ibrl import IBRL, IBRLConfig
 from .iql import IQL, IQLConfig
+from .pets import PETS, PETSConfig
 from .qc import QC, QCConfig
 from .qc_fql import QCFQL, QCFQLConfig
 from .sac import SAC, SACConfig
@@ -27,6 +29,8 @@ AGENTS: dict[str, tuple[type, type]] = {
     "flow_bc": (FlowBC, FlowBCConfig),
     "qc": (QC, QCConfig),
     "qc_fql": (QCFQL, QCFQLConfig),
+    "combo": (COMBO, COMBOConfig),
+    "pets": (PETS, PETSConfig),
 }
 
 __all__ = [
@@ -34,9 +38,11 @@ __all__ = [
     "AWAC",
     "BC",
     "BCQ",
+    "COMBO",
     "CQL",
     "IBRL",
     "IQL",
+    "PETS",
     "QC",
     "QCFQL",
     "SAC",
@@ -46,6 +52,7 @@ __all__ = [
     "AgentConfig",
     "BCConfig",
     "BCQConfig",
+    "COMBOConfig",
     "CQLConfig",
     "FlowBC",
     "FlowBCConfig",
@@ -53,8 +60,10 @@ __all__ = [
     "GraspSACConfig",
     "HasCritics",
     "HasLikelihood",
+    "HasModel",
     "IBRLConfig",
     "IQLConfig",
+    "PETSConfig",
     "QCConfig",
     "QCFQLConfig",
     "SACConfig",
