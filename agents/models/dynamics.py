@@ -38,13 +38,13 @@ class ModelSettings(Settings):
     """Settings of the ensemble of dynamics."""
 
     model_members: int = setting(7, "networks of the ensemble, each learnt from its own bootstrap of the rows", least=2)
-    model_elites: int = setting(5, "networks with the least held-out error, by which it predicts", least=1)
+    model_elites: int = setting(5, "networks with the least held-out loss, by which it predicts", least=1)
     model_activation: str = setting("swish", "of their hidden layers, as `activation`")
     model_lr: float = setting(1e-3, "Adam step size of the networks", least=0)
     model_decay: float = setting(5e-5, "weight of their kernels' squares in the loss", least=0)
     model_held_out: int = setting(10, "of so many stretches of 50 steps of an episode one is held out from learning", least=2)
-    model_check: int = setting(250, "gradient steps between two looks at the held-out error", least=1)
-    model_patience: int = setting(5, "looks without an improvement of 1 % in any network that end the learning offline", least=1)
+    model_check: int = setting(250, "gradient steps between two looks at the held-out loss", least=1)
+    model_patience: int = setting(5, "looks without an improvement of any network that end the learning offline", least=1)
 
     def __post_init__(self):
         super().__post_init__()
@@ -165,13 +165,13 @@ class Dynamics:
         chances = optax.sigmoid_binary_cross_entropy(logits, jnp.stack([ended, succeeded], axis=-1)[None])
         return likelihood + chances.sum(axis=-1), squared.mean(axis=-1)
 
-    def loss(self, params: Params, scales: Scales, batch: Batch, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The sum of the members' losses on rows of their own weights `[M, B]`; and the squared errors `[M, B]`."""
+    def loss(self, params: Params, scales: Scales, batch: Batch, weight: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        """The sum of the members' losses on rows of their own weights `[M, B]`; and their `errors`."""
         loss, squared = self.errors(params, scales, batch)
         layers = params["params"]
         spread = SPREAD_WEIGHT * (layers["ceiling"] - layers["floor"]).sum()
         kernels = sum(jnp.square(leaf).sum() for name, leaf in layers.items() if name.startswith("kernel"))
-        return (weight * loss).mean(axis=-1).sum() + spread + 0.5 * self.config.model_decay * kernels, squared
+        return (weight * loss).mean(axis=-1).sum() + spread + 0.5 * self.config.model_decay * kernels, (loss, squared)
 
     def predict(self, params: Params, scales: Scales, state: jax.Array, action: jax.Array) -> Prediction:
         """What the members in `params` say of `[B, D]`, or each of its own `[M, B, D]`."""

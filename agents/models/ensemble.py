@@ -1,13 +1,14 @@
 """Learning the ensemble from the rows of an agent's minibatches, offline until it no longer improves, and online without end.
 
-A hash of a row's episode and step, the same at every draw, says what the row is for: of ten stretches of 50 steps one is held out from
-all members, since neighbouring rows are nearly copies; of the others each member takes every row k times, k ~ Poisson(1), which is its
-own bootstrap of the data. So nothing needs to be stored, and the same holds in a pool, in a resumed run and for rows that come later.
+A row's episode and step, the same at every draw, say what the row is for. Of ten stretches of 50 steps one is held out from all members,
+since neighbouring rows are nearly copies. Of the others each member takes every row k times, k ~ Poisson(1) by a hash, which is its own
+bootstrap of the data. So nothing needs to be stored, and the same holds in a pool, in a resumed run and for rows that come later.
 
-At every look the held-out error of what a member has learnt is compared with that of its best weights, on the same rows: it takes their
-place where it is 1 % less. Where no member improved in `model_patience` looks the learning ends, at the best weights. Once there are
-online rows it goes on, and every look keeps what was trained: rows that were held out before say nothing of states that are new. The
-members that predict are the elites, those of the least held-out error.
+At every look the held-out loss of what a member has learnt is compared with that of its best weights, on the same rows: it takes their
+place where it is less by 0.01. (The squared error, by which others judge, says nothing of the variance, which is learnt for longer.)
+Where no member improved in `model_patience` looks the learning ends, at the best weights. Once there are online rows it goes on, and
+every look keeps what was trained: rows that were held out before say nothing of states that are new. The members that predict are the
+elites, those of the least held-out loss.
 
 Sources: PETS (Chua et al. 2018), MBPO (Janner et al. 2019, app. A). Bootstrap by weights: Oza and Russell 2001.
 """
@@ -19,7 +20,6 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import struct
 
@@ -29,18 +29,19 @@ from ..networks.networks import initialise
 from .dynamics import Dynamics, Scales
 
 STRETCH = 50  # steps of an episode that are held out, or not, together
-IMPROVEMENT = 0.01  # of the held-out error, that counts as one
+IMPROVEMENT = 0.01  # of the held-out loss, that counts as one
+PARTS = (2654435769, 3242174889)  # the golden and the plastic ratio's inverses, of 2³²
 POISSON = tuple(math.exp(-1.0) * sum(1.0 / math.factorial(k) for k in range(most + 1)) for most in range(8))
 
 
 class EnsembleState(struct.PyTreeNode):
-    """Everything that the ensemble learns. Leaves of `params`, `best` and their errors are `[M, ...]`.
+    """Everything that the ensemble learns. Leaves of `params`, `best` and their losses are `[M, ...]`.
 
     Attributes:
-        params, best: what is trained, and the weights of the least held-out error so far.
-        error: held-out squared error of `best`, in units of the targets' deviation.
+        params, best: what is trained, and the weights of the least held-out loss so far.
+        loss: held-out loss of `best`.
         elites: `[elites]` int32, the members that predict, the best one first.
-        trained_sum, best_sum, held: sums of held-out errors since the last look, and of the rows' weights.
+        trained_sum, best_sum, held: sums of held-out losses since the last look, and of the rows' weights.
         stale: looks since a member improved.
         updates: minibatches seen.
     """
@@ -49,7 +50,7 @@ class EnsembleState(struct.PyTreeNode):
     best: Params
     optimizer: optax.OptState
     scales: Scales
-    error: jax.Array
+    loss: jax.Array
     elites: jax.Array
     trained_sum: jax.Array
     best_sum: jax.Array
@@ -79,7 +80,7 @@ class Ensemble:
             best=jax.tree.map(jnp.copy, params),
             optimizer=self.optimizer.init(params),
             scales=Scales.of(rows, bound),
-            error=zeros[0],
+            loss=zeros[0],
             elites=jnp.arange(config.model_elites, dtype=jnp.int32),
             trained_sum=zeros[1],
             best_sum=zeros[2],
@@ -98,19 +99,19 @@ class Ensemble:
         batch, _ = inputs
         goes_on = self.learns(state) | jnp.any(~batch.offline)
         state, error = jax.lax.cond(goes_on, self._learn, lambda state, batch: (state, jnp.zeros_like(batch.reward)), state, batch)
-        told = {"model/heldout_error": state.error[state.elites].mean(), "model/learns": goes_on.astype(jnp.float32)}
+        told = {"model/heldout_loss": state.loss[state.elites].mean(), "model/learns": goes_on.astype(jnp.float32)}
         return state.replace(updates=state.updates + 1), (told, error)
 
     def _learn(self, state: EnsembleState, batch: Batch) -> tuple[EnsembleState, jax.Array]:
         config, scales = self.dynamics.config, state.scales
         held = is_held_out(batch.episode, batch.step, config.model_held_out)
         weight = jnp.where(held, 0.0, batch.weight)[None] * bootstrap(config.model_members, batch.episode, batch.step)
-        gradient, squared = jax.grad(self.dynamics.loss, has_aux=True)(state.params, scales, batch, weight)
+        gradient, (loss, squared) = jax.grad(self.dynamics.loss, has_aux=True)(state.params, scales, batch, weight)
         change, optimizer = self.optimizer.update(gradient, state.optimizer, state.params)
         watched, place = self._held_rows(batch, held)
-        best = self.dynamics.errors(state.best, scales, watched)[1]
+        best, _ = self.dynamics.errors(state.best, scales, watched)
         state = state.replace(
-            trained_sum=state.trained_sum + (squared[:, place] * watched.weight[None]).sum(axis=-1),
+            trained_sum=state.trained_sum + (loss[:, place] * watched.weight[None]).sum(axis=-1),
             best_sum=state.best_sum + (best * watched.weight[None]).sum(axis=-1),
             held=state.held + watched.weight.sum(),
             params=optax.apply_updates(state.params, change),
@@ -130,9 +131,9 @@ class Ensemble:
         `online`, all that was trained is kept."""
         rows, known = jnp.maximum(state.held, 1.0), state.held > 0
         trained, best = state.trained_sum / rows, state.best_sum / rows
-        improved = known & (trained < (1.0 - IMPROVEMENT) * best)  # [M]
+        improved = known & (trained < best - IMPROVEMENT)  # [M]
         taken = improved | ~known | online
-        error = jnp.where(taken, trained, best)
+        loss = jnp.where(taken, trained, best)
         stale = jnp.where(improved.any() | ~known, 0, state.stale + 1)
         over = (stale >= self.dynamics.config.model_patience) & ~online
 
@@ -143,8 +144,8 @@ class Ensemble:
         return state.replace(
             best=kept,
             params=jax.tree.map(lambda x, y: jnp.where(over, x, y), kept, state.params),
-            error=jnp.where(known, error, state.error),
-            elites=jnp.argsort(error)[: self.dynamics.config.model_elites].astype(jnp.int32),
+            loss=jnp.where(known, loss, state.loss),
+            elites=jnp.argsort(loss)[: self.dynamics.config.model_elites].astype(jnp.int32),
             trained_sum=jnp.zeros_like(trained),
             best_sum=jnp.zeros_like(best),
             held=jnp.zeros(()),
@@ -167,8 +168,12 @@ class Ensemble:
 
 
 def is_held_out(episode: jax.Array, step: jax.Array, among: int) -> jax.Array:
-    """Whether rows `[...]` are held out: one of `among` stretches, the same at every draw."""
-    return hashed(1, episode, step // STRETCH) % np.uint32(among) == 0
+    """Whether rows `[...]` are held out: one of `among` stretches, spread evenly over few of them too (a Weyl sequence of two irrationals,
+    in 32 bits)."""
+    numbers = (
+        jnp.asarray(each).astype(jnp.uint32) * jnp.uint32(part) for each, part in zip((episode, step // STRETCH), PARTS, strict=True)
+    )
+    return sum(numbers, jnp.uint32(1 << 31)) < jnp.uint32((1 << 32) // among)
 
 
 def bootstrap(members: int, episode: jax.Array, step: jax.Array) -> jax.Array:

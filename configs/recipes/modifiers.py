@@ -50,7 +50,7 @@ SMALL = {
     "plan_iterations": 4,
     "plan_particles": 1,
 }
-SMALL_OF = {"pets": {"hidden": (64, 64, 64), "utd": 8, "batch_size": 64, "model_lr": 1e-3}}  # its plan is to take milliseconds
+SMALL_OF = {"pets": {"hidden": (64, 64, 64), "utd": 16, "batch_size": 64, "model_lr": 1e-3}}  # its plan is to take milliseconds
 FULL = {"hidden": (256, 256), "batch_size": 256, "cql_actions": 10}
 
 

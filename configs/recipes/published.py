@@ -232,7 +232,8 @@ def pets(config: RunConfig) -> RunConfig:
     plan: dict[str, Any] = {"plan_horizon": 30, "plan_samples": 350, "plan_elites": 35, "plan_iterations": 5, "plan_particles": 4}
     settings = PETSConfig(**plan, batch_size=32, model_lr=2e-4, model_decay=3e-5, observation_bound=0.0)
     config = _uniform(config, "pets", settings).replace(mixing=POOLED)
-    return config.replace(learner=_online(1_000, warmup_steps=0), actor={"random_steps": 1_000})
+    # The newest model plans, also within an episode.
+    return config.replace(learner=_online(1_000, warmup_steps=0, publish_every=10), actor={"random_steps": 1_000, "swap": "step"})
 
 
 def _modelled(config: RunConfig, settings: CQLConfig, updates: int, **options: Any) -> RunConfig:
