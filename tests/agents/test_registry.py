@@ -97,7 +97,7 @@ def test_acting_uses_the_statistics_of_the_offline_rows_before_and_after_learnin
         np.testing.assert_allclose(normaliser.mean, flat.mean(0), rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(normaliser.scale, 1 / flat.std(0), rtol=5e-3)  # some soften it by 1e-3
     # The same numbers in other units act alike, which is so only if acting normalises by them.
-    other = rows.replace(observation=jax.tree.map(lambda x: x * 16 + 7, rows.observation))
+    other = rows.replace(**{name: jax.tree.map(lambda x: x * 16 + 7, getattr(rows, name)) for name in ("observation", "next_observation")})
     actions = []
     for recorded in (rows, other):
         actor = trained.agent.actor_params(trained.agent.init(jax.random.key(0), recorded))
