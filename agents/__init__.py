@@ -1,15 +1,17 @@
 """What to learn: one file per algorithm, pure functions over arrays."""
 
 from .awac import AWAC, AWACConfig
-from .base import Agent, AgentConfig, HasCritics, HasLikelihood
+from .base import Agent, AgentConfig, HasCritics, HasLikelihood, HasModel
 from .bc import BC, BCConfig
 from .bcq import BCQ, BCQConfig
+from .combo import COMBO, COMBOConfig
 from .cql import CQL, CQLConfig
 from .dsrl import DSRL, DSRLConfig
 from .flow_bc import FlowBC, FlowBCConfig
 from .grasp import GraspSAC, GraspSACConfig
 from .ibrl import IBRL, IBRLConfig
 from .iql import IQL, IQLConfig
+from .pets import PETS, PETSConfig
 from .qc import QC, QCConfig
 from .qc_fql import QCFQL, QCFQLConfig
 from .sac import SAC, SACConfig
@@ -29,6 +31,8 @@ AGENTS: dict[str, tuple[type, type]] = {
     "qc": (QC, QCConfig),
     "qc_fql": (QCFQL, QCFQLConfig),
     "dsrl": (DSRL, DSRLConfig),
+    "combo": (COMBO, COMBOConfig),
+    "pets": (PETS, PETSConfig),
 }
 
 __all__ = [
@@ -36,10 +40,12 @@ __all__ = [
     "AWAC",
     "BC",
     "BCQ",
+    "COMBO",
     "CQL",
     "DSRL",
     "IBRL",
     "IQL",
+    "PETS",
     "QC",
     "QCFQL",
     "SAC",
@@ -49,6 +55,7 @@ __all__ = [
     "AgentConfig",
     "BCConfig",
     "BCQConfig",
+    "COMBOConfig",
     "CQLConfig",
     "DSRLConfig",
     "FlowBC",
@@ -57,8 +64,10 @@ __all__ = [
     "GraspSACConfig",
     "HasCritics",
     "HasLikelihood",
+    "HasModel",
     "IBRLConfig",
     "IQLConfig",
+    "PETSConfig",
     "QCConfig",
     "QCFQLConfig",
     "SACConfig",

@@ -58,7 +58,8 @@ class Agent(Protocol):
     """What the learner and the actor ask of an algorithm. Implementations are frozen, hashable dataclasses of these three.
 
     A user's own names its settings' class as `Config` (docs/examples/own_algorithm). What more it can do it may say by the methods of
-    `HasCritics`, `HasLikelihood`, `HandsOver` and `TakesOver`; one that learns from stretches of an episode has a property `window`.
+    `HasCritics`, `HasLikelihood`, `HasModel`, `HandsOver` and `TakesOver`; one that learns from stretches of an episode has a property
+    `window`, and one whose acting takes a search says `searches = True`.
     """
 
     @property
@@ -228,6 +229,26 @@ class HasCritics(Protocol):
     def td_error(self, state: PyTree, batch: Batch, key: jax.Array) -> jax.Array:
         """|Q_i(s, a) − y| `[B]`, the ensemble's mean, by the agent's own target."""
         ...
+
+
+@runtime_checkable
+class HasModel(Protocol):
+    """An agent that learns to predict observations. Observations are here flat, `[B, D]`, as `data.transition.flatten_observation` makes
+    them, and one without cameras."""
+
+    def predict(self, state: PyTree, observation: jax.Array, action: jax.Array) -> jax.Array:
+        """The next observations `[M, B, D]` that each of M members expects after actions `[B, A]`: from `[B, D]`, or each from its own,
+        `[M, B, D]`."""
+        ...
+
+    def model_error(self, state: PyTree, batch: Batch) -> jax.Array:
+        """Squared error `[B]` of one predicted step, in units of the data's deviation."""
+        ...
+
+
+def searches(agent: Agent) -> bool:
+    """Whether acting takes a search, `searches = True` of its class: such an agent is not asked for the actions of thousands of rows."""
+    return getattr(agent, "searches", False)
 
 
 def window_of(agent: Agent) -> Window:

@@ -57,6 +57,14 @@ class CQLState(struct.PyTreeNode):
     lagrange_optimizer: optax.OptState
 
 
+class PressedBatch(Batch):
+    """Rows with weights of their own in the conservative term, `[B]` each: `pressed` of the proposals' soft maximum, `lifted` of the
+    recorded action. In other batches both are the row's weight."""
+
+    pressed: jax.Array
+    lifted: jax.Array
+
+
 @dataclasses.dataclass(frozen=True)
 class CQL:
     """The algorithm: settings and shapes. See `agents.base.Agent` for the methods' contracts."""
@@ -112,7 +120,11 @@ class CQL:
         """TD loss plus `multiplier · (gap − τ)`. Returns the loss and, row by row, Q `[B, E]`, |TD error| `[B]` and gap `[B]`."""
         td_loss, (q_data, td_error) = self.sac.critics.loss(critic, observation, batch, target, dropout)
         q = self.sac.critics(critic, observation, proposals[0], dropout)
-        gap = batch.weight * self.conservative_gap(q, proposals[1], q_data, batch.mc_return).mean(axis=0)
+        gap = self.conservative_gap(q, proposals[1], q_data, batch.mc_return)
+        if isinstance(batch, PressedBatch):
+            gap = batch.pressed * (gap + q_data).mean(axis=0) - batch.lifted * q_data.mean(axis=0)
+        else:
+            gap = batch.weight * gap.mean(axis=0)
         return td_loss + multiplier * (gap.mean() - self._gap_aim), (q_data.T, td_error, gap)
 
     def update(self, state: CQLState, batch: Batch) -> tuple[CQLState, Metrics, jax.Array]:

@@ -22,6 +22,7 @@ import numpy as np
 from jax import export
 from safetensors.numpy import save
 
+from ...data.errors import WarmloopError
 from ...data.transition import PyTree, example
 from ..base import Agent
 from . import policy_template
@@ -79,8 +80,10 @@ def write(folder: Path, exported: Exported) -> None:
     """Writes all files into an existing folder.
 
     Raises:
-        WarmloopError: the policy has an operation that has no NumPy form here.
+        WarmloopError: the policy cannot be exported, or has an operation that has no NumPy form here.
     """
+    if reason := getattr(exported.agent, "not_exported", ""):
+        raise WarmloopError(f"{reason}.")
     weights = exported.weights
     source, constants = _policy_source(exported, weights)
     (folder / "policy.py").write_text(source, encoding="utf-8")

@@ -35,6 +35,10 @@ PUBLISHED: dict[str, Preset] = {
         published.flow_bc,
         published.qc,
         published.qc_fql,
+        published.combo,
+        published.mopo,
+        published.mobile,
+        published.pets,
     )
 }
 OWN: dict[str, Preset] = {
@@ -60,7 +64,7 @@ ALGORITHMS: dict[str, Preset] = PUBLISHED | OWN | MODIFIERS
 
 OF_ANY_SIZE = ("bc", "hgdagger")  # published, and without a published size
 # What leaves a policy to SAC, with critics or without.
-HANDED_OVER = ("bc", "cql", "calql", "td3bc", "iql", "awac")
+HANDED_OVER = ("bc", "cql", "calql", "td3bc", "iql", "awac", "combo", "mopo", "mobile")
 
 
 def apply(config: RunConfig, names: Sequence[str]) -> RunConfig:

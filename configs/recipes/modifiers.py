@@ -41,7 +41,18 @@ SMALL = {
     "partial_chunks": True,
     "distillation_weight": 1.0,
     "normalise_q": True,
+    "model_members": 5,
+    "model_elites": 4,
+    "model_hidden": (128, 128, 128),
+    "rollout_after": 1_000,
+    "model_rows": 25_000,
+    "plan_horizon": 15,
+    "plan_samples": 150,
+    "plan_elites": 15,
+    "plan_iterations": 4,
+    "plan_particles": 1,
 }
+SMALL_OF = {"pets": {"hidden": (64, 64, 64), "utd": 16, "batch_size": 64, "model_lr": 1e-3}}  # its plan is to take milliseconds
 FULL = {"hidden": (256, 256), "batch_size": 256, "cql_actions": 10}
 
 
@@ -103,8 +114,10 @@ def _sized(config: RunConfig, size: Mapping[str, Any], updates: int) -> RunConfi
     """The configuration with those of the settings that its agents have; one critic in a target's minimum stays one."""
     sections = {}
     for section in ("agent", "warmup_agent"):
-        settings = getattr(config, section).settings
+        choice = getattr(config, section)
+        settings = choice.settings
         known = {name: value for name, value in size.items() if hasattr(settings, name)}
+        known |= SMALL_OF.get(choice.name, {}) if size is SMALL else {}
         if "ensemble" in known and hasattr(settings, "target_subset"):
             known["target_subset"] = min(settings.target_subset, known["ensemble"])
         sections[section] = known

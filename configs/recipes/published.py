@@ -16,9 +16,11 @@ from ...agents import (
     AWACConfig,
     BCConfig,
     BCQConfig,
+    COMBOConfig,
     CQLConfig,
     FlowBCConfig,
     IQLConfig,
+    PETSConfig,
     QCConfig,
     QCFQLConfig,
     SACConfig,
@@ -207,6 +209,37 @@ def qc_fql(config: RunConfig) -> RunConfig:
     settings = QCFQLConfig(normalise_observations=False)
     config = _uniform(config, "qc_fql", settings).replace(mixing=POOLED, reward=_sparse(config, MINUS_ONE))
     return config.replace(learner=_online(5_000, warmup_steps=MILLION))
+
+
+def combo(config: RunConfig) -> RunConfig:
+    """COMBO (Yu et al. 2021): CQL on half data and half rollouts of a model, offline; online it goes on alike, which its paper does not."""
+    return _modelled(config, _conservative(hidden=(256,) * 3, cql_weight=1.0), MILLION)
+
+
+def mopo(config: RunConfig) -> RunConfig:
+    """MOPO (Yu et al. 2020): SAC on rollouts of a model, whose rewards are lowered by the model's deviation."""
+    return _modelled(config, _conservative(cql_weight=0.0), 3 * MILLION, real_share=0.05, penalty="mopo", penalty_weight=0.5)
+
+
+def mobile(config: RunConfig) -> RunConfig:
+    """MOBILE (Sun et al. 2023): the same, with rewards lowered by how far the members' values of the next state lie apart."""
+    options: dict[str, Any] = {"real_share": 0.05, "penalty": "mobile", "penalty_weight": 1.5, "rollout_length": 1}
+    return _modelled(config, _conservative(cql_weight=0.0), 3 * MILLION, **options)
+
+
+def pets(config: RunConfig) -> RunConfig:
+    """PETS (Chua et al. 2018) as mbrl-lib has it for HalfCheetah: plans of 30 actions in a learnt model, after 1,000 random steps."""
+    plan: dict[str, Any] = {"plan_horizon": 30, "plan_samples": 350, "plan_elites": 35, "plan_iterations": 5, "plan_particles": 4}
+    settings = PETSConfig(**plan, batch_size=32, model_lr=2e-4, model_decay=3e-5, observation_bound=0.0)
+    config = _uniform(config, "pets", settings).replace(mixing=POOLED)
+    # The newest model plans, also within an episode.
+    return config.replace(learner=_online(1_000, warmup_steps=0, publish_every=10), actor={"random_steps": 1_000, "swap": "step"})
+
+
+def _modelled(config: RunConfig, settings: CQLConfig, updates: int, **options: Any) -> RunConfig:
+    """These settings of SAC and CQL with a model of the dynamics, offline and online."""
+    combo = COMBOConfig(**vars(settings) | options)
+    return _uniform(config, "combo", combo).replace(mixing=POOLED, learner=_online(0, warmup_steps=updates))
 
 
 def _uniform(config: RunConfig, name: str, settings: AgentConfig) -> RunConfig:

@@ -2,9 +2,10 @@
 
 Measures (all are means over held-out rows; `heldout/…` in the metrics):
 
-    action_error      |π(s) − a|², the mean over action dimensions, of the deterministic action: of every agent
+    action_error      |π(s) − a|², the mean over action dimensions, of the deterministic action: of every agent but one that searches
     log_prob          log π(a|s) of the recorded actions: where the policy has a density
     td_error          |Q_i(s, a) − y| by the agent's own target: where it has critics
+    model_error       squared error of a predicted step, in the data's deviations: where it has a model of the dynamics
     q_overestimation  Q_i(s, a) − G, G the return to go in the learner's rewards as far as it was recorded: where it has critics
 
 A high action_error with a low one on the training rows is over-fitting; only held-out rows show it. q_overestimation compares the
@@ -23,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...agents.base import Agent, HasCritics, HasLikelihood, Metrics
+from ...agents.base import Agent, HasCritics, HasLikelihood, HasModel, Metrics, searches
 from ...data.episode import Episode
 from ...data.errors import WarmloopError
 from ...data.files.digest import of_episode
@@ -112,8 +113,12 @@ def measures(agent: Agent, state: PyTree, batch: Batch) -> Metrics:
 def _by_row(agent: Agent, state: PyTree, batch: Batch, keys: jax.Array, target_key: jax.Array) -> dict[str, jax.Array]:
     """The measures of each row, `[N]`; of the overestimation, those of rows whose return is known."""
     actor = agent.actor_params(state)
-    action = jax.vmap(lambda observation, key: agent.act(actor, observation, key, (), True)[0])(batch.observation, keys)
-    found = {"heldout/action_error": jnp.square(action - batch.action).mean(axis=-1)}
+    found = {}
+    if not searches(agent):
+        action = jax.vmap(lambda observation, key: agent.act(actor, observation, key, (), True)[0])(batch.observation, keys)
+        found["heldout/action_error"] = jnp.square(action - batch.action).mean(axis=-1)
+    if isinstance(agent, HasModel):
+        found["heldout/model_error"] = agent.model_error(state, batch)
     if isinstance(agent, HasLikelihood):
         found["heldout/log_prob"] = agent.log_prob(actor, batch.observation, batch.action)
     if isinstance(agent, HasCritics):

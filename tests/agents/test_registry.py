@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from blocks import KEY, SMALL, SPEC, assert_same, block_of, rows_of
 
-from warmloop.agents import AGENTS, SAC, HasCritics, HasLikelihood, SACConfig
+from warmloop.agents import AGENTS, SAC, HasCritics, HasLikelihood, HasModel, SACConfig
 from warmloop.agents.base import Problem, go_on, window_of
 from warmloop.agents.described import describe_agent, rebuild_agent
 from warmloop.data.errors import WarmloopError
@@ -20,7 +20,7 @@ from warmloop.learner.starting_state import fine_tune, resume
 from warmloop.learner.state import LearnerParts, create
 from warmloop.learner.step import run_steps
 
-UNSHARED = ("bcq", "sac_grasp", "flow_bc", "qc", "qc_fql", "dsrl")  # algorithms whose policy no other has
+UNSHARED = ("bcq", "sac_grasp", "flow_bc", "qc", "qc_fql", "dsrl", "pets")  # algorithms whose policy no other has
 
 
 @dataclasses.dataclass
@@ -97,7 +97,7 @@ def test_acting_uses_the_statistics_of_the_offline_rows_before_and_after_learnin
         np.testing.assert_allclose(normaliser.mean, flat.mean(0), rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(normaliser.scale, 1 / flat.std(0), rtol=5e-3)  # some soften it by 1e-3
     # The same numbers in other units act alike, which is so only if acting normalises by them.
-    other = rows.replace(observation=jax.tree.map(lambda x: x * 16 + 7, rows.observation))
+    other = rows.replace(**{name: jax.tree.map(lambda x: x * 16 + 7, getattr(rows, name)) for name in ("observation", "next_observation")})
     actions = []
     for recorded in (rows, other):
         actor = trained.agent.actor_params(trained.agent.init(jax.random.key(0), recorded))
@@ -107,11 +107,19 @@ def test_acting_uses_the_statistics_of_the_offline_rows_before_and_after_learnin
 
 def test_what_is_measured_of_an_agent_has_its_shapes(trained):
     batch, actor = jax.tree.map(lambda x: x[0], trained.block), trained.agent.actor_params(trained.state)
-    assert isinstance(trained.agent, HasCritics | HasLikelihood) or not window_of(trained.agent).is_row, "of rows something is measured"
+    assert isinstance(trained.agent, HasCritics | HasLikelihood | HasModel) or not window_of(trained.agent).is_row, (
+        "of rows something is measured"
+    )
     if isinstance(trained.agent, HasCritics):
         q = trained.agent.q_values(trained.state, batch.observation, batch.action)
         assert q.shape == (trained.agent.config.ensemble, 8)
         assert trained.agent.td_error(trained.state, batch, KEY).shape == (8,)
+    if isinstance(trained.agent, HasModel):
+        flat = [jnp.concatenate([each["pose"], each["velocity"]], axis=-1) for each in (batch.observation, batch.next_observation)]
+        found = trained.agent.predict(trained.state, flat[0], batch.action)
+        assert found.shape == (trained.agent.config.model_elites, 8, 5)
+        assert trained.agent.predict(trained.state, found, batch.action).shape == found.shape
+        assert trained.agent.model_error(trained.state, batch).shape == (8,)
     if isinstance(trained.agent, HasLikelihood):
         assert np.isfinite(trained.agent.log_prob(actor, batch.observation, batch.action)).all()
 

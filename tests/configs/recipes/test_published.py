@@ -30,6 +30,8 @@ SOURCES = {
     "rlkit": "rail-berkeley/rlkit ac45a9db24",
     "sb3": "DLR-RM/stable-baselines3 e05d2dbe6e",
     "qc": "ColinQiyangLi/qc 48283b4f66",
+    "OfflineRL-Kit": "yihaosun1124/OfflineRL-Kit e3ce697",
+    "mbrl-lib": "facebookresearch/mbrl-lib 5fd2716530",
 }
 DOOR, HOPPER, CUBE = "configs/adroit.py:door", "configs/mujoco.py:hopper", "configs/gym_hil.py:pick-cube"
 MAZE, KITCHEN = "AntMaze_UMaze-v4", "FrankaKitchen-v1"
@@ -141,6 +143,19 @@ QC = FLOW | {
     "agent.samples": 32, "agent.partial_chunks": False, "reward.bias": -1.0, "learner.frozen_steps": 5_000,
 }  # fmt: skip
 
+MODEL = {
+    "agent.model_members": 7, "agent.model_elites": 5, "agent.model_activation": "swish", "agent.model_held_out": 10,
+    "agent.model_check": 250, "agent.model_patience": 5, "reward.discount": 0.99, "mixing.pooled": True,
+}  # fmt: skip
+COMBO = SAC | TWO | PLAIN | MODEL | {
+    "agent.hidden": (256, 256), "agent.actor_lr": 1e-4, "agent.temperature_lr": 1e-4, "agent.target_entropy_per_dim": -1.0,
+    "agent.backup_entropy": False, "agent.actor_q": "min", "agent.critic_layer_norm": False, "agent.utd": 1, "agent.cql_actions": 10,
+    "agent.cql_temperature": 1.0, "agent.cql_weight": 0.0, "agent.importance": True, "agent.calibrated": False, "agent.lagrange": False,
+    "agent.model_hidden": (200,) * 4, "agent.model_lr": 1e-3, "agent.model_decay": 5e-5, "agent.real_share": 0.05,
+    "agent.pressed_on": "mixed", "agent.penalty_samples": 10, "agent.rollout_length": 5, "agent.rollout_share": 0.2,
+    "agent.rollout_after": 5_000, "agent.model_rows": 250_000, "learner.warmup_steps": 3_000_000,
+}  # fmt: skip
+
 # Preset, the files of its source, and its settings. `agent.` is both agents' unless `warmup_agent.` says otherwise.
 TABLE = [
     (f"{HOPPER},sac", "sb3: stable_baselines3/sac/sac.py, sac/policies.py, common/off_policy_algorithm.py", SAC | TWO | PLAIN | UNIFORM | {
@@ -226,6 +241,17 @@ TABLE = [
     (f"{CUBE},qc", "qc: README.md, main.py, agents/acfql.py (best-of-n)", UNIFORM | QC),
     (f"{CUBE},qc_fql", "qc: README.md, main.py, agents/acfql.py (distill-ddpg)", UNIFORM | QC | {"agent.distillation_weight": 100.0}),
     (f"{CUBE},flow_bc", "qc: agents/acfql.py, its flow alone", UNIFORM | FLOW | {"learner.frozen_steps": 0}),
+    (f"{HOPPER},combo", "OfflineRL-Kit: run_example/run_combo.py, offlinerlkit/policy/model_based/combo.py", UNIFORM | COMBO | {
+        "agent.hidden": (256, 256, 256), "agent.cql_weight": 1.0, "agent.real_share": 0.5, "agent.penalty": "none",
+        "agent.penalty_weight": 1.0, "learner.warmup_steps": 1_000_000}),
+    (f"{HOPPER},mopo", "OfflineRL-Kit: run_example/run_mopo.py", UNIFORM | COMBO | {"agent.penalty": "mopo", "agent.penalty_weight": 0.5}),
+    (f"{HOPPER},mobile", "OfflineRL-Kit: run_example/run_mobile.py", UNIFORM | COMBO | {
+        "agent.penalty": "mobile", "agent.penalty_weight": 1.5, "agent.rollout_length": 1}),
+    (f"{HOPPER},pets", "mbrl-lib: mbrl/examples/conf/overrides/pets_halfcheetah.yaml, algorithm/pets.yaml", UNIFORM | MODEL | {
+        "agent.hidden": (200,) * 4, "agent.model_lr": 2e-4, "agent.model_decay": 3e-5, "agent.batch_size": 32, "agent.utd": 8,
+        "agent.plan_horizon": 30, "agent.plan_samples": 350, "agent.plan_elites": 35, "agent.plan_iterations": 5,
+        "agent.plan_momentum": 0.1, "agent.plan_particles": 4, "agent.plan_colour": 0.0, "agent.plan_kept": 0.0,
+        "learner.warmup_steps": 0, "learner.frozen_steps": 1_000, "actor.random_steps": 1_000}),
 ]  # fmt: skip
 
 # Kinds of tasks for which the authors published nothing: the row whose settings they have, and what is different. Ours, not a paper's.
@@ -248,6 +274,7 @@ FOLLOWS = [
     ("qc", CUBE, ("kitchen", "locomotion"), {"reward.bias": 0.0}),
     ("qc_fql", CUBE, ("dexterous", "maze"), {}),
     ("qc_fql", CUBE, ("kitchen", "locomotion"), {"reward.bias": 0.0}),
+    *((name, HOPPER, ("dexterous", "kitchen", "maze", "manipulation"), {}) for name in ("combo", "mopo", "mobile", "pets")),
     ("flow_bc", CUBE, ("dexterous", "kitchen", "maze", "locomotion"), {}),
 ]
 ROWS = {preset: settings for preset, _, settings in TABLE}
@@ -274,6 +301,14 @@ DIFFERS = {
     "hgdagger": "As bc.",
     "qc": "Critics have LayerNorm before the activation and not after it.",
     "qc_fql": "As qc.",
+    "combo": "c is 1 and not 0.5 to 5: the source takes its soft maximum over 3 of the 30 actions at a time. The policy's step size stays "
+    "constant. Ends of episodes are learnt, where the source has a rule for each task. Rollouts begin at every update, 52 of them in "
+    "place of 50,000 every 1,000 updates, and the newest 250,000 of their rows are kept, a fifth, since they lie in the checkpoint. The "
+    "model's decay is one for all layers. Its paper has no online phase.",
+    "mopo": "As combo.",
+    "mobile": "As combo; targets are not held above 0, which is for rewards that are never negative.",
+    "pets": "The model learns by 8 steps for each step of the environment, and not by up to 25 passes every 1,000 steps; a tenth of the "
+    "rows is held out; no input is left out; bounds of the variance are learnt, as in the paper; the newest model plans at once.",
     "flow_bc": "It clones offline rows and interventions, and not the policy's own rows.",
 }
 # Options that no paper has, and where they are off; settings that mean nothing with others, whatever they are.
