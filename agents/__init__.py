@@ -13,6 +13,7 @@ from .qc import QC, QCConfig
 from .qc_fql import QCFQL, QCFQLConfig
 from .sac import SAC, SACConfig
 from .td3bc import TD3BC, TD3BCConfig
+from .trajectory_transformer import TrajectoryTransformer, TrajectoryTransformerConfig
 
 AGENTS: dict[str, tuple[type, type]] = {
     "sac": (SAC, SACConfig),
@@ -27,6 +28,7 @@ AGENTS: dict[str, tuple[type, type]] = {
     "flow_bc": (FlowBC, FlowBCConfig),
     "qc": (QC, QCConfig),
     "qc_fql": (QCFQL, QCFQLConfig),
+    "trajectory_transformer": (TrajectoryTransformer, TrajectoryTransformerConfig),
 }
 
 __all__ = [
@@ -59,4 +61,6 @@ __all__ = [
     "QCFQLConfig",
     "SACConfig",
     "TD3BCConfig",
+    "TrajectoryTransformer",
+    "TrajectoryTransformerConfig",
 ]

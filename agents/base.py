@@ -186,6 +186,11 @@ def window_of(agent: Agent) -> Window:
     return own or Window(getattr(agent.config, "n_step", 1), discount=agent.problem.discount)
 
 
+def remembers(agent: Agent) -> bool:
+    """Whether what an agent does depends on the episode so far (`remembers = True`), so that a row alone does not tell it."""
+    return getattr(agent, "remembers", False)
+
+
 def run_block(step: Callable[..., tuple[PyTree, PyTree]], state: PyTree, batch: Batch, keys: jax.Array) -> tuple[PyTree, PyTree]:
     """`step(state, (minibatch, key))` for each of the K minibatches of `batch [K, B]`; outputs stacked along K.
 

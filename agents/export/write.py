@@ -22,8 +22,9 @@ import numpy as np
 from jax import export
 from safetensors.numpy import save
 
+from ...data.errors import WarmloopError
 from ...data.transition import PyTree, example
-from ..base import Agent
+from ..base import Agent, remembers
 from . import policy_template
 from .numpy_source import numpy_source
 
@@ -79,8 +80,13 @@ def write(folder: Path, exported: Exported) -> None:
     """Writes all files into an existing folder.
 
     Raises:
-        WarmloopError: the policy has an operation that has no NumPy form here.
+        WarmloopError: the policy has an operation that has no NumPy form here, or acts by what the episode was so far.
     """
+    if remembers(exported.agent):
+        raise WarmloopError(
+            f"{type(exported.agent).__name__} acts by what the episode was so far, which an exported policy does not keep: run it from its "
+            "checkpoint, by warmloop-evaluate or an actor."
+        )
     weights = exported.weights
     source, constants = _policy_source(exported, weights)
     (folder / "policy.py").write_text(source, encoding="utf-8")

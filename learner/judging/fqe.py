@@ -25,7 +25,7 @@ import numpy as np
 import optax
 from flax import struct
 
-from ...agents.base import Agent
+from ...agents.base import Agent, remembers
 from ...agents.networks.networks import Critic, apply, initialise
 from ...agents.networks.normaliser import Normaliser
 from ...data.episode import Episode
@@ -116,8 +116,13 @@ def estimates(
         bounds: the least and the greatest return to go that the rewards allow (`data.reward.return_bounds`).
 
     Raises:
-        WarmloopError: a policy looks at camera images, which FQE's critics do not.
+        WarmloopError: a policy looks at camera images, which FQE's critics do not, or acts by what the episode was so far.
     """
+    if found := {type(agent).__name__ for agent, _ in agents if remembers(agent)}:
+        raise WarmloopError(
+            f"FQE asks for actions at single recorded states, and {', '.join(sorted(found))} acts by what the episode was so far: compare "
+            "checkpoints in the environment, by `warmloop-evaluate --checkpoint=DIR --step=N`."
+        )
     if cameras := [leaf.name or "the whole observation" for agent, _ in agents for leaf in agent.spec.cameras]:
         raise WarmloopError(
             f"FQE judges by states alone, and these policies look at images ({', '.join(dict.fromkeys(cameras))}): compare them in the "

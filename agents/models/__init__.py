@@ -1,0 +1,1 @@
+"""Models of what happens, from which agents are put together."""
