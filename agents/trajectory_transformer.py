@@ -140,36 +140,35 @@ class TrajectoryTransformer:
 
     def init(self, key: jax.Array, example: Transition) -> TrajectoryTransformerState:
         model_key, key = jax.random.split(key)
-        model, normaliser = self.gpt.init(model_key), Normaliser.asked(example, self.config)
+        model = self.gpt.init(model_key)
         return TrajectoryTransformerState(
             model=model,
             optimizer=self.optimizer.init(model),
-            discretiser=self.bins_of(example, normaliser),
-            normaliser=normaliser,
+            discretiser=self.bins_of(example),
+            normaliser=Normaliser.asked(example, self.config),
             key=key,
             updates=jnp.zeros((), jnp.int32),
         )
 
-    def bins_of(self, example: Transition, normaliser: Normaliser) -> Discretiser:
-        """The bins of rows `[N]`; of a single row, which stands for shapes alone, those of no rows. Raises WarmloopError where the data
-        tell no value to go, or where rewards that differ would be one token."""
-        with jax.ensure_compile_time_eval():
-            rows = np.asarray(self.columns(jax.tree.map(jnp.asarray, example), normaliser))
-        if len(rows) < 2:
-            return Discretiser.of(np.full_like(rows, np.nan), self.config.bins, self.config.spacing)
+    def bins_of(self, example: Transition) -> Discretiser:
+        """The bins of rows `[N]` on the host; of a single row, which stands for shapes alone, those of no rows. Raises WarmloopError where
+        the data tell no value to go, or where rewards that differ would be one token."""
+        bins, spacing = self.config.bins, self.config.spacing
+        if example.reward.shape[0] < 2:
+            return Discretiser.of(np.zeros((0, self.dims)), bins, spacing)
+        with jax.ensure_compile_time_eval():  # the rows are there also where only the shapes of what is made of them are asked for
+            rows = np.asarray(self.columns(example, Normaliser.asked(example, self.config)))
+            found = Discretiser.of(rows, bins, spacing)
+            extremes = rows[[rows[:, -2].argmin(), rows[:, -2].argmax()]]
+            apart = np.ptp(np.asarray(found.tokens(jnp.asarray(extremes)))[:, -2])
+        low, high = extremes[:, -2]
         if not np.isfinite(rows[:, -1]).any():
             raise WarmloopError(
-                "No recorded step has a known return, and the Trajectory Transformer plans by values to go: episodes that are cut have one "
-                "with reward.cut_returns=recorded."
+                "No recorded step has a known return, and the Trajectory Transformer plans by values to go: reward.cut_returns=recorded "
+                "gives episodes that were cut the returns that were recorded."
             )
-        found = Discretiser.of(rows, self.config.bins, self.config.spacing)
-        low, high = rows[:, -2].min(), rows[:, -2].max()
-        with jax.ensure_compile_time_eval():
-            alike = len(set(np.asarray(found.part(slice(-2, -1)).tokens(jnp.array([[low], [high]]))).ravel())) == 1
-        if low < high and alike:
-            raise WarmloopError(
-                f"Rewards from {low:g} to {high:g} are too rare for bins of equally many rows: set agent.spacing=uniform."
-            )
+        if low < high and not apart:
+            raise WarmloopError(f"Rewards from {low:g} to {high:g} are too rare for bins of equally many rows: set agent.spacing=uniform.")
         return found
 
     # Tokens.

@@ -35,6 +35,7 @@ PUBLISHED: dict[str, Preset] = {
         published.flow_bc,
         published.qc,
         published.qc_fql,
+        published.trajectory_transformer,
     )
 }
 OWN: dict[str, Preset] = {

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from ...agents import GraspSACConfig
+from ...agents import GraspSACConfig, TrajectoryTransformerConfig
 from ...data.errors import WarmloopError
 from ..schema import AgentChoice, RunConfig
 from .kinds import kind, sparse_reward
@@ -40,6 +40,7 @@ SMALL = {
     "distillation_weight": 1.0,
     "normalise_q": True,
 }
+SMALL_TRANSFORMER = {"hidden": (64, 64), "batch_size": 64, "dropout": 0.0, "bins": 50, "beams": 16, "plan_steps": 3, "context": 3}
 FULL = {"hidden": (256, 256), "batch_size": 256, "cql_actions": 10}
 
 
@@ -101,6 +102,8 @@ def _sized(config: RunConfig, size: Mapping[str, Any], updates: int) -> RunConfi
     sections = {}
     for section in ("agent", "warmup_agent"):
         settings = getattr(config, section).settings
+        if size is SMALL and isinstance(settings, TrajectoryTransformerConfig):
+            size = SMALL | SMALL_TRANSFORMER
         known = {name: value for name, value in size.items() if hasattr(settings, name)}
         if "ensemble" in known and hasattr(settings, "target_subset"):
             known["target_subset"] = min(settings.target_subset, known["ensemble"])

@@ -62,13 +62,15 @@ def select(directory: str | Path, config: RunConfig, data: OfflineData, seed: in
     config = config.replace(fqe=fqe_of(config, sum(map(len, unscaled)), len(found), gradient_steps))
     ranking = selection.rank(_candidates(found, config, data, unscaled, allowed, seed, stochastic), bounds)
     chosen = ranking[0]
-    if data.spec.cameras:
-        log.info("FQE judges by states alone, and these policies see images: the newest is taken; --bandit_episodes compares by episodes")
+    judged = chosen.candidate.fqe.size > 0
+    if not judged:
+        reason = "see images" if data.spec.cameras else "act by the episode so far"
+        log.info("FQE judges by states alone, and these policies %s: the newest is taken; --bandit_episodes compares by episodes", reason)
     elif len(data.recorded) < FEW_EPISODES:
         log.warning("FQE resamples whole episodes, and there are only %d: its errors are smaller than they should be", len(data.recorded))
     if chosen.reason:
         log.warning("no checkpoint can be judged by these data (%s): the newest is taken", chosen.reason)
-    about = {"episodes": len(data.recorded), "fqe": None if data.spec.cameras else to_dict(config)["fqe"], "stochastic": stochastic}
+    about = {"episodes": len(data.recorded), "fqe": to_dict(config)["fqe"] if judged else None, "stochastic": stochastic}
     selection.write(directory, ranking, chosen.candidate.updates, "data", about)
     return ranking
 
@@ -82,10 +84,11 @@ def _candidates(
     seed: int,
     stochastic: bool,
 ) -> list[Candidate]:
-    """The checkpoints' held-out measures and, unless their policies see images, FQE estimates."""
+    """The checkpoints' held-out measures and, unless their policies see images or act by the episode so far, FQE estimates."""
     import jax
     import numpy as np
 
+    from ...agents.base import remembers
     from ...learner.checkpoints import checkpoint
     from ...learner.judging import fqe, heldout
     from ...learner.judging.selection import Candidate
@@ -98,7 +101,7 @@ def _candidates(
             raise WarmloopError(f"The checkpoint does not fit: {difference}.")
         actors.append((agent, agent.actor_params(state)))
         measures.append({} if batch is None else jax.device_get(heldout.measures(agent, state, batch)))
-    if data.spec.cameras:
+    if data.spec.cameras or any(remembers(agent) for agent, _ in actors):
         estimates = np.zeros((len(found), 0))
     else:
         with progress("comparing checkpoints, steps", config.fqe.steps * len(found)) as advance:

@@ -53,7 +53,7 @@ def differences(folder, policy, raw, conditioned=None, tasks=None):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("name", [name for name, (kind, _) in AGENTS.items() if not getattr(kind, "remembers", False)])
 def test_every_form_of_every_agent_acts_as_the_agent_does(name, tmp_path):
     agent_class, config_class = AGENTS[name]
     policy = exported(agent_class(config_class(hidden=(16, 16)), ARRAY))
