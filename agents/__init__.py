@@ -16,6 +16,7 @@ from .qc import QC, QCConfig
 from .qc_fql import QCFQL, QCFQLConfig
 from .sac import SAC, SACConfig
 from .td3bc import TD3BC, TD3BCConfig
+from .trajectory_transformer import TrajectoryTransformer, TrajectoryTransformerConfig
 
 AGENTS: dict[str, tuple[type, type]] = {
     "sac": (SAC, SACConfig),
@@ -33,6 +34,7 @@ AGENTS: dict[str, tuple[type, type]] = {
     "dsrl": (DSRL, DSRLConfig),
     "combo": (COMBO, COMBOConfig),
     "pets": (PETS, PETSConfig),
+    "trajectory_transformer": (TrajectoryTransformer, TrajectoryTransformerConfig),
 }
 
 __all__ = [
@@ -72,4 +74,6 @@ __all__ = [
     "QCFQLConfig",
     "SACConfig",
     "TD3BCConfig",
+    "TrajectoryTransformer",
+    "TrajectoryTransformerConfig",
 ]

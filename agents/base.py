@@ -59,7 +59,7 @@ class Agent(Protocol):
 
     A user's own names its settings' class as `Config` (docs/examples/own_algorithm). What more it can do it may say by the methods of
     `HasCritics`, `HasLikelihood`, `HasModel`, `HandsOver` and `TakesOver`; one that learns from stretches of an episode has a property
-    `window`, and one whose acting takes a search says `searches = True`.
+    `window`, and one whose acting takes a search, or remembers what it saw, says `searches = True` or `remembers = True`.
     """
 
     @property
@@ -246,9 +246,14 @@ class HasModel(Protocol):
         ...
 
 
-def searches(agent: Agent) -> bool:
-    """Whether acting takes a search, `searches = True` of its class: such an agent is not asked for the actions of thousands of rows."""
-    return getattr(agent, "searches", False)
+def not_by_rows(agent: Agent | type[Agent]) -> str:
+    """What an agent does so that its actions cannot be asked for at recorded rows, one by one and by the thousand; "" where they can be.
+
+    Such an agent says `searches = True` of its class, or `remembers = True`.
+    """
+    if getattr(agent, "remembers", False):
+        return "remember what they saw before"
+    return "search for each action" if getattr(agent, "searches", False) else ""
 
 
 def window_of(agent: Agent) -> Window:

@@ -23,6 +23,8 @@ class RewardConfig:
         bias: added after scaling.
         terminate_on_success: the episode is over, with mask 0, at its first successful step.
         discount: γ, for Monte-Carlo returns and the agent's targets.
+        cut_returns: the returns of an episode that was cut: "least", what they are at least (not known where the reward has no least one),
+            or "recorded", what was paid until the cut.
     """
 
     signal: str = "success"
@@ -30,10 +32,13 @@ class RewardConfig:
     bias: float = 0.0
     terminate_on_success: bool = True
     discount: float = 0.99
+    cut_returns: str = "least"
 
     def __post_init__(self):
         if self.signal not in ("environment", "success"):
             raise WarmloopError(f'reward.signal is "{self.signal}"; it must be "environment" or "success".')
+        if self.cut_returns not in ("least", "recorded"):
+            raise WarmloopError(f'reward.cut_returns is "{self.cut_returns}"; it must be "least" or "recorded".')
         for name in ("scale", "bias"):
             if not np.isfinite(getattr(self, name)):
                 raise WarmloopError(f"reward.{name} is {getattr(self, name)}; it must be a finite number.")
@@ -91,13 +96,15 @@ def monte_carlo(reward: np.ndarray, mask: np.ndarray, config: RewardConfig) -> n
 
     An episode that terminated tells its returns. One that was cut tells what it was paid until then; the least that can be missing is
     the least return that the reward allows. So one that fails throughout is at least worth failing for ever, `r_fail / (1 - γ)`, as
-    Cal-QL has it (Nakamoto et al. 2023). The environment's own rewards have no least one that is known here.
+    Cal-QL has it (Nakamoto et al. 2023). The environment's own rewards have no least one that is known here. With
+    `cut_returns="recorded"` nothing is added to what was paid.
 
     Args:
         reward: `[T]` as the learner sees it.
         mask: `[T]`, 0 where the episode terminated.
     """
-    return discounted(reward, mask, config.discount, after=return_bounds(config)[0]).astype(np.float32)
+    after = 0.0 if config.cut_returns == "recorded" else return_bounds(config)[0]
+    return discounted(reward, mask, config.discount, after).astype(np.float32)
 
 
 def estimated_returns(episode: Episode, config: RewardConfig) -> np.ndarray:

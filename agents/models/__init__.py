@@ -1,1 +1,1 @@
-"""Learnt models of the dynamics: an ensemble of networks, rollouts in it, a planner, and how far it can be trusted."""
+"""Learnt models of what happens, and planning in them: the parts from which model-based agents are put together."""

@@ -24,7 +24,7 @@ def adam(
     plain = optax.adam(learning_rate)
     if weight_decay == 0:
         return plain
-    mask, without = partial(_decaying, frozen=frozen), optax.MaskedState(optax.EmptyState())
+    mask, without = partial(decaying, frozen=frozen), optax.MaskedState(optax.EmptyState())
     adamw = optax.adamw(learning_rate, weight_decay=weight_decay, mask=mask)
 
     def update(updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None) -> tuple[optax.Updates, optax.OptState]:
@@ -73,7 +73,9 @@ def accumulated_gradient(loss: Callable[..., tuple[jax.Array, PyTree]], params: 
     return value, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), auxiliary), gradient
 
 
-def _decaying(params: PyTree, frozen: Collection[str]) -> PyTree:
+def decaying(params: PyTree, frozen: Collection[str] = ()) -> PyTree:
+    """Which leaves a decay holds for: the kernels, but for those of modules named in `frozen`."""
+
     def decays(path: tuple[Any, ...], _: jax.Array) -> bool:
         return "kernel" in jax.tree_util.keystr(path[-1:]) and not any(getattr(part, "key", None) in frozen for part in path)
 

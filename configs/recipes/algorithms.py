@@ -39,6 +39,7 @@ PUBLISHED: dict[str, Preset] = {
         published.mopo,
         published.mobile,
         published.pets,
+        published.trajectory_transformer,
     )
 }
 OWN: dict[str, Preset] = {

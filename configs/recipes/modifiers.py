@@ -52,7 +52,12 @@ SMALL = {
     "plan_iterations": 4,
     "plan_particles": 1,
 }
-SMALL_OF = {"pets": {"hidden": (64, 64, 64), "utd": 16, "batch_size": 64, "model_lr": 1e-3}}  # its plan is to take milliseconds
+SMALL_OF = {  # of algorithms by name, beyond what all have
+    "pets": {"hidden": (64, 64, 64), "utd": 16, "batch_size": 64, "model_lr": 1e-3},  # its plan is to take milliseconds
+    "trajectory_transformer": {
+        "hidden": (64, 64), "batch_size": 64, "dropout": 0.0, "bins": 50, "beams": 16, "plan_steps": 3, "context": 3,
+    },
+}  # fmt: skip
 FULL = {"hidden": (256, 256), "batch_size": 256, "cql_actions": 10}
 
 

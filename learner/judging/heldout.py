@@ -2,7 +2,7 @@
 
 Measures (all are means over held-out rows; `heldout/…` in the metrics):
 
-    action_error      |π(s) − a|², the mean over action dimensions, of the deterministic action: of every agent but one that searches
+    action_error      |π(s) − a|², the mean over action dimensions, of the deterministic action: of every agent that acts by a row alone
     log_prob          log π(a|s) of the recorded actions: where the policy has a density
     td_error          |Q_i(s, a) − y| by the agent's own target: where it has critics
     model_error       squared error of a predicted step, in the data's deviations: where it has a model of the dynamics
@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...agents.base import Agent, HasCritics, HasLikelihood, HasModel, Metrics, searches
+from ...agents.base import Agent, HasCritics, HasLikelihood, HasModel, Metrics, not_by_rows
 from ...data.episode import Episode
 from ...data.errors import WarmloopError
 from ...data.files.digest import of_episode
@@ -114,7 +114,7 @@ def _by_row(agent: Agent, state: PyTree, batch: Batch, keys: jax.Array, target_k
     """The measures of each row, `[N]`; of the overestimation, those of rows whose return is known."""
     actor = agent.actor_params(state)
     found = {}
-    if not searches(agent):
+    if not not_by_rows(agent):
         action = jax.vmap(lambda observation, key: agent.act(actor, observation, key, (), True)[0])(batch.observation, keys)
         found["heldout/action_error"] = jnp.square(action - batch.action).mean(axis=-1)
     if isinstance(agent, HasModel):

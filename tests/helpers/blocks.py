@@ -32,7 +32,7 @@ def rows_of(count, seed=0):
 
 
 def block_of(*lead, window=ROW):
-    """Rows, or the chunks of a window, some of which an episode's end cuts short."""
+    """Rows, or the chunks or sequences of a window, some of which an episode's end cuts short."""
     rows = jax.tree.map(lambda x: jnp.asarray(x).reshape(*lead, *x.shape[1:]), rows_of(int(np.prod(lead)), 1))
     one = jnp.ones(lead)
     fields = {name: getattr(rows, name) for name in rows.__dataclass_fields__}
@@ -41,6 +41,11 @@ def block_of(*lead, window=ROW):
         return Batch(**fields)
     rng = np.random.default_rng(2)
     there = np.minimum(rng.integers(1, 2 * window.length, lead), window.length)
+    if window.gives == "sequence":
+        rows = jax.tree.map(lambda x: jnp.asarray(x), rows_of(int(np.prod(lead)) * window.length, 1))
+        rows = jax.tree.map(lambda x: x.reshape(*lead, window.length, *x.shape[1:]), rows)
+        fields |= {name: getattr(rows, name) for name in rows.__dataclass_fields__}
+        return StretchBatch(**fields, valid=jnp.asarray(np.arange(window.length) < there[..., None]))
     action = np.tanh(rng.normal(size=(*lead, window.length, 3))).astype(np.float32)
     valid = np.arange(window.length) < there[..., None]
     return StretchBatch(**fields | {"action": jnp.asarray(action)}, valid=jnp.asarray(valid))

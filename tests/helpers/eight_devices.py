@@ -1,6 +1,6 @@
 """A learner on eight devices that the host pretends to have, beside one on a single device; writes what became of each to FOLDER.
 
-    XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m tests.helpers.eight_devices FOLDER
+XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m tests.helpers.eight_devices FOLDER
 """
 
 import dataclasses

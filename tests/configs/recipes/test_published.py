@@ -32,6 +32,7 @@ SOURCES = {
     "qc": "ColinQiyangLi/qc 48283b4f66",
     "OfflineRL-Kit": "yihaosun1124/OfflineRL-Kit e3ce697",
     "mbrl-lib": "facebookresearch/mbrl-lib 5fd2716530",
+    "trajectory-transformer": "jannerm/trajectory-transformer 8834a6ed04",
 }
 DOOR, HOPPER, CUBE = "configs/adroit.py:door", "configs/mujoco.py:hopper", "configs/gym_hil.py:pick-cube"
 MAZE, KITCHEN = "AntMaze_UMaze-v4", "FrankaKitchen-v1"
@@ -157,6 +158,13 @@ COMBO = SAC | TWO | PLAIN | MODEL | {
 }  # fmt: skip
 
 # Preset, the files of its source, and its settings. `agent.` is both agents' unless `warmup_agent.` says otherwise.
+TRANSFORMER = {
+    "agent.hidden": (128,) * 4, "agent.heads": 4, "agent.dropout": 0.1, "agent.actor_lr": 6e-4, "agent.weight_decay": 0.1,
+    "agent.batch_size": 256, "agent.length": 10, "agent.bins": 100, "agent.spacing": "quantile", "agent.action_weight": 5.0,
+    "agent.reward_weight": 1.0, "agent.value_weight": 1.0, "agent.plan_steps": 15, "agent.beams": 128, "agent.expand": 2,
+    "agent.action_cut": 0.6, "agent.context": 5, "agent.rising": 0.02, "agent.falling": 0.4, "reward.discount": 0.99,
+    "reward.cut_returns": "recorded", "mixing.pooled": True, "learner.warmup_steps": 195_312,
+}  # fmt: skip
 TABLE = [
     (f"{HOPPER},sac", "sb3: stable_baselines3/sac/sac.py, sac/policies.py, common/off_policy_algorithm.py", SAC | TWO | PLAIN | UNIFORM | {
         "agent.hidden": (256, 256), "agent.utd": 1, "agent.target_entropy_per_dim": -1.0, "agent.backup_entropy": True,
@@ -252,6 +260,8 @@ TABLE = [
         "agent.plan_horizon": 30, "agent.plan_samples": 350, "agent.plan_elites": 35, "agent.plan_iterations": 5,
         "agent.plan_momentum": 0.1, "agent.plan_particles": 4, "agent.plan_colour": 0.0, "agent.plan_kept": 0.0,
         "learner.warmup_steps": 0, "learner.frozen_steps": 1_000, "actor.random_steps": 1_000}),
+    (f"{HOPPER},trajectory_transformer", "trajectory-transformer: config/offline.py (base), scripts/train.py, scripts/plan.py",
+        UNIFORM | TRANSFORMER),
 ]  # fmt: skip
 
 # Kinds of tasks for which the authors published nothing: the row whose settings they have, and what is different. Ours, not a paper's.
@@ -276,6 +286,8 @@ FOLLOWS = [
     ("qc_fql", CUBE, ("kitchen", "locomotion"), {"reward.bias": 0.0}),
     *((name, HOPPER, ("dexterous", "kitchen", "maze", "manipulation"), {}) for name in ("combo", "mopo", "mobile", "pets")),
     ("flow_bc", CUBE, ("dexterous", "kitchen", "maze", "locomotion"), {}),
+    ("trajectory_transformer", HOPPER, ("dexterous", "maze", "manipulation"), {"agent.spacing": "uniform"}),  # rewards of 0 and 1
+    ("trajectory_transformer", HOPPER, ("kitchen",), {}),
 ]
 ROWS = {preset: settings for preset, _, settings in TABLE}
 UNPUBLISHED = [
@@ -310,6 +322,9 @@ DIFFERS = {
     "pets": "The model learns by 8 steps for each step of the environment, and not by up to 25 passes every 1,000 steps; a tenth of the "
     "rows is held out; no input is left out; bounds of the variance are learnt, as in the paper; the newest model plans at once.",
     "flow_bc": "It clones offline rows and interventions, and not the policy's own rows.",
+    "trajectory_transformer": "Terminal rewards are not replaced by −100. The step size stays at a tenth once its cosine has fallen so far; the "
+    "authors' rises again. Rewards of the context are those that the model expected. A plan counts once in the beam. Its paper has no "
+    "online phase. Of single data sets' own numbers only HalfCheetah's shorter plans are here.",
 }
 # Options that no paper has, and where they are off; settings that mean nothing with others, whatever they are.
 OFF = {
