@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
+from jax.typing import ArrayLike
 
 from ..data.errors import WarmloopError
 from ..data.mixing import StretchBatch
@@ -47,7 +48,9 @@ class TrajectoryTransformerConfig(StepSettings, InputSettings):
     actor_lr: float = 6e-4
     weight_decay: float = 0.1
     rising: float = setting(0.02, "share of the warm-up's updates in which the step size rises from 0", least=0, most=1)
-    falling: float = setting(0.4, "share of them after which it has fallen to a tenth, along a cosine; online it is a tenth", above=0, most=1)
+    falling: float = setting(
+        0.4, "share of them after which it has fallen to a tenth, along a cosine; online it is a tenth", above=0, most=1
+    )
     length: int = setting(10, "T, rows of a window", least=2)
     bins: int = setting(100, "N, tokens of a number", least=2)
     spacing: str = setting("quantile", "of the bins: equally many rows in each, or equally wide", among=SPACINGS)
@@ -57,7 +60,9 @@ class TrajectoryTransformerConfig(StepSettings, InputSettings):
     plan_steps: int = setting(15, "H, steps of a plan", least=1)
     beams: int = setting(128, "B, plans that are kept at each step", least=1)
     expand: int = setting(2, "actions that are tried in each of them", least=1)
-    action_cut: float = setting(0.6, "mass of the unlikeliest bins of which no action is drawn; 1 takes the likeliest alone", least=0, most=1)
+    action_cut: float = setting(
+        0.6, "mass of the unlikeliest bins of which no action is drawn; 1 takes the likeliest alone", least=0, most=1
+    )
     context: int = setting(5, "steps that the model sees at once in planning, the one that it writes among them", least=2)
 
     def __post_init__(self):
@@ -128,7 +133,7 @@ class TrajectoryTransformer:
         adamw = optax.adamw(self.rate, b1=0.9, b2=0.95, weight_decay=self.config.weight_decay, mask=decaying)
         return optax.chain(optax.clip_by_global_norm(1.0), adamw)
 
-    def rate(self, updates: jax.Array) -> jax.Array:
+    def rate(self, updates: ArrayLike) -> jax.Array:
         """The step size after so many gradient steps."""
         c, total = self.config, self.problem.warmup_updates
         if not total:
@@ -219,14 +224,10 @@ class TrajectoryTransformer:
         state, metrics = run_block(self.step, state.replace(key=key), batch, jnp.stack(keys))
         return state, jax.tree.map(jnp.mean, metrics), jnp.ones_like(batch.weight)
 
-    def step(
-        self, state: TrajectoryTransformerState, inputs: tuple[StretchBatch, jax.Array]
-    ) -> tuple[TrajectoryTransformerState, Metrics]:
+    def step(self, state: TrajectoryTransformerState, inputs: tuple[StretchBatch, jax.Array]) -> tuple[TrajectoryTransformerState, Metrics]:
         """One gradient step on one minibatch."""
         batch, key = inputs
-        model, moments, metrics = descend(
-            lambda model: self.loss(model, state, batch, key), state.model, self.optimizer, state.optimizer
-        )
+        model, moments, metrics = descend(lambda model: self.loss(model, state, batch, key), state.model, self.optimizer, state.optimizer)
         metrics |= {"actor/learning_rate": self.rate(state.updates)}
         return state.replace(model=model, optimizer=moments, updates=state.updates + 1), metrics
 
@@ -235,9 +236,7 @@ class TrajectoryTransformer:
     def actor_params(self, state: TrajectoryTransformerState) -> TrajectoryTransformerActor:
         return TrajectoryTransformerActor(state.model, state.discretiser, state.normaliser)
 
-    def plan(
-        self, actor: TrajectoryTransformerActor, observation: PyTree, key: jax.Array, context: Context
-    ) -> tuple[jax.Array, jax.Array]:
+    def plan(self, actor: TrajectoryTransformerActor, observation: PyTree, key: jax.Array, context: Context) -> tuple[jax.Array, jax.Array]:
         """The best plan `[H, S + A + 2]` from one observation, as tokens, and its score `[]`."""
         seen = actor.discretiser.part(slice(self.spec.observation_dim)).tokens(actor.normaliser(observation))
         return self.search(self.gpt, actor.model, actor.discretiser.part(slice(-2, None)), context, seen, key)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from ...agents import GraspSACConfig, TrajectoryTransformerConfig
+from ...agents import GraspSACConfig
 from ...data.errors import WarmloopError
 from ..schema import AgentChoice, RunConfig
 from .kinds import kind, sparse_reward
@@ -102,9 +102,8 @@ def _sized(config: RunConfig, size: Mapping[str, Any], updates: int) -> RunConfi
     sections = {}
     for section in ("agent", "warmup_agent"):
         settings = getattr(config, section).settings
-        if size is SMALL and isinstance(settings, TrajectoryTransformerConfig):
-            size = SMALL | SMALL_TRANSFORMER
-        known = {name: value for name, value in size.items() if hasattr(settings, name)}
+        of = SMALL | SMALL_TRANSFORMER if size is SMALL and getattr(config, section).name == "trajectory_transformer" else size
+        known = {name: value for name, value in of.items() if hasattr(settings, name)}
         if "ensemble" in known and hasattr(settings, "target_subset"):
             known["target_subset"] = min(settings.target_subset, known["ensemble"])
         sections[section] = known
