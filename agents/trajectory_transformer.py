@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
+from jax.typing import ArrayLike
 
 from ..data.errors import WarmloopError
 from ..data.mixing import StretchBatch
@@ -136,7 +137,7 @@ class TrajectoryTransformer:
         adamw = optax.adamw(self.rate, b1=0.9, b2=0.95, weight_decay=self.config.weight_decay, mask=decaying)
         return optax.chain(optax.clip_by_global_norm(1.0), adamw)
 
-    def rate(self, updates: jax.Array) -> jax.Array:
+    def rate(self, updates: ArrayLike) -> jax.Array:
         """The step size after so many gradient steps."""
         c, total = self.config, self.problem.warmup_updates
         if not total:

@@ -49,8 +49,8 @@ def fine_tune(
     if warm_checkpoint is None:
         if rows is None and getattr(parts.agent, "needs_rows", False):
             raise WarmloopError(
-                f"{type(parts.agent).__name__} cannot begin with nothing: it takes the bins of its tokens from recorded steps. Give it a warm-up's "
-                "checkpoint, or data."
+                f"{type(parts.agent).__name__} cannot begin with nothing: it takes the bins of its tokens from recorded steps. Give it a "
+                "warm-up's checkpoint, or data."
             )
         return create(parts, seed, rows, capacity)
     saved = checkpoint.chosen(warm_checkpoint, warm_updates)

@@ -3,11 +3,11 @@
     x_0 … x_{H-1} = argmax Σ_{i≤H-1} γ^i E[r_i] + γ^H E[V_{H-1}]
 
 At each step every one of B beams gets E sampled actions, each action's reward and value to go are the model's expectations, the best B of
-the B·E by the sum so far and the value are kept, and their next observation is the likeliest. Actions are drawn from the likeliest bins alone,
-so that the plan stays where the data are: those of the least mass `cut` are left out; at 1 all but the likeliest. An observation may begin by
-the token that says that the episode has ended; what such a plan gains ends there. The model sees the last steps, within and before the plan.
-Copies of a plan come behind all others, or they would fill the beam where few actions are likely. Source: Trajectory Transformer (Janner et
-al. 2021, alg. 1 and its code, which keeps copies and lets any number say that the episode has ended).
+the B·E by the sum so far and the value are kept, and their next observation is the likeliest. Actions are drawn from the likeliest bins
+alone, so that the plan stays where the data are: those of the least mass `cut` are left out; at 1 all but the likeliest. An observation
+may begin by the token that says that the episode has ended; what such a plan gains ends there. The model sees the last steps, within and
+before the plan. Copies of a plan come behind all others, or they would fill the beam where few actions are likely. Source: Trajectory
+Transformer (Janner et al. 2021, alg. 1 and its code, which keeps copies and lets any number say that the episode has ended).
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
     E[x]     = Σ_i p_i value(i)
 
 Quantile bins hold equally many rows each. A value that many rows have takes several thresholds, and the bins between these stay empty.
-Uniform bins are equally wide. What lies outside the data is in the outermost bin. Source: Trajectory Transformer (Janner et al. 2021, sec. 3).
+Uniform bins are equally wide. What lies outside the data is in the outermost bin. Source: Trajectory Transformer (Janner et al. 2021,
+sec. 3).
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class GPT:
         }
 
     def logits(self, params: Params, tokens: jax.Array, dropout: jax.Array | None = None) -> jax.Array:
-        """Of tokens `[B, n]`, which begin with a step, the logits `[B, n, N + 1]` of each one's successor. With a key, units are dropped."""
+        """The logits `[B, n, N + 1]` of each token's successor, of tokens `[B, n]` that begin with a step. With a key, units are dropped."""
         x, _ = self._trunk(params, tokens, dropout)
         rows, count = tokens.shape
         steps = -(-count // self.dims)
@@ -138,7 +138,7 @@ class GPT:
     def _trunk(self, params: Params, tokens: jax.Array, dropout: jax.Array | None) -> tuple[jax.Array, Cache]:
         """Normalised outputs `[B, n, W]` of tokens `[B, n]`, and their keys and values."""
         place = jnp.arange(tokens.shape[1])
-        first_key, *keys = [None] * (1 + self.layers) if dropout is None else jax.random.split(dropout, 1 + self.layers)
+        first_key, keys = (None, None) if dropout is None else (dropout, jax.random.split(jax.random.fold_in(dropout, 1), self.layers))
         x = self._embedded(params, tokens, (place % self.dims)[None]) + params["position"]["embedding"][None, : tokens.shape[1]]
         x = self._dropped(x, first_key)
         seen = (place[:, None] >= place[None]) & self._shown(place)[None]  # [n, n]
@@ -152,7 +152,7 @@ class GPT:
             x = x + self._dropped(_dense(weights["attended"], found), attended_key)
             return x + self._dropped(self._mlp(weights, x), mlp_key), Cache(keys, values)
 
-        x, cache = jax.lax.scan(layer, x, (params["layers"], None if dropout is None else jnp.stack(keys)))
+        x, cache = jax.lax.scan(layer, x, (params["layers"], keys))
         return _norm(params["norm"], x), cache
 
     def _shown(self, place: jax.Array) -> jax.Array:

@@ -121,7 +121,7 @@ def test_it_learns_a_batch_by_heart(batch):
     agent = dataclasses.replace(AGENT, problem=Problem(0.9, warmup_updates=2000))
     agent = dataclasses.replace(agent, config=dataclasses.replace(agent.config, hidden=(64, 64), actor_lr=3e-3, weight_decay=0.0))
     block = jax.tree.map(lambda x: jnp.repeat(x[None], 50, axis=0), batch)
-    learnt, update = agent.init(KEY, rows_of(40)), jax.jit(agent.update)
+    learnt, metrics, update = agent.init(KEY, rows_of(40)), {}, jax.jit(agent.update)
     for _ in range(4):
         learnt, metrics, _ = update(learnt, block)
     surprise = agent.loss(learnt.model, learnt, batch, None)[1]
@@ -168,11 +168,11 @@ def test_settings_that_do_not_go_together_are_refused(wrong, says):
 
 def test_data_that_it_can_make_nothing_of_are_refused():
     rows = rows_of(40)
-    with pytest.raises(WarmloopError, match="reward.cut_returns=recorded"):
+    with pytest.raises(WarmloopError, match=r"reward\.cut_returns=recorded"):
         AGENT.init(KEY, rows.replace(mc_return=np.full(40, -np.inf, np.float32)))
     rare = np.zeros(40, np.float32)
     rare[0] = 1.0
-    with pytest.raises(WarmloopError, match="agent.spacing=uniform"):
+    with pytest.raises(WarmloopError, match=r"agent\.spacing=uniform"):
         AGENT.init(KEY, rows.replace(reward=rare))
     uniform = dataclasses.replace(AGENT, config=dataclasses.replace(AGENT.config, spacing="uniform"))
     uniform.init(KEY, rows.replace(reward=rare))

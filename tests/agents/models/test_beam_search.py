@@ -27,8 +27,8 @@ class Written(struct.PyTreeNode):
 
 
 class Table:
-    """A deterministic MDP of 4 states and 4 actions as a model of sequences: all tokens but the action are certain. Where `ends`, the episode
-    has ended after action 0."""
+    """A deterministic MDP of 4 states and 4 actions as a model of sequences: all tokens but the action are certain. Where `ends`, the
+    episode has ended after action 0."""
 
     def __init__(self, seed, ends=False):
         rng = np.random.default_rng(seed)

@@ -22,7 +22,7 @@ def test_a_number_comes_back_within_its_bin_and_a_bin_as_itself(rows, count, bin
     rows = np.resize(rows[:count], rows.shape)
     found = Discretiser.of(rows, bins, spacing)
     tokens = tokens_of(found, jnp.asarray(rows))
-    assert tokens.shape == rows.shape and 0 <= int(tokens.min()) and int(tokens.max()) < bins
+    assert tokens.shape == rows.shape and int(tokens.min()) >= 0 and int(tokens.max()) < bins
     thresholds, near = np.asarray(found.thresholds), np.asarray(values_of(found, tokens))
     assert (np.diff(thresholds, axis=0) >= 0).all()
     width = np.take_along_axis(np.diff(thresholds, axis=0), np.asarray(tokens), axis=0)

@@ -322,9 +322,9 @@ DIFFERS = {
     "pets": "The model learns by 8 steps for each step of the environment, and not by up to 25 passes every 1,000 steps; a tenth of the "
     "rows is held out; no input is left out; bounds of the variance are learnt, as in the paper; the newest model plans at once.",
     "flow_bc": "It clones offline rows and interventions, and not the policy's own rows.",
-    "trajectory_transformer": "Terminal rewards are not replaced by −100. The step size stays at a tenth once its cosine has fallen so far; the "
-    "authors' rises again. Rewards of the context are those that the model expected. A plan counts once in the beam. Its paper has no "
-    "online phase. Of single data sets' own numbers only HalfCheetah's shorter plans are here.",
+    "trajectory_transformer": "Terminal rewards are not replaced by −100. The step size stays at a tenth once its cosine has fallen so far, "
+    "where the authors' rises again. The context's rewards are those that the model expected. A plan counts once in the beam. Its paper "
+    "has no online phase. Of single data sets' own numbers only HalfCheetah's shorter plans are here.",
 }
 # Options that no paper has, and where they are off; settings that mean nothing with others, whatever they are.
 OFF = {
