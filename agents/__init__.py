@@ -9,6 +9,7 @@ from .flow_bc import FlowBC, FlowBCConfig
 from .grasp import GraspSAC, GraspSACConfig
 from .ibrl import IBRL, IBRLConfig
 from .iql import IQL, IQLConfig
+from .mpc import MPC, MPCConfig
 from .qc import QC, QCConfig
 from .qc_fql import QCFQL, QCFQLConfig
 from .sac import SAC, SACConfig
@@ -25,6 +26,7 @@ AGENTS: dict[str, tuple[type, type]] = {
     "ibrl": (IBRL, IBRLConfig),
     "sac_grasp": (GraspSAC, GraspSACConfig),
     "flow_bc": (FlowBC, FlowBCConfig),
+    "mpc": (MPC, MPCConfig),
     "qc": (QC, QCConfig),
     "qc_fql": (QCFQL, QCFQLConfig),
 }
@@ -37,6 +39,7 @@ __all__ = [
     "CQL",
     "IBRL",
     "IQL",
+    "MPC",
     "QC",
     "QCFQL",
     "SAC",
@@ -55,6 +58,7 @@ __all__ = [
     "HasLikelihood",
     "IBRLConfig",
     "IQLConfig",
+    "MPCConfig",
     "QCConfig",
     "QCFQLConfig",
     "SACConfig",

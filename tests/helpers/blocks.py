@@ -32,7 +32,13 @@ def rows_of(count, seed=0):
 
 
 def block_of(*lead, window=ROW):
-    """Rows, or the chunks of a window, some of which an episode's end cuts short."""
+    """Rows, or the chunks or sequences of a window, some of which an episode's end cuts short."""
+    if window.gives == "sequence":
+        rows = block_of(*lead, window.length)
+        there = np.random.default_rng(2).integers(1, window.length + 1, lead)
+        fields = {name: getattr(rows, name) for name in rows.__dataclass_fields__}
+        fields |= {name: fields[name][..., 0] for name in ("weight", "actor_weight", "offline")}
+        return StretchBatch(**fields, valid=jnp.asarray(np.arange(window.length) < there[..., None]))
     rows = jax.tree.map(lambda x: jnp.asarray(x).reshape(*lead, *x.shape[1:]), rows_of(int(np.prod(lead)), 1))
     one = jnp.ones(lead)
     fields = {name: getattr(rows, name) for name in rows.__dataclass_fields__}

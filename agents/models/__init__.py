@@ -1,0 +1,1 @@
+"""Learned models of the environment, and planning with them."""
