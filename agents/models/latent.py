@@ -34,7 +34,7 @@ class LatentSettings(Settings):
     """Settings of the model's networks; their defaults have five million parameters."""
 
     hidden: tuple[int, ...] = setting((512, 512), "widths of the hidden layers of dynamics, rewards, critics and policy", least=1)
-    activation: str = setting("jax.nn:mish", "of the hidden layers: relu, tanh, swish, elu or MODULE:NAME, such as jax.nn:gelu")
+    activation: str = setting("mish", "of the hidden layers: relu, tanh, swish, elu, mish or MODULE:NAME, such as jax.nn:gelu")
     encoder_hidden: tuple[int, ...] = setting((256,), "widths of the encoder's hidden layers", least=1)
     latent_dim: int = setting(512, "numbers of a latent state", least=2)
     simplex: int = setting(8, "numbers of a group of them, whose sum is 1", least=2)

@@ -39,6 +39,12 @@ SMALL = {
     "partial_chunks": True,
     "distillation_weight": 1.0,
     "normalise_q": True,
+    "encoder_hidden": (128,),
+    "latent_dim": 64,
+    "model_lr": 1e-3,
+    "iterations": 4,
+    "population": 128,
+    "elites": 16,
 }
 FULL = {"hidden": (256, 256), "batch_size": 256, "cql_actions": 10}
 
