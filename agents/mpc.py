@@ -16,6 +16,7 @@ demonstrations as MoDem and DEMO3 (Hansen et al. 2023; Escoriza et al. 2025).
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -111,6 +112,11 @@ class MPC:
     @property
     def planner(self) -> LatentPlanner:
         return LatentPlanner(self.config, self.model, self.problem.discount, self.config.uncertainty_weight)
+
+    @property
+    def judged(self) -> MPC:
+        """Its policy alone, by which recorded rows judge it: a plan at each of them would take hours."""
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, act_by="policy"))
 
     @property
     def clone_updates(self) -> int:
@@ -241,12 +247,8 @@ class MPC:
         )
         target = optax.incremental_update(model["critic"], state.target_critic, self.config.tau)
         state = state.replace(model=model, model_optimizer=moments, target_critic=target)
-        policy, moments, (scale, policy_metrics) = descend(
-            lambda policy: self.policy_loss(policy, state, batch, latents, policy_key),
-            state.policy,
-            self.policy_optimizer,
-            state.policy_optimizer,
-        )
+        loss = partial(self.policy_loss, state=state, batch=batch, latents=latents, key=policy_key)
+        policy, moments, (scale, policy_metrics) = descend(loss, state.policy, self.policy_optimizer, state.policy_optimizer)
         return state.replace(policy=policy, policy_optimizer=moments, scale=scale), (metrics | policy_metrics, td_error)
 
     def clone(self, state: MPCState, inputs: tuple[StretchBatch, jax.Array]) -> tuple[MPCState, tuple[Metrics, jax.Array]]:
@@ -288,8 +290,6 @@ class MPC:
         plan_key, action_key = jax.random.split(jax.random.key(FIXED) if deterministic else key)
         sampled = self.planner(actor.model, actor.policy, z, plan_key, carry)
         return (sampled.mean[0] if deterministic else mppi.sampled_action(sampled, action_key)), sampled.mean
-
-    # What is measured.
 
     def q_values(self, state: MPCState, observation: PyTree, action: jax.Array) -> jax.Array:
         return self.model.values(state.model["critic"], self.model.encode(state.model, state.normaliser, observation), action)

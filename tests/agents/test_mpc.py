@@ -221,7 +221,7 @@ def test_nothing_counts_behind_a_predicted_end(learnt):
 
 
 def test_a_plan_goes_on_from_the_last_one_and_a_dropped_one_does_not(learner, learnt):
-    agent, actor = learner.agent, learner.agent.actor_params(learnt[0])
+    agent, actor = agent_of(proposals=0), learner.agent.actor_params(learnt[0])
     act = jax.jit(lambda observation, carry: agent.act(actor, observation, KEY, carry, True))
     observation = jnp.array([0.2, -0.1, 0.4])
     action, carry = act(observation, ())
@@ -288,7 +288,8 @@ def test_the_values_on_a_chain_are_the_analytic_ones():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"), [({"latent_dim": 20}, "multiple of agent.simplex"), ({"log_std_min": 3.0}, "below"), ({"act_by": "luck"}, "plan or")]
+    ("wrong", "says"),
+    [({"latent_dim": 20}, "multiple of agent.simplex"), ({"log_std_min": 3.0}, "below"), ({"act_by": "luck"}, 'be "plan" or')],
 )
 def test_settings_that_do_not_go_together_are_refused(wrong, says):
     with pytest.raises(WarmloopError, match=says):

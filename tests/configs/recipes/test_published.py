@@ -30,6 +30,7 @@ SOURCES = {
     "rlkit": "rail-berkeley/rlkit ac45a9db24",
     "sb3": "DLR-RM/stable-baselines3 e05d2dbe6e",
     "qc": "ColinQiyangLi/qc 48283b4f66",
+    "tdmpc2": "nicklashansen/tdmpc2 e9f5932",
 }
 DOOR, HOPPER, CUBE = "configs/adroit.py:door", "configs/mujoco.py:hopper", "configs/gym_hil.py:pick-cube"
 MAZE, KITCHEN = "AntMaze_UMaze-v4", "FrankaKitchen-v1"
@@ -141,6 +142,17 @@ QC = FLOW | {
     "agent.samples": 32, "agent.partial_chunks": False, "reward.bias": -1.0, "learner.frozen_steps": 5_000,
 }  # fmt: skip
 
+MPC = {
+    "agent.hidden": (512, 512), "agent.activation": "mish", "agent.encoder_hidden": (256,), "agent.latent_dim": 512, "agent.simplex": 8,
+    "agent.ensemble": 5, "agent.critic_dropout": 0.01, "agent.bins": 101, "agent.bin_limit": 10.0, "agent.predict_end": True,
+    "agent.log_std_min": -10.0, "agent.log_std_max": 2.0, "agent.horizon": 3, "agent.iterations": 6, "agent.population": 512,
+    "agent.proposals": 24, "agent.elites": 64, "agent.plan_std_min": 0.05, "agent.plan_std_max": 2.0, "agent.plan_temperature": 0.5,
+    "agent.batch_size": 256, "agent.actor_lr": 3e-4, "agent.model_lr": 3e-4, "agent.encoder_lr_share": 0.3, "agent.gradient_clip": 20.0,
+    "agent.tau": 0.01, "agent.rho": 0.5, "agent.consistency_weight": 20.0, "agent.reward_weight": 0.1, "agent.value_weight": 0.1,
+    "agent.end_weight": 1.0, "agent.entropy_weight": 1e-4, "mixing.initial_ratio": 0.5, "mixing.min_ratio": 0.25, "mixing.pooled": False,
+    "learner.warmup_steps": 10_000, "learner.frozen_steps": 1_000,
+}  # fmt: skip
+
 # Preset, the files of its source, and its settings. `agent.` is both agents' unless `warmup_agent.` says otherwise.
 TABLE = [
     (f"{HOPPER},sac", "sb3: stable_baselines3/sac/sac.py, sac/policies.py, common/off_policy_algorithm.py", SAC | TWO | PLAIN | UNIFORM | {
@@ -226,6 +238,8 @@ TABLE = [
     (f"{CUBE},qc", "qc: README.md, main.py, agents/acfql.py (best-of-n)", UNIFORM | QC),
     (f"{CUBE},qc_fql", "qc: README.md, main.py, agents/acfql.py (distill-ddpg)", UNIFORM | QC | {"agent.distillation_weight": 100.0}),
     (f"{CUBE},flow_bc", "qc: agents/acfql.py, its flow alone", UNIFORM | FLOW | {"learner.frozen_steps": 0}),
+    (f"{CUBE},mpc", "tdmpc2: config.yaml, tdmpc2.py, common/world_model.py", UNIFORM | MPC | {
+        "agent.bc_weight": 1.0, "reward.scale": 10.0, "reward.bias": 0.0}),
 ]  # fmt: skip
 
 # Kinds of tasks for which the authors published nothing: the row whose settings they have, and what is different. Ours, not a paper's.
@@ -249,6 +263,8 @@ FOLLOWS = [
     ("qc_fql", CUBE, ("dexterous", "maze"), {}),
     ("qc_fql", CUBE, ("kitchen", "locomotion"), {"reward.bias": 0.0}),
     ("flow_bc", CUBE, ("dexterous", "kitchen", "maze", "locomotion"), {}),
+    ("mpc", CUBE, ("dexterous", "maze"), {}),
+    ("mpc", CUBE, ("kitchen", "locomotion"), {"agent.bc_weight": 0.0, "reward.scale": 1.0}),
 ]
 ROWS = {preset: settings for preset, _, settings in TABLE}
 UNPUBLISHED = [
@@ -274,6 +290,9 @@ DIFFERS = {
     "hgdagger": "As bc.",
     "qc": "Critics have LayerNorm before the activation and not after it.",
     "qc_fql": "As qc.",
+    "mpc": "The warm-up, the mixed batches and, for sparse success, the cloning term and the reward of 10 are for demonstrations, in the manner "
+    "of MoDem; observations are normalised; episodes may end; the entropy is that of squashed actions; a plan's last value is of the "
+    "policy's mode and all critics; without exploration it acts by the plan's mean; a stretch that an end cuts short is learnt from, too.",
     "flow_bc": "It clones offline rows and interventions, and not the policy's own rows.",
 }
 # Options that no paper has, and where they are off; settings that mean nothing with others, whatever they are.
@@ -285,6 +304,7 @@ OFF = {
     "normalise_rewards": False, "return_span": 0.0, "activation": "relu", "utd": 1, "actor_layer_norm": False, "deterministic": False,
     "weight_limit": 100.0, "ensemble": 2, "normalise_observations": True, "exploration_noise": 0.1,
     "observation_floor": 0.0, "actor_network": "", "n_step": 1, "execute": 0, "candidates": 1, "normalise_q": False,
+    "clone_share": 0.2, "uncertainty_weight": 0.0, "act_by": "plan",
 }  # fmt: skip
 IGNORED = ("vision", "observation_bound")
 
