@@ -56,7 +56,7 @@ class LatentSettings(Settings):
 
 def sim_norm(x: jax.Array, group: int) -> jax.Array:
     """Softmax within each group of numbers of the last axis."""
-    return jax.nn.softmax(x.reshape(*x.shape[:-1], -1, group), axis=-1).reshape(x.shape)
+    return jax.nn.softmax(x.reshape(*x.shape[:-1], x.shape[-1] // group, group), axis=-1).reshape(x.shape)
 
 
 class NormedMLP(nn.Module):

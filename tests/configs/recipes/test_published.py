@@ -290,9 +290,9 @@ DIFFERS = {
     "hgdagger": "As bc.",
     "qc": "Critics have LayerNorm before the activation and not after it.",
     "qc_fql": "As qc.",
-    "mpc": "The warm-up, the mixed batches and, for sparse success, the cloning term and the reward of 10 are for demonstrations, in the manner "
-    "of MoDem; observations are normalised; episodes may end; the entropy is that of squashed actions; a plan's last value is of the "
-    "policy's mode and all critics; without exploration it acts by the plan's mean; a stretch that an end cuts short is learnt from, too.",
+    "mpc": "The warm-up, mixed batches and, for sparse success, the cloning term and the reward of 10 serve demonstrations, as in MoDem; "
+    "observations are normalised; episodes may end; the entropy is that of squashed actions; a plan's last value is of the policy's mode "
+    "and all critics; without exploration it acts by the plan's mean; a stretch that an end cuts short is learnt from, too.",
     "flow_bc": "It clones offline rows and interventions, and not the policy's own rows.",
 }
 # Options that no paper has, and where they are off; settings that mean nothing with others, whatever they are.

@@ -76,23 +76,37 @@ def learnt(learner):
 def test_latent_states_are_simplices(learner):
     x = jax.random.normal(KEY, (5, 24)) * 9
     np.testing.assert_allclose(sim_norm(x, 8).reshape(5, 3, 8).sum(-1), 1.0, rtol=1e-5)
-    net, state = learner.agent.model, learner.start
-    z = net.encode(state.model, state.normaliser, learner.batch.observation)
-    for each in (z, net.step(state.model, z, learner.batch.action)):
+    net = learner.agent.model
+
+    @jax.jit
+    def states(state, batch):
+        z = net.encode(state.model, state.normaliser, batch.observation)
+        return z, net.step(state.model, z, batch.action)
+
+    for each in states(learner.start, learner.batch):
         np.testing.assert_allclose(each.reshape(-1, 2, 8).sum(-1), 1.0, rtol=1e-5)
 
 
 def test_a_fresh_model_expects_nothing(learner):
-    net, state, rows = learner.agent.model, learner.start, first_rows(learner.batch)
-    z = net.encode(state.model, state.normaliser, rows.observation)
-    assert not np.any(net.code.decode(net.reward(state.model, z, rows.action)))
-    assert not np.any(learner.agent.q_values(state, rows.observation, rows.action))
+    net = learner.agent.model
+
+    @jax.jit
+    def expected(state, rows):
+        z = net.encode(state.model, state.normaliser, rows.observation)
+        return net.code.decode(net.reward(state.model, z, rows.action)), learner.agent.q_values(state, rows.observation, rows.action)
+
+    for each in expected(learner.start, first_rows(learner.batch)):
+        assert not np.any(each)
 
 
 def test_a_target_is_the_reward_where_the_episode_was_over_and_bootstraps_where_it_was_cut(learner, learnt):
     state, batch, agent = learnt[0], learner.batch, learner.agent
-    after = agent.model.encode(state.model, state.normaliser, batch.next_observation)
-    y = np.asarray(agent.td_target(state, after, batch, KEY))
+
+    @jax.jit
+    def target(state, batch):
+        return agent.td_target(state, agent.model.encode(state.model, state.normaliser, batch.next_observation), batch, KEY)
+
+    y = np.asarray(target(state, batch))
     np.testing.assert_array_equal(y[6:], np.asarray(batch.reward)[6:])
     cut = np.asarray(batch.truncated)
     assert cut.any() and (np.abs(y - np.asarray(batch.reward))[cut] > 1e-3).all()
@@ -103,12 +117,16 @@ def test_on_one_batch_it_learns_rewards_ends_and_its_own_targets(learner, learnt
     first, last = history[0], history[-1]
     for name, most in (("model/consistency", 0.5), ("model/end", 0.1), ("model/loss", 0.7)):
         assert last[name] < most * first[name], name
-    z = net.encode(state.model, state.normaliser, batch.observation[:, 0])
-    reward = net.code.decode(net.reward(state.model, z, batch.action[:, 0]))
+
+    @jax.jit
+    def expected(state, rows):
+        z = net.encode(state.model, state.normaliser, rows.observation)
+        return net.code.decode(net.reward(state.model, z, rows.action)), net.end(state.model, net.step(state.model, z, rows.action))
+
+    reward, over = expected(state, first_rows(batch))
     np.testing.assert_allclose(reward, batch.reward[:, 0], atol=0.15)
     assert td_error.shape == (8,) and float(td_error[6:].max()) < 0.15, "whose targets are rewards"
-    over = net.end(state.model, net.step(state.model, z, batch.action[:, 0])) > 0
-    np.testing.assert_array_equal(over, batch.mask[:, 0] == 0)
+    np.testing.assert_array_equal(over > 0, batch.mask[:, 0] == 0)
 
 
 def test_rows_behind_the_end_of_an_episode_change_nothing(learner):
@@ -140,10 +158,16 @@ def test_the_target_of_the_consistency_loss_trains_no_encoder(learner):
 def test_the_policys_loss_moves_no_model_and_the_models_no_policy(learner):
     agent, state, batch = learner.agent, learner.start, learner.batch
     aims = jnp.full((8, 3, 16), 0.125), batch.reward
-    _, (latents, _, _) = agent.model_loss(state.model, state, batch, aims, KEY)
-    of_model = jax.grad(lambda model: agent.policy_loss(state.policy, state.replace(model=model), batch, latents, KEY)[0])(state.model)
+
+    @jax.jit
+    def gradients(state):
+        _, (latents, _, _) = agent.model_loss(state.model, state, batch, aims, KEY)
+        of_model = jax.grad(lambda model: agent.policy_loss(state.policy, state.replace(model=model), batch, latents, KEY)[0])
+        of_policy = jax.grad(lambda policy: agent.model_loss(state.model, state.replace(policy=policy), batch, aims, KEY)[0])
+        return of_model(state.model), of_policy(state.policy)
+
+    of_model, of_policy = gradients(state)
     assert all(not np.any(leaf) for name in ("encoder", "dynamics", "reward") for leaf in jax.tree.leaves(of_model[name]))
-    of_policy = jax.grad(lambda policy: agent.model_loss(state.model, state.replace(policy=policy), batch, aims, KEY)[0])(state.policy)
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(of_policy))
 
 
@@ -151,8 +175,9 @@ def test_a_row_of_weight_zero_teaches_the_model_nothing(learner):
     aims = jnp.full((8, 3, 16), 0.125), learner.batch.reward
     weight = jnp.ones(8).at[0].set(0.0)
     agent, state = learner.agent, learner.start
+    loss = jax.jit(lambda state, batch: agent.model_loss(state.model, state, batch, aims, KEY)[0])
     losses = [
-        agent.model_loss(state.model, state, learner.batch.replace(weight=weight, reward=reward), aims, KEY)[0]
+        loss(state, learner.batch.replace(weight=weight, reward=reward))
         for reward in (learner.batch.reward, learner.batch.reward.at[0].add(5.0))
     ]
     assert losses[0] == losses[1]
@@ -167,8 +192,8 @@ def test_the_first_share_of_a_warm_up_clones_and_leaves_the_rest_of_the_model_al
         assert_same(state.model[name], cloner.start.model[name])
     assert metrics["actor/cloning_loss"] < 0.05 and metrics["model/loss"] == 0
     alone = agent_of(act_by="policy")
-    act = jax.vmap(lambda observation: alone.act(alone.actor_params(state), observation, KEY, (), True)[0])
-    np.testing.assert_allclose(act(batch.observation[:, 0]), batch.action[:, 0], atol=0.3)
+    act = jax.jit(jax.vmap(lambda actor, observation: alone.act(actor, observation, KEY, (), True)[0], (None, 0)))
+    np.testing.assert_allclose(act(alone.actor_params(state), batch.observation[:, 0]), batch.action[:, 0], atol=0.3)
     state, metrics, _ = cloner.update(state, batch)
     assert metrics["model/loss"] > 0
     assert agent_of(Problem(0.9)).clone_updates == 0, "online none"
@@ -178,15 +203,19 @@ def test_of_proposals_alone_the_plan_is_the_policy(learner, learnt):
     agent = agent_of(population=1, proposals=1, elites=1)
     state = learnt[0]
     actor, observation = agent.actor_params(state), jnp.array([0.2, -0.1, 0.4])
-    action, mean = agent.act(actor, observation, KEY, (), deterministic=True)
-    z = agent.model.encode(state.model, state.normaliser, observation)
+    action, mean = jax.jit(lambda actor: agent.act(actor, observation, KEY, (), deterministic=True))(actor)
     _, proposal_key = jax.random.split(jax.random.split(jax.random.key(0))[0])
-    noise = jax.random.normal(proposal_key, (3, 1, 2))
-    for step in range(3):
-        mu, log_std = agent.model.policy(state.policy, z)
-        expected = jnp.tanh(mu + jnp.exp(log_std) * noise[step, 0])
-        np.testing.assert_allclose(mean[step], expected, rtol=1e-4, atol=1e-6)
-        z = agent.model.step(state.model, z, expected)
+
+    @jax.jit
+    def expected(state):
+        z, done = agent.model.encode(state.model, state.normaliser, observation), []
+        for noise in jax.random.normal(proposal_key, (3, 1, 2)):
+            mu, log_std = agent.model.policy(state.policy, z)
+            done.append(jnp.tanh(mu + jnp.exp(log_std) * noise[0]))
+            z = agent.model.step(state.model, z, done[-1])
+        return jnp.stack(done)
+
+    np.testing.assert_allclose(mean, expected(state), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(action, mean[0])
 
 
@@ -197,32 +226,47 @@ def unrolled(agent, state, z, actions):
         total += factor * net.code.decode(net.reward(state.model, z, action))
         total -= factor * agent.config.uncertainty_weight * net.values(state.model["critic"], z, action).std()
         z, factor = net.step(state.model, z, action), 0.9 * factor
-        factor *= float(net.end(state.model, z) <= 0)
+        factor *= net.end(state.model, z) <= 0
     return total + factor * net.values(state.model["critic"], z, jnp.tanh(net.policy(state.policy, z)[0])).mean()
 
 
 @pytest.mark.parametrize("uncertainty", [0.0, 2.0])
 def test_the_value_of_a_plan_is_of_rewards_doubts_and_what_comes_after(learnt, uncertainty):
     agent, state = agent_of(uncertainty_weight=uncertainty), learnt[0]
-    z = agent.model.encode(state.model, state.normaliser, jnp.array([0.2, -0.1, 0.4]))
     actions = jax.random.uniform(KEY, (4, 3, 2), minval=-1.0, maxval=1.0)
-    found = agent.planner.value(state.model, state.policy, z, actions)
-    np.testing.assert_allclose(found, [unrolled(agent, state, z, each) for each in actions], rtol=1e-3, atol=1e-4)
+
+    @jax.jit
+    def values(state):
+        z = agent.model.encode(state.model, state.normaliser, jnp.array([0.2, -0.1, 0.4]))
+        expected = jax.vmap(lambda each: unrolled(agent, state, z, each))(actions)
+        return agent.planner.value(state.model, state.policy, z, actions), expected
+
+    found, expected = values(state)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_nothing_counts_behind_a_predicted_end(learnt):
     agent, state = agent_of(), learnt[0]
     head = state.model["end"]["params"]["output"] | {"bias": jnp.array([50.0])}
     model = state.model | {"end": {"params": state.model["end"]["params"] | {"output": head}}}
-    z = agent.model.encode(model, state.normaliser, jnp.array([0.2, -0.1, 0.4]))
     actions = jax.random.uniform(KEY, (4, 3, 2), minval=-1.0, maxval=1.0)
-    first = agent.model.code.decode(agent.model.reward(model, jnp.broadcast_to(z, (4, 16)), actions[:, 0]))
-    np.testing.assert_allclose(agent.planner.value(model, state.policy, z, actions), first, rtol=1e-5)
+
+    @jax.jit
+    def values(model):
+        z = agent.model.encode(model, state.normaliser, jnp.array([0.2, -0.1, 0.4]))
+        first = agent.model.code.decode(agent.model.reward(model, jnp.broadcast_to(z, (4, 16)), actions[:, 0]))
+        return agent.planner.value(model, state.policy, z, actions), first
+
+    np.testing.assert_allclose(*values(model), rtol=1e-5)
 
 
 def test_a_plan_goes_on_from_the_last_one_and_a_dropped_one_does_not(learner, learnt):
     agent, actor = agent_of(proposals=0), learner.agent.actor_params(learnt[0])
-    act = jax.jit(lambda observation, carry: agent.act(actor, observation, KEY, carry, True))
+    program = jax.jit(agent.act, static_argnames="deterministic")
+
+    def act(observation, carry):
+        return program(actor, observation, KEY, carry, deterministic=True)
+
     observation = jnp.array([0.2, -0.1, 0.4])
     action, carry = act(observation, ())
     assert carry.shape == (3, 2)
@@ -234,7 +278,7 @@ def test_a_plan_goes_on_from_the_last_one_and_a_dropped_one_does_not(learner, le
 def test_a_model_that_diverged_still_gives_an_action_in_range(learner):
     broken = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), learner.start.model["dynamics"])
     actor = learner.agent.actor_params(learner.start.replace(model=learner.start.model | {"dynamics": broken}))
-    action, _ = learner.agent.act(actor.replace(policy=learner.start.policy), jnp.zeros(3), KEY, ())
+    action, _ = jax.jit(learner.agent.act)(actor, jnp.zeros(3), KEY, ())
     assert np.isfinite(action).all() and float(jnp.abs(action).max()) <= 1
 
 
@@ -242,7 +286,7 @@ def test_where_the_policy_acts_alone_the_model_stays_at_home(learner):
     agent = agent_of(act_by="policy")
     actor = agent.actor_params(learner.start)
     assert set(actor.model) == {"vision", "encoder"}
-    action, carry = agent.act(actor, jnp.zeros(3), KEY, ())
+    action, carry = jax.jit(agent.act)(actor, jnp.zeros(3), KEY, ())
     assert action.shape == (2,) and carry == ()
 
 
@@ -261,7 +305,7 @@ def walks(lengths=(5, 1, 2, 9)):
 def test_what_is_drawn_for_it_never_crosses_into_another_episode():
     agent = agent_of(batch_size=64)
     parts = LearnerParts(agent, ReplayConfig(capacity=1, alpha=0.0), MixingConfig())
-    _, block = draw(create(parts, 0, walks()), parts)
+    _, block = jax.jit(draw, static_argnums=1)(create(parts, 0, walks()), parts)
     batch = jax.tree.map(lambda x: np.asarray(x[0]), block.batch)
     assert batch.valid.shape == (64, 3)
     first = batch.step[:, :1]
