@@ -11,6 +11,7 @@ from .flow_bc import FlowBC, FlowBCConfig
 from .grasp import GraspSAC, GraspSACConfig
 from .ibrl import IBRL, IBRLConfig
 from .iql import IQL, IQLConfig
+from .mpc import MPC, MPCConfig
 from .pets import PETS, PETSConfig
 from .qc import QC, QCConfig
 from .qc_fql import QCFQL, QCFQLConfig
@@ -29,6 +30,7 @@ AGENTS: dict[str, tuple[type, type]] = {
     "ibrl": (IBRL, IBRLConfig),
     "sac_grasp": (GraspSAC, GraspSACConfig),
     "flow_bc": (FlowBC, FlowBCConfig),
+    "mpc": (MPC, MPCConfig),
     "qc": (QC, QCConfig),
     "qc_fql": (QCFQL, QCFQLConfig),
     "dsrl": (DSRL, DSRLConfig),
@@ -47,6 +49,7 @@ __all__ = [
     "DSRL",
     "IBRL",
     "IQL",
+    "MPC",
     "PETS",
     "QC",
     "QCFQL",
@@ -69,6 +72,7 @@ __all__ = [
     "HasModel",
     "IBRLConfig",
     "IQLConfig",
+    "MPCConfig",
     "PETSConfig",
     "QCConfig",
     "QCFQLConfig",

@@ -262,6 +262,14 @@ def window_of(agent: Agent) -> Window:
     return own or Window(getattr(agent.config, "n_step", 1), discount=agent.problem.discount)
 
 
+def judged_by_rows(agent: Agent) -> Agent:
+    """The agent whose actions are asked for at thousands of recorded rows, with the same acting parameters: its own `judged`, else itself.
+
+    A planner has such a one, its policy alone.
+    """
+    return getattr(agent, "judged", agent)
+
+
 def run_block(step: Callable[..., tuple[PyTree, PyTree]], state: PyTree, batch: Batch, keys: jax.Array) -> tuple[PyTree, PyTree]:
     """`step(state, (minibatch, key))` for each of the K minibatches of `batch [K, B]`; outputs stacked along K.
 

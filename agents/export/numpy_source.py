@@ -15,6 +15,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from ...data.errors import WarmloopError
+from .numpy_images import convolution, pooling
 
 CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
 Rule = Callable[[Any, list["Value"]], str]
@@ -97,7 +98,7 @@ class _Writer:
             called = equation.params[CALLS[name]]
             closed = called if isinstance(called, ClosedJaxpr) else ClosedJaxpr(called, ())
             return self.run(closed.jaxpr, closed.consts, inputs)
-        if name == "scan" and not equation.params["reverse"] and len(equation.outvars) == equation.params["num_carry"]:
+        if name == "scan" and not equation.params["reverse"]:
             return self._unrolled(equation, inputs)
         if name not in RULES:
             raise WarmloopError(f"This policy cannot be written in NumPy: agents/export/numpy_source.py has no rule for `{name}`.")
@@ -105,22 +106,32 @@ class _Writer:
         expression = RULES[name](equation, inputs)
         if len(equation.outvars) == 1 and expression in [each.text for each in inputs]:
             return [Value(expression, tuple(equation.outvars[0].aval.shape))]
+        return self._written(expression, inputs, [tuple(var.aval.shape) for var in equation.outvars])
+
+    def _written(self, expression: str, inputs: Sequence[Value], shapes: Sequence[tuple[int, ...]]) -> list[Value]:
+        """A further line, and its results of these shapes."""
         first = sum(len(line.targets) for line in self.lines)
-        targets = [f"x{first + offset}" for offset in range(len(equation.outvars))]
+        targets = [f"x{first + offset}" for offset in range(len(shapes))]
         self.lines.append(Line(targets, expression, {each.text for each in inputs}))
-        return [Value(target, tuple(var.aval.shape)) for target, var in zip(targets, equation.outvars, strict=True)]
+        return [Value(target, shape) for target, shape in zip(targets, shapes, strict=True)]
 
     def _unrolled(self, equation: Any, inputs: list[Value]) -> list[Value]:
-        """A loop that gives what it carries and nothing else, written out pass by pass."""
+        """A loop, written out pass by pass: what it carries, and what it gives in each, stacked."""
         body, consts, carried = equation.params["jaxpr"], equation.params["num_consts"], equation.params["num_carry"]
-        carry, every = inputs[consts : consts + carried], inputs[consts + carried :]
+        carry, every, given = inputs[consts : consts + carried], inputs[consts + carried :], []
         for number in range(equation.params["length"]):
             each = [
                 Value(f"{x.text}[{number}]", x.shape[1:]) if x.known is None else Value("", x.shape[1:], np.asarray(x.known)[number])
                 for x in every
             ]
-            carry = self.run(body.jaxpr, body.consts, [*inputs[:consts], *carry, *each])
-        return carry
+            results = self.run(body.jaxpr, body.consts, [*inputs[:consts], *carry, *each])
+            carry, made = results[:carried], results[carried:]
+            given.append(made)
+        return [*carry, *(self._stacked(parts) for parts in zip(*given, strict=True))]
+
+    def _stacked(self, parts: Sequence[Value]) -> Value:
+        shape = (len(parts), *parts[0].shape)
+        return self._written(f"np.stack([{', '.join(each.text for each in parts)}])", parts, [shape])[0]
 
     def _named(self, value: Value) -> Value:
         """A known value as a number, or as an array of the constants."""
@@ -229,37 +240,15 @@ def _choice(equation: Any, inputs: list[Value]) -> str:
     return f"np.where({which.text}, {yes.text}, {no.text})"
 
 
+def _greatest(equation: Any, inputs: list[Value]) -> str:
+    """The k greatest along the last axis, from the greatest down, and where they are."""
+    given, count = inputs[0].text, equation.params["k"]
+    order = f"np.argsort(-{given}, axis=-1, kind='stable')[..., :{count}]"
+    return f"np.take_along_axis({given}, {order}, axis=-1), {order}"
+
+
 def _argument(function: str) -> Rule:
     return lambda equation, inputs: f"np.{function}({inputs[0].text}, axis={equation.params['axes'][0]})"
-
-
-def _convolution(equation: Any, inputs: list[Value]) -> str:
-    """Of images `[B, H, W, C]` with a kernel `[h, w, C, O]`, as flax has them."""
-    params, (image, kernel) = equation.params, inputs
-    layout = tuple(map(tuple, params["dimension_numbers"]))
-    grouped, dilation = params["feature_group_count"] * params["batch_group_count"] > 1, {*params["lhs_dilation"], *params["rhs_dilation"]}
-    if layout != ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2)) or grouped or dilation != {1}:
-        raise WarmloopError("This policy cannot be written in NumPy: its convolutions are dilated, grouped, or not of [B, H, W, C].")
-    windows = _windows(image.text, params["padding"], kernel.shape[:2], params["window_strides"], 0.0)
-    return f"np.tensordot({windows}, {kernel.text}, ((3, 4, 5), (2, 0, 1)))"
-
-
-def _pooling(equation: Any, inputs: list[Value]) -> str:
-    """The greatest of windows over the middle two of four axes, as flax's max_pool has them."""
-    params = equation.params
-    window, strides, padding = (params[name] for name in ("window_dimensions", "window_strides", "padding"))
-    outer = (window[0], window[-1], strides[0], strides[-1], *padding[0], *padding[-1])
-    if len(window) != 4 or outer != (1, 1, 1, 1, 0, 0, 0, 0) or set(params["base_dilation"] + params["window_dilation"]) != {1}:
-        raise WarmloopError("This policy cannot be written in NumPy: it pools other than over the height and width of [B, H, W, C].")
-    return f"{_windows(inputs[0].text, padding[1:3], window[1:3], strides[1:3], -np.inf)}.max(axis=(4, 5))"
-
-
-def _windows(image: str, padding: Any, size: Any, strides: Any, filling: float) -> str:
-    """Windows `[B, H', W', C, h, w]` of images `[B, H, W, C]`."""
-    pads = tuple((int(low), int(high)) for low, high in ((0, 0), *padding, (0, 0)))
-    padded = f"np.pad({image}, {pads}, constant_values=float('{filling}'))" if any(map(any, pads)) else image
-    steps = ", ".join(f"::{stride}" for stride in strides)
-    return f"np.lib.stride_tricks.sliding_window_view({padded}, {tuple(size)}, axis=(1, 2))[:, {steps}]"
 
 
 SIGNS = {"add": "+", "add_any": "+", "sub": "-", "mul": "*", "and": "&", "or": "|"}
@@ -288,13 +277,16 @@ RULES: dict[str, Rule] = {
     "reduce_min": _reduction("min"),
     "argmax": _argument("argmax"),
     "argmin": _argument("argmin"),
+    "top_k": _greatest,
+    "rev": _template("np.flip({}, axis={dimensions})"),
+    "is_finite": _template("np.isfinite({})"),
     "reshape": _reshaped,
     "squeeze": _reshaped,
     "expand_dims": _reshaped,
     "broadcast_in_dim": _broadcast,
     "dot_general": _product,
-    "conv_general_dilated": _convolution,
-    "reduce_window_max": _pooling,
+    "conv_general_dilated": convolution,
+    "reduce_window_max": pooling,
     "slice": _slice,
     "split": _split,
     "concatenate": _concatenate,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from ...data.mixing import StretchBatch
-from ...data.transition import PyTree
+from ...data.transition import Batch, PyTree, Transition
 
 FIXED = 0  # the key of the noise by which a flow plans where chance is off
 
@@ -56,3 +57,9 @@ def mean_of_valid(values: jax.Array, valid: jax.Array) -> jax.Array:
     """`[B]`, the mean of values `[B, h·A]` with 0 for the actions that are not there, by `valid` `[B, h]`, as Q-chunking has it."""
     there = jnp.repeat(valid, values.shape[-1] // valid.shape[-1], axis=-1)
     return (values * there).mean(axis=-1)
+
+
+def first_rows(batch: StretchBatch) -> Batch:
+    """The first row `[B]` of each sequence of a batch."""
+    rows = {field.name: jax.tree.map(lambda x: x[:, 0], getattr(batch, field.name)) for field in dataclasses.fields(Transition)}
+    return Batch(**rows, weight=batch.weight, actor_weight=batch.actor_weight, offline=batch.offline)

@@ -95,7 +95,7 @@ class NetworkSettings(Settings):
     """Settings of the networks, and of the policy's own."""
 
     hidden: tuple[int, ...] = setting((256, 256), "widths of the hidden layers", least=1)
-    activation: str = setting("relu", "of the hidden layers: relu, tanh, swish, elu or MODULE:NAME, such as jax.nn:gelu")
+    activation: str = setting("relu", "of the hidden layers: relu, tanh, swish, elu, mish or MODULE:NAME, such as jax.nn:gelu")
     actor_hidden: tuple[int, ...] = setting((), "widths of the policy's hidden layers; () for those of `hidden`", least=1)
     actor_layer_norm: bool = setting(False, "LayerNorm on the policy's hidden layers")
     actor_dropout: float = setting(0.0, "share of the policy's hidden units that are dropped in its loss", least=0, below=1)

@@ -14,18 +14,18 @@ from ...data.transition import PyTree
 
 
 def adam(
-    learning_rate: float | jax.Array | optax.Schedule, weight_decay: float = 0.0, frozen: Collection[str] = ()
+    learning_rate: float | jax.Array | optax.Schedule, weight_decay: float = 0.0, frozen: Collection[str] = (), eps: float = 1e-8
 ) -> optax.GradientTransformation:
     """Adam or, with a decay, AdamW on the kernels (Loshchilov and Hutter 2019); biases and norms do not decay, and no module of a name
     in `frozen` does.
 
     Its state is plain Adam's either way, so that an algorithm with a decay hands over to one without.
     """
-    plain = optax.adam(learning_rate)
+    plain = optax.adam(learning_rate, eps=eps)
     if weight_decay == 0:
         return plain
     mask, without = partial(decaying, frozen=frozen), optax.MaskedState(optax.EmptyState())
-    adamw = optax.adamw(learning_rate, weight_decay=weight_decay, mask=mask)
+    adamw = optax.adamw(learning_rate, eps=eps, weight_decay=weight_decay, mask=mask)
 
     def update(updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None) -> tuple[optax.Updates, optax.OptState]:
         moments, steps = cast(tuple[Any, Any], state)

@@ -33,6 +33,7 @@ PUBLISHED: dict[str, Preset] = {
         published.awac,
         published.bcq,
         published.flow_bc,
+        published.mpc,
         published.qc,
         published.qc_fql,
         published.combo,

@@ -51,6 +51,12 @@ SMALL = {
     "plan_elites": 15,
     "plan_iterations": 4,
     "plan_particles": 1,
+    "encoder_hidden": (128,),
+    "latent_dim": 64,
+    "model_lr": 1e-3,
+    "iterations": 4,
+    "population": 128,
+    "elites": 16,
 }
 SMALL_OF = {  # of algorithms by name, beyond what all have
     "pets": {"hidden": (64, 64, 64), "utd": 16, "batch_size": 64, "model_lr": 1e-3},  # its plan is to take milliseconds

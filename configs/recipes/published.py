@@ -20,6 +20,7 @@ from ...agents import (
     CQLConfig,
     FlowBCConfig,
     IQLConfig,
+    MPCConfig,
     PETSConfig,
     QCConfig,
     QCFQLConfig,
@@ -252,6 +253,18 @@ def trajectory_transformer(config: RunConfig) -> RunConfig:
     )
     config = _uniform(config, "trajectory_transformer", settings).replace(mixing=POOLED, reward={"cut_returns": "recorded"})
     return config.replace(learner=_online(0, warmup_steps=50 * MILLION // settings.batch_size, warmup_checkpoints=1, held_out=0.0))
+
+
+def mpc(config: RunConfig) -> RunConfig:
+    """TD-MPC2 (Hansen et al. 2024) at five million parameters, γ by the episode's length. Demonstrations are cloned first, and are then
+    half of each batch, falling to a quarter, as in MoDem (Hansen et al. 2023); a success is worth 10, so that plans tell it apart."""
+    sparse, steps = sparse_reward(config), max(config.learner.online_steps, 1)
+    settings = MPCConfig(bc_weight=1.0 if sparse else 0.0)
+    mixing = {"initial_ratio": 0.5, "decay": 0.5 ** (1 / steps), "min_ratio": 0.25, "pooled": False}
+    config = _uniform(config, "mpc", settings).replace(mixing=mixing, reward=_sparse(config, {"scale": 10.0, "bias": 0.0}))
+    if episode := config.environment.horizon:
+        config = config.replace(reward={"discount": min(max(1.0 - 5.0 / episode, 0.95), 0.995)})
+    return config.replace(learner=_online(1_000, warmup_steps=10_000))
 
 
 def _uniform(config: RunConfig, name: str, settings: AgentConfig) -> RunConfig:

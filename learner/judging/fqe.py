@@ -25,7 +25,7 @@ import numpy as np
 import optax
 from flax import struct
 
-from ...agents.base import Agent, not_by_rows
+from ...agents.base import Agent, judged_by_rows, not_by_rows
 from ...agents.networks.networks import Critic, apply, initialise
 from ...agents.networks.normaliser import Normaliser
 from ...data.episode import Episode
@@ -137,6 +137,7 @@ def estimates(
     action_key, fit_key = jax.random.split(jax.random.key(seed))
     starts = jax.tree.map(lambda x: x[_firsts(lengths)], rows.observation)
     samples = config.samples if stochastic else 1
+    agents = [(judged_by_rows(agent), actor) for agent, actor in agents]
     here = partial(policy_actions, key=action_key, samples=samples, stochastic=stochastic)
     group = max(1, GROUP_BYTES // (4 * samples * data.action.size + 24 * config.members * config.batch_size * sum(config.hidden)))
     found = []

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...agents.base import Agent, HasCritics, HasLikelihood, HasModel, Metrics, not_by_rows
+from ...agents.base import Agent, HasCritics, HasLikelihood, HasModel, Metrics, judged_by_rows, not_by_rows
 from ...data.episode import Episode
 from ...data.errors import WarmloopError
 from ...data.files.digest import of_episode
@@ -112,10 +112,10 @@ def measures(agent: Agent, state: PyTree, batch: Batch) -> Metrics:
 @partial(jax.jit, static_argnames="agent")
 def _by_row(agent: Agent, state: PyTree, batch: Batch, keys: jax.Array, target_key: jax.Array) -> dict[str, jax.Array]:
     """The measures of each row, `[N]`; of the overestimation, those of rows whose return is known."""
-    actor = agent.actor_params(state)
+    actor, acting = agent.actor_params(state), judged_by_rows(agent)
     found = {}
     if not not_by_rows(agent):
-        action = jax.vmap(lambda observation, key: agent.act(actor, observation, key, (), True)[0])(batch.observation, keys)
+        action = jax.vmap(lambda observation, key: acting.act(actor, observation, key, (), True)[0])(batch.observation, keys)
         found["heldout/action_error"] = jnp.square(action - batch.action).mean(axis=-1)
     if isinstance(agent, HasModel):
         found["heldout/model_error"] = agent.model_error(state, batch)

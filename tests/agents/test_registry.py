@@ -12,6 +12,7 @@ from blocks import KEY, SMALL, SPEC, assert_same, block_of, rows_of
 from warmloop.agents import AGENTS, SAC, HasCritics, HasLikelihood, HasModel, SACConfig
 from warmloop.agents.base import Problem, go_on, window_of
 from warmloop.agents.described import describe_agent, rebuild_agent
+from warmloop.agents.shared.action_chunks import first_rows
 from warmloop.data.errors import WarmloopError
 from warmloop.data.mixing import MixingConfig
 from warmloop.data.replay import ReplayConfig
@@ -20,7 +21,14 @@ from warmloop.learner.starting_state import fine_tune, resume
 from warmloop.learner.state import LearnerParts, create
 from warmloop.learner.step import run_steps
 
-UNSHARED = ("bcq", "sac_grasp", "flow_bc", "qc", "qc_fql", "dsrl", "pets", "trajectory_transformer")  # algorithms whose policy no other has
+UNSHARED = (  # algorithms whose policy no other has
+    "bcq", "sac_grasp", "flow_bc", "qc", "qc_fql", "dsrl", "pets", "trajectory_transformer", "mpc",
+)  # fmt: skip
+LITTLE = {"mpc": {"latent_dim": 16, "ensemble": 3, "population": 16, "proposals": 4, "elites": 4, "iterations": 2}}
+
+
+def settings_of(name):
+    return AGENTS[name][1](**SMALL, **LITTLE.get(name, {}))
 
 
 @dataclasses.dataclass
@@ -28,8 +36,7 @@ class Trained:
     """An agent, its fresh state, its compiled update, and what one block makes of the state."""
 
     def __init__(self, name):
-        kind, config = AGENTS[name]
-        self.agent = kind(config(**SMALL), SPEC)
+        self.agent = AGENTS[name][0](settings_of(name), SPEC)
         self.fresh = self.agent.init(jax.random.key(0), rows_of(40))
         self.update = jax.jit(self.agent.update)
         self.block = block_of(2, 8, window=window_of(self.agent))
@@ -46,7 +53,7 @@ def trained(request):
 
 
 def test_the_name_is_the_registrys_and_equal_settings_make_equal_agents(trained):
-    again = AGENTS[trained.agent.name][0](AGENTS[trained.agent.name][1](**SMALL), SPEC)
+    again = AGENTS[trained.agent.name][0](settings_of(trained.agent.name), SPEC)
     assert again == trained.agent and hash(again) == hash(trained.agent)
 
 
@@ -110,6 +117,8 @@ def test_what_is_measured_of_an_agent_has_its_shapes(trained):
     assert isinstance(trained.agent, HasCritics | HasLikelihood | HasModel) or not window_of(trained.agent).is_row, (
         "of rows something is measured"
     )
+    if window_of(trained.agent).gives == "sequence":
+        batch = first_rows(batch)
     if isinstance(trained.agent, HasCritics):
         q = trained.agent.q_values(trained.state, batch.observation, batch.action)
         assert q.shape == (trained.agent.config.ensemble, 8)

@@ -33,6 +33,7 @@ SOURCES = {
     "OfflineRL-Kit": "yihaosun1124/OfflineRL-Kit e3ce697",
     "mbrl-lib": "facebookresearch/mbrl-lib 5fd2716530",
     "trajectory-transformer": "jannerm/trajectory-transformer 8834a6ed04",
+    "tdmpc2": "nicklashansen/tdmpc2 e9f5932",
 }
 DOOR, HOPPER, CUBE = "configs/adroit.py:door", "configs/mujoco.py:hopper", "configs/gym_hil.py:pick-cube"
 MAZE, KITCHEN = "AntMaze_UMaze-v4", "FrankaKitchen-v1"
@@ -156,6 +157,16 @@ COMBO = SAC | TWO | PLAIN | MODEL | {
     "agent.pressed_on": "mixed", "agent.penalty_samples": 10, "agent.rollout_length": 5, "agent.rollout_share": 0.2,
     "agent.rollout_after": 5_000, "agent.model_rows": 250_000, "learner.warmup_steps": 3_000_000,
 }  # fmt: skip
+MPC = {
+    "agent.hidden": (512, 512), "agent.activation": "mish", "agent.encoder_hidden": (256,), "agent.latent_dim": 512, "agent.simplex": 8,
+    "agent.ensemble": 5, "agent.critic_dropout": 0.01, "agent.bins": 101, "agent.bin_limit": 10.0, "agent.predict_end": True,
+    "agent.log_std_min": -10.0, "agent.log_std_max": 2.0, "agent.horizon": 3, "agent.iterations": 6, "agent.population": 512,
+    "agent.proposals": 24, "agent.elites": 64, "agent.plan_std_min": 0.05, "agent.plan_std_max": 2.0, "agent.plan_temperature": 0.5,
+    "agent.batch_size": 256, "agent.actor_lr": 3e-4, "agent.model_lr": 3e-4, "agent.encoder_lr_share": 0.3, "agent.gradient_clip": 20.0,
+    "agent.tau": 0.01, "agent.rho": 0.5, "agent.consistency_weight": 20.0, "agent.reward_weight": 0.1, "agent.value_weight": 0.1,
+    "agent.end_weight": 1.0, "agent.entropy_weight": 1e-4, "mixing.initial_ratio": 0.5, "mixing.min_ratio": 0.25, "mixing.pooled": False,
+    "learner.warmup_steps": 10_000, "learner.frozen_steps": 1_000,
+}  # fmt: skip
 
 # Preset, the files of its source, and its settings. `agent.` is both agents' unless `warmup_agent.` says otherwise.
 TRANSFORMER = {
@@ -262,6 +273,8 @@ TABLE = [
         "learner.warmup_steps": 0, "learner.frozen_steps": 1_000, "actor.random_steps": 1_000}),
     (f"{HOPPER},trajectory_transformer", "trajectory-transformer: config/offline.py (base), scripts/train.py, scripts/plan.py",
         UNIFORM | TRANSFORMER),
+    (f"{CUBE},mpc", "tdmpc2: config.yaml, tdmpc2.py, common/world_model.py", UNIFORM | MPC | {
+        "agent.bc_weight": 1.0, "reward.scale": 10.0, "reward.bias": 0.0}),
 ]  # fmt: skip
 
 # Kinds of tasks for which the authors published nothing: the row whose settings they have, and what is different. Ours, not a paper's.
@@ -288,6 +301,8 @@ FOLLOWS = [
     ("flow_bc", CUBE, ("dexterous", "kitchen", "maze", "locomotion"), {}),
     ("trajectory_transformer", HOPPER, ("dexterous", "maze", "manipulation"), {"agent.spacing": "uniform"}),  # rewards of 0 and 1
     ("trajectory_transformer", HOPPER, ("kitchen",), {}),
+    ("mpc", CUBE, ("dexterous", "maze"), {}),
+    ("mpc", CUBE, ("kitchen", "locomotion"), {"agent.bc_weight": 0.0, "reward.scale": 1.0}),
 ]
 ROWS = {preset: settings for preset, _, settings in TABLE}
 UNPUBLISHED = [
@@ -321,6 +336,9 @@ DIFFERS = {
     "mobile": "As combo; targets are not held above 0, which is for rewards that are never negative.",
     "pets": "The model learns by 8 steps for each step of the environment, and not by up to 25 passes every 1,000 steps; a tenth of the "
     "rows is held out; no input is left out; bounds of the variance are learnt, as in the paper; the newest model plans at once.",
+    "mpc": "The warm-up, mixed batches and, for sparse success, the cloning term and the reward of 10 serve demonstrations, as in MoDem; "
+    "observations are normalised; episodes may end; the entropy is that of squashed actions; a plan's last value is of the policy's mode "
+    "and all critics; without exploration it acts by the plan's mean; a stretch that an end cuts short is learnt from, too.",
     "flow_bc": "It clones offline rows and interventions, and not the policy's own rows.",
     "trajectory_transformer": "Terminal rewards are not replaced by −100. The step size stays at a tenth once its cosine has fallen so far, "
     "where the authors' rises again. The context's rewards are those that the model expected. A plan counts once in the beam. Its paper "
@@ -336,6 +354,7 @@ OFF = {
     "weight_limit": 100.0, "ensemble": 2, "normalise_observations": True, "exploration_noise": 0.1,
     "observation_floor": 0.0, "actor_network": "", "n_step": 1, "execute": 0, "candidates": 1, "normalise_q": False,
     "critic_loss": "mse", "critic_bins": 51, "critic_sigma": 0.75, "unit_rows": False,
+    "clone_share": 0.2, "uncertainty_weight": 0.0, "act_by": "plan",
 }  # fmt: skip
 IGNORED = ("vision", "observation_bound")
 
