@@ -216,9 +216,10 @@ class TrajectoryTransformer:
         weights = jnp.broadcast_to(self.weights, (length, self.dims))[None] * batch.actor_weight[:, None, None]
         loss = jnp.sum(weights * there * surprise) / jnp.maximum(there.sum(), 1)
         ends = np.cumsum([self.spec.observation_dim, self.spec.action_dim, 1])
-        kinds = zip(("observation", "action", "reward", "value"), *(jnp.split(x, ends, axis=-1) for x in (there, surprise)), strict=True)
-        logged = {f"tokens/{kind}_loss": jnp.sum(of * found) / jnp.maximum(of.sum(), 1) for kind, of, found in kinds}
-        return loss, {"actor/loss": loss} | logged
+        parts = zip(*(jnp.split(x, ends, axis=-1) for x in (there, surprise)), strict=True)
+        observation, action, reward, value = (jnp.sum(of * found) / jnp.maximum(of.sum(), 1) for of, found in parts)
+        logged = {"tokens/observation_loss": observation, "tokens/action_loss": action, "tokens/reward_loss": reward}
+        return loss, {"actor/loss": loss, "tokens/value_loss": value} | logged
 
     # Updates.
 

@@ -80,7 +80,7 @@ class GPT:
         }
 
     def logits(self, params: Params, tokens: jax.Array, dropout: jax.Array | None = None) -> jax.Array:
-        """The logits `[B, n, N + 1]` of each token's successor, of tokens `[B, n]` that begin with a step. With a key, units are dropped."""
+        """The logits `[B, n, N + 1]` of each token's successor, of tokens `[B, n]` that begin with a step. With a key, units drop."""
         x, _ = self._trunk(params, tokens, dropout)
         rows, count = tokens.shape
         steps = -(-count // self.dims)

@@ -16,6 +16,7 @@ from warmloop.agents import AGENTS
 from warmloop.configs.schema import RunConfig, to_dict
 
 RECORDED = [
+    "tokens",
     "actor",
     "actors",
     "best",

@@ -340,9 +340,9 @@ DIFFERS = {
     "observations are normalised; episodes may end; the entropy is that of squashed actions; a plan's last value is of the policy's mode "
     "and all critics; without exploration it acts by the plan's mean; a stretch that an end cuts short is learnt from, too.",
     "flow_bc": "It clones offline rows and interventions, and not the policy's own rows.",
-    "trajectory_transformer": "Terminal rewards are not replaced by −100. The step size stays at a tenth once its cosine has fallen so far, "
-    "where the authors' rises again. The context's rewards are those that the model expected. A plan counts once in the beam. Its paper "
-    "has no online phase. Of single data sets' own numbers only HalfCheetah's shorter plans are here.",
+    "trajectory_transformer": "Terminal rewards are not replaced by −100. The step size stays at a tenth once it has fallen so far, where "
+    "the authors' rises again. The context's rewards are those that the model expected. A plan counts once in the beam. Its paper has "
+    "no online phase. Of single data sets' own numbers only HalfCheetah's shorter plans are here.",
 }
 # Options that no paper has, and where they are off; settings that mean nothing with others, whatever they are.
 OFF = {
