@@ -249,7 +249,7 @@ class MPC:
         state = state.replace(model=model, model_optimizer=moments, target_critic=target)
         loss = partial(self.policy_loss, state=state, batch=batch, latents=latents, key=policy_key)
         policy, moments, (scale, policy_metrics) = descend(loss, state.policy, self.policy_optimizer, state.policy_optimizer)
-        return state.replace(policy=policy, policy_optimizer=moments, scale=scale), (metrics | policy_metrics, td_error)
+        return state.replace(policy=policy, policy_optimizer=moments, scale=scale), ({**metrics, **policy_metrics}, td_error)
 
     def clone(self, state: MPCState, inputs: tuple[StretchBatch, jax.Array]) -> tuple[MPCState, tuple[Metrics, jax.Array]]:
         """One gradient step of the encoder and the policy towards demonstrations; what else `learn` logs is 0."""

@@ -112,7 +112,7 @@ class _Writer:
         """A further line, and its results of these shapes."""
         first = sum(len(line.targets) for line in self.lines)
         targets = [f"x{first + offset}" for offset in range(len(shapes))]
-        self.lines.append(Line(targets, expression, {each.text for each in inputs}))
+        self.lines.append(Line(targets, expression, {each.text.partition("[")[0] for each in inputs}))  # of x1[0], x1
         return [Value(target, shape) for target, shape in zip(targets, shapes, strict=True)]
 
     def _unrolled(self, equation: Any, inputs: list[Value]) -> list[Value]:

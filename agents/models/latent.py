@@ -98,20 +98,21 @@ class LatentModel:
     def module(self, name: str) -> NormedMLP:
         """The module of a part of `params`, or of the `policy`; of `critic` a single one."""
         c = self.config
-        layers, states = (c.hidden, c.activation), {"simplex": c.simplex}
-        return {
-            "encoder": NormedMLP(c.latent_dim, c.encoder_hidden, c.activation, **states),
-            "dynamics": NormedMLP(c.latent_dim, *layers, **states),
-            "reward": NormedMLP(c.bins, *layers, output_init=ZERO),
-            "critic": NormedMLP(c.bins, *layers, dropout=c.critic_dropout, output_init=ZERO),
-            "end": NormedMLP(1, *layers),
-            "policy": NormedMLP(2 * self.action_dim, *layers),
-        }[name]
+        act, states = c.activation, c.simplex
+        modules: dict[str, NormedMLP] = {
+            "encoder": NormedMLP(c.latent_dim, c.encoder_hidden, act, states),
+            "dynamics": NormedMLP(c.latent_dim, c.hidden, act, states),
+            "reward": NormedMLP(c.bins, c.hidden, act, output_init=ZERO),
+            "critic": NormedMLP(c.bins, c.hidden, act, dropout=c.critic_dropout, output_init=ZERO),
+            "end": NormedMLP(1, c.hidden, act),
+            "policy": NormedMLP(2 * self.action_dim, c.hidden, act),
+        }
+        return modules[name]
 
     def init(self, key: jax.Array) -> tuple[dict[str, Params], Params]:
         """Fresh parameters of the model and of the policy."""
         names = ("encoder", "dynamics", "reward", "end", "policy", "critic")
-        keys = dict(zip(names, jax.random.split(key, len(names)), strict=True))
+        keys: dict[str, jax.Array] = dict(zip(names, jax.random.split(key, len(names)), strict=True))
         state, both = jnp.zeros((1, self.config.latent_dim)), jnp.zeros((1, self.config.latent_dim + self.action_dim))
         inputs = {"encoder": jnp.zeros((1, self.vision.dim)), "dynamics": both, "reward": both, "end": state, "policy": state}
         made = {name: initialise(self.module(name), keys[name], x) for name, x in inputs.items()}

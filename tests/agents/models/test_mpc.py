@@ -185,8 +185,9 @@ def test_a_row_of_weight_zero_teaches_the_model_nothing(learner):
 
 def test_the_first_share_of_a_warm_up_clones_and_leaves_the_rest_of_the_model_alone():
     cloner = Learner(agent_of(Problem(0.9, warmup_updates=300), clone_share=0.5, bc_weight=0.5))
-    state, batch = cloner.start, cloner.batch
-    for _ in range(150):
+    batch = cloner.batch
+    state, metrics, _ = cloner.update(cloner.start, batch)
+    for _ in range(149):
         state, metrics, _ = cloner.update(state, batch)
     for name in ("dynamics", "reward", "critic", "end"):
         assert_same(state.model[name], cloner.start.model[name])
