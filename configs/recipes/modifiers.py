@@ -44,11 +44,13 @@ SMALL = {
     "model_hidden": (128, 128, 128),
     "rollout_after": 1_000,
     "model_rows": 25_000,
-    "plan_horizon": 15,
+    "plan_horizon": 20,
     "plan_samples": 150,
     "plan_elites": 15,
     "plan_iterations": 4,
     "plan_particles": 1,
+    "plan_colour": 2.0,  # smooth sequences: few samples find more
+    "plan_kept": 0.3,
 }
 SMALL_OF = {"pets": {"hidden": (64, 64, 64), "utd": 16, "batch_size": 64, "model_lr": 1e-3}}  # its plan is to take milliseconds
 FULL = {"hidden": (256, 256), "batch_size": 256, "cql_actions": 10}
