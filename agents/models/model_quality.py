@@ -83,7 +83,8 @@ def quality_of(agent: HasModel, state: PyTree, episodes: Sequence[Transition], s
     steps = np.arange(1, truth.shape[1] + 1)[None, :, None]
     found = error_of(model.mean(axis=0))
     guess = error_of(start[:, None] + steps * (start - stretches.before)[:, None])
-    on, off = (_disagreement(predict, *rows, unit) for rows in _on_and_off(start, stretches.action[:, 0], seed))
+    rows = start, stretches.action[:, 0]
+    on, off = (_disagreement(predict, one, other, unit) for one, other in (rows, _shuffled(rows, seed)))
     return Quality(found.mean(axis=0), guess.mean(axis=0), on, off, auroc(off, on), spearman(on, found[:, 0]))
 
 
@@ -102,9 +103,10 @@ def auroc(higher: np.ndarray, lower: np.ndarray) -> float:
     return float((below + equal_or_below).mean() / (2 * len(lower)))
 
 
-def _on_and_off(observation: np.ndarray, action: np.ndarray, seed: int) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+def _shuffled(rows: tuple[np.ndarray, np.ndarray], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each column `[N]` of both by itself."""
     rng = np.random.default_rng(seed)
-    return (observation, action), tuple(rng.permuted(each, axis=0) for each in (observation, action))
+    return rng.permuted(rows[0], axis=0), rng.permuted(rows[1], axis=0)
 
 
 def _disagreement(predict: Callable[..., jax.Array], observation: np.ndarray, action: np.ndarray, unit: np.ndarray) -> np.ndarray:

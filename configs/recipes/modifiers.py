@@ -46,7 +46,7 @@ SMALL = {
     "model_hidden": (128, 128, 128),
     "rollout_after": 1_000,
     "model_rows": 25_000,
-    "plan_horizon": 15,
+    "plan_horizon": 20,
     "plan_samples": 150,
     "plan_elites": 15,
     "plan_iterations": 4,
@@ -57,6 +57,8 @@ SMALL = {
     "iterations": 4,
     "population": 128,
     "elites": 16,
+    "plan_colour": 2.0,  # smooth sequences: few samples find more
+    "plan_kept": 0.3,
 }
 SMALL_OF = {  # of algorithms by name, beyond what all have
     "pets": {"hidden": (64, 64, 64), "utd": 16, "batch_size": 64, "model_lr": 1e-3},  # its plan is to take milliseconds

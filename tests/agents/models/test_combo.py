@@ -210,7 +210,7 @@ def pendulum(count=4_000):
         for step in range(200):
             action = rng.uniform(-1, 1, 1).astype(np.float32) if step % 5 == 0 else rows[-1][1]
             after, reward, *_ = env.step(2 * action)
-            rows.append((here, action, np.float32(0.1 * reward), after, episode, step))
+            rows.append((here, action, np.float32(0.1 * float(reward)), after, episode, step))
             here = after
     columns = [np.array(each) for each in zip(*rows, strict=True)]
     names = ("observation", "action", "reward", "next_observation", "episode", "step")
@@ -258,7 +258,7 @@ def test_five_steps_in_the_model_earn_what_the_simulator_pays(trained):
         env.state = np.array([np.arctan2(here[1], here[0]), here[2]])
         for _ in range(5):
             here, reward, *_ = env.step(2 * np.asarray(act(actor, jnp.asarray(here))))
-            paid[number] += 0.1 * reward
+            paid[number] += 0.1 * float(reward)
     np.testing.assert_allclose(imagined.mean(), paid.mean(), rtol=0.2)
     assert np.corrcoef(imagined, paid)[0, 1] > 0.9
 
