@@ -12,10 +12,11 @@ from blocks import KEY, SPEC, assert_same, block_of, rows_of
 from warmloop.agents import DSRL, SAC, DSRLConfig, FlowBC, FlowBCConfig, SACConfig
 from warmloop.agents.base import Problem, go_on
 from warmloop.agents.networks.networks import apply
+from warmloop.agents.networks.vision import VisionConfig
 from warmloop.configs import load
 from warmloop.configs.schema import build_agent
 from warmloop.data.errors import WarmloopError
-from warmloop.data.mixing import MixingConfig
+from warmloop.data.mixing import MixingConfig, StretchBatch
 from warmloop.data.replay import ReplayConfig
 from warmloop.data.transition import Leaf, Spec, example
 from warmloop.learner.state import LearnerParts, create
@@ -137,6 +138,27 @@ def test_rows_without_weight_move_neither_v_nor_the_policy():
     for name in ("critic", "noise_critic"):
         assert (moved(of_critics, name), moved(of_actor, name)) == (False, True)
     assert (moved(of_critics, "actor"), moved(of_actor, "actor")) == (True, False)
+
+
+@pytest.mark.long
+def test_it_sees_images_by_the_flows_encoder_which_it_leaves_as_it_is():
+    spec = Spec((Leaf("front", (16, 16, 3), "uint8"), Leaf("joints", (2,), "float32")), 1)
+    vision, rng = VisionConfig("cnn", features=4, channels=(4, 4)), np.random.default_rng(0)
+    rows = example(spec, 8)
+    pictures = {"front": rng.integers(0, 256, (8, 16, 16, 3)).astype(np.uint8), "joints": rng.normal(size=(8, 2)).astype(np.float32)}
+    rows = rows.replace(observation=pictures, next_observation=pictures)
+    cloned = FlowBC(FlowBCConfig(**NETS, vision=vision), spec)
+    agent = DSRL(dataclasses.replace(STEERING, vision=vision), spec, Problem(0.9))
+    warm = cloned.init(KEY, rows)
+    one = jnp.ones((1, 8))
+    fields = {name: jax.tree.map(lambda x: jnp.asarray(x)[None], getattr(rows, name)) for name in rows.__dataclass_fields__}
+    fields |= {"action": jnp.zeros((1, 8, 1, 1)), "reward": one, "mask": one}
+    block = StretchBatch(**fields, weight=one, actor_weight=one, offline=one.astype(bool), valid=jnp.ones((1, 8, 1), bool))
+    state, metrics, _ = jax.jit(agent.update)(go_on(agent, cloned, warm), block)
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert_same((state.encoder, state.flow), (warm.encoder, warm.flow))
+    plan = [agent.plan(agent.actor_params(state), jax.tree.map(lambda x, i=i: x[i], pictures), KEY, True) for i in range(2)]
+    assert not np.array_equal(*plan), "what it sees makes a difference"
 
 
 def test_it_goes_on_from_a_flow_alone():
