@@ -5,6 +5,7 @@ from .base import Agent, AgentConfig, HasCritics, HasLikelihood
 from .bc import BC, BCConfig
 from .bcq import BCQ, BCQConfig
 from .cql import CQL, CQLConfig
+from .dreamer import Dreamer, DreamerConfig
 from .flow_bc import FlowBC, FlowBCConfig
 from .grasp import GraspSAC, GraspSACConfig
 from .ibrl import IBRL, IBRLConfig
@@ -27,6 +28,7 @@ AGENTS: dict[str, tuple[type, type]] = {
     "flow_bc": (FlowBC, FlowBCConfig),
     "qc": (QC, QCConfig),
     "qc_fql": (QCFQL, QCFQLConfig),
+    "dreamer": (Dreamer, DreamerConfig),
 }
 
 __all__ = [
@@ -47,6 +49,8 @@ __all__ = [
     "BCConfig",
     "BCQConfig",
     "CQLConfig",
+    "Dreamer",
+    "DreamerConfig",
     "FlowBC",
     "FlowBCConfig",
     "GraspSAC",

@@ -13,7 +13,7 @@ from flax import struct
 
 from ..data.errors import WarmloopError
 from ..data.replay.windows import Window
-from ..data.transition import Batch, PyTree, Spec, Transition
+from ..data.transition import Array, Batch, PyTree, Spec, Transition
 from .networks.normaliser import Normaliser, bounded
 
 Metrics = dict[str, jax.Array]
@@ -58,7 +58,8 @@ class Agent(Protocol):
     """What the learner and the actor ask of an algorithm. Implementations are frozen, hashable dataclasses of these three.
 
     A user's own names its settings' class as `Config` (docs/examples/own_algorithm). What more it can do it may say by the methods of
-    `HasCritics`, `HasLikelihood`, `HandsOver` and `TakesOver`; one that learns from stretches of an episode has a property `window`.
+    `HasCritics`, `HasLikelihood`, `Remembers`, `HandsOver` and `TakesOver`; one that learns from stretches of an episode has a property `window`,
+    and one that sees cameras by other means than a setting `vision` says so by `sees_cameras = True`.
     """
 
     @property
@@ -177,6 +178,15 @@ class HasCritics(Protocol):
 
     def td_error(self, state: PyTree, batch: Batch, key: jax.Array) -> jax.Array:
         """|Q_i(s, a) − y| `[B]`, the ensemble's mean, by the agent's own target."""
+        ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """An agent whose carry is what it remembers of an episode, and not a plan: one observation alone does not tell what it does."""
+
+    def remember(self, carry: PyTree, action: Array) -> PyTree:
+        """The carry after a step in which `action` `[A]` was done in place of the agent's own."""
         ...
 
 

@@ -166,14 +166,19 @@ def build_agent(choice: AgentChoice, reward: RewardConfig, spec: Spec, warmup_st
             "agent.clip_target needs a bounded reward: set reward.signal=success with reward.discount below 1, turn it off, or take "
             "another preset, as in --config=FILE,sac."
         )
-    if spec.cameras and not hasattr(choice.settings, "vision"):
-        able = ", ".join(name for name, (_, config) in AGENTS.items() if "vision" in typing.get_type_hints(config))
+    if spec.cameras and not sees_cameras(*agent_classes(choice.name, "agent.name")):
+        able = ", ".join(name for name, classes in AGENTS.items() if sees_cameras(*classes))
         raise WarmloopError(
             f'"{choice.name}" learns from states alone, and these observations have images '
             f"({', '.join(leaf.name or 'the whole' for leaf in spec.cameras)}): use {able}, or an environment without cameras."
         )
     problem = Problem(reward.discount, low, high, warmup_steps * choice.settings.utd)
     return make_agent(choice.name, "agent.name", choice.settings, spec, problem)
+
+
+def sees_cameras(agent: type, settings: type) -> bool:
+    """Whether an algorithm, by its class and that of its settings, learns from camera images."""
+    return "vision" in typing.get_type_hints(settings) or getattr(agent, "sees_cameras", False)
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:

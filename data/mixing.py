@@ -147,7 +147,8 @@ def unit_weights(weights: jax.Array, is_offline: jax.Array) -> jax.Array:
 def _as_batch(rows: Transition, importance: jax.Array, is_offline: jax.Array, config: ReplayConfig) -> Batch:
     weight, actor_weight = unit_weights(importance, is_offline), jnp.ones_like(importance)
     if config.quality_in == "loss":
-        weight, actor_weight = unit_weights(importance * rows.quality, is_offline), unit_weights(rows.quality, is_offline)
+        quality = rows.quality if rows.quality.ndim == importance.ndim else rows.quality[..., 0]  # of a sequence, its first row's
+        weight, actor_weight = unit_weights(importance * quality, is_offline), unit_weights(quality, is_offline)
     fields = {name: getattr(rows, name) for name in rows.__dataclass_fields__}
     kind = StretchBatch if isinstance(rows, Stretch) else Batch
     return kind(**fields, weight=weight, actor_weight=actor_weight, offline=jnp.broadcast_to(is_offline, importance.shape))

@@ -57,8 +57,8 @@ def learn(state: LearnerState, block: Block, taken: PairTaken | None, parts: Lea
     config = parts.agent.config
     batch = block.batch if taken is None else with_images(state.frames, block.batch, taken)
     agent, metrics, td_error = parts.agent.update(state.agent, batch)
-    if jnp.shape(td_error) != batch.reward.shape:
-        name, shape, rows = type(parts.agent).__name__, list(jnp.shape(td_error)), list(batch.reward.shape)
+    if jnp.shape(td_error) != batch.weight.shape:
+        name, shape, rows = type(parts.agent).__name__, list(jnp.shape(td_error)), list(batch.weight.shape)
         raise WarmloopError(f"{name}.update gave TD errors of shape {shape}; it must give one for each row, [K, B] = {rows}.")
     offline, online = write_priorities(state.offline, state.online, block.drawn, td_error, parts.replay)
     count = offline_rows(block.ratio, config.batch_size, state.offline.size, state.online.size)

@@ -35,6 +35,7 @@ PUBLISHED: dict[str, Preset] = {
         published.flow_bc,
         published.qc,
         published.qc_fql,
+        published.dreamer,
     )
 }
 OWN: dict[str, Preset] = {

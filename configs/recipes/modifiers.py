@@ -40,6 +40,10 @@ SMALL = {
     "distillation_weight": 1.0,
     "normalise_q": True,
 }
+# Of an agent whose numbers of these names mean something else, and its updates.
+SMALL_OF: dict[str, dict[str, Any]] = {
+    "dreamer": {"hidden": (32, 32), "batch_size": 8, "length": 32, "learning_rate": 1e-3, "learning_rate_warmup": 100},
+}
 FULL = {"hidden": (256, 256), "batch_size": 256, "cql_actions": 10}
 
 
@@ -87,7 +91,7 @@ def grasp(config: RunConfig) -> RunConfig:
 
 def small(config: RunConfig) -> RunConfig:
     """What comes before it, in few updates of small networks, for a laptop: `door,cql,small`."""
-    return _sized(config, SMALL, 5_000)
+    return _sized(config, SMALL, 5_000, SMALL_OF)
 
 
 def full(config: RunConfig) -> RunConfig:
@@ -96,12 +100,13 @@ def full(config: RunConfig) -> RunConfig:
     return _sized(config, FULL, 1_000_000)
 
 
-def _sized(config: RunConfig, size: Mapping[str, Any], updates: int) -> RunConfig:
-    """The configuration with those of the settings that its agents have; one critic in a target's minimum stays one."""
+def _sized(config: RunConfig, size: Mapping[str, Any], updates: int, own: Mapping[str, Mapping[str, Any]] = {}) -> RunConfig:
+    """The configuration with those of the settings that its agents have, `own` first; one critic in a target's minimum stays one."""
     sections = {}
     for section in ("agent", "warmup_agent"):
-        settings = getattr(config, section).settings
-        known = {name: value for name, value in size.items() if hasattr(settings, name)}
+        choice = getattr(config, section)
+        settings = choice.settings
+        known = {name: value for name, value in {**size, **own.get(choice.name, {})}.items() if hasattr(settings, name)}
         if "ensemble" in known and hasattr(settings, "target_subset"):
             known["target_subset"] = min(settings.target_subset, known["ensemble"])
         sections[section] = known

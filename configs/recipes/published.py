@@ -17,6 +17,7 @@ from ...agents import (
     BCConfig,
     BCQConfig,
     CQLConfig,
+    DreamerConfig,
     FlowBCConfig,
     IQLConfig,
     QCConfig,
@@ -207,6 +208,13 @@ def qc_fql(config: RunConfig) -> RunConfig:
     settings = QCFQLConfig(normalise_observations=False)
     config = _uniform(config, "qc_fql", settings).replace(mixing=POOLED, reward=_sparse(config, MINUS_ONE))
     return config.replace(learner=_online(5_000, warmup_steps=MILLION))
+
+
+def dreamer(config: RunConfig) -> RunConfig:
+    """DreamerV3 (Hafner et al. 2023) as its authors set it for states: a million parameters, 16 windows of 64 rows at every environment
+    step, γ = 1 − 1/333. Their size for cameras is `agent.hidden=(256,256,256)` or more. Updates begin after 1,024 steps."""
+    config = _uniform(config, "dreamer", DreamerConfig(normalise_observations=False)).replace(mixing=POOLED, frames={"random_shift": 0})
+    return config.replace(reward={"discount": 1.0 - 1.0 / 333.0}, learner=_online(1_024))
 
 
 def _uniform(config: RunConfig, name: str, settings: AgentConfig) -> RunConfig:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ...learner.rows.offline_rows import OfflineData
 
 FEW_EPISODES = 5
+COMPARED = "--bandit_episodes compares by episodes"
 COLUMNS = {
     "action error": "heldout/action_error",
     "log prob": "heldout/log_prob",
@@ -62,13 +63,13 @@ def select(directory: str | Path, config: RunConfig, data: OfflineData, seed: in
     config = config.replace(fqe=fqe_of(config, sum(map(len, unscaled)), len(found), gradient_steps))
     ranking = selection.rank(_candidates(found, config, data, unscaled, allowed, seed, stochastic), bounds)
     chosen = ranking[0]
-    if data.spec.cameras:
-        log.info("FQE judges by states alone, and these policies see images: the newest is taken; --bandit_episodes compares by episodes")
+    if reason := _unjudged(found):
+        log.info("FQE judges by single states alone, and these policies %s: the newest is taken; %s", reason, COMPARED)
     elif len(data.recorded) < FEW_EPISODES:
         log.warning("FQE resamples whole episodes, and there are only %d: its errors are smaller than they should be", len(data.recorded))
     if chosen.reason:
         log.warning("no checkpoint can be judged by these data (%s): the newest is taken", chosen.reason)
-    about = {"episodes": len(data.recorded), "fqe": None if data.spec.cameras else to_dict(config)["fqe"], "stochastic": stochastic}
+    about = {"episodes": len(data.recorded), "fqe": None if reason else to_dict(config)["fqe"], "stochastic": stochastic}
     selection.write(directory, ranking, chosen.candidate.updates, "data", about)
     return ranking
 
@@ -98,7 +99,7 @@ def _candidates(
             raise WarmloopError(f"The checkpoint does not fit: {difference}.")
         actors.append((agent, agent.actor_params(state)))
         measures.append({} if batch is None else jax.device_get(heldout.measures(agent, state, batch)))
-    if data.spec.cameras:
+    if _unjudged(found):
         estimates = np.zeros((len(found), 0))
     else:
         with progress("comparing checkpoints, steps", config.fqe.steps * len(found)) as advance:
@@ -107,6 +108,14 @@ def _candidates(
         Candidate(saved.updates, estimate, {name: float(value) for name, value in measured.items()})
         for saved, estimate, measured in zip(found, estimates, measures, strict=True)
     ]
+
+
+def _unjudged(found: Sequence[Saved]) -> str:
+    """Why FQE cannot judge checkpoints of one run; "" where it can."""
+    from ...agents.described import agent_of
+    from ...learner.judging import fqe
+
+    return fqe.why_not(agent_of(found[0].meta))
 
 
 def table(ranking: Sequence[Ranked]) -> str:

@@ -25,7 +25,7 @@ import numpy as np
 import optax
 from flax import struct
 
-from ...agents.base import Agent
+from ...agents.base import Agent, Remembers
 from ...agents.networks.networks import Critic, apply, initialise
 from ...agents.networks.normaliser import Normaliser
 from ...data.episode import Episode
@@ -116,12 +116,12 @@ def estimates(
         bounds: the least and the greatest return to go that the rewards allow (`data.reward.return_bounds`).
 
     Raises:
-        WarmloopError: a policy looks at camera images, which FQE's critics do not.
+        WarmloopError: a policy looks at camera images, or remembers, which FQE's critics do not.
     """
-    if cameras := [leaf.name or "the whole observation" for agent, _ in agents for leaf in agent.spec.cameras]:
+    if reason := next((reason for agent, _ in agents if (reason := why_not(agent))), ""):
         raise WarmloopError(
-            f"FQE judges by states alone, and these policies look at images ({', '.join(dict.fromkeys(cameras))}): compare them in the "
-            "environment, by `warmloop-evaluate --checkpoint=DIR --step=N`."
+            f"FQE judges by single states alone, and these policies {reason}: compare them in the environment, by `warmloop-evaluate "
+            "--checkpoint=DIR --step=N`."
         )
     plain = RewardConfig(signal="environment", discount=discount)
     returns = np.concatenate([estimated_returns(episode, plain) for episode in episodes])
@@ -140,6 +140,13 @@ def estimates(
         first = jnp.stack([here(agent, actor, starts) for agent, actor in chosen])  # [C, I, S, A]
         found.append(fit(data, after, first, config, discount, fit_key, on_steps))
     return np.concatenate(found)
+
+
+def why_not(agent: Agent) -> str:
+    """What an agent's policy does that FQE cannot judge; "" where it can."""
+    if cameras := [leaf.name or "the whole observation" for leaf in agent.spec.cameras]:
+        return f"look at images ({', '.join(cameras)})"
+    return "remember what they saw before" if isinstance(agent, Remembers) else ""
 
 
 def prepare(rows: Transition, lengths: Sequence[int], members: int, seed: int, bounds: tuple[float, float] = (-np.inf, np.inf)) -> Data:

@@ -2,7 +2,7 @@
 
 Measures (all are means over held-out rows; `heldout/…` in the metrics):
 
-    action_error      |π(s) − a|², the mean over action dimensions, of the deterministic action: of every agent
+    action_error      |π(s) − a|², the mean over action dimensions, of the deterministic action: of every agent that acts by what it sees
     log_prob          log π(a|s) of the recorded actions: where the policy has a density
     td_error          |Q_i(s, a) − y| by the agent's own target: where it has critics
     q_overestimation  Q_i(s, a) − G, G the return to go in the learner's rewards as far as it was recorded: where it has critics
@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...agents.base import Agent, HasCritics, HasLikelihood, Metrics
+from ...agents.base import Agent, HasCritics, HasLikelihood, Metrics, Remembers
 from ...data.episode import Episode
 from ...data.errors import WarmloopError
 from ...data.files.digest import of_episode
@@ -88,10 +88,13 @@ def measured(data: OfflineData) -> Batch | None:
 
 
 def measures(agent: Agent, state: PyTree, batch: Batch) -> Metrics:
-    """The measures of the module's docstring that the agent has; the same state and rows give the same numbers.
+    """The measures of the module's docstring that the agent has, none of one that remembers what was before a row; the same state and rows
+    give the same numbers.
 
     Rows with camera images are measured in parts of `SEEN_AT_ONCE`, each of which draws its own target actions.
     """
+    if isinstance(agent, Remembers):
+        return {}
     count = batch.reward.shape[0]
     size = min(SEEN_AT_ONCE, count) if agent.spec.cameras else count
     act_key, target_key = jax.random.split(jax.random.key(0))

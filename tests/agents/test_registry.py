@@ -20,7 +20,7 @@ from warmloop.learner.starting_state import fine_tune, resume
 from warmloop.learner.state import LearnerParts, create
 from warmloop.learner.step import run_steps
 
-UNSHARED = ("bcq", "sac_grasp", "flow_bc", "qc", "qc_fql")  # algorithms whose policy no other has
+UNSHARED = ("bcq", "sac_grasp", "flow_bc", "qc", "qc_fql", "dreamer")  # algorithms whose policy no other has
 
 
 @dataclasses.dataclass
