@@ -58,8 +58,8 @@ class Agent(Protocol):
     """What the learner and the actor ask of an algorithm. Implementations are frozen, hashable dataclasses of these three.
 
     A user's own names its settings' class as `Config` (docs/examples/own_algorithm). What more it can do it may say by the methods of
-    `HasCritics`, `HasLikelihood`, `Remembers`, `HandsOver` and `TakesOver`; one that learns from stretches of an episode has a property `window`,
-    and one that sees cameras by other means than a setting `vision` says so by `sees_cameras = True`.
+    `HasCritics`, `HasLikelihood`, `Remembers`, `HandsOver` and `TakesOver`; one that learns from stretches of an episode has a property
+    `window`, and one that sees cameras by other means than a setting `vision` says so by `sees_cameras = True`.
     """
 
     @property

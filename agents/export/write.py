@@ -22,8 +22,9 @@ import numpy as np
 from jax import export
 from safetensors.numpy import save
 
+from ...data.errors import WarmloopError
 from ...data.transition import PyTree, example
-from ..base import Agent
+from ..base import Agent, Remembers
 from . import policy_template
 from .numpy_source import numpy_source
 
@@ -75,12 +76,22 @@ class Exported:
         return jnp.clip(acts, -1.0, 1.0)
 
 
+def check_exportable(agent: Agent) -> None:
+    """Raises WarmloopError for an agent that remembers what it saw: the programs take single observations."""
+    if isinstance(agent, Remembers):
+        raise WarmloopError(
+            f"{type(agent).__name__} cannot be exported: it remembers what it saw before, and an exported program takes one observation. "
+            "Act by its checkpoint, as in --policy=checkpoint:DIR."
+        )
+
+
 def write(folder: Path, exported: Exported) -> None:
     """Writes all files into an existing folder.
 
     Raises:
-        WarmloopError: the policy has an operation that has no NumPy form here.
+        WarmloopError: the policy has an operation that has no NumPy form here, or remembers what it saw before.
     """
+    check_exportable(exported.agent)
     weights = exported.weights
     source, constants = _policy_source(exported, weights)
     (folder / "policy.py").write_text(source, encoding="utf-8")

@@ -1,7 +1,7 @@
 """The networks of DreamerV3 together: following what was seen, imagining what comes, and choosing actions.
 
-Parameters are a dict by the networks' names: encoder, rssm, decoder, reward, going, policy, critic. One number decides their size, the width
-of the hidden layers (`hidden`): h has 8 times as many numbers, z a sixteenth as many classes, the convolutions a sixteenth as many channels.
+Parameters are a dict by the networks' names: encoder, rssm, decoder, reward, going, policy, critic. The width of the first hidden layer
+decides all sizes: h has 8 times as many numbers, z a sixteenth as many classes, and the convolutions multiples of a sixteenth of it.
 By this rule widths of 64, 256 and 1,024 are the published sizes of 1, 12 and 200 million parameters.
 """
 
@@ -31,7 +31,9 @@ ACTING = ("encoder", "rssm", "policy")  # the networks by which an actor acts
 class DreamerSizes(InputSettings):
     """Settings of the networks, and of what they see."""
 
-    hidden: tuple[int, ...] = setting((64, 64, 64), "widths of the layers of encoder, decoder, policy and critic; the first decides all sizes", least=1)
+    hidden: tuple[int, ...] = setting(
+        (64, 64, 64), "widths of the layers of encoder, decoder, policy and critic; the first one decides the model's sizes", least=1
+    )
     groups: int = setting(32, "G, categorical variables of z", least=1)
 
     @property
@@ -88,6 +90,7 @@ class DreamerNetworks:
 
     def init(self, key: jax.Array) -> dict[str, Params]:
         """Fresh parameters. Raises WarmloopError for cameras whose pictures do not suit."""
+        picture_shape(self.spec)
         keys = dict(zip(("encoder", "rssm", "decoder", *self.heads), jax.random.split(key, 7), strict=True))
         rows = example(self.spec)
         seen = self.inputs(Normaliser.of(rows, False), rows.observation)
@@ -142,9 +145,7 @@ class DreamerNetworks:
         last, (latents, actions) = jax.lax.scan(step, start, jnp.arange(length))
         return jax.tree.map(lambda each, end: jnp.concatenate([each, end[None]]), latents, last), actions
 
-    def observed(
-        self, params: dict[str, Params], before: tuple[Latent, jax.Array], seen: tuple[Any, Any], key: jax.Array | None
-    ) -> Latent:
+    def observed(self, params: dict[str, Params], before: tuple[Latent, jax.Array], seen: tuple[Any, Any], key: jax.Array | None) -> Latent:
         """The state after one more observation, from the one before and the action since; the most probable one without a key."""
         tokens = apply(self.encoder, params["encoder"], *seen)
         deter, posterior = self._rssm("observe", params, *before, tokens, jnp.zeros(tokens.shape[:-1], bool))

@@ -17,6 +17,7 @@ import optax
 
 LEAST_NORM = 1e-3
 EPSILON = 1e-20
+MOMENTUM, SCALE = 0.9, 0.999  # β₁, β₂
 
 
 def clip_by_norm_ratio(ratio: float) -> optax.GradientTransformation:
@@ -26,21 +27,18 @@ def clip_by_norm_ratio(ratio: float) -> optax.GradientTransformation:
         longest = ratio * jnp.maximum(LEAST_NORM, jnp.linalg.norm(weights.ravel()))
         return gradient / jnp.maximum(1.0, jnp.linalg.norm(gradient.ravel()) / longest)
 
-    def update(
-        updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
-    ) -> tuple[optax.Updates, optax.OptState]:
+    def update(updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None) -> tuple[optax.Updates, optax.OptState]:
         return jax.tree.map(clipped, updates, params), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-def laprop(learning_rate: float, warmup: int, ratio: float = 0.3, decays: tuple[float, float] = (0.9, 0.999)) -> optax.GradientTransformation:
-    """The optimizer; its step size grows from 0 to `learning_rate` over `warmup` steps. `decays` are β₁ and β₂."""
-    momentum, scale = decays
+def laprop(learning_rate: float, warmup: int, ratio: float = 0.3) -> optax.GradientTransformation:
+    """The optimizer; its step size grows from 0 to `learning_rate` over `warmup` steps."""
     rate = optax.linear_schedule(0.0, learning_rate, warmup) if warmup else learning_rate
     return optax.chain(
         clip_by_norm_ratio(ratio),
-        optax.scale_by_rms(scale, EPSILON, eps_in_sqrt=False, bias_correction=True),
-        optax.ema(momentum),
+        optax.scale_by_rms(SCALE, EPSILON, eps_in_sqrt=False, bias_correction=True),
+        optax.ema(MOMENTUM),
         optax.scale_by_learning_rate(rate),
     )

@@ -1,7 +1,7 @@
 """DreamerV3's encoder and decoder of observations: numbers through layers, cameras through convolutions.
 
-Numbers are passed through symlog, and predicted as such. All cameras' pictures lie over each other as channels, in [0, 1]. The encoder halves
-them by 5×5 convolutions and max-pooling up to four times, and the decoder doubles them again; the smallest has 4 to 16 pixels a side.
+Numbers are passed through symlog, and predicted as such. All cameras' pictures lie over each other as channels, in [0, 1]. The encoder
+halves them up to four times, by 5×5 convolutions and max-pooling, and the decoder doubles them; the smallest has 4 to 16 pixels a side.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .normed_layers import EPSILON, FAN_IN, BlockLinear, NormedHead, NormedLayer
 from .rssm import BLOCKS, Latent
 from .symexp_two_hot import symlog
 
-MULTIPLES = (2, 3, 4, 4)  # of the depth: channels of the convolutions
+MULTIPLES = (2, 3, 4, 4)  # of the depth: channels of the convolutions; the last ones where pictures are halved less often
 LEAST_SIDE, MOST_SIDE = 4, 16  # pixels of the smallest picture
 
 
@@ -39,7 +39,7 @@ class ObservationEncoder(nn.Module):
             tokens.append(x)
         if pictures is not None:
             x = pictures.reshape(-1, *pictures.shape[-3:]) - 0.5
-            for place, multiple in enumerate(MULTIPLES[: halvings(*pictures.shape[-3:-1])]):
+            for place, multiple in enumerate(MULTIPLES[-halvings(*pictures.shape[-3:-1]) :]):
                 x = nn.Conv(self.depth * multiple, (5, 5), kernel_init=FAN_IN, name=f"conv_{place}")(x)
                 x = nn.max_pool(x, (2, 2), (2, 2))
                 x = nn.silu(nn.RMSNorm(epsilon=EPSILON, name=f"norm_{place}")(x))
@@ -62,7 +62,7 @@ class ObservationDecoder(nn.Module):
             return numbers, None
         height, width, channels = self.pictures
         times = halvings(height, width)
-        depths = [self.depth * multiple for multiple in MULTIPLES[:times]]
+        depths = [self.depth * multiple for multiple in MULTIPLES[-times:]]
         x = self._smallest(latent, (height >> times, width >> times, depths[-1]))
         for place, depth in reversed(list(enumerate(depths[:-1]))):
             x = nn.Conv(depth, (5, 5), kernel_init=FAN_IN, name=f"conv_{place}")(_doubled(x))
@@ -81,6 +81,11 @@ class ObservationDecoder(nn.Module):
         x = NormedLayer(2 * self.hidden[0], name="of_stoch")(x)
         x = nn.Dense(math.prod(shape), kernel_init=FAN_IN, name="to_picture")(x).reshape(-1, *shape)
         return nn.silu(nn.RMSNorm(epsilon=EPSILON, name="norm")(x + of_deter))
+
+
+def _doubled(pictures: jax.Array) -> jax.Array:
+    """Pictures `[N, H, W, C]` as `[N, 2H, 2W, C]`."""
+    return pictures.repeat(2, axis=-2).repeat(2, axis=-3)
 
 
 def halvings(height: int, width: int) -> int:
@@ -102,12 +107,12 @@ def picture_shape(spec: Spec) -> tuple[int, int, int] | None:
     sizes = {leaf.name: image_shape(leaf)[:2] for leaf in spec.cameras}
     height, width = next(iter(sizes.values()))
     if len(set(sizes.values())) > 1:
-        raise WarmloopError(f"Dreamer lays the cameras' pictures over each other, and their sizes differ: {sizes}; resize them alike.")
+        raise WarmloopError(f"Dreamer lays cameras' pictures over each other, and their sizes differ: {sizes}; resize them alike.")
     times = halvings(height, width)
     if not times or max(height, width) >> times > MOST_SIDE:
         raise WarmloopError(
-            f"Dreamer halves pictures up to four times, to {LEAST_SIDE} to {MOST_SIDE} pixels a side, and these have {height}×{width}; take "
-            "the wrapper resize:64."
+            f"Dreamer halves pictures up to four times, to {LEAST_SIDE} to {MOST_SIDE} pixels a side, and these have {height}×{width}; "
+            "take the wrapper resize:64."
         )
     return height, width, stack_of(spec) * sum(image_shape(leaf)[2] for leaf in spec.cameras)
 

@@ -5,7 +5,7 @@
     ẑ_t ~ p(z | h_t)                           the prior, where it is imagined
 
 z is G groups of C classes, each one-hot. Of every distribution 1 % is uniform, so that no logarithm runs off. A sample passes its gradient
-straight to the probabilities. Where an episode begins, h, z and a are zeros. Source: Hafner et al. 2023, as the authors' code of 2025 has it.
+straight to the probabilities. Where an episode begins, h, z and a are zeros. Source: Hafner et al. 2023, as the authors have it in 2025.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Numbers of any size as distributions over bins that lie symlog-evenly: DreamerV3's rewards and values.
 
-    symlog x = sign x · log(1 + |x|)      symexp x = sign x · (exp |x| − 1)
-    bins     = symexp(−20 … 20), 255 of them
-    twohot y : the weights of the two bins around y, whose mean is y
-    loss     = −Σ_i twohot(y)_i log p_i,  p = softmax(logits)
-    mean     = Σ_i p_i b_i, summed from the middle outwards in pairs, so that even probabilities give exactly 0
+symlog x = sign x · log(1 + |x|)      symexp x = sign x · (exp |x| − 1)
+bins     = symexp(−20 … 20), 255 of them
+twohot y : the weights of the two bins around y, whose mean is y
+loss     = −Σ_i twohot(y)_i log p_i,  p = softmax(logits)
+mean     = Σ_i p_i b_i, summed from the middle outwards in pairs, so that even probabilities give exactly 0
 """
 
 from __future__ import annotations

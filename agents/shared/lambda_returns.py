@@ -1,7 +1,7 @@
 """λ-returns along a sequence, and the spread of returns by which advantages are divided (DreamerV3).
 
-    R_t = r_{t+1} + c_{t+1} ((1 − λ_{t+1}) V_{t+1} + λ_{t+1} R_{t+1}),  R_T = V_T
-    S   = max(1, high − low),  low, high: moving averages of the 5th and the 95th percentile of R
+R_t = r_{t+1} + c_{t+1} ((1 − λ_{t+1}) V_{t+1} + λ_{t+1} R_{t+1}),  R_T = V_T
+S   = max(1, high − low),  low, high: moving averages of the 5th and the 95th percentile of R
 """
 
 from __future__ import annotations

@@ -159,8 +159,8 @@ def with_data(configs: Configs, arguments: Sequence[str], checkpoints: int) -> d
         found = read[key]
         if checkpoints > 1 and hasattr(agent_classes(config.warmup_agent.name, "warmup_agent.name")[0], "remember"):
             raise WarmloopError(
-                f"--checkpoints={checkpoints}: FQE, which chooses among them, judges by single states alone, and {config.warmup_agent.name} "
-                "remembers what it saw before; leave it at 1."
+                f"--checkpoints={checkpoints}: FQE, which chooses among them, judges by single states alone, and "
+                f"{config.warmup_agent.name} remembers what it saw before; leave it at 1."
             )
         if checkpoints > 1 and (cameras := Spec.of(found.recorded[0].steps).cameras):
             raise WarmloopError(

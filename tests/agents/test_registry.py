@@ -81,7 +81,7 @@ def test_metrics_are_finite_scalars_and_td_errors_one_for_each_row(trained):
 def test_actions_are_in_range_and_deterministic_when_asked(trained):
     actor = trained.agent.actor_params(trained.state)
     act = jax.jit(trained.agent.act, static_argnames="deterministic")
-    observation = jax.tree.map(lambda x: 3 * x[0, 0], trained.block.observation)
+    observation = jax.tree.map(lambda x: 3 * x.reshape(-1, x.shape[-1])[0], trained.block.observation)
     sampled = [act(actor, observation, key, (), deterministic=False)[0] for key in jax.random.split(KEY, 2)]
     fixed = [act(actor, observation, key, (), deterministic=True)[0] for key in jax.random.split(KEY, 2)]
     assert all(action.shape == (3,) and float(jnp.abs(action).max()) <= 1 for action in (*sampled, *fixed))

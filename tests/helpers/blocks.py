@@ -54,7 +54,8 @@ def sequences_of(*lead, length):
     rows = jax.tree.map(lambda x: jnp.asarray(x).reshape(*lead, length, *x.shape[1:]), rows_of(count * length, 1))
     begins = 3 * (np.arange(count) % 2).reshape(*lead, 1).astype(np.int32)
     there = np.random.default_rng(2).integers(1, 2 * length, lead)
-    fields = {name: getattr(rows, name) for name in rows.__dataclass_fields__} | {"step": jnp.asarray(begins + np.arange(length, dtype=np.int32))}
+    fields = {name: getattr(rows, name) for name in rows.__dataclass_fields__}
+    fields["step"] = jnp.asarray(begins + np.arange(length, dtype=np.int32))
     one = jnp.ones(lead)
     valid = jnp.asarray(np.arange(length) < there[..., None])
     return StretchBatch(**fields, weight=one, actor_weight=one, offline=one.astype(bool), valid=valid)

@@ -30,6 +30,7 @@ SOURCES = {
     "rlkit": "rail-berkeley/rlkit ac45a9db24",
     "sb3": "DLR-RM/stable-baselines3 e05d2dbe6e",
     "qc": "ColinQiyangLi/qc 48283b4f66",
+    "dreamerv3": "danijar/dreamerv3 e3f0224",
 }
 DOOR, HOPPER, CUBE = "configs/adroit.py:door", "configs/mujoco.py:hopper", "configs/gym_hil.py:pick-cube"
 MAZE, KITCHEN = "AntMaze_UMaze-v4", "FrankaKitchen-v1"
@@ -225,6 +226,12 @@ TABLE = [
         "mixing.initial_ratio": 1.0, "mixing.decay": 1.0, "mixing.min_ratio": 1.0}),
     (f"{CUBE},qc", "qc: README.md, main.py, agents/acfql.py (best-of-n)", UNIFORM | QC),
     (f"{CUBE},qc_fql", "qc: README.md, main.py, agents/acfql.py (distill-ddpg)", UNIFORM | QC | {"agent.distillation_weight": 100.0}),
+    (f"{HOPPER},dreamer", "dreamerv3: dreamerv3/configs.yaml (dmc_proprio: size1m, train_ratio 1024), agent.py, rssm.py", UNIFORM | {
+        "agent.hidden": (64, 64, 64), "agent.groups": 32, "agent.length": 64, "agent.batch_size": 16, "agent.learning_rate": 4e-5,
+        "agent.learning_rate_warmup": 1_000, "agent.gradient_ratio": 0.3, "agent.imagined_steps": 15, "agent.trace_decay": 0.95,
+        "agent.entropy_weight": 3e-4, "agent.free_nats": 1.0, "agent.representation_weight": 0.1, "agent.replay_value_weight": 0.3,
+        "agent.slow_rate": 0.02, "agent.spread_rate": 0.01, "agent.normalise_observations": False, "reward.discount": 1 - 1 / 333,
+        "mixing.pooled": True, "learner.max_utd": 1.0, "learner.frozen_steps": 1_024, "frames.random_shift": 0}),
     (f"{CUBE},flow_bc", "qc: agents/acfql.py, its flow alone", UNIFORM | FLOW | {"learner.frozen_steps": 0}),
 ]  # fmt: skip
 
@@ -248,6 +255,7 @@ FOLLOWS = [
     ("qc", CUBE, ("kitchen", "locomotion"), {"reward.bias": 0.0}),
     ("qc_fql", CUBE, ("dexterous", "maze"), {}),
     ("qc_fql", CUBE, ("kitchen", "locomotion"), {"reward.bias": 0.0}),
+    ("dreamer", HOPPER, ("dexterous", "kitchen", "maze", "manipulation"), {}),
     ("flow_bc", CUBE, ("dexterous", "kitchen", "maze", "locomotion"), {}),
 ]
 ROWS = {preset: settings for preset, _, settings in TABLE}
@@ -274,6 +282,8 @@ DIFFERS = {
     "hgdagger": "As bc.",
     "qc": "Critics have LayerNorm before the activation and not after it.",
     "qc_fql": "As qc.",
+    "dreamer": "A window begins with a state of zeros and not with a stored one, and ends with its episode; there is no queue of the "
+    "newest rows; numbers are float32; acting without chance takes modes, where the code always samples. Its paper has no offline phase.",
     "flow_bc": "It clones offline rows and interventions, and not the policy's own rows.",
 }
 # Options that no paper has, and where they are off; settings that mean nothing with others, whatever they are.
