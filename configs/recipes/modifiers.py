@@ -40,10 +40,11 @@ SMALL = {
     "distillation_weight": 1.0,
     "normalise_q": True,
 }
-# Of an agent whose numbers of these names mean something else, and its updates.
+# Of an agent whose settings of these names mean something else, and its pace.
 SMALL_OF: dict[str, dict[str, Any]] = {
     "dreamer": {"hidden": (32, 32), "batch_size": 8, "length": 32, "learning_rate": 1e-3, "learning_rate_warmup": 100},
 }
+PACE_OF = {"dreamer": {"warmup_steps": 2_000, "frozen_steps": 500, "max_utd": 0.5, "publish_every": 10}}
 FULL = {"hidden": (256, 256), "batch_size": 256, "cql_actions": 10}
 
 
@@ -91,7 +92,7 @@ def grasp(config: RunConfig) -> RunConfig:
 
 def small(config: RunConfig) -> RunConfig:
     """What comes before it, in few updates of small networks, for a laptop: `door,cql,small`."""
-    return _sized(config, SMALL, 5_000, SMALL_OF)
+    return _sized(config, SMALL, 5_000, SMALL_OF).replace(learner=PACE_OF.get(config.agent.name, {}))
 
 
 def full(config: RunConfig) -> RunConfig:

@@ -175,19 +175,22 @@ def alternating(episodes=20, length=24):
 
 @pytest.mark.long
 def test_it_predicts_a_system_open_loop_and_has_its_analytic_values():
-    config = DreamerConfig(hidden=(32,), groups=8, length=12, batch_size=8, learning_rate=2e-3, learning_rate_warmup=20, slow_rate=0.1)
+    sizes: dict = {"hidden": (16,), "groups": 8, "length": 8, "batch_size": 8, "imagined_steps": 8}
+    config = DreamerConfig(**sizes, learning_rate=3e-3, learning_rate_warmup=20, slow_rate=0.1)
     agent = Dreamer(config, ONE, Problem(GAMMA))
     parts = LearnerParts(agent, ReplayConfig(capacity=1, alpha=0.6, quality_in="loss"), MixingConfig())
-    state, metrics = run_many(create(parts, 0, alternating()), parts, 400)
+    state, metrics = run_many(create(parts, 0, alternating()), parts, 300)
     state, networks = state.agent, agent.networks
-    assert metrics["model/reconstruction_loss"] < 1e-2 and metrics["model/reward_loss"] < 0.05
+    assert metrics["model/reconstruction_loss"] < 0.02
     seen = networks.inputs(state.normaliser, jnp.array([[[1.0], [-1.0], [1.0], [-1.0]]]))
     latent, _, _ = networks.follow(state.trained, seen, jnp.zeros((1, 4, 1)), KEY)
     last = jax.tree.map(lambda x: x[:, -1], latent)
     dreamt, _ = networks.dream(state.trained, last, 15, KEY)
     decoded, _ = networks.decoder.apply(state.trained["decoder"], dreamt)
     expected = np.asarray(symlog(state.normaliser(np.where(np.arange(16) % 2 == 0, -1.0, 1.0).astype(np.float32)[:, None])))
-    np.testing.assert_allclose(decoded[:, 0], expected, atol=0.15)
+    assert np.abs(np.asarray(decoded[:, 0]) - expected).mean() < 0.1 and (np.sign(decoded[:, 0]) == np.sign(expected)).all()
+    reward = mean_of(networks.head("reward", state.trained, dreamt.features))[:, 0]
+    np.testing.assert_allclose(reward, np.arange(16) % 2, atol=0.1)
     upper, lower = GAMMA / (1 - GAMMA**2), 1 / (1 - GAMMA**2)
     value = mean_of(networks.head("critic", state.trained, dreamt.features))[:, 0]
     np.testing.assert_allclose(value, np.where(np.arange(16) % 2 == 0, lower, upper), rtol=0.1)

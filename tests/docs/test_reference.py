@@ -26,6 +26,7 @@ RECORDED = [
     "intake",
     "journal",
     "learner",
+    "model",
     "normaliser",
     "recent",
     "replay",
