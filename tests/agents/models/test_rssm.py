@@ -17,16 +17,6 @@ def params(shaken):
 
 
 @pytest.fixture(scope="module")
-def shaken():
-    def shake(params, seed):
-        leaves, structure = jax.tree.flatten(params)
-        keys = jax.random.split(jax.random.key(seed), len(leaves))
-        return jax.tree.unflatten(structure, [x + 0.3 * jax.random.normal(key, x.shape) for x, key in zip(leaves, keys, strict=True)])
-
-    return shake
-
-
-@pytest.fixture(scope="module")
 def observed(params):
     """States `[T, 1]` of a sequence with an episode beginning where `first` says."""
 
