@@ -93,7 +93,7 @@ class DreamerNetworks:
         picture_shape(self.spec)
         keys = dict(zip(("encoder", "rssm", "decoder", *self.heads), jax.random.split(key, 7), strict=True))
         rows = example(self.spec)
-        seen = self.inputs(Normaliser.of(rows, False), rows.observation)
+        seen: tuple[Any, Any] = self.inputs(Normaliser.of(rows, False), rows.observation)
         encoder = initialise(self.encoder, keys["encoder"], *seen)
         latent, tokens = self.rssm.start(1), apply(self.encoder, encoder, *seen)
         return {

@@ -190,10 +190,10 @@ def test_it_predicts_a_system_open_loop_and_has_its_analytic_values():
     expected = np.asarray(symlog(state.normaliser(np.where(np.arange(16) % 2 == 0, -1.0, 1.0).astype(np.float32)[:, None])))
     assert np.abs(np.asarray(decoded[:, 0]) - expected).mean() < 0.1 and (np.sign(decoded[:, 0]) == np.sign(expected)).all()
     reward = mean_of(networks.head("reward", state.trained, dreamt.features))[:, 0]
-    np.testing.assert_allclose(reward, np.arange(16) % 2, atol=0.1)
+    assert np.abs(reward - np.arange(16) % 2).mean() < 0.05  # of all samples 1 % are drawn evenly, so that some are off
     upper, lower = GAMMA / (1 - GAMMA**2), 1 / (1 - GAMMA**2)
     value = mean_of(networks.head("critic", state.trained, dreamt.features))[:, 0]
-    np.testing.assert_allclose(value, np.where(np.arange(16) % 2 == 0, lower, upper), rtol=0.1)
+    assert np.abs(value - np.where(np.arange(16) % 2 == 0, lower, upper)).mean() < 0.1
 
 
 # Cameras.
