@@ -157,7 +157,7 @@ class ActorLoop:
                 self._break_off(fault, step, observation, action)
                 return
             if taken.intervened:
-                self.policy.drop_plan()
+                self.policy.drop_plan(taken.action)
             result = taken.result
             over, step = result.terminated or result.truncated, step + 1
             succeeded, total = succeeded or result.success, total + result.raw_reward

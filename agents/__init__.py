@@ -6,6 +6,7 @@ from .bc import BC, BCConfig
 from .bcq import BCQ, BCQConfig
 from .combo import COMBO, COMBOConfig
 from .cql import CQL, CQLConfig
+from .dreamer import Dreamer, DreamerConfig
 from .dsrl import DSRL, DSRLConfig
 from .flow_bc import FlowBC, FlowBCConfig
 from .grasp import GraspSAC, GraspSACConfig
@@ -37,6 +38,7 @@ AGENTS: dict[str, tuple[type, type]] = {
     "combo": (COMBO, COMBOConfig),
     "pets": (PETS, PETSConfig),
     "trajectory_transformer": (TrajectoryTransformer, TrajectoryTransformerConfig),
+    "dreamer": (Dreamer, DreamerConfig),
 }
 
 __all__ = [
@@ -63,6 +65,8 @@ __all__ = [
     "COMBOConfig",
     "CQLConfig",
     "DSRLConfig",
+    "Dreamer",
+    "DreamerConfig",
     "FlowBC",
     "FlowBCConfig",
     "GraspSAC",

@@ -13,7 +13,7 @@ from flax import struct
 
 from ..data.errors import WarmloopError
 from ..data.replay.windows import Window
-from ..data.transition import Batch, PyTree, Spec, Transition
+from ..data.transition import Array, Batch, PyTree, Spec, Transition
 from .networks.normaliser import Normaliser, bounded
 
 Metrics = dict[str, jax.Array]
@@ -58,8 +58,10 @@ class Agent(Protocol):
     """What the learner and the actor ask of an algorithm. Implementations are frozen, hashable dataclasses of these three.
 
     A user's own names its settings' class as `Config` (docs/examples/own_algorithm). What more it can do it may say by the methods of
-    `HasCritics`, `HasLikelihood`, `HasModel`, `HandsOver` and `TakesOver`; one that learns from stretches of an episode has a property
-    `window`, and one whose acting takes a search, or remembers what it saw, says `searches = True` or `remembers = True`.
+    `HasCritics`, `HasLikelihood`, `HasModel`, `Remembers`, `HandsOver` and `TakesOver`. One that learns from stretches of an episode has a
+    property `window`; one whose acting takes a search, or remembers without a method `remember`, says `searches = True` or
+    `remembers = True`; one that sees cameras by other means than a setting `vision` says `sees_cameras = True`; and one that cannot be
+    exported says why, as `not_exported`.
     """
 
     @property
@@ -232,6 +234,15 @@ class HasCritics(Protocol):
 
 
 @runtime_checkable
+class Remembers(Protocol):
+    """An agent whose carry is what it remembers of an episode, and not a plan: one observation alone does not tell what it does."""
+
+    def remember(self, carry: PyTree, action: Array) -> PyTree:
+        """The carry after a step in which `action` `[A]` was done in place of the agent's own."""
+        ...
+
+
+@runtime_checkable
 class HasModel(Protocol):
     """An agent that learns to predict observations. Observations are here flat, `[B, D]`, as `data.transition.flatten_observation` makes
     them, and one without cameras."""
@@ -249,9 +260,9 @@ class HasModel(Protocol):
 def not_by_rows(agent: Agent | type[Agent]) -> str:
     """What an agent does so that its actions cannot be asked for at recorded rows, one by one and by the thousand; "" where they can be.
 
-    Such an agent says `searches = True` of its class, or `remembers = True`.
+    Such an agent says `searches = True` of its class, or remembers.
     """
-    if getattr(agent, "remembers", False):
+    if getattr(agent, "remembers", False) or hasattr(agent, "remember"):
         return "remember what they saw before"
     return "search for each action" if getattr(agent, "searches", False) else ""
 

@@ -173,8 +173,8 @@ def build_agent(choice: AgentChoice, reward: RewardConfig, spec: Spec, warmup_st
     problem = Problem(reward.discount, low, high, warmup_steps * choice.settings.utd)
     if isinstance(choice.settings, CriticSettings):
         bins_of(choice.settings, problem)
-    if spec.cameras and not sees(type(choice.settings)):
-        able = ", ".join(name for name, (_, config) in AGENTS.items() if sees(config))
+    if spec.cameras and not sees_cameras(*agent_classes(choice.name, "agent.name")):
+        able = ", ".join(name for name, classes in AGENTS.items() if sees_cameras(*classes))
         raise WarmloopError(
             f'"{choice.name}" learns from states alone, and these observations have images '
             f"({', '.join(leaf.name or 'the whole' for leaf in spec.cameras)}): use {able}, or an environment without cameras."
@@ -182,9 +182,10 @@ def build_agent(choice: AgentChoice, reward: RewardConfig, spec: Spec, warmup_st
     return make_agent(choice.name, "agent.name", choice.settings, spec, problem)
 
 
-def sees(settings: type) -> bool:
-    """Whether an agent of these settings takes observations with images."""
-    return "vision" in typing.get_type_hints(settings) and not getattr(settings, "states_alone", False)
+def sees_cameras(agent: type, settings: type) -> bool:
+    """Whether an algorithm, by its class and that of its settings, learns from camera images."""
+    by_setting = "vision" in typing.get_type_hints(settings) and not getattr(settings, "states_alone", False)
+    return by_setting or getattr(agent, "sees_cameras", False)
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:

@@ -159,7 +159,7 @@ class _Attempt:
             number = len(self.taken)
             step, over = self._ending(self._control.step(observation, self._policy(observation, number), number))
             if step.intervened:
-                drop_plan(self._policy)
+                drop_plan(self._policy, step.action)
             self.taken.append(step)
             if self._on_step is not None:
                 self._on_step(number, step.result, observation, step.action)

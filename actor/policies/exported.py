@@ -36,7 +36,7 @@ class ExportedPolicy:
     def begin(self, seed: int) -> None:
         self._seed, self._left = np.uint32(seed), []
 
-    def drop_plan(self) -> None:
+    def drop_plan(self, done: np.ndarray) -> None:
         """Plans anew at the next step."""
         self._left = []
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...agents.base import Agent
+from ...agents.base import Agent, Remembers
 from ...agents.shared.action_chunks import Planned
 from ...data.errors import WarmloopError
 from ...data.transition import PyTree
@@ -30,11 +30,19 @@ class Policy(Protocol):
         ...
 
 
-def drop_plan(policy: Policy) -> None:
-    """Tells a policy that somebody else has acted in its place, so that what it had planned is not what comes next; most plan nothing."""
+def drop_plan(policy: Policy, done: np.ndarray) -> None:
+    """Tells a policy that somebody else has done the action `done` `[A]` in its place, so that what it had planned is not what comes next;
+    most policies plan nothing."""
     drop = getattr(policy, "drop_plan", None)
     if drop is not None:
-        drop()
+        drop(done)
+
+
+def disturb(policy: Policy, done: np.ndarray) -> None:
+    """Tells a policy that `done` `[A]` is what became of its action; its plan stays."""
+    disturbed = getattr(policy, "disturb", None)
+    if disturbed is not None:
+        disturbed(done)
 
 
 class RandomPolicy:
@@ -83,11 +91,15 @@ class NoisyPolicy:
         self._rng = np.random.default_rng([seed, 2])
         self._burst, self._left = np.zeros(0, np.float32), 0
 
-    def drop_plan(self) -> None:
-        drop_plan(self.policy)
+    def drop_plan(self, done: np.ndarray) -> None:
+        drop_plan(self.policy, done)
 
     def __call__(self, observation: PyTree, step: int) -> np.ndarray:
-        action = self.policy(observation, step)
+        action = self._disturbed(self.policy(observation, step))
+        disturb(self.policy, action)
+        return action
+
+    def _disturbed(self, action: np.ndarray) -> np.ndarray:
         action = np.clip(action + self.scale * self._rng.standard_normal(action.shape), -1.0, 1.0).astype(np.float32)
         # Started at this rate outside bursts, bursts fill `random_share` of the steps.
         start = self.random_share / (self.random_share + BURST_STEPS * (1.0 - self.random_share))
@@ -109,7 +121,7 @@ class AgentPolicy:
     """
 
     def __init__(self, agent: Agent, actor_params: PyTree, deterministic: bool = False, version: int = -1):
-        self._act = _jitted_act(agent, deterministic)
+        self._act, self._remembers = _jitted_act(agent, deterministic), agent if isinstance(agent, Remembers) else None
         self._device = jax.devices("cpu")[0]
         self._seed = np.uint32(0)
         self._carry: PyTree = ()
@@ -125,9 +137,14 @@ class AgentPolicy:
     def begin(self, seed: int) -> None:
         self._seed, self._carry = np.uint32(seed), ()
 
-    def drop_plan(self) -> None:
-        """Plans anew at the next step."""
-        self._carry = ()
+    def drop_plan(self, done: np.ndarray) -> None:
+        """Plans anew at the next step. What is remembered stays, with `done` for the last action."""
+        self._carry = () if self._remembers is None else self._remembers.remember(self._carry, done)
+
+    def disturb(self, done: np.ndarray) -> None:
+        """Remembers `done` for the last action."""
+        if self._remembers is not None:
+            self._carry = self._remembers.remember(self._carry, done)
 
     def _swap(self) -> None:
         if self._next is not None and not (isinstance(self._carry, Planned) and int(self._carry.left) > 0):

@@ -76,14 +76,19 @@ class Exported:
         return jnp.clip(acts, -1.0, 1.0)
 
 
+def check_exportable(agent: Agent) -> None:
+    """Raises WarmloopError for an agent that says why it is not exported."""
+    if reason := getattr(agent, "not_exported", ""):
+        raise WarmloopError(f"{reason}.")
+
+
 def write(folder: Path, exported: Exported) -> None:
     """Writes all files into an existing folder.
 
     Raises:
         WarmloopError: the policy cannot be exported, or has an operation that has no NumPy form here.
     """
-    if reason := getattr(exported.agent, "not_exported", ""):
-        raise WarmloopError(f"{reason}.")
+    check_exportable(exported.agent)
     weights = exported.weights
     source, constants = _policy_source(exported, weights)
     (folder / "policy.py").write_text(source, encoding="utf-8")

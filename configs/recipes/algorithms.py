@@ -41,6 +41,7 @@ PUBLISHED: dict[str, Preset] = {
         published.mobile,
         published.pets,
         published.trajectory_transformer,
+        published.dreamer,
     )
 }
 OWN: dict[str, Preset] = {

@@ -60,12 +60,14 @@ SMALL = {
     "plan_colour": 2.0,  # smooth sequences: few samples find more
     "plan_kept": 0.3,
 }
-SMALL_OF = {  # of algorithms by name, beyond what all have
+SMALL_OF: dict[str, dict[str, Any]] = {  # of algorithms by name, beyond what all have
     "pets": {"hidden": (64, 64, 64), "utd": 16, "batch_size": 64, "model_lr": 1e-3},  # its plan is to take milliseconds
     "trajectory_transformer": {
         "hidden": (64, 64), "batch_size": 64, "dropout": 0.0, "bins": 50, "beams": 16, "plan_steps": 3, "context": 3,
     },
+    "dreamer": {"hidden": (32, 32), "batch_size": 8, "length": 32, "learning_rate": 1e-3, "learning_rate_warmup": 100},
 }  # fmt: skip
+PACE_OF = {"dreamer": {"warmup_steps": 2_000, "frozen_steps": 500, "max_utd": 0.5, "publish_every": 10}}
 FULL = {"hidden": (256, 256), "batch_size": 256, "cql_actions": 10}
 
 
@@ -114,7 +116,7 @@ def grasp(config: RunConfig) -> RunConfig:
 
 def small(config: RunConfig) -> RunConfig:
     """What comes before it, in few updates of small networks, for a laptop: `door,cql,small`."""
-    return _sized(config, SMALL, 5_000)
+    return _sized(config, SMALL, 5_000, SMALL_OF).replace(learner=PACE_OF.get(config.agent.name, {}))
 
 
 def full(config: RunConfig) -> RunConfig:
@@ -123,14 +125,13 @@ def full(config: RunConfig) -> RunConfig:
     return _sized(config, FULL, 1_000_000)
 
 
-def _sized(config: RunConfig, size: Mapping[str, Any], updates: int) -> RunConfig:
-    """The configuration with those of the settings that its agents have; one critic in a target's minimum stays one."""
+def _sized(config: RunConfig, size: Mapping[str, Any], updates: int, own: Mapping[str, Mapping[str, Any]] = {}) -> RunConfig:
+    """The configuration with those of the settings that its agents have, `own` first; one critic in a target's minimum stays one."""
     sections = {}
     for section in ("agent", "warmup_agent"):
         choice = getattr(config, section)
         settings = choice.settings
-        known = {name: value for name, value in size.items() if hasattr(settings, name)}
-        known |= SMALL_OF.get(choice.name, {}) if size is SMALL else {}
+        known = {name: value for name, value in {**size, **own.get(choice.name, {})}.items() if hasattr(settings, name)}
         if "ensemble" in known and hasattr(settings, "target_subset"):
             known["target_subset"] = min(settings.target_subset, known["ensemble"])
         sections[section] = known

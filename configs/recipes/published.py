@@ -18,6 +18,7 @@ from ...agents import (
     BCQConfig,
     COMBOConfig,
     CQLConfig,
+    DreamerConfig,
     FlowBCConfig,
     IQLConfig,
     MPCConfig,
@@ -265,6 +266,13 @@ def mpc(config: RunConfig) -> RunConfig:
     if episode := config.environment.horizon:
         config = config.replace(reward={"discount": min(max(1.0 - 5.0 / episode, 0.95), 0.995)})
     return config.replace(learner=_online(1_000, warmup_steps=10_000))
+
+
+def dreamer(config: RunConfig) -> RunConfig:
+    """DreamerV3 (Hafner et al. 2023) as its authors set it for states: a million parameters, 16 windows of 64 rows at every environment
+    step, γ = 1 − 1/333. Their size for cameras is `agent.hidden=(256,256,256)` or more. Updates begin after 1,024 steps."""
+    config = _uniform(config, "dreamer", DreamerConfig(normalise_observations=False)).replace(mixing=POOLED, frames={"random_shift": 0})
+    return config.replace(reward={"discount": 1.0 - 1.0 / 333.0}, learner=_online(1_024))
 
 
 def _uniform(config: RunConfig, name: str, settings: AgentConfig) -> RunConfig:

@@ -29,17 +29,18 @@ def export_checkpoint(
         environment: that it acts in, where its id cannot say it.
 
     Raises:
-        WarmloopError: there is no such checkpoint, its environment cannot be made, `out` is no export's folder, or a form of the policy
-            differs from the agent.
+        WarmloopError: there is no such checkpoint, its environment cannot be made, `out` is no export's folder, the policy remembers
+            what it saw before, or a form of it differs from the agent.
     """
     from ...actor.environment.environment import make_environment
-    from ...agents.export import Exported, check, write
+    from ...agents.export import Exported, check, check_exportable, write
     from ...configs.saved import config_of
     from ...learner.checkpoints.checkpoint import load_policy
 
     if out.exists() and not (out / "policy.json").is_file():
         raise WarmloopError(f"{out} is no folder of an exported policy; it is not replaced. Choose another one.")
     agent, actor, meta = load_policy(checkpoint, step)
+    check_exportable(agent)
     config = config_of(meta)
     acting = environment or make_environment(config.environment, config.reward, tasks=config.tasks)
     exported = Exported(agent, actor, description(acting, meta))

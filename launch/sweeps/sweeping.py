@@ -144,8 +144,9 @@ def with_data(configs: Configs, arguments: Sequence[str], checkpoints: int) -> d
     """The runs of these configurations by name. What several of them learn from in the same environment is read once.
 
     Raises:
-        WarmloopError: data do not fit their environment, or have images, by which FQE cannot choose among several checkpoints.
+        WarmloopError: data do not fit their environment, or FQE cannot choose among several checkpoints.
     """
+    from ...agents.registry import agent_classes
     from ..run.recorded_data import recorded_data
 
     read: dict[str, Run] = {}
@@ -156,6 +157,11 @@ def with_data(configs: Configs, arguments: Sequence[str], checkpoints: int) -> d
             given, recorded = recorded_data(config, arguments)
             read[key] = Run(given, recorded, _contents(recorded))
         found = read[key]
+        if checkpoints > 1 and hasattr(agent_classes(config.warmup_agent.name, "warmup_agent.name")[0], "remember"):
+            raise WarmloopError(
+                f"--checkpoints={checkpoints}: FQE, which chooses among them, judges by single states alone, and "
+                f"{config.warmup_agent.name} remembers what it saw before; leave it at 1."
+            )
         if checkpoints > 1 and (cameras := Spec.of(found.recorded[0].steps).cameras):
             raise WarmloopError(
                 f"--checkpoints={checkpoints}: FQE, which chooses among them, judges by states alone, and observations of "

@@ -22,7 +22,7 @@ from warmloop.learner.state import LearnerParts, create
 from warmloop.learner.step import run_steps
 
 UNSHARED = (  # algorithms whose policy no other has
-    "bcq", "sac_grasp", "flow_bc", "qc", "qc_fql", "dsrl", "pets", "trajectory_transformer", "mpc",
+    "bcq", "sac_grasp", "flow_bc", "qc", "qc_fql", "dsrl", "pets", "trajectory_transformer", "mpc", "dreamer",
 )  # fmt: skip
 LITTLE = {"mpc": {"latent_dim": 16, "ensemble": 3, "population": 16, "proposals": 4, "elites": 4, "iterations": 2}}
 

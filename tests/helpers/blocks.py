@@ -33,6 +33,8 @@ def rows_of(count, seed=0):
 
 def block_of(*lead, window=ROW):
     """Rows, or the chunks or sequences of a window, some of which an episode's end cuts short."""
+    if window.gives == "sequence":
+        return sequences_of(*lead, length=window.length)
     rows = jax.tree.map(lambda x: jnp.asarray(x).reshape(*lead, *x.shape[1:]), rows_of(int(np.prod(lead)), 1))
     one = jnp.ones(lead)
     fields = {name: getattr(rows, name) for name in rows.__dataclass_fields__}
@@ -41,14 +43,22 @@ def block_of(*lead, window=ROW):
         return Batch(**fields)
     rng = np.random.default_rng(2)
     there = np.minimum(rng.integers(1, 2 * window.length, lead), window.length)
-    if window.gives == "sequence":
-        rows = jax.tree.map(lambda x: jnp.asarray(x), rows_of(int(np.prod(lead)) * window.length, 1))
-        rows = jax.tree.map(lambda x: x.reshape(*lead, window.length, *x.shape[1:]), rows)
-        fields |= {name: getattr(rows, name) for name in rows.__dataclass_fields__}
-        return StretchBatch(**fields, valid=jnp.asarray(np.arange(window.length) < there[..., None]))
     action = np.tanh(rng.normal(size=(*lead, window.length, 3))).astype(np.float32)
     valid = np.arange(window.length) < there[..., None]
     return StretchBatch(**fields | {"action": jnp.asarray(action)}, valid=jnp.asarray(valid))
+
+
+def sequences_of(*lead, length):
+    """Windows `[*lead, length]` of rows, every other one from its episode's beginning, some cut short."""
+    count = int(np.prod(lead))
+    rows = jax.tree.map(lambda x: jnp.asarray(x).reshape(*lead, length, *x.shape[1:]), rows_of(count * length, 1))
+    begins = 3 * (np.arange(count) % 2).reshape(*lead, 1).astype(np.int32)
+    there = np.random.default_rng(2).integers(1, 2 * length, lead)
+    fields = {name: getattr(rows, name) for name in rows.__dataclass_fields__}
+    fields["step"] = jnp.asarray(begins + np.arange(length, dtype=np.int32))
+    one = jnp.ones(lead)
+    valid = jnp.asarray(np.arange(length) < there[..., None])
+    return StretchBatch(**fields, weight=one, actor_weight=one, offline=one.astype(bool), valid=valid)
 
 
 def assert_same(a, b):

@@ -41,6 +41,21 @@ class Counting:
         return act_by_plan(lambda: actor.params + 0.1 * jnp.arange(CHUNK)[:, None], carry, CHUNK)
 
 
+@dataclasses.dataclass(frozen=True)
+class Adding:
+    """Does 0.1 more than what was done last, which it remembers."""
+
+    config: Any = None
+    spec: Spec = SPEC
+
+    def act(self, actor, observation, key, carry, deterministic=False):
+        done = (carry if isinstance(carry, dict) else {"action": jnp.zeros(1)})["action"] + 0.1
+        return done, {"action": done}
+
+    def remember(self, carry, action):
+        return {"action": action}
+
+
 def actor(number):
     return Actor(jnp.float32(number), Normaliser.of(example(SPEC), False))
 
@@ -80,6 +95,28 @@ def test_a_takeover_drops_the_plan(wrap):
     steps = record_episode(environment, wrap(policy_of()), 0, intervener=intervener).episode.steps
     np.testing.assert_allclose(steps.action[:, 0], [0.0, 0.1, -0.9, -0.9, 0.0, 0.1, 0.2, 0.3], atol=1e-6)
     environment.close()
+
+
+@pytest.mark.parametrize("wrap", [lambda policy: policy, lambda policy: NoisyPolicy(policy, 0.0)])
+def test_a_policy_that_remembers_goes_on_from_what_was_done_in_its_place(wrap):
+    environment = make_environment(EnvironmentConfig("Pendulum-v1", horizon=6), PLAIN)
+    policy = wrap(AgentPolicy(Adding(), actor(0.0)))  # pyright: ignore[reportArgumentType]
+    for _ in range(2):  # the second episode begins anew
+        steps = record_episode(environment, policy, 0, intervener=Told({2: HUMAN, 3: HUMAN})).episode.steps
+        np.testing.assert_allclose(steps.action[:, 0], [0.1, 0.2, -0.9, -0.9, -0.8, -0.7], atol=1e-6)
+    environment.close()
+
+
+def test_a_policy_that_remembers_knows_what_noise_made_of_its_actions():
+    policy = NoisyPolicy(AgentPolicy(Adding(), actor(0.0)), 0.05)  # pyright: ignore[reportArgumentType]
+    policy.begin(3)
+    steps = np.diff([0.0, *(float(policy(np.zeros(3, np.float32), step)[0]) for step in range(6))])
+    noise = np.random.default_rng([3, 2])
+    expected = []
+    for _ in range(6):
+        expected.append(0.1 + 0.05 * noise.standard_normal(1)[0])
+        noise.random()
+    np.testing.assert_allclose(steps, expected, atol=1e-6)
 
 
 def test_in_training_too_and_what_is_recorded_is_what_was_done():

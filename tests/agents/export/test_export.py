@@ -8,7 +8,7 @@ from flax import linen as nn
 from safetensors.numpy import load_file
 
 from warmloop.actor.policies.policy import AgentPolicy
-from warmloop.agents import AGENTS, QCFQL, SAC, QCFQLConfig, SACConfig
+from warmloop.agents import AGENTS, QCFQL, SAC, Dreamer, DreamerConfig, QCFQLConfig, SACConfig
 from warmloop.agents.base import Problem
 from warmloop.agents.export import Exported, check, numpy_source, write
 from warmloop.agents.export.check import load_policy
@@ -59,6 +59,13 @@ def test_every_form_of_every_agent_acts_as_the_agent_does(name, tmp_path):
     agent_class, config_class = AGENTS[name]
     policy = exported(agent_class(config_class(hidden=(16, 16)), ARRAY))
     assert max(differences(tmp_path, policy, random_observations(ARRAY))) < 1e-5
+
+
+def test_a_policy_that_remembers_is_not_exported(tmp_path):
+    agent = Dreamer(DreamerConfig(hidden=(16,), groups=4), ARRAY)
+    with pytest.raises(WarmloopError, match="dreamer cannot be exported: it remembers what it saw before"):
+        write(tmp_path, exported(agent))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_policy_that_acts_in_chunks_does_its_plans_in_every_form(tmp_path):

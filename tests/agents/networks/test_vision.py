@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from warmloop import agents
 from warmloop.agents import BC, CQL, IBRL, SAC, BCConfig, CQLConfig, IBRLConfig, IQLConfig, SACConfig
 from warmloop.agents.networks.vision import RESNET, Vision, VisionConfig
-from warmloop.configs.schema import AgentChoice, build_agent, sees
+from warmloop.configs.schema import AgentChoice, build_agent, sees_cameras
 from warmloop.data.errors import WarmloopError
 from warmloop.data.mixing import MixingConfig
 from warmloop.data.replay import ReplayConfig
@@ -239,7 +239,7 @@ def test_an_update_is_on_its_way_before_the_host_looks_up_the_next_batch(monkeyp
 def test_the_guide_names_the_algorithms_that_learn_from_images():
     guide = (Path(__file__).parents[3] / "docs" / "images.md").read_text()
     named = re.search(r"((?:`\w+`(?:, | and )?)+) learn from cameras", guide)
-    seeing = {name for name, (_, config) in agents.AGENTS.items() if sees(config)}
+    seeing = {name for name, classes in agents.AGENTS.items() if sees_cameras(*classes)}
     assert named is not None and set(re.findall(r"\w+(?=`)", named[1])) == seeing
 
 

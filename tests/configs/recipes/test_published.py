@@ -34,6 +34,7 @@ SOURCES = {
     "mbrl-lib": "facebookresearch/mbrl-lib 5fd2716530",
     "trajectory-transformer": "jannerm/trajectory-transformer 8834a6ed04",
     "tdmpc2": "nicklashansen/tdmpc2 e9f5932",
+    "dreamerv3": "danijar/dreamerv3 e3f0224",
 }
 DOOR, HOPPER, CUBE = "configs/adroit.py:door", "configs/mujoco.py:hopper", "configs/gym_hil.py:pick-cube"
 MAZE, KITCHEN = "AntMaze_UMaze-v4", "FrankaKitchen-v1"
@@ -259,6 +260,12 @@ TABLE = [
         "mixing.initial_ratio": 1.0, "mixing.decay": 1.0, "mixing.min_ratio": 1.0}),
     (f"{CUBE},qc", "qc: README.md, main.py, agents/acfql.py (best-of-n)", UNIFORM | QC),
     (f"{CUBE},qc_fql", "qc: README.md, main.py, agents/acfql.py (distill-ddpg)", UNIFORM | QC | {"agent.distillation_weight": 100.0}),
+    (f"{HOPPER},dreamer", "dreamerv3: dreamerv3/configs.yaml (dmc_proprio: size1m, train_ratio 1024), agent.py, rssm.py", UNIFORM | {
+        "agent.hidden": (64, 64, 64), "agent.groups": 32, "agent.length": 64, "agent.batch_size": 16, "agent.learning_rate": 4e-5,
+        "agent.learning_rate_warmup": 1_000, "agent.gradient_ratio": 0.3, "agent.imagined_steps": 15, "agent.trace_decay": 0.95,
+        "agent.entropy_weight": 3e-4, "agent.free_nats": 1.0, "agent.representation_weight": 0.1, "agent.replay_value_weight": 0.3,
+        "agent.slow_rate": 0.02, "agent.spread_rate": 0.01, "agent.normalise_observations": False, "reward.discount": 1 - 1 / 333,
+        "mixing.pooled": True, "learner.max_utd": 1.0, "learner.frozen_steps": 1_024, "frames.random_shift": 0}),
     (f"{CUBE},flow_bc", "qc: agents/acfql.py, its flow alone", UNIFORM | FLOW | {"learner.frozen_steps": 0}),
     (f"{HOPPER},combo", "OfflineRL-Kit: run_example/run_combo.py, offlinerlkit/policy/model_based/combo.py", UNIFORM | COMBO | {
         "agent.hidden": (256, 256, 256), "agent.cql_weight": 1.0, "agent.real_share": 0.5, "agent.penalty": "none",
@@ -298,6 +305,7 @@ FOLLOWS = [
     ("qc_fql", CUBE, ("dexterous", "maze"), {}),
     ("qc_fql", CUBE, ("kitchen", "locomotion"), {"reward.bias": 0.0}),
     *((name, HOPPER, ("dexterous", "kitchen", "maze", "manipulation"), {}) for name in ("combo", "mopo", "mobile", "pets")),
+    ("dreamer", HOPPER, ("dexterous", "kitchen", "maze", "manipulation"), {}),
     ("flow_bc", CUBE, ("dexterous", "kitchen", "maze", "locomotion"), {}),
     ("trajectory_transformer", HOPPER, ("dexterous", "maze", "manipulation"), {"agent.spacing": "uniform"}),  # rewards of 0 and 1
     ("trajectory_transformer", HOPPER, ("kitchen",), {}),
@@ -339,6 +347,8 @@ DIFFERS = {
     "mpc": "The warm-up, mixed batches and, for sparse success, the cloning term and the reward of 10 serve demonstrations, as in MoDem; "
     "observations are normalised; episodes may end; the entropy is that of squashed actions; a plan's last value is of the policy's mode "
     "and all critics; without exploration it acts by the plan's mean; a stretch that an end cuts short is learnt from, too.",
+    "dreamer": "A window begins with a state of zeros and not with a stored one, and ends with its episode; there is no queue of the "
+    "newest rows; numbers are float32; acting without chance takes modes, where the code always samples. Its paper has no offline phase.",
     "flow_bc": "It clones offline rows and interventions, and not the policy's own rows.",
     "trajectory_transformer": "Terminal rewards are not replaced by −100. The step size stays at a tenth once it has fallen so far, where "
     "the authors' rises again. The context's rewards are those that the model expected. A plan counts once in the beam. Its paper has "

@@ -151,7 +151,7 @@ def test_checkpoints_that_see_images_are_compared_by_episodes_and_without_them_t
     data = f"--offline_data_path=demos={tmp_path}/lamps.npz"
     done = commands.run("train_offline_warmup", "--exp_name=see", data, "--warmup_steps=4", "--eval_n_trajs=0")
     assert done.returncode == 0, done.stderr
-    assert "FQE judges by single states alone, and these policies look at images" in done.stderr
+    assert "FQE judges by single states alone, and these policies look at images (lamps): the newest is taken" in done.stderr
     folder = tmp_path / "see" / "warmup"
     selection = selection_of(folder)
     assert [one["updates"] for one in selection["candidates"]] == [4, 2] and selection["chosen"] == 4
