@@ -22,6 +22,7 @@ RECORDED = [
     "critic",
     "evaluation",
     "grasp",
+    "model",
     "heldout",
     "intake",
     "journal",
