@@ -23,6 +23,7 @@ RECORDED = [
     "critic",
     "evaluation",
     "grasp",
+    "model",
     "heldout",
     "intake",
     "journal",
