@@ -89,8 +89,7 @@ def measured(data: OfflineData) -> Batch | None:
 
 
 def measures(agent: Agent, state: PyTree, batch: Batch) -> Metrics:
-    """The measures of the module's docstring that the agent has, none of one that remembers what was before a row; the same state and rows
-    give the same numbers.
+    """The measures of the module's docstring that the agent has; the same state and rows give the same numbers.
 
     Rows with camera images are measured in parts of `SEEN_AT_ONCE`, each of which draws its own target actions.
     """
