@@ -5,6 +5,7 @@ from .base import Agent, AgentConfig, HasCritics, HasLikelihood
 from .bc import BC, BCConfig
 from .bcq import BCQ, BCQConfig
 from .cql import CQL, CQLConfig
+from .edit import Edit, EditConfig
 from .flow_bc import FlowBC, FlowBCConfig
 from .grasp import GraspSAC, GraspSACConfig
 from .ibrl import IBRL, IBRLConfig
@@ -23,6 +24,7 @@ AGENTS: dict[str, tuple[type, type]] = {
     "awac": (AWAC, AWACConfig),
     "bcq": (BCQ, BCQConfig),
     "ibrl": (IBRL, IBRLConfig),
+    "edit": (Edit, EditConfig),
     "sac_grasp": (GraspSAC, GraspSACConfig),
     "flow_bc": (FlowBC, FlowBCConfig),
     "qc": (QC, QCConfig),
@@ -47,6 +49,8 @@ __all__ = [
     "BCConfig",
     "BCQConfig",
     "CQLConfig",
+    "Edit",
+    "EditConfig",
     "FlowBC",
     "FlowBCConfig",
     "GraspSAC",

@@ -8,7 +8,8 @@
 
 A policy has `begin(seed)`, called at the start of every episode, and `__call__(observation, step)`, which returns the action. Actions are
 `[A]` in [-1, 1]. An episode must depend on nothing before it: the global generators of `random`, NumPy and PyTorch are seeded at its
-start, and what else a policy remembers is for its `begin` to forget.
+start, and what else a policy remembers is for its `begin` to forget. A method `drop_plan()`, where it has one, is called after a step that
+somebody else took in its place.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ...data.transition import PyTree
 from ..doors import POLICY as DOOR
 from ..doors import POLICY_FLAG as WHERE
 from ..environment.environment import Environment
-from .policy import Policy
+from .policy import Policy, drop_plan
 
 TOLERANCE = 1e-3  # by which rounding may carry an action over ±1
 
@@ -48,6 +49,9 @@ class OutsidePolicy:
         seed_generators(seed)
         if not self._is_function:
             self._policy.begin(seed)
+
+    def drop_plan(self) -> None:
+        drop_plan(self._policy)
 
     def __call__(self, observation: PyTree, step: int) -> np.ndarray:
         action = self._policy(observation) if self._is_function else self._policy(observation, step)

@@ -42,6 +42,7 @@ OWN: dict[str, Preset] = {
     for preset in (
         own.sparse,
         own.ibrl,
+        own.edit,
         own.bc_tuned,
         own.hgdagger_tuned,
         own.td3bc_tuned,

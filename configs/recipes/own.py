@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from ...agents import AgentConfig, AWACConfig, BCConfig, BCQConfig, CQLConfig, IQLConfig, SACConfig, TD3BCConfig
+from ...agents import AgentConfig, AWACConfig, BCConfig, BCQConfig, CQLConfig, EditConfig, IQLConfig, SACConfig, TD3BCConfig
 from ...data.errors import WarmloopError
 from ..schema import AgentChoice, RunConfig
 from .kinds import kind, sparse_reward
 from .machine import SPARSE as SPARSE
-from .machine import going_on_from
+from .machine import going_on_from, has_accelerator
 
 
 def sparse(config: RunConfig) -> RunConfig:
@@ -48,6 +48,25 @@ def ibrl(config: RunConfig) -> RunConfig:
     if config.agent.name != "sac" or not isinstance(settings, SACConfig):
         raise WarmloopError(f'The preset ibrl changes the SAC of a task, and "{config.environment.id}" has {config.agent.name}.')
     return config.replace(agent=AgentChoice("ibrl", going_on_from(settings)), warmup_agent=config.agent)
+
+
+def edit(config: RunConfig) -> RunConfig:
+    """Improves a base policy that is there already, `environment.base`: the critics choose among its action and a learnt edit of it (EXPO).
+    The warm-up teaches the critics alone, and returns of three steps carry a success back (docs/howto/improve_a_policy.md)."""
+    small = not has_accelerator()
+    settings = EditConfig(
+        hidden=_hidden(config),
+        ensemble=4 if small else 10,
+        utd=4 if small else 20,
+        batch_size=128 if small else 256,
+        n_step=3,
+        clip_target=sparse_reward(config),
+        initial_temperature=1e-2,
+        observation_floor=1e-3 if sparse_reward(config) else 0.0,
+    )
+    agent = AgentChoice("edit", settings).seeing_as(config.agent)
+    half = {"initial_ratio": 0.5, "decay": 1.0, "min_ratio": 0.5, "pooled": False}
+    return config.replace(agent=agent, warmup_agent=agent, mixing=half, retention={"ratio": 1.0}, learner={"warmup_steps": 1_000})
 
 
 def bc_tuned(config: RunConfig) -> RunConfig:
