@@ -45,6 +45,7 @@ class EditConfig(CriticSettings):
     critic_layer_norm: bool = True
     # The edit.
     edit_scale: float = setting(0.2, "β, the most that an edit changes of each number of an action, whose range is 2", least=0, most=2)
+    initial_log_std: float = setting(-1.0, "log standard deviation of u before training", least=-5, most=2)
     edits_base: bool = setting(True, "the learnt action is an edit of the base's; False: it is a policy's own, β tanh u")
     candidates: str = setting("both", "among which the critics choose, in acting and in targets", among=("both", "edited"))
     critic_only: int = setting(2_000, "critic steps at first, those of a warm-up included, in which the edit does not learn", least=0)
@@ -133,7 +134,8 @@ class Edit:
     def policy(self) -> Policy:
         """The edit's module, of the state and a proposal side by side."""
         c = self.config
-        return Policy(self.spec.action_dim, c.actor_widths, c.actor_layer_norm, c.activation, c.actor_dropout, network=c.actor_network)
+        layers = (c.actor_widths, c.actor_layer_norm, c.activation, c.actor_dropout)
+        return Policy(self.spec.action_dim, *layers, initial_log_std=c.initial_log_std, network=c.actor_network)
 
     @property
     def actor_optimizer(self) -> optax.GradientTransformation:

@@ -61,7 +61,7 @@ def edit(config: RunConfig) -> RunConfig:
         batch_size=128 if small else 256,
         n_step=3,
         clip_target=sparse_reward(config),
-        initial_temperature=1e-2,
+        initial_temperature=1e-3 if sparse_reward(config) else 0.1,
         observation_floor=1e-3 if sparse_reward(config) else 0.0,
     )
     agent = AgentChoice("edit", settings).seeing_as(config.agent)
