@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...data.errors import WarmloopError
 from ...data.files.run_folder import FILTERED
+from ..flags import choices as choices  # by which a base policy is found
 from ..flags import data_flags
 from ..flags.common import log, progress
 from ..flags.limits import with_limits

@@ -75,12 +75,12 @@ def test_what_is_chosen_is_never_worse_by_the_critics_than_any_candidate(learnt,
     candidates = jnp.concatenate([proposals, edited], axis=1)
     q = values(AGENT, learnt, batch.observation, candidates)
     np.testing.assert_allclose(values(AGENT, learnt, batch.observation, chosen[:, None])[:, 0], q.max(axis=1), rtol=1e-5)
-    assert 0 < (q.argmax(axis=1) >= 2).sum(), "the edit is chosen, too"
+    assert (q.argmax(axis=1) >= 2).sum() > 0, "the edit is chosen, too"
     assert float(jnp.abs(edited - proposals).max()) <= CONFIG.edit_scale + 1e-6 and float(jnp.abs(edited).max()) <= 1
 
 
 def test_the_target_is_by_its_equation_of_the_next_state_s_proposals(learnt, batch):
-    subset_key, edit_key = jax.random.split(KEY)
+    _, edit_key = jax.random.split(KEY)
     seen, proposals = AGENT.seen(learnt.encoder, learnt.normaliser, batch.next_observation), AGENT.proposed(batch.next_observation)
     each = jnp.concatenate([jnp.broadcast_to(seen[:, None], (8, 2, 5)), proposals], axis=-1)
     edit, _ = sample_action(edit_key, *apply(AGENT.policy, learnt.actor, each))

@@ -121,12 +121,12 @@ def test_what_is_no_action_is_refused(monkeypatch):
             return np.array([np.nan, 0.0])
 
     monkeypatch.setattr(named, "_finders", [lambda name, deterministic: lambda environment: Wrong(2)])
-    with pytest.raises(WarmloopError, match="The base policy lab gave .*nan.* at step 0, which is no action"):
+    with pytest.raises(WarmloopError, match=r"The base policy lab gave .*nan.* at step 0, which is no action"):
         lab().reset(0)
     monkeypatch.setattr(named, "_finders", [])
     with pytest.raises(WarmloopError, match="Nobody knows the policy"):
         lab().reset(0)
-    with pytest.raises(WarmloopError, match="environment.base_proposals is 0"):
+    with pytest.raises(WarmloopError, match=r"environment.base_proposals is 0"):
         EnvironmentConfig("Pendulum-v1", base="random", base_proposals=0)
 
 

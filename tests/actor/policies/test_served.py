@@ -156,7 +156,10 @@ class Misbehaving(threading.Thread):
         (lambda connection: connection.sendall(struct.pack(">I", 1 << 30)), "a header of 1073741824 bytes"),
         (lambda connection: connection.sendall(struct.pack(">I", 2) + b"no"), "a header that is none"),
         (lambda connection: connection.sendall(struct.pack(">I", 33) + b'{"arrays":[["a","float32",[-1]]]}'), "arrays that are not of"),
-        (lambda connection: connection.sendall(struct.pack(">I", 41) + b'{"arrays":[["a","float32",[9999999999]]]}'), "arrays of 39999999996"),
+        (
+            lambda connection: connection.sendall(struct.pack(">I", 41) + b'{"arrays":[["a","float32",[9999999999]]]}'),
+            "arrays of 39999999996",
+        ),
         (lambda connection: connection.sendall(struct.pack(">I", 32) + b'{"arrays":[["a","object",[10]]]}'), "arrays that are not of"),
         (lambda connection: policy_server.send(connection, {"kind": "what"}), "answered {'kind': 'what'"),
     ],
