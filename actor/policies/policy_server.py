@@ -24,7 +24,9 @@ import socket
 import struct
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,13 +35,14 @@ HEADER_BYTES, ARRAY_BYTES = 64 << 10, 64 << 20
 TYPES = ("float32", "uint8")
 CONNECTIONS = 16
 IDLE_SECONDS = 3_600.0
+Shapes = dict[str, tuple[int, ...]]
 
 
 class Refused(Exception):  # noqa: N818 (a sentence for the client)
     """What the client asks cannot be done; it is told why."""
 
 
-def receive(connection):
+def receive(connection: socket.socket) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
     """One message, the header and its arrays by name; None where the other side has gone. Raises Refused for what is no message."""
     begin = _exactly(connection, 4)
     if begin is None:
@@ -66,7 +69,7 @@ def receive(connection):
     return header, arrays
 
 
-def send(connection, header, arrays=None):
+def send(connection: socket.socket, header: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> None:
     """Sends one message."""
     arrays = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
     listed = [[name, array.dtype.name, list(array.shape)] for name, array in arrays.items()]
@@ -74,7 +77,7 @@ def send(connection, header, arrays=None):
     connection.sendall(b"".join([struct.pack(">I", len(text)), text, *(array.tobytes() for array in arrays.values())]))
 
 
-def _exactly(connection, count):
+def _exactly(connection: socket.socket, count: int) -> bytes | None:
     parts = bytearray()
     while len(parts) < count:
         part = connection.recv(min(count - len(parts), 1 << 20))
@@ -87,9 +90,9 @@ def _exactly(connection, count):
 class Own:
     """A policy of one's own: `begin(seed)`, `__call__(observation)`, and `drop_plan()` and `fits(observation_shapes)` where it has them."""
 
-    units = "scaled"
+    units, takes_bare = "scaled", True
 
-    def __init__(self, name):
+    def __init__(self, name: str):
         path, _, attribute = name.partition(":")
         specification = importlib.util.spec_from_file_location("served_policy", path)
         if specification is None or specification.loader is None or not Path(path).is_file():
@@ -101,9 +104,9 @@ class Own:
             sys.exit(f"--policy={name}: {path} has no {attribute}.")
         self.name = f"{attribute} of {path}"
 
-    def for_client(self, shapes, actions):
+    def for_client(self, shapes: Shapes, actions: int) -> Any:
         """A policy for one client, whose observations have these shapes."""
-        policy = self._made() if isinstance(self._made, type) else copy.deepcopy(self._made)
+        policy: Any = self._made() if isinstance(self._made, type) else copy.deepcopy(self._made)
         if hasattr(policy, "fits") and (reason := policy.fits(shapes)):
             raise Refused(reason)
         return policy
@@ -116,10 +119,15 @@ class LeRobot:
     called otherwise is named by --rename. Pictures come as [H, W, C] uint8.
     """
 
-    def __init__(self, checkpoint, device, units, task, rename):
-        import torch
-        from lerobot.configs.policies import PreTrainedConfig
-        from lerobot.policies.factory import get_policy_class, make_pre_post_processors
+    takes_bare = False
+
+    def __init__(self, checkpoint: str, device: str, units: str, task: str, rename: dict[str, str]):
+        import torch  # pyright: ignore[reportMissingImports]
+        from lerobot.configs.policies import PreTrainedConfig  # pyright: ignore[reportMissingImports]
+        from lerobot.policies.factory import (  # pyright: ignore[reportMissingImports]
+            get_policy_class,
+            make_pre_post_processors,
+        )
 
         config = PreTrainedConfig.from_pretrained(checkpoint)
         config.device = device
@@ -131,7 +139,7 @@ class LeRobot:
         self.name, self._wanted = f"{config.type} of {checkpoint}", config.input_features
         self._actions = config.output_features["action"].shape[0]
 
-    def for_client(self, shapes, actions):
+    def for_client(self, shapes: Shapes, actions: int) -> Remembering:
         """A policy for one client; the weights are shared, what it remembers of an episode is not."""
         if actions != self._actions:
             raise Refused(f"it gives actions of {self._actions} numbers, and the environment takes {actions}")
@@ -149,10 +157,10 @@ class LeRobot:
         shared = {id(tensor): tensor for tensor in (*self._policy.parameters(), *self._policy.buffers())}
         return Remembering(self, copy.deepcopy(self._policy, shared), {wanted: names[wanted] for wanted in self._wanted})
 
-    def act(self, policy, observation, names):
+    def act(self, policy: Any, observation: dict[str, np.ndarray], names: dict[str, str]) -> np.ndarray:
         """The action, in the units of the data that LeRobot learnt from."""
         torch = self._torch
-        batch = {"task": self._task}
+        batch: dict[str, Any] = {"task": self._task}
         for wanted, name in names.items():
             tensor = torch.from_numpy(np.array(observation[name]))
             batch[wanted] = tensor.permute(2, 0, 1).float() / 255.0 if tensor.dtype == torch.uint8 else tensor.float()
@@ -164,29 +172,30 @@ class LeRobot:
 class Remembering:
     """A LeRobot policy with the queues of one client."""
 
-    def __init__(self, served, policy, names):
+    def __init__(self, served: LeRobot, policy: Any, names: dict[str, str]):
         self._served, self._policy, self._names = served, policy, names
 
-    def begin(self, seed):
+    def begin(self, seed: int) -> None:
         self._served._torch.manual_seed(seed)
         self._policy.reset()
 
-    def drop_plan(self):
+    def drop_plan(self) -> None:
         self._policy.reset()
 
-    def __call__(self, observation):
+    def __call__(self, observation: dict[str, np.ndarray]) -> np.ndarray:
         return self._served.act(self._policy, observation, self._names)
 
 
-def _called(name, wanted):
+def _called(name: str, wanted: Iterable[str]) -> str:
     """LeRobot's name for a part of an observation, where it has one."""
     tries = (name, f"observation.{name or 'state'}", f"observation.images.{name.rpartition('.')[2]}")
     return next((one for one in tries if one in wanted), name)
 
 
-def answer(connection, served, lock):
+def answer(connection: socket.socket, served: Own | LeRobot, lock: threading.Lock) -> None:
     """Serves one client until it goes."""
-    policy, expected = None, {}
+    policy: Any = None
+    expected = Shapes()
     while (message := receive(connection)) is not None:
         header, arrays = message
         kind = header.get("kind")
@@ -213,13 +222,13 @@ def answer(connection, served, lock):
             if {name: array.shape for name, array in arrays.items()} != expected:
                 raise Refused("an observation of other shapes than hello said")
             with lock:
-                action = np.asarray(policy(arrays[""] if set(arrays) == {""} else arrays), np.float32)
+                action = np.asarray(policy(arrays[""] if served.takes_bare and set(arrays) == {""} else arrays), np.float32)
             send(connection, {"kind": "action"}, {"action": action})
         else:
             raise Refused(f"a message {kind!r:.40}, which is not known")
 
 
-def attend(connection, served, lock, places):
+def attend(connection: socket.socket, served: Own | LeRobot, lock: threading.Lock, places: threading.Semaphore) -> None:
     """Serves one client, and tells it what went wrong."""
     with connection:
         connection.settimeout(IDLE_SECONDS)
@@ -236,7 +245,7 @@ def attend(connection, served, lock, places):
             places.release()
 
 
-def serve(served, host, port):
+def serve(served: Own | LeRobot, host: str, port: int) -> None:
     """Serves until it is interrupted."""
     lock, places = threading.Lock(), threading.Semaphore(CONNECTIONS)
     with socket.create_server((host, port)) as server:
@@ -250,7 +259,7 @@ def serve(served, host, port):
                 connection.close()
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--lerobot", help="checkpoint that LeRobot trained, such as outputs/train/act/checkpoints/last/pretrained_model")

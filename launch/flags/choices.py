@@ -167,7 +167,7 @@ def base_policy(name: str, deterministic: bool) -> Callable[[Environment], Polic
         if choice.kind in ("checkpoint", "export"):
             known = choice.acting_in(dataclasses.replace(environment.config, action_low=(), action_high=())).limits
             limits = known or environment.own_limits
-            if not np.allclose((limits.low, limits.high), (environment.limits.low, environment.limits.high)):
+            if not np.allclose([*limits.low, *limits.high], [*environment.limits.low, *environment.limits.high]):
                 raise WarmloopError(
                     f"The base policy {text} acts within {limits}, and the environment within {environment.limits}: set "
                     f"{shlex.join(limits.flags())}."

@@ -94,7 +94,8 @@ def test_each_client_has_a_memory_of_its_own(port):
         policy.begin(1)
     one(observation(), 0)
     np.testing.assert_allclose(other(observation(), 0)[0], 0.05, rtol=1e-6)
-    one.close(), other.close()
+    for policy in (one, other):
+        policy.close()
 
 
 def test_a_failure_over_there_is_told_and_costs_the_episode_alone(port):
@@ -176,11 +177,6 @@ def test_what_is_no_server_of_a_policy_is_refused():
 
 
 def test_actions_in_the_environment_s_units_are_scaled_to_its_limits():
-    def then(connection):
-        for action in ([2.5, 10.0], [np.inf, 0.0]):
-            policy_server.send(connection, {"kind": "ok"} if action[0] == 2.5 else {"kind": "action"}, {})
-        policy_server.receive(connection)
-
     def answers(connection):
         policy_server.send(connection, {"kind": "ok"})
         for action in ([2.5, 12.0], [np.inf, 0.0]):
