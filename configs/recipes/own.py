@@ -57,7 +57,7 @@ def edit(config: RunConfig) -> RunConfig:
     settings = EditConfig(
         hidden=_hidden(config),
         ensemble=4 if small else 10,
-        utd=4 if small else 20,
+        utd=2 if small else 20,
         batch_size=128 if small else 256,
         n_step=3,
         clip_target=sparse_reward(config),
