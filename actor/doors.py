@@ -11,7 +11,7 @@ INTERVENERS = ("none", "teacher", *DEVICES)
 POLICY = Door(
     "a policy",
     "a class, a function or an object with begin(seed) and __call__(observation, step)",
-    ("random", "scripted", "checkpoint:DIR", "export:DIR", "sb3:PATH.zip", "none"),
+    ("random", "scripted", "checkpoint:DIR", "export:DIR", "sb3:PATH.zip", "socket:HOST:PORT", "none"),
 )
 INTERVENER = Door("an intervener", "an object with __call__(observation, action, step)", INTERVENERS)
 SUCCESS = Door(

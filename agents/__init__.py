@@ -8,6 +8,7 @@ from .combo import COMBO, COMBOConfig
 from .cql import CQL, CQLConfig
 from .dreamer import Dreamer, DreamerConfig
 from .dsrl import DSRL, DSRLConfig
+from .edit import Edit, EditConfig
 from .flow_bc import FlowBC, FlowBCConfig
 from .grasp import GraspSAC, GraspSACConfig
 from .ibrl import IBRL, IBRLConfig
@@ -29,6 +30,7 @@ AGENTS: dict[str, tuple[type, type]] = {
     "awac": (AWAC, AWACConfig),
     "bcq": (BCQ, BCQConfig),
     "ibrl": (IBRL, IBRLConfig),
+    "edit": (Edit, EditConfig),
     "sac_grasp": (GraspSAC, GraspSACConfig),
     "flow_bc": (FlowBC, FlowBCConfig),
     "mpc": (MPC, MPCConfig),
@@ -67,6 +69,8 @@ __all__ = [
     "DSRLConfig",
     "Dreamer",
     "DreamerConfig",
+    "Edit",
+    "EditConfig",
     "FlowBC",
     "FlowBCConfig",
     "GraspSAC",

@@ -20,6 +20,7 @@ from .schema import RunConfig
 SECTIONS = ("environment", "reward", "tasks")
 ELSEWHERE = ("environment.id", "environment.action_low", "environment.action_high", "environment.kwargs", "tasks.balance")
 LONGEST = 300  # characters of a value; of a longer one the beginning and a hash are compared
+PINNED = re.compile(r"^[^:]*:.*(?=,sha256=)|^socket:.*")  # a policy with a hash, and one that is elsewhere
 CLASSIFIERS = re.compile(r"^classifier:[^,]*(?=,.*\bsha256=)")
 
 
@@ -48,6 +49,10 @@ def row_settings(config: RunConfig, time_limit: int | None = None, control_hz: f
     found |= {f"{KWARGS}{name}": value for name, value in dict(environment.kwargs).items() if name not in environment.local_kwargs}
     found["environment.horizon"] = environment.horizon or time_limit or 0
     found["environment.success"] = CLASSIFIERS.sub("classifier:", environment.success)  # its hash tells, not where it lies
+    if environment.base:
+        found["environment.base"] = PINNED.sub("", environment.base)
+    else:
+        del found["environment.base"], found["environment.base_proposals"]  # of rows that are as they were without these
     if control_hz:
         found["control rate in Hz"] = control_hz
     return tuple(sorted((name, _text(value)) for name, value in found.items()))

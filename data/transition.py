@@ -16,6 +16,8 @@ from flax import struct
 
 from .errors import WarmloopError
 
+BASE = "base_action"  # the part of an observation with a base policy's proposals for it, side by side
+STATE = "state"  # what an observation without parts is called beside them
 PyTree = Any
 Array = Any  # a NumPy array on the host, a jax.Array on the device
 
@@ -191,6 +193,27 @@ def concatenate(parts: Sequence[Transition]) -> Transition:
 def without(observation: PyTree, names: Collection[str]) -> PyTree:
     """An observation without the leaves of these names."""
     return {name: leaf for name, leaf in observation.items() if name not in names} if names else observation
+
+
+def beside(observation: PyTree, proposals: Array) -> PyTree:
+    """An observation with a base policy's proposals `[..., N·A]` as its leaf `BASE`; a bare one becomes the leaf `STATE`."""
+    return (observation if isinstance(observation, dict) else {STATE: observation}) | {BASE: proposals}
+
+
+def spec_beside(spec: Spec, proposals: int) -> Spec:
+    """The shapes of observations that are `beside` N proposals."""
+    leaves = [dataclasses.replace(leaf, name=leaf.name or STATE) for leaf in spec.observation]
+    leaves.append(Leaf(BASE, (proposals * spec.action_dim,), "float32"))
+    return dataclasses.replace(spec, observation=tuple(sorted(leaves, key=lambda leaf: leaf.name)))
+
+
+def alone(observation: PyTree, spec: Spec | None) -> PyTree:
+    """An observation without a base policy's proposals, bare where the environment's, of shapes `spec`, are; itself where it has none."""
+    if not (isinstance(observation, dict) and BASE in observation):
+        return observation
+    rest = without(observation, (BASE,))
+    bare = spec is not None and [leaf.name for leaf in spec.observation] == [""]
+    return rest[STATE] if bare and set(rest) == {STATE} else rest
 
 
 def flatten_observation(observation: PyTree) -> jax.Array:

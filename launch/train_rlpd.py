@@ -177,7 +177,7 @@ def learning(plan: Plan) -> Iterator[tuple[Learner, dict]]:
     environment = make_environment(plan.config.environment, plan.config.reward, tasks=plan.config.tasks)
     environment.close()
     target = target_of(environment)
-    config, spec = plan.config, plan.config.tasks.condition_spec(target.spec)
+    config, spec = plan.config, plan.config.tasks.condition_spec(target.whole_spec)
     log.info(fine_tuning_told(config, spec))
     if slow := slow_pictures(config.agent, spec, int(config.learner.online_steps * config.learner.max_utd)):
         log.warning(slow)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...data.action_limits import ActionLimits
 from ...data.errors import WarmloopError
-from ...data.transition import Spec, without
+from ...data.transition import BASE, STATE, Spec, without
 
 ROUNDING = 1e-6  # of a bound that an action space stores as float32
 ABSURD = 1e9  # no robot has such a bound: who writes ±3.4e38 means that there is none
@@ -24,6 +24,14 @@ def spec_of(env: gym.Env) -> Spec:
 def seen_space(space: gym.Space, unseen: Sequence[str]) -> gym.Space:
     """The space of what the agent gets."""
     return gym.spaces.Dict(without(space.spaces, unseen)) if isinstance(space, gym.spaces.Dict) and unseen else space
+
+
+def space_beside(space: gym.Space, proposals: int, actions: Any) -> gym.Space:
+    """The space of observations beside N proposals of a base policy. Raises WarmloopError where they have such a part already."""
+    parts = dict(space.spaces) if isinstance(space, gym.spaces.Dict) else {STATE: space}
+    if BASE in parts:
+        raise WarmloopError(f'The observations have a part "{BASE}" of their own, where a base policy\'s actions are to be; rename it.')
+    return gym.spaces.Dict(parts | {BASE: gym.spaces.Box(-1.0, 1.0, (proposals * actions.shape[0],), np.float32)})
 
 
 def limits_of(space: Any, given: ActionLimits | None, environment: str) -> tuple[ActionLimits, ActionLimits]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,14 +14,16 @@ from ...data.pictures.picture_rule import Layout, as_bytes, layout_of, white_of
 from ...data.reward import RewardConfig
 from ...data.running.precision import check_precision
 from ...data.tasks import SINGLE, TaskConfig
-from ...data.transition import PyTree, Spec, without
+from ...data.transition import PyTree, Spec, beside, without
 from ..bridge.bridge import Bridge
-from ..bridge.spaces import limits_of, seen_space, spec_of
+from ..bridge.info import key_of_persons_action
+from ..bridge.spaces import limits_of, seen_space, space_beside, spec_of
 from ..endings.success import Outcome, success_rule
 from ..endings.time_limits import TimeLimits
 from ..simulators.making import build
 from ..simulators.multitask import MultiTask
 from ..wrappers import wrap
+from .base_actions import BaseActions
 from .closing import closed
 from .environment_config import EnvironmentConfig as EnvironmentConfig
 from .seeded import Seeded
@@ -72,6 +75,7 @@ class Environment:
         whole: the newest observation as it came, with its unseen parts and without the task's code.
         step_count: steps taken in this episode.
         signalled: whether this episode has carried a success signal so far.
+        base: what the base policy proposes, a part of each observation; None where there is none.
         guard: who looks after it while it is used.
         use: the timeouts and the budget of faults that a guard goes by; None for the usual ones.
     """
@@ -82,6 +86,9 @@ class Environment:
         whole = spec_of(env)
         self._unseen = tuple(leaf.name for leaf in whole.observation if leaf.name in config.unseen)
         self.space = seen_space(env.observation_space, self._unseen)
+        self.base = self._base_actions() if config.base else None
+        if self.base is not None:
+            self.space = space_beside(self.space, config.base_proposals, env.action_space)
         self.raw_spec = Spec.from_spaces(self.space, env.action_space)
         self.spec = tasks.condition_spec(self.raw_spec)
         self.own_limits, self.limits = limits_of(env.action_space, config.limits, config.id)
@@ -113,7 +120,9 @@ class Environment:
             self.task = self.tasks.names[self._task]
         if self._simulated:
             self._seeded.began(seed, self.whole)
-        return self.tasks.condition(without(self.whole, self._unseen), self._task)
+        if self.base is not None:
+            self.base.begin(seed)
+        return self._given_out()
 
     def step(self, action: np.ndarray) -> StepResult:
         """One step by `action` `[A]`, which is clipped to [-1, 1] and scaled to its limits.
@@ -132,7 +141,10 @@ class Environment:
         self._return += reward
         ended_by_time = raw_terminated and self._time_limits.cuts(self.step_count)
         signal, paid = self._success(Outcome(self.whole, info, raw_terminated and not ended_by_time, reward, self._return))
-        next_observation, reward = self.tasks.condition(without(self.whole, self._unseen), self._task), reward + paid
+        if self.base is not None and (key := key_of_persons_action(info)) is not None:
+            by_hand = np.asarray(info[key], np.float32).reshape(-1)
+            self.base.drop_plan(np.clip(self.limits.scale(by_hand), -1.0, 1.0) if by_hand.shape == action.shape else action)
+        next_observation, reward = self._given_out(), reward + paid
         self.signalled |= signal is not None
         success = bool(signal)
         if ended_by_time and not (success and self.reward.terminate_on_success):
@@ -146,6 +158,22 @@ class Environment:
         learner_reward = float(self.reward(reward, success))
         cut = truncated and not terminated
         return StepResult(next_observation, reward, success, terminated, cut, learner_reward, raw_terminated, info)
+
+    def drop_plan(self, done: np.ndarray) -> None:
+        """The next step, `done` `[A]`, is not by a policy: what the base policy had planned does not come next."""
+        if self.base is not None:
+            self.base.drop_plan(done)
+
+    def _given_out(self) -> PyTree:
+        """The newest observation as agents get it; its base's proposals come to the whole one, too."""
+        if self.base is not None:
+            seen = self.tasks.condition(without(self.whole, self._unseen), self._task)
+            self.whole = beside(self.whole, self.base(seen, self.step_count))
+        return self.tasks.condition(without(self.whole, self._unseen), self._task)
+
+    def _base_actions(self) -> BaseActions:
+        known = Environment(self.env, dataclasses.replace(self.config, base=""), self.reward, self.tasks)
+        return BaseActions(known, self.config.base, self.config.base_proposals)
 
     @property
     def _simulated(self) -> bool:
@@ -202,7 +230,9 @@ class Environment:
         return found
 
     def close(self) -> None:
-        """Closes the environment, as `closed` does."""
+        """Closes the environment, as `closed` does, and lets its base policy go."""
+        if self.base is not None:
+            self.base.close()
         closed(self.env, self.config.id)
 
     def _scaled(self, action: np.ndarray) -> np.ndarray:

@@ -32,6 +32,9 @@ class EnvironmentConfig:
             counts as cut, and not as over. For environments that return their time limit as `terminated`, or as the `done` of old.
         local_kwargs: names of arguments that decide nothing about a row and may differ between an actor and its learner, such as an
             address, a serial number or a log file.
+        base: a policy whose actions stand in each observation as "base_action", for an agent that improves it (`edit`): checkpoint:DIR,
+            export:DIR, sb3:PATH.zip, socket:HOST:PORT, MODULE:NAME, scripted or random; "" for none.
+        base_proposals: N, how many actions of the base: its mode, and N − 1 samples.
     """
 
     id: str = ""
@@ -44,12 +47,16 @@ class EnvironmentConfig:
     unseen: tuple[str, ...] = ()
     time_limit_is_truncation: bool = False
     local_kwargs: tuple[str, ...] = ()
+    base: str = ""
+    base_proposals: int = 1
 
     def __post_init__(self):
         if not self.id:
             raise WarmloopError("environment.id is empty; name a Gymnasium id such as AdroitHandDoor-v1, or Meta-World/NAME-v3.")
         if self.horizon < 0:
             raise WarmloopError(f"environment.horizon is {self.horizon}; it must be 0 (the environment's own limit) or more.")
+        if self.base_proposals < 1:
+            raise WarmloopError(f"environment.base_proposals is {self.base_proposals}; it must be at least 1.")
         success_rule(self.success)
         object.__setattr__(self, "kwargs", tuple(sorted(dict(self.kwargs).items())))
         for text in self.wrappers:

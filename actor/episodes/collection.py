@@ -20,6 +20,7 @@ from ...data.doors.imports import as_sentence
 from ...data.episode import Episode
 from ...data.errors import WarmloopError
 from ...data.formats import FORMATS, write_episodes, written_format
+from ...data.sources.base_labels import LABELLED_BY
 from ...data.sources.sources import mark
 from ...data.tasks import TaskConfig
 from ...data.transition import Source
@@ -93,6 +94,7 @@ class Plan:
             "tasks": list(self.tasks.names),
             "horizon": self.environment.horizon,
             "success": self.environment.success,
+            **({LABELLED_BY: self.environment.base} if self.environment.base else {}),
             "source": self.source.name.lower(),
             "noise": self.noise.text,
             "random_share": self.random_share.text,

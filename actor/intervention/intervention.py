@@ -150,6 +150,8 @@ class Control:
         """
         command = Command() if self._intervener is None else self._intervener(observation, action, step)
         action = np.clip(np.asarray(action if command.action is None else command.action, np.float32), -1.0, 1.0)
+        if command.action is not None:
+            self.environment.drop_plan(action)
         with self._watching("step"):
             result = self.environment.step(action)
         if self.environment.guard is not None:

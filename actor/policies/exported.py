@@ -76,6 +76,11 @@ def exported_policy(path: str | Path, environment: Environment, deterministic: b
     return ExportedPolicy(act, execute)
 
 
+def exported_leaves(path: str | Path) -> tuple[str, ...]:
+    """The parts of the observations of the policy in the folder `path`. Raises WarmloopError where it is damaged."""
+    return tuple(_about(path).get("observation", {}))
+
+
 def exported_limits(path: str | Path) -> ActionLimits:
     """What -1 and 1 are for the policy in the folder `path`. Raises WarmloopError where it is damaged."""
     action = _about(path).get("action", {})

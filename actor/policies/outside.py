@@ -8,7 +8,8 @@
 
 A policy has `begin(seed)`, called at the start of every episode, and `__call__(observation, step)`, which returns the action. Actions are
 `[A]` in [-1, 1]. An episode must depend on nothing before it: the global generators of `random`, NumPy and PyTorch are seeded at its
-start, and what else a policy remembers is for its `begin` to forget.
+start, and what else a policy remembers is for its `begin` to forget. A method `drop_plan()`, where it has one, is called after a step that
+somebody else took in its place.
 """
 
 from __future__ import annotations
@@ -48,6 +49,11 @@ class OutsidePolicy:
         seed_generators(seed)
         if not self._is_function:
             self._policy.begin(seed)
+
+    def drop_plan(self, done: np.ndarray) -> None:
+        """The user's own takes no argument."""
+        if drop := getattr(self._policy, "drop_plan", None):
+            drop()
 
     def __call__(self, observation: PyTree, step: int) -> np.ndarray:
         action = self._policy(observation) if self._is_function else self._policy(observation, step)

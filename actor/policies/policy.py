@@ -13,7 +13,7 @@ import numpy as np
 from ...agents.base import Agent, Remembers
 from ...agents.shared.action_chunks import Planned
 from ...data.errors import WarmloopError
-from ...data.transition import PyTree
+from ...data.transition import PyTree, Spec, alone
 
 BURST_STEPS = 10
 
@@ -109,6 +109,30 @@ class NoisyPolicy:
             return action
         self._left -= 1
         return self._burst
+
+
+class Unaided:
+    """A policy that knows nothing of a base policy, in an environment whose observations have its proposals.
+
+    Args:
+        policy: the one that acts.
+        spec: the shapes of the observations that it knows.
+    """
+
+    def __init__(self, policy: Policy, spec: Spec):
+        self._policy, self._spec = policy, spec
+        progress = getattr(policy, "progress", None)  # a teacher's measure
+        if progress is not None:
+            self.progress = lambda observation: progress(alone(observation, spec))
+
+    def begin(self, seed: int) -> None:
+        self._policy.begin(seed)
+
+    def drop_plan(self, done: np.ndarray) -> None:
+        drop_plan(self._policy, done)
+
+    def __call__(self, observation: PyTree, step: int) -> np.ndarray:
+        return self._policy(alone(observation, self._spec), step)
 
 
 class AgentPolicy:

@@ -50,6 +50,7 @@ OWN: dict[str, Preset] = {
         own.sparse,
         own.ibrl,
         own.dsrl,
+        own.edit,
         own.bc_tuned,
         own.hgdagger_tuned,
         own.td3bc_tuned,

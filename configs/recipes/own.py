@@ -16,6 +16,7 @@ from ...agents import (
     BCQConfig,
     CQLConfig,
     DSRLConfig,
+    EditConfig,
     FlowBCConfig,
     IQLConfig,
     SACConfig,
@@ -25,7 +26,7 @@ from ...data.errors import WarmloopError
 from ..schema import AgentChoice, RunConfig
 from .kinds import kind, sparse_reward
 from .machine import SPARSE as SPARSE
-from .machine import going_on_from
+from .machine import going_on_from, has_accelerator
 
 
 def sparse(config: RunConfig) -> RunConfig:
@@ -69,6 +70,25 @@ def dsrl(config: RunConfig) -> RunConfig:
     reward = {"scale": 1.0, "bias": -1.0} if sparse_reward(config) else {}
     learner = {"frozen_steps": 2_000, "max_utd": 1.0}
     return config.replace(agent=agent, warmup_agent=warm, retention={"ratio": 1.0}, replay={"alpha": 0.0}, reward=reward, learner=learner)
+
+
+def edit(config: RunConfig) -> RunConfig:
+    """Improves a base policy that is there already, `environment.base`: the critics choose among its action and a learnt edit of it (EXPO).
+    The warm-up teaches the critics alone, and returns of three steps carry a success back (docs/howto/improve_a_policy.md)."""
+    small = not has_accelerator()
+    settings = EditConfig(
+        hidden=_hidden(config),
+        ensemble=4 if small else 10,
+        utd=2 if small else 20,
+        batch_size=128 if small else 256,
+        n_step=3,
+        clip_target=sparse_reward(config),
+        initial_temperature=1e-3 if sparse_reward(config) else 0.1,
+        observation_floor=1e-3 if sparse_reward(config) else 0.0,
+    )
+    agent = AgentChoice("edit", settings).seeing_as(config.agent)
+    half = {"initial_ratio": 0.5, "decay": 1.0, "min_ratio": 0.5, "pooled": False}
+    return config.replace(agent=agent, warmup_agent=agent, mixing=half, retention={"ratio": 1.0}, learner={"warmup_steps": 1_000})
 
 
 def bc_tuned(config: RunConfig) -> RunConfig:

@@ -19,11 +19,13 @@ from ..formats.recordings.options import BadEpisode, ReadOptions, check_dones
 from ..formats.recordings.recording import Recording
 from ..outcome import check_rule
 from ..settings.near_names import did_you_mean
-from ..transition import Spec, without
+from ..transition import Spec, alone, without
 from .action_units import Batch, Clipping, check_clipping, limits_of, scaled, sound
+from .base_labels import LABELLED_BY, is_labelled
 from .ends import UNKNOWN, TimeLimit, cut_by_time, run_together
 from .fitting import laid_as
 from .mapping import Leaves, arrange, normalise, settle
+from .target import Target as Target
 
 log = logging.getLogger("warmloop")
 SCALINGS = ("none", "limits", "data")
@@ -121,27 +123,6 @@ class DataConfig:
         names = {source: kind for kind, source in KINDS.items()} | {None: ""}
         parsed = [parse_source_argument(argument) for argument in arguments]
         return dataclasses.replace(self, sources=(*self.sources, *(SourceConfig(path, names[source]) for source, path in parsed)))
-
-
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """The environment that data must fit.
-
-    Attributes:
-        name: its id.
-        spec: its own shapes, without a task's code.
-        limits: its action space's own.
-        unseen: parts of its observations that its agents do not get; data may have them, and they are left out.
-        time_limit: steps after which it cuts an episode; None where that is not known.
-        control_hz: its steps per second; 0 where that is not known.
-    """
-
-    name: str
-    spec: Spec
-    limits: ActionLimits
-    unseen: tuple[str, ...] = ()
-    time_limit: int | None = None
-    control_hz: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,7 +228,7 @@ def _read(config: DataConfig, source: SourceConfig, number_from: int, target: Ta
         clipping.tell(source.path)
     return Batch(
         source.path,
-        [_own(episode, source, target.unseen if target else ()) for episode in episodes],
+        [_own(episode, source, target, str(said.get(LABELLED_BY, ""))) for episode in episodes],
         _said_limits(source.path, said),
         raw,
         clipping,
@@ -261,11 +242,15 @@ def _fitted(batch: Batch, target: Target | None, time_limit: TimeLimit) -> Batch
     return dataclasses.replace(batch, episodes=cut_by_time(laid, time_limit, batch.path))
 
 
-def _own(episode: Episode, source: SourceConfig, unseen: tuple[str, ...]) -> Episode:
-    """The episode with what the source's config says of it, and without what is `unseen`."""
+def _own(episode: Episode, source: SourceConfig, target: Target | None, labelled_by: str) -> Episode:
+    """The episode with what the source's config says of it, and without what is `unseen`, or a base policy proposed that is another."""
     steps = episode.steps.replace(quality=episode.steps.quality * np.float32(source.weight))
+    unseen = target.unseen if target else ()
     if unseen and isinstance(steps.observation, dict):
         steps = steps.replace(observation=without(steps.observation, unseen), next_observation=without(steps.next_observation, unseen))
+    if target is None or target.base is None or labelled_by != target.base.name:
+        spec = target.spec if target else None
+        steps = steps.replace(observation=alone(steps.observation, spec), next_observation=alone(steps.next_observation, spec))
     return dataclasses.replace(episode, steps=steps, task=episode.task or source.task)
 
 
@@ -280,7 +265,8 @@ def _said_limits(path: str, said: Mapping[str, Any]) -> ActionLimits | None:
 
 def _check_fits(batch: Batch, target: Target | None, first: Batch, limits: ActionLimits | None) -> None:
     spec = Spec.of(batch.episodes[0].steps)
-    wanted, name = (target.spec, target.name) if target else (Spec.of(first.episodes[0].steps), first.path)
+    own = target and (target.whole_spec if is_labelled(batch.episodes[0]) else target.spec)
+    wanted, name = (own, target.name) if target and own else (Spec.of(first.episodes[0].steps), first.path)
     if difference := wanted.difference(spec, name, batch.path):
         verb = "does not fit the environment" if target else f"does not go with {name}"
         raise WarmloopError(f"{batch.path} {verb}: {difference}; {_advice(wanted, spec)}.")

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ...actor.doors import POLICY, POLICY_FLAG
+from ...actor.policies.named import found_by
 from ...data.doors.imports import is_importable_name, source_hash
 from ...data.errors import WarmloopError
 from .limits import recorded_limits
@@ -16,8 +21,10 @@ if TYPE_CHECKING:
     from ...actor.config import ActorConfig
     from ...actor.environment.environment import Environment, EnvironmentConfig
     from ...actor.policies.policy import Policy
+    from ...agents import Agent
     from ...data.tasks import TaskConfig
 
+PIN = ",sha256="  # between the name of a base policy and what tells it from others
 POLICIES = f"{', '.join(POLICY.known[:-1])} or MODULE:NAME"  # but for the one that stands still
 SAMPLES = ("checkpoint", "export", "sb3")  # kinds that sample their actions unless they are to act by their mode
 
@@ -28,8 +35,8 @@ class PolicyChoice:
 
     Attributes:
         text: as the user names it.
-        kind: random, scripted, none, checkpoint, export, sb3 or outside.
-        path: the checkpoints' or the export's folder, or the zip; for outside, MODULE:NAME.
+        kind: random, scripted, none, checkpoint, export, sb3, socket or outside.
+        path: the checkpoints' or the export's folder, or the zip; HOST:PORT of a socket; for outside, MODULE:NAME.
         deterministic: act by the mode instead of sampling, for the kinds in SAMPLES.
         identity: what the name stands for at this moment; "" where the name says it all.
         updates: which of the folder's checkpoints, as `learner.checkpoints.checkpoint.load_policy` takes it.
@@ -43,11 +50,29 @@ class PolicyChoice:
     updates: int | str | None = None
 
     def __call__(self, environment: Environment) -> Policy:
+        from ...actor.policies.policy import Unaided
+
+        if environment.base is None or self._sees_the_base():
+            return self._made(environment)
+        known = environment.base.environment
+        return Unaided(self._made(known), known.spec)
+
+    def _sees_the_base(self) -> bool:
+        """Whether the policy was made for observations with a base policy's proposals."""
+        from ...actor.policies.exported import exported_leaves
+        from ...data.transition import BASE
+
+        if self.kind == "checkpoint":
+            return any(leaf.name == BASE for leaf in self._loaded()[0].spec.observation)
+        return self.kind == "export" and BASE in exported_leaves(self.path)
+
+    def _made(self, environment: Environment) -> Policy:
         from ...actor.policies.experts import scripted_policy
         from ...actor.policies.exported import exported_policy
         from ...actor.policies.outside import outside_policy
         from ...actor.policies.policy import RandomPolicy, StillPolicy
         from ...actor.policies.sb3_policy import sb3_policy
+        from ...actor.policies.served import served_policy
 
         match self.kind:
             case "random":
@@ -62,6 +87,8 @@ class PolicyChoice:
                 return exported_policy(self.path, environment, self.deterministic)
             case "sb3":
                 return sb3_policy(self.path, environment, self.deterministic)
+            case "socket":
+                return served_policy(self.path, environment)
         return outside_policy(self.path, environment)
 
     def acting_in(self, environment: EnvironmentConfig) -> EnvironmentConfig:
@@ -77,19 +104,22 @@ class PolicyChoice:
 
     def _agent(self, environment: Environment) -> Policy:
         from ...actor.policies.policy import AgentPolicy
-        from ...learner.checkpoints.checkpoint import load_policy
 
-        agent, actor_params, _ = load_policy(self.path, self.updates)
+        agent, actor_params = self._loaded()
         if difference := environment.spec.difference(agent.spec, "the environment", "the checkpoint"):
             raise WarmloopError(f"The checkpoint does not fit {environment.config.id}: {difference}.")
         return AgentPolicy(agent, actor_params, self.deterministic)
+
+    def _loaded(self) -> tuple[Agent, Any]:
+        from ...learner.checkpoints.checkpoint import load_policy
+
+        return load_policy(self.path, self.updates)[:2]
 
 
 def choose_environment(config: str | None, id: str | None, **changes: Any) -> tuple[EnvironmentConfig, TaskConfig, ActorConfig]:
     """The environment of a configuration, with its tasks and the timeouts of its use, or of an id, with those `changes` to it that are not
     None. Raises WarmloopError."""
     from ...actor.config import ActorConfig
-    from ...actor.endings.classified import pinned
     from ...actor.environment.environment import EnvironmentConfig
     from ...data.tasks import SINGLE
 
@@ -103,7 +133,61 @@ def choose_environment(config: str | None, id: str | None, **changes: Any) -> tu
         preset = load(config or "")
         chosen, tasks, use = preset.environment, preset.tasks, preset.actor
     changed = dataclasses.replace(chosen, **{name: value for name, value in changes.items() if value is not None})
-    return dataclasses.replace(changed, success=pinned(changed.success)), tasks, use
+    return pinned_environment(changed), tasks, use
+
+
+def pinned_environment(environment: EnvironmentConfig) -> EnvironmentConfig:
+    """The environment with the hashes of what it uses, classifiers of success and the base policy, so that what is saved with a run says
+    which they were. Raises WarmloopError where one cannot be read."""
+    from ...actor.endings.classified import pinned
+
+    base, had = _unpinned(environment.base)
+    if base and not had:
+        identity = choose_policy(base).identity
+        base = f"{base}{PIN}{_short(identity)}" if identity else base
+    return dataclasses.replace(environment, success=pinned(environment.success), base=base if base and not had else environment.base)
+
+
+def base_policy(name: str, deterministic: bool) -> Callable[[Environment], Policy]:
+    """What makes the base policy `name`, which may end in a hash; by its mode, where it samples and is to be `deterministic`.
+
+    Raises:
+        WarmloopError: there is none of that name, or it is not the one of that hash.
+    """
+    text, pin = _unpinned(name)
+    choice = choose_policy(text)
+    if pin and _short(choice.identity) != pin:
+        raise WarmloopError(
+            f"environment.base is {name}, and {text} is another policy now ({_short(choice.identity)}): put that one back, or begin "
+            f"another run with --config.environment.base={text}."
+        )
+    choice = dataclasses.replace(choice, deterministic=deterministic and choice.kind in SAMPLES)
+
+    def made(environment: Environment) -> Policy:
+        if choice.kind in ("checkpoint", "export"):
+            known = choice.acting_in(dataclasses.replace(environment.config, action_low=(), action_high=())).limits
+            limits = known or environment.own_limits
+            if not np.allclose([*limits.low, *limits.high], [*environment.limits.low, *environment.limits.high]):
+                raise WarmloopError(
+                    f"The base policy {text} acts within {limits}, and the environment within {environment.limits}: set "
+                    f"{shlex.join(limits.flags())}."
+                )
+        return choice(environment)
+
+    return made
+
+
+def _unpinned(name: str) -> tuple[str, str]:
+    """The name of a base policy and its hash; "" where it has none."""
+    text, _, pin = name.partition(PIN)
+    return text, pin
+
+
+def _short(identity: str) -> str:
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+found_by(base_policy)
 
 
 def choose_policy(text: str, deterministic: bool = False) -> PolicyChoice:
@@ -121,6 +205,8 @@ def choose_policy(text: str, deterministic: bool = False) -> PolicyChoice:
         choice = _export(text, path, deterministic)
     elif (kind == "sb3" and path) or text.endswith(".zip"):
         choice = _sb3(text, path if kind == "sb3" else text, deterministic)
+    elif kind == "socket" and path:
+        choice = PolicyChoice(text, kind, path)
     elif is_importable_name(text):
         choice = PolicyChoice(text, "outside", text, identity=source_hash(text, f"--policy={text}"))
     else:

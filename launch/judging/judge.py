@@ -93,7 +93,8 @@ class Subject:
         config = config_of(meta)
         own = config.environment
         if self.environment:  # another one, in which the policy's actions still mean what they meant
-            own = EnvironmentConfig(self.environment, action_low=own.action_low, action_high=own.action_high)
+            kept = {name: getattr(own, name) for name in ("action_low", "action_high", "base", "base_proposals")}
+            own = EnvironmentConfig(self.environment, **kept)
         if self.success:
             own = dataclasses.replace(own, success=self.success)
         environment = make_environment(own, config.reward, tasks=config.tasks, use=config.actor)

@@ -11,10 +11,10 @@ import gymnasium as gym
 
 from ...configs.schema import RunConfig
 from ...data.errors import WarmloopError
-from ...data.sources.sources import DataConfig, SourceConfig, load
+from ...data.sources.sources import DataConfig, SourceConfig
 from ...learner.rows.offline_rows import OfflineData
 from ..flags.limits import with_limits
-from ..run.recorded_data import find_target, made_ready, target_of, time_limit_of
+from ..run.recorded_data import find_target, loaded_data, made_ready, target_of
 from .notebook_config import STORED, environment_of, source_arguments
 
 
@@ -30,7 +30,7 @@ def prepared(config: RunConfig, env: gym.Env | None, absent: bool, raw: Any, act
             sources = DataConfig().adding(source_arguments(raw, Path(folder), config.environment.limits)).sources
             named = tuple(SourceConfig(source.path, source.kind, action_units=action_units) for source in sources)
             target = find_target(config, absent) if env is None else target_of(environment_of(env, config))
-            loaded = load(dataclasses.replace(config.data, sources=named), config.environment.limits, target, time_limit_of(config))
+            loaded = loaded_data(config, dataclasses.replace(config.data, sources=named), target)
             config = with_limits(config, loaded.limits)
             return config, made_ready(config, loaded.episodes)
         except WarmloopError as error:

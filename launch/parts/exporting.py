@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...data.errors import WarmloopError
+from ..flags import choices as choices  # by which a base policy is found
 
 if TYPE_CHECKING:
     import numpy as np

@@ -63,7 +63,7 @@ def fine_agent(config: RunConfig, spec: Spec) -> Agent:
 
 def schema_of(config: RunConfig, target: Target) -> Schema:
     """What an actor and its learner must agree on: what the rows look like, and all that decides them."""
-    spec, label = config.tasks.condition_spec(target.spec), config.tasks.label(config.environment.id)
+    spec, label = config.tasks.condition_spec(target.whole_spec), config.tasks.label(config.environment.id)
     settings = row_settings(config, target.time_limit, target.control_hz)
     return Schema.of(spec, label, action_limits=config.environment.limits, settings=settings)
 
@@ -90,7 +90,7 @@ def make_learner(plan: Plan, environment: Target, recorder: Recorder, on_record:
     """
     config, origin, target, place = plan.config, plan.origin, plan.folder.checkpoints, plan.folder.journal
     description = described(config, "online", plan.seed)
-    spec = config.tasks.condition_spec(environment.spec)
+    spec = config.tasks.condition_spec(environment.whole_spec)
     parts = fine_parts(config, spec)
     fresh, rows = None, None
     if not _saved(target, origin.resume):

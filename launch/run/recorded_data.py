@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...data.errors import WarmloopError
 from ...data.files.run_folder import FILTERED
+from ..flags import choices as choices  # by which a base policy is found
 from ..flags import data_flags
 from ..flags.common import log, progress
 from ..flags.limits import with_limits
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ...data.episode import Episode
     from ...data.retention import Retained
     from ...data.sources.ends import TimeLimit
-    from ...data.sources.sources import Target
+    from ...data.sources.sources import DataConfig, Loaded, Target
     from ...data.transition import Transition
     from ...learner.rows.offline_rows import OfflineData
 
@@ -61,12 +62,10 @@ def made_ready(config: RunConfig, episodes: Sequence[Episode], told: bool = Fals
 
 def recorded_data(config: RunConfig, arguments: Sequence[str], absent: bool | None = None) -> tuple[RunConfig, list[Episode]]:
     """As `warmup_data`, the episodes as they were recorded, with the environment's actions and observations."""
-    from ...data.sources.sources import load
-
     config = config.replace(data=config.data.adding(arguments))
     if not config.data.sources:
         raise WarmloopError("Name the data to learn from, as in --offline_data_path=demos=demos.pkl.")
-    loaded = load(config.data, config.environment.limits, find_target(config, absent), time_limit_of(config))
+    loaded = loaded_data(config, config.data, find_target(config, absent))
     if loaded.limits and loaded.limits != config.environment.limits:
         log.info("actions -1 to 1 are %s, from the data; train_rlpd takes them over from the checkpoint", loaded.limits)
         log.info("an actor on another machine is given them by %s", shlex.join(loaded.limits.flags()))
@@ -74,6 +73,31 @@ def recorded_data(config: RunConfig, arguments: Sequence[str], absent: bool | No
         if held:
             log.warning("action %s never changes in the data and is held there", ", ".join(map(str, held)))
     return with_limits(config, loaded.limits), loaded.episodes
+
+
+def loaded_data(config: RunConfig, data: DataConfig, target: Target | None) -> Loaded:
+    """The episodes of the sources in `data`, with what the environment's base policy would have done in them.
+
+    Raises:
+        WarmloopError: as `data.sources.sources.load`, or the base cannot be had.
+    """
+    import dataclasses
+
+    from ...data.sources.base_labels import is_labelled, labelled
+    from ...data.sources.sources import load
+
+    loaded = load(data, config.environment.limits, target, time_limit_of(config))
+    if config.environment.base and target is None:
+        raise WarmloopError("environment.base acts in the environment's observations, and the environment is said to be absent.")
+    base = target.base if target else None
+    bare = [episode for episode in loaded.episodes if not is_labelled(episode)]
+    if base is None or not bare:
+        return loaded
+    log.info("asking %s what it would have done in %d recorded episodes, %d steps", base.name, len(bare), sum(map(len, bare)))
+    with progress("asking the base policy, episodes", len(loaded.episodes)) as advance:
+        episodes = labelled(loaded.episodes, base, advance)
+    base.close()
+    return dataclasses.replace(loaded, episodes=episodes)
 
 
 def gathered(dataset: str | None, arguments: Sequence[str]) -> Sequence[str]:
@@ -99,13 +123,11 @@ def demonstration_rows(config: RunConfig, target: Target, paths: Sequence[str], 
     """
     import dataclasses
 
-    from ...data.sources.sources import load
-
     data = dataclasses.replace(config.data, sources=()) if warm else config.data
     data, limits = data.adding(paths), config.environment.limits
     if not data.sources:
         return None
-    loaded = load(data, limits, target, time_limit_of(config))
+    loaded = loaded_data(config, data, target)
     if loaded.limits and loaded.limits != limits:
         raise WarmloopError(
             "data.action_scaling=data takes the limits in a warm-up; without one, and without another "
@@ -119,6 +141,7 @@ def keep_demonstrations(config: RunConfig, data: OfflineData, td_errors: np.ndar
     what was kept of what."""
     from ...data.formats import write_episodes
     from ...data.retention import retain
+    from ...data.sources.base_labels import LABELLED_BY
     from ...data.sources.sources import mark
 
     path = directory / FILTERED
@@ -126,6 +149,7 @@ def keep_demonstrations(config: RunConfig, data: OfflineData, td_errors: np.ndar
     kept, report = retain(data.recorded, config.retention, data.per_episode(td_errors), data.tasks, learnt)
     if kept:
         about = {"environment": config.environment.id, "retention_ratio": config.retention.ratio}
+        about |= {LABELLED_BY: config.environment.base} if config.environment.base else {}
         write_episodes(path, kept, about | mark(config.environment.limits))
         log.info("%s; written to %s", report, path)
         if report.warning:
@@ -148,8 +172,9 @@ def target_of(environment: Environment) -> Target:
     """What data of this environment must fit."""
     from ...data.sources.sources import Target
 
-    config = environment.config
-    return Target(config.id, environment.raw_spec, environment.own_limits, config.unseen, time_limit(environment), environment.control_hz)
+    config, base = environment.config, environment.base
+    spec = environment.raw_spec if base is None else base.environment.raw_spec
+    return Target(config.id, spec, environment.own_limits, config.unseen, time_limit(environment), environment.control_hz, base)
 
 
 def find_target(config: RunConfig, absent: bool | None = None) -> Target | None:

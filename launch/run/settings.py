@@ -15,6 +15,7 @@ from ...data.files.names import check_name
 from ...data.files.run_folder import RunFolder
 from ..flags.arguments import locate_config as locate_config
 from ..flags.arguments import specification_of
+from ..flags.choices import pinned_environment
 from ..flags.common import log
 from .run_record import differences, own_seed, resumed
 
@@ -39,8 +40,6 @@ def run_config(resuming: bool = False, checkpoints: Path | None = None, **learne
     Raises:
         WarmloopError: no `--config`, a setting that is unknown or out of range, or a classifier of success that is not there.
     """
-    from ...actor.endings.classified import pinned
-
     if DEBUG.value:
         import jax
 
@@ -56,7 +55,7 @@ def run_config(resuming: bool = False, checkpoints: Path | None = None, **learne
         config = found
     else:
         raise WarmloopError("Name a configuration, such as --config=configs/adroit.py:door.")
-    config = config.replace(environment={"success": pinned(config.environment.success)})
+    config = config.replace(environment=pinned_environment(config.environment))
     return config.replace(learner={name: value for name, value in learner.items() if value is not None})
 
 

@@ -19,7 +19,7 @@ from warmloop.configs.schema import RunConfig, build_agent, from_config_dict, fr
 from warmloop.data.errors import WarmloopError
 from warmloop.data.reward import RewardConfig, return_bounds
 from warmloop.data.sources import DataConfig, SourceConfig
-from warmloop.data.transition import Leaf, Spec, example
+from warmloop.data.transition import Leaf, Spec, example, spec_beside
 from warmloop.launch.run.assemble import fine_agent, warm_parts
 
 SPEC = Spec((Leaf("", (18,), "float32"),), 3)
@@ -48,9 +48,10 @@ def check_preset(config):
     assert from_config_dict(to_config_dict(config)) == config
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
     for choice in (config.agent, config.warmup_agent):
-        agent = build_agent(choice, config.reward, SPEC)
+        spec = spec_beside(SPEC, 1) if choice.name == "edit" else SPEC
+        agent = build_agent(choice, config.reward, spec)
         assert agent.name in AGENTS and getattr(agent.config, "discount", config.reward.discount) == config.reward.discount
-        assert hash(agent) == hash(build_agent(choice, config.reward, SPEC))
+        assert hash(agent) == hash(build_agent(choice, config.reward, spec))
 
 
 @pytest.mark.parametrize("task", ["configs/gym_hil.py:pick-cube-pixels", "configs/metaworld.py:door-open,hilserl"])

@@ -6,23 +6,25 @@ import numpy as np
 
 from warmloop.data.mixing import StretchBatch
 from warmloop.data.replay.windows import ROW
-from warmloop.data.transition import Batch, Leaf, Spec, example
+from warmloop.data.transition import Batch, Leaf, Spec, beside, example, spec_beside
 
 SPEC = Spec((Leaf("pose", (3,), "float32"), Leaf("velocity", (2,), "float32")), 3)
 SMALL = {"hidden": (16, 16), "batch_size": 8, "utd": 2}
+PROPOSED = spec_beside(SPEC, 2)  # with two actions of a base policy
 KEY = jax.random.key(5)
 
 
-def rows_of(count, seed=0):
+def rows_of(count, seed=0, spec=SPEC):
     rng = np.random.default_rng(seed)
 
     def observation():
-        return {
+        seen = {
             "velocity": rng.normal(0, 4, (count, 2)).astype(np.float32),
             "pose": rng.normal((1, -3, 2), (2, 0.5, 1), (count, 3)).astype(np.float32),
         }
+        return seen if spec == SPEC else beside(seen, rng.uniform(-1, 1, (count, 6)).astype(np.float32))
 
-    return example(SPEC, count).replace(
+    return example(spec, count).replace(
         observation=observation(),
         next_observation=observation(),
         action=np.tanh(rng.normal(size=(count, 3))).astype(np.float32),
@@ -31,11 +33,11 @@ def rows_of(count, seed=0):
     )
 
 
-def block_of(*lead, window=ROW):
+def block_of(*lead, window=ROW, spec=SPEC):
     """Rows, or the chunks or sequences of a window, some of which an episode's end cuts short."""
     if window.gives == "sequence":
         return sequences_of(*lead, length=window.length)
-    rows = jax.tree.map(lambda x: jnp.asarray(x).reshape(*lead, *x.shape[1:]), rows_of(int(np.prod(lead)), 1))
+    rows = jax.tree.map(lambda x: jnp.asarray(x).reshape(*lead, *x.shape[1:]), rows_of(int(np.prod(lead)), 1, spec))
     one = jnp.ones(lead)
     fields = {name: getattr(rows, name) for name in rows.__dataclass_fields__}
     fields |= {"weight": one, "actor_weight": one, "offline": one.astype(bool)}

@@ -70,7 +70,7 @@ def test_acting_goes_on_from_the_last_plan_and_a_reset_or_a_takeover_drops_it(ag
     policy = AgentPolicy(agent, actor, deterministic=True)
     policy.begin(0)
     first, second = policy(seen, 0), policy(seen, 1)
-    policy.drop_plan()
+    policy.drop_plan(first)
     np.testing.assert_array_equal(policy(seen, 1), first)
     assert not np.array_equal(first, second)
 
