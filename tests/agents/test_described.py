@@ -12,11 +12,12 @@ from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import Leaf, Spec
 
 SPEC = Spec((Leaf("arm", (3,), "float32"), Leaf("pose", (7,), "float32")), 4)
+PROPOSED = Spec((Leaf("arm", (3,), "float32"), Leaf("base_action", (4,), "float32")), 4)
 
 
 def described(name):
     choice = AgentChoice(name, AGENTS[name][1]())
-    agent = build_agent(choice, RewardConfig(signal="success", discount=0.97), SPEC, warmup_steps=7)
+    agent = build_agent(choice, RewardConfig(signal="success", discount=0.97), PROPOSED if name == "edit" else SPEC, warmup_steps=7)
     return agent, json.loads(json.dumps(describe_agent(agent)))
 
 

@@ -24,7 +24,7 @@ class Counting:
         self.seeds.append(seed)
         self.seen, self.since = [], 0
 
-    def drop_plan(self):
+    def drop_plan(self, done):
         self.dropped += 1
         self.since = 0
 

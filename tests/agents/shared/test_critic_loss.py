@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from blocks import KEY, SMALL, SPEC, assert_same, block_of, rows_of
+from blocks import KEY, PROPOSED, SMALL, SPEC, assert_same, block_of, rows_of
 
 from warmloop.agents import AGENTS, CQL, SAC, CQLConfig, SACConfig
 from warmloop.agents.base import Problem, go_on, window_of
@@ -20,6 +20,7 @@ from warmloop.data.errors import WarmloopError
 from warmloop.data.mixing import MixingConfig
 from warmloop.data.replay import ReplayConfig
 from warmloop.data.reward import RewardConfig
+from warmloop.data.transition import BASE, without
 from warmloop.learner.checkpoints import checkpoint
 from warmloop.learner.starting_state import fine_tune
 from warmloop.learner.state import LearnerParts, create
@@ -31,12 +32,12 @@ PROBLEM = Problem(0.9, 0.0, 1.0)
 
 def made(name, **settings):
     kind, config = AGENTS[name]
-    return kind(config(**SMALL | settings), SPEC, PROBLEM)
+    return kind(config(**SMALL | settings), PROPOSED if name == "edit" else SPEC, PROBLEM)
 
 
 def parts_of(agent, state):
     """The `Critics` of an agent, and the part of a state that they are in."""
-    for inner in ("sac", "qc"):
+    for inner in ("cql", "sac", "qc"):
         agent, state = getattr(agent, inner, agent), getattr(state, inner, state)
     return agent.critics, state
 
@@ -47,8 +48,8 @@ class Trained:
     def __init__(self, name):
         fewer = {"ensemble": 2, "samples": 2, "flow_steps": 2, "target_proposals": 2, "cql_actions": 2}
         self.agent = made(name, **ON | {setting: value for setting, value in fewer.items() if hasattr(AGENTS[name][1](), setting)})
-        self.fresh = self.agent.init(jax.random.key(0), rows_of(40))
-        block = block_of(1, 8, window=window_of(self.agent))
+        self.fresh = self.agent.init(jax.random.key(0), rows_of(40, spec=self.agent.spec))
+        block = block_of(1, 8, window=window_of(self.agent), spec=self.agent.spec)
         self.block = block.replace(reward=jnp.clip(block.reward, 0.0, 1.0), mask=jnp.zeros((1, 8)))
         self.state, self.metrics, self.td_error = jax.jit(self.agent.update)(self.fresh, self.block)
 
@@ -57,7 +58,7 @@ class Trained:
         batch = jax.tree.map(lambda x: x[0], self.block)
         action = batch.action.reshape(8, -1)
         wanted = action.shape[-1] - (self.agent.name == "sac_grasp")
-        return np.asarray(critics(state.critic, state.normaliser(batch.observation), action[:, :wanted]))
+        return np.asarray(critics(state.critic, state.normaliser(without(batch.observation, (BASE,))), action[:, :wanted]))
 
 
 OFTEN = ("sac", "iql", "td3bc", "bcq", "qc")  # the ways in which agents use their critics; the others, built on these, take long to compile
@@ -85,7 +86,7 @@ def test_the_loss_is_the_weighted_cross_entropy_of_every_member(trained):
     batch = jax.tree.map(lambda x: x[0], trained.block)
     action = batch.action.reshape(8, -1)[:, : action_size(state.critic, critics)]
     batch = batch.replace(action=action, weight=jnp.linspace(0.1, 2, 8))
-    seen, target = state.normaliser(batch.observation), jnp.linspace(-0.5, 1.5, 8)  # some beyond the bounds
+    seen, target = state.normaliser(without(batch.observation, (BASE,))), jnp.linspace(-0.5, 1.5, 8)  # some beyond the bounds
     loss, (q, error) = critics.loss(state.critic, seen, batch, target)
     logits = apply(critics.module(len(q)), state.critic, seen, action)
     p = critics.bins.probabilities(jnp.clip(target, 0, 1))
@@ -120,7 +121,7 @@ def test_it_is_described_and_rebuilt(trained):
 def test_off_it_is_the_squared_error_on_the_same_parameters_and_older_descriptions_are_read(name):
     agent = made(name)
     critics, _ = parts_of(agent, None)
-    shapes = jax.eval_shape(lambda: parts_of(agent, agent.init(jax.random.key(0), rows_of(4)))[1].critic)["params"]
+    shapes = jax.eval_shape(lambda: parts_of(agent, agent.init(jax.random.key(0), rows_of(4, spec=agent.spec)))[1].critic)["params"]
     norms = {"norm_scale_0", "norm_scale_1", "norm_bias_0", "norm_bias_1"} if agent.config.critic_layer_norm else set()
     assert shapes.keys() - norms == {"kernel_0", "bias_0", "kernel_1", "bias_1", "kernel_value", "bias_value"}
     assert critics.bins is None and critics.projected(shapes) is shapes
@@ -133,7 +134,7 @@ def test_off_it_is_the_squared_error_on_the_same_parameters_and_older_descriptio
 def test_off_the_loss_is_the_mean_of_squares_to_the_bit():
     agent = made("sac")
     state, batch = agent.init(jax.random.key(0), rows_of(40)), jax.tree.map(lambda x: x[0], block_of(1, 8))
-    seen, target = state.normaliser(batch.observation), batch.reward
+    seen, target = state.normaliser(without(batch.observation, (BASE,))), batch.reward
     q = apply(agent.critics.module(10), state.critic, seen, batch.action)
     loss, (values, _) = agent.critics.loss(state.critic, seen, batch, target)
     assert_same((loss, values), (jnp.mean(batch.weight[None] * jnp.square(q - target[None])), q))
@@ -147,7 +148,9 @@ def test_on_one_batch_the_critics_come_to_its_targets(unit_rows):
     target = jnp.array([0.0, 1.0, 0.3, 0.7, 0.0, 0.05, 1.0, 0.5])
 
     def step(state, _):
-        gradient = jax.grad(lambda critic: agent.critics.loss(critic, state.normaliser(batch.observation), batch, target)[0])(state.critic)
+        gradient = jax.grad(
+            lambda critic: agent.critics.loss(critic, state.normaliser(without(batch.observation, (BASE,))), batch, target)[0]
+        )(state.critic)
         return agent.critics.apply(state, gradient), ()
 
     state = jax.jit(lambda state: jax.lax.scan(step, state, None, 600)[0])(state)
