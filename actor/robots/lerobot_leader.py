@@ -16,6 +16,7 @@ import numpy as np
 from ...data.errors import EnvironmentFault, WarmloopError
 from ..environment.environment import Environment
 from ..intervention.intervention import Command, Signal
+from .lerobot_link import LOST, disconnected, was_lost
 from .lerobot_parts import make_teleoperator
 
 WHERE = "--intervention"
@@ -98,18 +99,13 @@ class Leader:
         if self._thread is not None:
             self._thread.join(JOIN_SECONDS)
         if device is not None:
-            _disconnect(device)
+            disconnected(device)
 
     def _connect(self) -> None:
-        device = self._made()
-        try:
-            device.connect(calibrate=False)
-        except Exception as error:  # of a driver: any kind
-            _disconnect(device)
-            raise WarmloopError(f"The teleoperator {self._name} cannot be connected ({' '.join(str(error).split())[:300]}).") from error
-        if not getattr(device, "is_calibrated", True):
+        device, calibrated = self._opened()
+        if not calibrated:
             path = getattr(device, "calibration_fpath", "its file")
-            _disconnect(device)
+            disconnected(device)
             raise WarmloopError(f"The teleoperator {self._name} is not calibrated as {path} says; run `lerobot-calibrate --teleop.type=…`.")
         self._device, self._failed, self._goal = device, "", {}
         if not hasattr(device, "get_teleop_events"):
@@ -117,6 +113,20 @@ class Leader:
             self._over = threading.Event()
             self._thread = threading.Thread(target=self._follow, args=(device, self._over), name=f"leader {self._name}", daemon=True)
             self._thread.start()
+
+    def _opened(self) -> tuple[Any, bool]:
+        """A device that is connected, and whether it is calibrated; tried again where a packet was lost."""
+        for attempt in range(TRIES):
+            device = self._made()
+            try:
+                device.connect(calibrate=False)
+                return device, getattr(device, "is_calibrated", True)
+            except Exception as error:  # of a driver: any kind
+                disconnected(device)
+                if not was_lost(error) or attempt == TRIES - 1:
+                    said = " ".join(str(error).split())[:300]
+                    raise WarmloopError(f"The teleoperator {self._name} cannot be connected ({said}).") from error
+        raise AssertionError
 
     def _check_joints(self, device: Any) -> None:
         joints = self._environment.env.get_wrapper_attr("config").joints
@@ -134,7 +144,7 @@ class Leader:
                 goal, lost = {name: float(number) for name, number in device.get_action().items()}, 0
             except Exception as error:  # of a driver: any kind
                 lost += 1
-                if not isinstance(error, ConnectionError) or lost == TRIES:
+                if not isinstance(error, LOST) or lost == TRIES:
                     with self._lock:
                         self._failed = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
                     return
@@ -177,13 +187,3 @@ class Motion:
         needed = self._takeover if self.at == -np.inf else self._takeover / 4
         if max(abs(number - self._anchor[name]) for name, number in joints.items()) > needed:
             self.at, self._anchor = time.monotonic(), joints
-
-
-def _disconnect(device: Any) -> None:
-    try:
-        if device.is_connected:
-            device.disconnect()
-    except Exception:  # its cable is out: the port is closed without it
-        port = getattr(getattr(device, "bus", None), "port_handler", None)
-        if port is not None and getattr(port, "ser", None) is not None:
-            port.ser.close()

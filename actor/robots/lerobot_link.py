@@ -15,6 +15,7 @@ from .lerobot_config import LeRobotConfig
 from .lerobot_parts import make_robot
 
 BUSES = ("bus", "left_arm.bus", "right_arm.bus")  # where LeRobot's robots of one and of two arms have them
+LOST = (ConnectionError, IndexError)  # of LeRobot's drivers: no answer, or one that is too short since it is another packet's
 REST_SECONDS = 1.0  # for a transaction on its way, where the robot is to be brought to rest
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -61,14 +62,8 @@ class LeRobotLink:
         if self._gone:
             self.close()
         if self._robot is None:
-            robot = make_robot(self.config)
-            self._check_features(robot)
-            try:
-                robot.connect(calibrate=False)
-            except Exception as error:  # of a driver: any kind
-                _disconnect(robot)
-                raise self._not_connected(error) from error
-            self._robot, self._buses = robot, _buses(robot)
+            self._robot = self._opened()
+            self._buses = _buses(self._robot)
             self._check_connected()
             self._worked, self._gone = True, False
 
@@ -128,7 +123,21 @@ class LeRobotLink:
         """Ends the connection, also a broken one."""
         robot, self._robot, self._buses, self._gone = self._robot, None, {}, False
         if robot is not None:
-            _disconnect(robot)
+            disconnected(robot)
+
+    def _opened(self) -> Any:
+        """A robot that is connected. LeRobot asks for no lost packet again while it connects, so that it is asked to connect again."""
+        for attempt in range(self.config.retries + 1):
+            robot = make_robot(self.config)
+            self._check_features(robot)
+            try:
+                robot.connect(calibrate=False)
+                return robot
+            except Exception as error:  # of a driver: any kind
+                disconnected(robot)
+                if not was_lost(error) or attempt == self.config.retries:
+                    raise self._not_connected(error) from error
+        raise AssertionError
 
     def _tried(self, what: str, call: Callable[[Any], T], seconds: float = -1.0) -> T:
         """What a call of the driver gives; `seconds` is how long it may wait for another thread's."""
@@ -142,8 +151,8 @@ class LeRobotLink:
                 try:
                     return call(self._robot)
                 except Exception as error:  # of a driver: any kind
-                    if not isinstance(error, ConnectionError) or attempt == self.config.retries:
-                        self._gone |= not isinstance(error, (ConnectionError, RuntimeError))
+                    if not isinstance(error, LOST) or attempt == self.config.retries:
+                        self._gone |= not isinstance(error, (*LOST, RuntimeError))
                         raise self._fault(what, error) from error
                     self.lost += 1
         finally:
@@ -172,7 +181,7 @@ class LeRobotLink:
         if self._gone:
             return EnvironmentFault(f"The robot {self.name} is gone ({type(error).__name__}: {error}); look at its cable and its power.")
         said = " ".join(str(error).split())[:300] or type(error).__name__
-        tries = f", after {self.config.retries + 1} tries" if isinstance(error, ConnectionError) else ""
+        tries = f", after {self.config.retries + 1} tries" if isinstance(error, LOST) else ""
         return EnvironmentFault(f"The robot {self.name} failed to {what}{tries}: {said}")
 
     def _not_connected(self, error: Exception) -> WarmloopError:
@@ -190,7 +199,7 @@ class LeRobotLink:
     def _check_connected(self) -> None:
         """Raises WarmloopError where the robot cannot be used as it is; then it is closed."""
         problem, config = "", self.config
-        if not getattr(self._robot, "is_calibrated", True):
+        if not self._tried("read the calibration of", lambda robot: getattr(robot, "is_calibrated", True)):
             path = getattr(self._robot, "calibration_fpath", "its file")
             problem = (
                 f"is not calibrated as {path} says, or there is no such file; run `lerobot-calibrate --robot.type={config.robot} "
@@ -217,13 +226,18 @@ def _buses(robot: Any) -> dict[str, Any]:
     return found
 
 
-def _disconnect(robot: Any) -> None:
-    """Disconnects a robot; where the driver fails, since its cable is out, the ports are closed without it."""
+def was_lost(error: Exception) -> bool:
+    """Whether LeRobot failed to connect for a packet that was lost, which may go well another time; a port that is not there is none."""
+    return isinstance(error.__cause__ or error, (*LOST, RuntimeError))
+
+
+def disconnected(device: Any) -> None:
+    """Disconnects a device; where the driver fails, since its cable is out, the ports are closed without it."""
     try:
-        if robot.is_connected:
-            robot.disconnect()
+        if device.is_connected:
+            device.disconnect()
     except Exception as error:  # of a driver: any kind
-        log.warning("The robot was not disconnected in order: %s", error)
-        for bus in _buses(robot).values():
+        log.warning("%s was not disconnected in order: %s", type(device).__name__, error)
+        for bus in _buses(device).values():
             with contextlib.suppress(Exception):
                 bus.port_handler.closePort()

@@ -10,9 +10,9 @@ attributes of `Bus`: lost and late answers, an overheated motor, a low voltage, 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
+import select
 import threading
 import time
 import tty
@@ -24,6 +24,7 @@ MOTORS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_ro
 RANGES = ((797, 3297), (909, 3185), (945, 3149), (961, 3133), (0, 4095), (1490, 3670))  # ticks, from one end of a joint to the other
 TICKS, MODEL = 4096, 777
 SETTLING, FASTEST = 0.05, 3400.0  # seconds; ticks a second
+LOOK_SECONDS = 0.02  # between two looks at whether the cable is in
 PING, READ, WRITE, REGISTERED, ACTION, SYNC_READ, SYNC_WRITE, EVERYONE = 1, 2, 3, 4, 5, 0x82, 0x83, 0xFE
 OVERHEATED, LOW_VOLTAGE, OVERLOADED = 4, 1, 32  # bits of a status
 
@@ -119,11 +120,8 @@ class Bus:
 
     def unplug(self) -> None:
         """Pulls the cable out: whoever has the port open finds it gone."""
-        with self.lock:
-            if not self._over:
-                self._over = True
-                os.close(self._slave)
-                os.close(self._master)
+        self._over = True
+        self._thread.join()
 
     close = unplug
 
@@ -135,14 +133,14 @@ class Bus:
 
     def _serve(self) -> None:
         while not self._over:
-            try:
+            if select.select([self._master], [], [], LOOK_SECONDS)[0]:
                 self._buffer += os.read(self._master, 4096)
-            except OSError:
-                return
-            with contextlib.suppress(OSError), self.lock:
-                while not self._over and (packet := self._next_packet()):
-                    self._advance()
-                    self._act(*packet)
+                with self.lock:
+                    while packet := self._next_packet():
+                        self._advance()
+                        self._act(*packet)
+        os.close(self._slave)
+        os.close(self._master)
 
     def _next_packet(self) -> tuple[int, int, bytes] | None:
         """The first whole instruction in what came; what is none of a valid checksum is thrown away, as motors do."""
