@@ -16,12 +16,15 @@ import numpy as np
 from ...data.errors import EnvironmentFault, WarmloopError
 from ..environment.environment import Environment
 from ..intervention.intervention import Command, Signal
+from ..teleop import OperatorConfig, open_devices
+from ..teleop.operator import Operator
 from .lerobot_link import LOST, disconnected, was_lost
 from .lerobot_parts import make_teleoperator
 
 WHERE = "--intervention"
 TRIES = 4  # for a packet of the leader that is lost
 JOIN_SECONDS = 2.0
+KEYS = ("keyboard", "terminal", "gamepad")
 SHIFTS = ("delta_x", "delta_y", "delta_z")  # as LeRobot names them
 OUTCOMES = {"rerecord_episode": Signal.RERECORD, "success": Signal.SUCCESS, "terminate_episode": Signal.FAILURE}
 
@@ -37,6 +40,7 @@ class Leader:
         takeover: by how much a joint of the leader must move for it to take over, in its units.
         release: seconds without a movement after which the policy acts again.
         rate: times a second that the leader is read.
+        keys: keyboard, terminal or gamepad, whose keys for an episode's outcome count beside the leader; "" for none.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Leader:
         takeover: float = 4.0,
         release: float = 1.0,
         rate: float = 30.0,
+        keys: str = "",
     ):
         if min(takeover, release, rate) <= 0:
             raise WarmloopError(f"{WHERE}: takeover, release and rate must be above 0.")
@@ -62,12 +67,15 @@ class Leader:
         self._thread: threading.Thread | None = None
         self._over, self._failed = threading.Event(), ""
         self._lock, self._goal = threading.Lock(), dict[str, float]()
+        self._keys = self._opened_keys(keys)
         self._connect()
 
     def ready(self) -> None:
         """Connects again where it was lost. Raises EnvironmentFault where it is still not there."""
+        if self._keys is not None:
+            self._keys.ready()
         if self._failed or self._device is None:
-            self.close()
+            self._disconnect()
             try:
                 self._connect()
             except WarmloopError as error:
@@ -75,25 +83,42 @@ class Leader:
 
     def begin(self, seed: int) -> None:
         """Where the leader is now is its rest."""
+        if self._keys is not None:
+            self._keys.begin(seed)
         with self._lock:
             self._motion.rest()
 
     def __call__(self, observation: Any, action: np.ndarray, step: int) -> Command:
         """The leader's action while it takes over, and the outcome that its keys say."""
+        signal = None if self._keys is None else self._keys(observation, action, step).signal
         if hasattr(self._device, "get_teleop_events"):
             events = {getattr(key, "value", key): bool(said) for key, said in self._device.get_teleop_events().items()}
             given = self._device.get_action()
-            signal = next((signal for key, signal in OUTCOMES.items() if events.get(key)), None)
+            signal = next((told for key, told in OUTCOMES.items() if events.get(key)), signal)
             return Command(self._scaled(self._shift(given)) if events.get("is_intervention") else None, signal)
         with self._lock:
             if self._failed:
                 raise EnvironmentFault(f"The teleoperator {self._name} failed: {self._failed}.")
             if not self._goal or time.monotonic() - self._motion.at > self._release:
-                return Command()
+                return Command(None, signal)
             goal = dict(self._goal)
-        return Command(self._scaled(self._environment.env.get_wrapper_attr("towards")(goal)))
+        return Command(self._scaled(self._environment.env.get_wrapper_attr("towards")(goal)), signal)
 
     def close(self) -> None:
+        self._disconnect()
+        if self._keys is not None:
+            self._keys.close()
+
+    def _opened_keys(self, name: str) -> Operator | None:
+        """A device for the outcomes alone, none of whose axes moves anything."""
+        if not name:
+            return None
+        if name not in KEYS:
+            raise WarmloopError(f'{WHERE}: keys is "{name}"; it must be {", ".join(KEYS)}.')
+        size = self._environment.spec.action_dim
+        return open_devices((name,), size, OperatorConfig(axes="/".join("-" * size)))
+
+    def _disconnect(self) -> None:
         device, self._device = self._device, None
         self._over.set()
         if self._thread is not None:
@@ -131,7 +156,7 @@ class Leader:
     def _check_joints(self, device: Any) -> None:
         joints = self._environment.env.get_wrapper_attr("config").joints
         if not set(device.action_features) & set(joints):
-            self.close()
+            self._disconnect()
             raise WarmloopError(
                 f"The teleoperator {self._name} moves {', '.join(device.action_features)}, and the robot {', '.join(joints)}."
             )

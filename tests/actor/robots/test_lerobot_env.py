@@ -14,9 +14,12 @@ from plain_robot import PlainCamera
 import warmloop.actor.robots  # noqa: F401  # registers the environment
 from warmloop.actor.environment import EnvironmentConfig
 from warmloop.actor.environment.environment import make_environment
+from warmloop.actor.intervention.intervention import Signal
 from warmloop.actor.robots.lerobot_config import LeRobotConfig, camera_of
 from warmloop.actor.robots.lerobot_leader import Leader
 from warmloop.actor.robots.lerobot_parts import read_options
+from warmloop.actor.teleop import DEVICES
+from warmloop.actor.teleop.operator import Reading
 from warmloop.configs import load
 from warmloop.data.errors import EnvironmentFault, WarmloopError
 
@@ -367,6 +370,24 @@ def test_a_leader_that_is_unplugged_costs_the_episode_and_is_connected_again(led
         leader({}, np.zeros(2), 0)
     leader.ready()
     assert plain_robot.leaders[-1] is not device and leader({}, np.zeros(2), 0).action is None
+
+
+def test_the_outcomes_of_a_device_beside_the_leader_count(led, monkeypatch):
+    class Device:
+        def clear(self): ...
+        def close(self): ...
+
+        def read(self):
+            return Reading(np.zeros(7), False, signal=Signal.SUCCESS)
+
+    monkeypatch.setitem(DEVICES, "terminal", lambda: (Device, ""))
+    environment, _, _ = led()
+    leader = Leader(environment, type="plain_robot:PlainLeader", keys="terminal")
+    leader.begin(0)
+    assert leader({}, np.zeros(2), 0) == (None, Signal.SUCCESS)
+    leader.close()
+    with pytest.raises(WarmloopError, match='keys is "mouse"'):
+        Leader(environment, type="plain_robot:PlainLeader", keys="mouse")
 
 
 def test_a_teleoperator_that_moves_the_tool_is_refused_where_joints_are_moved(led, monkeypatch):
