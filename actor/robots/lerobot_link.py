@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from .lerobot_parts import make_robot
 
 BUSES = ("bus", "left_arm.bus", "right_arm.bus")  # where LeRobot's robots of one and of two arms have them
 LOST = (ConnectionError, IndexError)  # of LeRobot's drivers: no answer, or one that is too short since it is another packet's
+QUIET_SECONDS, LONGEST_NOISE = 0.06, 0.5  # without an answer, after one was lost; and how long that is waited for at most
 REST_SECONDS = 1.0  # for a transaction on its way, where the robot is to be brought to rest
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -149,25 +151,42 @@ class LeRobotLink:
                     raise EnvironmentFault(f"The robot {self.name} is not connected.")
                 self._drain()
                 try:
-                    return call(self._robot)
+                    found = call(self._robot)
                 except Exception as error:  # of a driver: any kind
+                    self._after_loss()
                     if not isinstance(error, LOST) or attempt == self.config.retries:
                         self._gone |= not isinstance(error, (*LOST, RuntimeError))
                         raise self._fault(what, error) from error
                     self.lost += 1
+                    continue
+                if attempt:
+                    self._after_loss()
+                return found
         finally:
             self._lock.release()
         raise AssertionError
 
-    def _drain(self) -> None:
-        """Throws away what came too late: LeRobot's driver would take it for the answer to its next packet. A call that a signal broke
-        into has left the port in use."""
+    def _drain(self) -> bool:
+        """Throws away what came too late, and whether there was any: LeRobot's driver would take it for the answer to its next packet. A
+        call that a signal broke into has left the port in use."""
+        found = False
         for bus in self._buses.values():
             port: Any = getattr(bus, "port_handler", None)
             if getattr(port, "ser", None) is not None:
                 port.is_using = False
                 with contextlib.suppress(Exception):  # a port that is gone is told by the call itself
+                    found |= port.ser.in_waiting > 0
                     port.ser.reset_input_buffer()
+        return found
+
+    def _after_loss(self) -> None:
+        """Waits until the cable is quiet: an answer that was only late may come after the next question, and then what answers that."""
+        until = time.monotonic() + LONGEST_NOISE
+        quiet = time.monotonic() + QUIET_SECONDS
+        while time.monotonic() < min(quiet, until):
+            time.sleep(QUIET_SECONDS / 10)
+            if self._drain():
+                quiet = time.monotonic() + QUIET_SECONDS
 
     def _plausible(self, found: dict[str, Any]) -> dict[str, Any]:
         """An observation whose joints are somewhere near their limits: an answer that came too late has other numbers' bytes."""

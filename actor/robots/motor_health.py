@@ -49,11 +49,17 @@ class MotorHealth:
                 self._look(bus, register)
 
     def _look(self, bus: str, register: str) -> None:
-        for motor, number in self._read(bus, register).items():
-            if trouble := self._trouble(register, int(number)):
-                if register == TORQUE:
-                    self.check_all()  # which may tell why
-                raise EnvironmentFault(f"Motor {motor}: {trouble}.")
+        """Raises EnvironmentFault for what two readings say: one of them may be another packet's bytes."""
+        if not self._troubles(bus, register) or not (troubles := self._troubles(bus, register)):
+            return
+        if register == TORQUE:
+            self.check_all()  # which may tell why
+        raise EnvironmentFault(f"Motor {'; '.join(f'{motor}: {trouble}' for motor, trouble in troubles.items())}.")
+
+    def _troubles(self, bus: str, register: str) -> dict[str, str]:
+        """By motor, what a register says is wrong."""
+        said = {motor: self._trouble(register, int(number)) for motor, number in self._read(bus, register).items()}
+        return {motor: trouble for motor, trouble in said.items() if trouble}
 
     def _trouble(self, register: str, number: int) -> str:
         if register in BITS:

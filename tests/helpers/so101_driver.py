@@ -222,6 +222,55 @@ def test_lerobots_camera_is_read_and_a_missing_one_is_a_fault(make):
         env.reset(seed=0)
 
 
+class Lens:
+    """What OpenCV gives LeRobot's camera: 30 red pictures a second (BGR), until it is frozen."""
+
+    frozen = False
+
+    def __init__(self, *where):
+        self.values = {3: 64.0, 4: 48.0, 5: 30.0}  # width, height, pictures a second
+
+    def isOpened(self):  # noqa: N802
+        return True
+
+    def set(self, what, value):
+        self.values[what] = float(value)
+        return True
+
+    def get(self, what):
+        return self.values.get(what, 0.0)
+
+    def getBackendName(self):  # noqa: N802
+        return "V4L2"
+
+    def read(self):
+        time.sleep(1 / 30)
+        while Lens.frozen:
+            time.sleep(0.05)
+        picture = np.zeros((int(self.values[4]), int(self.values[3]), 3), np.uint8)
+        picture[..., 2] = 200
+        return True, picture
+
+    def release(self):
+        pass
+
+
+def test_lerobots_camera_gives_pictures_and_one_that_freezes_is_a_fault_until_it_is_back(make, monkeypatch):
+    import cv2
+
+    monkeypatch.setattr(cv2, "VideoCapture", Lens)
+    env = make(cameras=("front=opencv:0@64x48/30",), camera_seconds=6.0, image_size=32)
+    observation, _ = env.reset(seed=0)
+    assert observation["images"]["front"].shape == (32, 32, 3)
+    np.testing.assert_array_equal(observation["images"]["front"][0, 0], [200, 0, 0])
+    monkeypatch.setattr(Lens, "frozen", True)
+    time.sleep(6.5)
+    with pytest.raises(EnvironmentFault, match=r"Camera front has given no picture for 6 s; look at its cable"):
+        env.step(np.array(PRESET["start"], np.float32))
+    monkeypatch.setattr(Lens, "frozen", False)
+    assert env.observation_space.contains(env.reset(seed=0)[0])
+
+
 def test_a_leader_arm_of_lerobot_takes_over(make, bus, tmp_path):
     make()
     other = Bus(SPEED)

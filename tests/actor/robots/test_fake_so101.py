@@ -162,7 +162,7 @@ def test_the_program_gives_a_port_of_a_fixed_name_and_writes_lerobots_calibratio
     link, folder = tmp_path / "so101", tmp_path / "calibration"
     line = [sys.executable, str(FOLDER / "fake_so101.py"), f"--link={link}", f"--calibration={folder}"]
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == f"listening: {link}\n"
+        assert process.stdout is not None and process.stdout.readline() == f"listening: {link}\n"
         port = os.open(link, os.O_RDWR | os.O_NOCTTY)
         found = answers(port, packet(1, READ, 9, 4), 10)
         process.terminate()

@@ -18,6 +18,7 @@ from warmloop.actor.intervention.intervention import Signal
 from warmloop.actor.robots.lerobot_config import LeRobotConfig, camera_of
 from warmloop.actor.robots.lerobot_leader import Leader
 from warmloop.actor.robots.lerobot_parts import read_options
+from warmloop.actor.robots.motor_health import CELSIUS
 from warmloop.actor.teleop import DEVICES
 from warmloop.actor.teleop.operator import Reading
 from warmloop.configs import load
@@ -74,6 +75,7 @@ def test_the_constructor_touches_no_robot_and_the_spaces_need_no_lerobot(make):
     assert len(plain_robot.made) == before and "lerobot" not in sys.modules
     assert env.observation_space["images"]["front"].shape == (64, 64, 3) and env.observation_space["Present_Load"].shape == (2,)
     np.testing.assert_array_equal(env.action_space.low, [-90.0, 0.0])
+    assert make(actions="effector", model="/no/such.xml", frame="tool").action_space.shape == (7,)
 
 
 def test_an_absolute_command_is_bounded_by_a_step_from_the_last_and_by_the_limits(robot):
@@ -184,6 +186,16 @@ def test_a_fault_of_a_motor_ends_the_episode_within_a_few_steps(robot, register,
     if register != "Torque_Enable":
         with pytest.raises(EnvironmentFault, match=said):
             env.reset(seed=0)
+
+
+def test_a_single_reading_that_is_odd_is_not_believed(robot, monkeypatch):
+    env, arm = robot()
+    once = [84]
+    read = arm.bus.sync_read
+    monkeypatch.setattr(arm.bus, "sync_read", lambda name: {"lift": once.pop(), "grip": 30} if name == CELSIUS and once else read(name))
+    for _ in range(8):
+        env.step(np.zeros(2))
+    assert not once
 
 
 def test_safe_stop_holds_where_the_robot_is_or_relaxes_it_and_a_step_wakes_it(robot):
