@@ -58,7 +58,8 @@ class LeRobotEnv(gym.Env):
         self._link.connect()
         self._open_cameras()
         self._look()
-        self._health = MotorHealth(self._link.tables(), self._link.register, self.config.max_celsius, self.config.min_volts)
+        gripping = self.config.gripper.partition(".")[0]
+        self._health = MotorHealth(self._link.tables(), self._link.register, self.config.max_celsius, self.config.min_volts, gripping)
         self._health.check_all()
         self._link.wake(self._measured())
         self._travel(self._start())

@@ -12,6 +12,7 @@ FEETECH = {0: "the voltage is beyond its limits", 1: "its position sensor fails"
            5: "it is overloaded"}  # fmt: skip
 DYNAMIXEL = {0: "the voltage is beyond its limits", 2: "it is too hot", 3: "its position sensor fails", 4: "an electrical shock",
              5: "it is overloaded"}  # fmt: skip
+OVERLOAD = 5  # the bit, of both
 BITS = {"Status": FEETECH, "Hardware_Error_Status": DYNAMIXEL}  # by the register, as LeRobot names it
 VOLTS, CELSIUS, TORQUE = ("Present_Voltage", "Present_Input_Voltage"), "Present_Temperature", "Torque_Enable"
 
@@ -23,6 +24,7 @@ class MotorHealth:
         tables: of each bus, by its name, the registers that all of its motors have.
         read: gives a register of a bus, by the motors' names.
         max_celsius, min_volts: beyond which a motor counts as faulty; 0 for none.
+        gripping: the motor of a gripper, whose overload is no fault: it holds something, and its own protection lowers its torque.
     """
 
     def __init__(
@@ -31,10 +33,11 @@ class MotorHealth:
         read: Callable[[str, str], Mapping[str, Any]],
         max_celsius: float,
         min_volts: float,
+        gripping: str = "",
     ):
         wanted = [*BITS, TORQUE, *((CELSIUS,) if max_celsius else ()), *(VOLTS if min_volts else ())]
         self._looks = [(bus, register) for register in wanted for bus, table in tables.items() if register in table]
-        self._read, self._max_celsius, self._min_volts = read, max_celsius, min_volts
+        self._read, self._max_celsius, self._min_volts, self._gripping = read, max_celsius, min_volts, gripping
         self._turn = itertools.cycle(self._looks)
 
     def check(self) -> None:
@@ -58,11 +61,12 @@ class MotorHealth:
 
     def _troubles(self, bus: str, register: str) -> dict[str, str]:
         """By motor, what a register says is wrong."""
-        said = {motor: self._trouble(register, int(number)) for motor, number in self._read(bus, register).items()}
+        said = {motor: self._trouble(register, int(number), motor == self._gripping) for motor, number in self._read(bus, register).items()}
         return {motor: trouble for motor, trouble in said.items() if trouble}
 
-    def _trouble(self, register: str, number: int) -> str:
+    def _trouble(self, register: str, number: int, gripping: bool) -> str:
         if register in BITS:
+            number &= ~(gripping << OVERLOAD)
             return " and ".join(said for bit, said in BITS[register].items() if number >> bit & 1)
         if register == TORQUE:
             return "" if number else "its torque is off, as a motor switches it when it protects itself; wait until it has cooled"

@@ -171,7 +171,7 @@ def test_a_reading_far_beyond_the_limits_is_not_taken_for_a_position(robot):
     ("register", "number", "said"),
     [
         ("Status", 4, "Motor grip: it is too hot"),
-        ("Status", 33, "Motor grip: the voltage is beyond its limits and it is overloaded"),
+        ("Status", 33, "Motor grip: the voltage is beyond its limits\\."),
         ("Present_Temperature", 66, "Motor grip: 66 °C, and max_celsius is 65"),
         ("Present_Voltage", 43, "Motor grip: 4.3 V, and min_volts is 4.5"),
         ("Torque_Enable", 0, "Motor grip: its torque is off"),
@@ -186,6 +186,17 @@ def test_a_fault_of_a_motor_ends_the_episode_within_a_few_steps(robot, register,
     if register != "Torque_Enable":
         with pytest.raises(EnvironmentFault, match=said):
             env.reset(seed=0)
+
+
+def test_an_overload_is_a_fault_but_for_a_gripper_which_holds_something(robot):
+    env, arm = robot()
+    arm.bus.special["Status", "grip"] = 32
+    for _ in range(8):
+        env.step(np.zeros(2))
+    arm.bus.special["Status", "lift"] = 32
+    with pytest.raises(EnvironmentFault, match=r"Motor lift: it is overloaded\."):
+        for _ in range(4):
+            env.step(np.zeros(2))
 
 
 def test_a_single_reading_that_is_odd_is_not_believed(robot, monkeypatch):
