@@ -6,6 +6,17 @@ from types import SimpleNamespace
 import numpy as np
 
 JOINTS = ("lift", "grip")
+SETTINGS = {
+    "robot": "plain_robot:PlainRobot",
+    "joints": ("lift.pos", "grip.pos"),
+    "low": (-90.0, 0.0),
+    "high": (90.0, 100.0),
+    "max_step": (5.0, 20.0),
+    "start": (0.0, 20.0),
+    "gripper": "grip.pos",
+    "speed": 200.0,
+    "camera": "plain_robot:PlainCamera",
+}
 TABLE = {"Status": (65, 1), "Torque_Enable": (40, 1), "Present_Voltage": (62, 1), "Present_Temperature": (63, 1), "Present_Load": (60, 2)}
 made: list["PlainRobot"] = []  # by the environments, the newest last
 leaders: list["PlainLeader"] = []

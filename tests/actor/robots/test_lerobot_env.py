@@ -1,6 +1,5 @@
 """The environment of LeRobot's robots, on a plain object with LeRobot's interface of a Robot. LeRobot itself is not needed."""
 
-import re
 import sys
 import threading
 import time
@@ -9,32 +8,11 @@ import gymnasium as gym
 import numpy as np
 import plain_robot
 import pytest
-from plain_robot import PlainCamera
+from plain_robot import SETTINGS, PlainCamera
 
 import warmloop.actor.robots  # noqa: F401  # registers the environment
-from warmloop.actor.environment import EnvironmentConfig
-from warmloop.actor.environment.environment import make_environment
-from warmloop.actor.intervention.intervention import Signal
-from warmloop.actor.robots.lerobot_config import LeRobotConfig, camera_of
-from warmloop.actor.robots.lerobot_leader import Leader
-from warmloop.actor.robots.lerobot_parts import read_options
 from warmloop.actor.robots.motor_health import CELSIUS
-from warmloop.actor.teleop import DEVICES
-from warmloop.actor.teleop.operator import Reading
-from warmloop.configs import load
 from warmloop.data.errors import EnvironmentFault, WarmloopError
-
-SETTINGS = {
-    "robot": "plain_robot:PlainRobot",
-    "joints": ("lift.pos", "grip.pos"),
-    "low": (-90.0, 0.0),
-    "high": (90.0, 100.0),
-    "max_step": (5.0, 20.0),
-    "start": (0.0, 20.0),
-    "gripper": "grip.pos",
-    "speed": 200.0,
-    "camera": "plain_robot:PlainCamera",
-}
 
 
 @pytest.fixture
@@ -299,123 +277,3 @@ def test_a_robot_of_lerobot_without_lerobot_says_what_to_install(make, monkeypat
     monkeypatch.setitem(sys.modules, "lerobot", None)
     with pytest.raises(WarmloopError, match=r"needs LeRobot .*; docs/howto/so101.md says how to install it"):
         make(robot="so101_follower").reset(seed=0)
-
-
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        ({"joints": ()}, "name each joint once"),
-        ({"start": (0.0,)}, "start is .* it must be 2 numbers, one per joint"),
-        ({"low": (90.0, 0.0)}, "lift.pos has no room between low 90 and high 90"),
-        ({"max_step": (0.0, 1.0)}, "max_step of lift.pos is 0"),
-        ({"start": (95.0, 20.0)}, "start of lift.pos is 95, beyond -90 to 90"),
-        ({"actions": "relative"}, 'actions is "relative"; it must be one of absolute, delta, effector'),
-        ({"actions": "effector"}, "needs the arm's MJCF as model"),
-        ({"at_rest": "fall"}, "it must be one of hold, relax"),
-        ({"gripper": "claw.pos"}, "the joints are lift.pos, grip.pos"),
-        ({"gripper": "", "gripper_commands": True}, "gripper_commands needs the name of the gripper"),
-        ({"hz": 0.0}, "hz is 0.0; it must be above 0"),
-        ({"retries": -1}, "must not be negative"),
-        ({"cameras": ("front",)}, "it must be NAME=KIND:SOURCE"),
-    ],
-)
-def test_settings_that_cannot_be_meant_are_refused_in_words(changed, said):
-    with pytest.raises(WarmloopError, match=re.escape(said) if "(" in said else said):
-        LeRobotConfig(**(SETTINGS | changed))
-
-
-def test_cameras_and_options_are_read_from_texts():
-    camera = camera_of("front=opencv:/dev/video2@640x480/30")
-    assert (camera.name, camera.kind, camera.source, camera.width, camera.height, camera.fps) == (
-        "front",
-        "opencv",
-        "/dev/video2",
-        640,
-        480,
-        30,
-    )
-    assert camera_of("side=zmq:tcp://host:5555").source == "tcp://host:5555"
-    assert read_options(("use_degrees=True", "name=black")) == {"use_degrees": True, "name": "black"}
-    with pytest.raises(WarmloopError, match="must be NAME=VALUE"):
-        read_options(("degrees",))
-
-
-def test_the_preset_names_robot_port_and_id_and_leaves_them_to_each_machine():
-    config = load("configs/lerobot.py:so101_follower:/dev/ttyACM0:black")
-    kwargs = dict(config.environment.kwargs)
-    assert (kwargs["robot"], kwargs["port"], kwargs["robot_id"]) == ("so101_follower", "/dev/ttyACM0", "black")
-    assert {"port", "robot_id", "calibration_dir"} <= set(config.environment.local_kwargs) and not config.actor.simulator
-    assert make_environment(config.environment).spec.action_dim == 6
-    for text, said in (("", "Name the robot"), ("so101_folower", "so101_follower"), ("so101_follower:a:b:c", "takes ROBOT")):
-        with pytest.raises(WarmloopError, match=said):
-            load(f"configs/lerobot.py:{text}" if text else "configs/lerobot.py")
-
-
-@pytest.fixture
-def led(make):
-    """A robot and a leader."""
-    begun = []
-
-    def both(teleoperator="PlainLeader", **settings):
-        environment = make_environment(EnvironmentConfig("LeRobot-v0", SETTINGS | settings, horizon=1_000))
-        environment.reset(0)
-        leader = Leader(environment, type=f"plain_robot:{teleoperator}", release=0.3, rate=200.0)
-        begun.extend([leader.close, environment.close])
-        leader.begin(0)
-        return environment, leader, plain_robot.leaders[-1]
-
-    yield both
-    for end in begun:
-        end()
-
-
-@pytest.mark.parametrize("actions", ["absolute", "delta"])
-def test_a_leader_takes_over_while_it_is_moved_and_the_follower_goes_where_it_is(led, actions):
-    environment, leader, device = led(actions=actions)
-    policy = np.zeros(2, np.float32)
-    time.sleep(0.1)
-    assert leader({}, policy, 0).action is None
-    device.joints = {"lift.pos": 12.0, "grip.pos": 40.0}
-    time.sleep(0.1)
-    for step in range(3):
-        command = leader({}, policy, step)
-        environment.step(command.action)
-    assert plain_robot.made[-1].joints == pytest.approx({"lift.pos": 12.0, "grip.pos": 40.0}, abs=1e-3)
-    time.sleep(0.5)
-    assert leader({}, policy, 4).action is None, "it rests again"
-
-
-def test_a_leader_that_is_unplugged_costs_the_episode_and_is_connected_again(led):
-    _, leader, device = led()
-    device.error = OSError("gone")
-    time.sleep(0.1)
-    with pytest.raises(EnvironmentFault, match="failed: OSError: gone"):
-        leader({}, np.zeros(2), 0)
-    leader.ready()
-    assert plain_robot.leaders[-1] is not device and leader({}, np.zeros(2), 0).action is None
-
-
-def test_the_outcomes_of_a_device_beside_the_leader_count(led, monkeypatch):
-    class Device:
-        def clear(self): ...
-        def close(self): ...
-
-        def read(self):
-            return Reading(np.zeros(7), False, signal=Signal.SUCCESS)
-
-    monkeypatch.setitem(DEVICES, "terminal", lambda: (Device, ""))
-    environment, _, _ = led()
-    leader = Leader(environment, type="plain_robot:PlainLeader", keys="terminal")
-    leader.begin(0)
-    assert leader({}, np.zeros(2), 0) == (None, Signal.SUCCESS)
-    leader.close()
-    with pytest.raises(WarmloopError, match='keys is "mouse"'):
-        Leader(environment, type="plain_robot:PlainLeader", keys="mouse")
-
-
-def test_a_teleoperator_that_moves_the_tool_is_refused_where_joints_are_moved(led, monkeypatch):
-    _, leader, device = led("PlainPad")
-    assert leader({}, np.zeros(2), 0).action is None
-    monkeypatch.setattr(device, "events", {"is_intervention": True}, raising=False)
-    with pytest.raises(WarmloopError, match=r'set environment.kwargs.actions to "effector"'):
-        leader({}, np.zeros(2), 0)
