@@ -65,7 +65,7 @@ EXTRAS = {
     "simulators": SIMULATORS,
     "robotics": [*SIMULATORS, "gym-hil>=0.1.14"],  # gym-hil builds evdev, so it needs a C compiler and the kernel's headers
     "teleop": ["hidapi>=0.14", "pygame>=2.6", "pynput>=1.8"],
-    "lerobot": ["pyarrow>=18"],
+    "lerobot": ["pyarrow>=18"],  # for its data sets; LeRobot 0.4.4 itself wants protobuf below 7, by way of wandb (docs/howto/so101.md)
     "sb3": ["stable-baselines3>=2.4"],
     "trackio": ["trackio>=0.20"],
     "wandb": ["wandb>=0.19"],

@@ -48,6 +48,12 @@ class NewestFrame:
                 raise EnvironmentFault(f"Camera {self.name} has given no picture for {self._timeout:g} s; look at its cable.")
             return self._picture
 
+    @property
+    def failed(self) -> bool:
+        """Whether the camera failed, or gives no pictures any more: it must be opened anew."""
+        with self._ready:
+            return bool(self._failed) or time.monotonic() - self._at > self._timeout
+
     def close(self) -> None:
         """Has the camera closed, by the thread that reads it, within `timeout` seconds."""
         self._over = True

@@ -21,7 +21,7 @@ from .metaworld_tasks import is_metaworld, make_metaworld
 # Modules, most of the [robotics] extra, that register their environments when they are imported, by the start of the id.
 PLUGINS = {
     "gym_hil/": "gym_hil",
-    "FrankaServer": "warmloop.actor.robots",
+    **dict.fromkeys(("FrankaServer", "LeRobot-"), "warmloop.actor.robots"),
     **dict.fromkeys(("Adroit", "AntMaze", "Fetch", "FrankaKitchen", "Hand", "PointMaze"), "gymnasium_robotics"),
 }
 
