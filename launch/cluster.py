@@ -32,6 +32,7 @@ from ..data.settings.near_names import did_you_mean
 from .clusters.cluster_spec import LEARNER, ClusterSpec, read_spec
 from .clusters.crew import last_state
 from .clusters.handed_secrets import read_part
+from .clusters.robot_check import check_robots
 from .clusters.supervisor import begin, connect, find
 from .flags.common import log, run
 from .flags.progress import LINE_EVERY_SECONDS, span
@@ -56,6 +57,7 @@ def main(words: Sequence[str]) -> None:
     spec, folder = read_spec(words[1]), Path.cwd()
     if verb == "start":
         check_credentials(spec, folder)
+        check_robots(spec)
     ray = connect(ADDRESS.value)
     found = find(ray, spec)
     if verb == "start":

@@ -7,7 +7,6 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 from ...data.errors import WarmloopError
@@ -51,6 +50,7 @@ class Host(Protocol):
     def close(self) -> None: ...
 
 
+Ordering = Callable[[Part, Host, bool], Order]
 Place = Callable[[Part, threading.Event], Host | None]  # None: told to stop before there was a node
 
 
@@ -76,12 +76,12 @@ class Attendant:
     Args:
         order: what to start at a host; the flag says that the process has run before.
         tell: called whenever the state has changed.
-        log: the file that its log goes to.
+        keep: called with whole lines of its log.
     """
 
-    def __init__(self, part: Part, place: Place, order: Callable[[Part, Host, bool], Order], tell: Callable[[PartState], None], log: Path):
+    def __init__(self, part: Part, place: Place, order: Ordering, tell: Callable[[PartState], None], keep: Callable[[str], None]):
         self.part, self.state, self.rule = part, PartState(part.name, part.kind), RestartRule(part)
-        self._place, self._order, self._tell, self._log = place, order, tell, log
+        self._place, self._order, self._tell, self._keep = place, order, tell, keep
         self._told, self._at_once, self._word, self._lock = threading.Event(), threading.Event(), threading.Event(), threading.Lock()
         self._secrets, self._line = list[str](), ""
         self._thread = threading.Thread(target=self._run_safely, name=f"attendant-{part.name}", daemon=True)
@@ -198,7 +198,10 @@ class Attendant:
                 at_once = True
                 self._say(STOPPING, "at once")
                 host.stop(at_once=True)
-            (self._at_once if asked else self._told).wait(LOOK_EVERY) if not at_once else time.sleep(LOOK_EVERY)
+            if at_once:
+                time.sleep(LOOK_EVERY)
+            else:
+                (self._at_once if asked else self._told).wait(LOOK_EVERY)
 
     def _write(self, text: str, last: bool) -> None:
         """Puts whole lines into the log, without secrets."""
@@ -207,8 +210,7 @@ class Attendant:
             lines, self._line = [*lines, self._line], ""
         if lines:
             shown = [redacted(line, self._secrets) for line in lines]
-            with open(self._log, "a", encoding="utf-8") as file:
-                file.write("".join(f"{line}\n" for line in shown))
+            self._keep("".join(f"{line}\n" for line in shown))
             if told := [line for line in shown if line.strip()]:
                 self.state = dataclasses.replace(self.state, said=told[-1][:300])
 

@@ -7,12 +7,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +45,10 @@ class Crew:
         self.files = files_of(spec, folder)
         self.files.mkdir(parents=True, exist_ok=True)
         self.told, self.finished, self.failed = threading.Event(), False, ""
-        self._events, self._lock = list[str](), threading.Lock()
+        self._events, self._unwritten, self._lock = list[str](), set[str](), threading.Lock()
         parts = spec.parts()
-        self.attendants = {part.name: Attendant(part, place, self.order, self._changed, self.files / f"{part.name}.log") for part in parts}
+        keep = partial(partial, self._append)
+        self.attendants = {one.name: Attendant(one, place, self.order, self._changed, keep(f"{one.name}.log")) for one in parts}
         self.learner = self.attendants[LEARNER]
         self.workers = [one for name, one in self.attendants.items() if name != LEARNER]
         self._thread = threading.Thread(target=self._run, name="crew", daemon=True)
@@ -135,15 +138,28 @@ class Crew:
 
     def _changed(self, state: PartState) -> None:
         line = f"{time.strftime('%H:%M:%S')} {state.name} {state.status}{f' ({state.why})' if state.why else ''}"
-        with self._lock:
-            self._events.append(line)
-            with open(self.files / EVENTS, "a", encoding="utf-8") as file:
-                file.write(f"{time.strftime('%Y-%m-%d')} {line}\n")
+        self._events.append(line)
+        self._append(EVENTS, f"{time.strftime('%Y-%m-%d')} {line}\n")
         self._write()
 
     def _write(self) -> None:
-        with self._lock, replacing(self.files / STATE) as file:
+        with self._storing(STATE), replacing(self.files / STATE) as file:
             file.write(json.dumps(self.state(), indent=1).encode())
+
+    def _append(self, name: str, text: str) -> None:
+        with self._storing(name), open(self.files / name, "a", encoding="utf-8") as file:
+            file.write(text)
+
+    @contextlib.contextmanager
+    def _storing(self, name: str) -> Iterator[None]:
+        """One thread writes at a time. A disk that is full costs the file, and no process."""
+        with self._lock:
+            try:
+                yield
+            except OSError as error:
+                if name not in self._unwritten:
+                    self._unwritten.add(name)
+                    self._events.append(f"{time.strftime('%H:%M:%S')} {self.files / name} cannot be written: {error.strerror}")
 
 
 def files_of(spec: ClusterSpec, folder: Path) -> Path:

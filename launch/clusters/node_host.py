@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import importlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ...data.errors import WarmloopError
 from ..flags.progress import LINES
@@ -61,8 +63,7 @@ class NodeHost:
 
     def where(self) -> tuple[str, str]:
         """The node's name in Ray, and its IP address."""
-        import ray
-
+        ray: Any = importlib.import_module("ray")
         return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
 
     def start(self, order: Order) -> None:
@@ -82,7 +83,7 @@ class NodeHost:
             "secrets": {name: base64.b64encode(value).decode() for name, value in order.secrets.items()},
         }
         keeper = [sys.executable, "-m", "warmloop.launch.clusters.keeper"]
-        self._keeper = subprocess.Popen(keeper, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+        self._keeper = subprocess.Popen(keeper, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
         self._tell(json.dumps(told).encode() + b"\n")
         self._keeper.wait()  # it forks
 
@@ -120,8 +121,8 @@ class NodeHost:
 
     def _tell(self, data: bytes) -> None:
         assert self._keeper is not None and self._keeper.stdin is not None
-        self._keeper.stdin.write(data)
-        self._keeper.stdin.flush()
+        while data:
+            data = data[self._keeper.stdin.write(data) or 0 :]
 
 
 def environment_of(order: Order, given: Mapping[str, str]) -> dict[str, str]:

@@ -5,12 +5,12 @@ Ray is imported where it is used, so that nothing else of the package needs it.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import signal
 import threading
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from ...data.errors import WarmloopError
@@ -24,10 +24,15 @@ ANSWER_SECONDS = 10.0
 ENCRYPTED = "RAY_USE_TLS"  # Ray's own setting
 
 
-def connect(address: str) -> ModuleType:
+def ray_package() -> Any:
+    """Ray, imported now."""
+    return importlib.import_module("ray")
+
+
+def connect(address: str) -> Any:
     """Joins a Ray cluster that runs. Raises WarmloopError where there is none, or no Ray."""
     try:
-        import ray
+        ray = ray_package()
     except ImportError as error:
         raise WarmloopError(f"warmloop cluster needs Ray ({error}); run `pip install warmloop[ray]`.") from error
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
@@ -44,7 +49,7 @@ def connect(address: str) -> ModuleType:
     return ray
 
 
-def find(ray: ModuleType, spec: ClusterSpec) -> Any:
+def find(ray: Any, spec: ClusterSpec) -> Any:
     """The supervisor of the run; None where there is none."""
     try:
         return ray.get_actor(spec.exp_name, namespace=NAMESPACE)
@@ -52,7 +57,7 @@ def find(ray: ModuleType, spec: ClusterSpec) -> Any:
         return None
 
 
-def begin(ray: ModuleType, spec: ClusterSpec, folder: Path, resume: bool) -> Any:
+def begin(ray: Any, spec: ClusterSpec, folder: Path, resume: bool) -> Any:
     """Starts a supervisor on this node. Ray starts it again if it dies; then its processes have ended, and start again by their rules."""
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     options = {"name": spec.exp_name, "namespace": NAMESPACE, "lifetime": "detached", "num_cpus": 0, "max_restarts": -1}
@@ -63,8 +68,7 @@ class Supervisor:
     """What the named actor answers. Credentials are no argument of its: it reads them where it is, and gives them to hosts."""
 
     def __init__(self, spec: ClusterSpec, folder: str, resume: bool):
-        import ray
-
+        ray = ray_package()
         again = ray.get_runtime_context().was_current_actor_reconstructed
         before = last_state(spec, Path(folder)) if again else None
         self.here = ray.util.get_node_ip_address()
@@ -118,21 +122,17 @@ class RayHost:
 
     def close(self) -> None:
         """Gives the place back. A command that still runs is ended in order by its keeper."""
-        import ray
-
-        ray.kill(self.actor)
+        ray_package().kill(self.actor)
 
     def _call(self, method: Any, *arguments: Any) -> Any:
-        import ray
-        from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
-
+        ray = ray_package()
         try:
             return ray.get(method.remote(*arguments), timeout=ANSWER_SECONDS)
-        except GetTimeoutError:
+        except ray.exceptions.GetTimeoutError:
             return None
-        except RayActorError as error:
+        except ray.exceptions.RayActorError as error:
             raise HostLostError(_short(error)) from error
-        except RayTaskError as error:
+        except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, WarmloopError):
                 raise WarmloopError(str(error.cause)) from None
             raise
@@ -140,9 +140,7 @@ class RayHost:
 
 def place(part: Part, told: threading.Event, here: str) -> RayHost | None:
     """A host on a node that has all that the part needs, which nobody else gets meanwhile; None once `told` is set."""
-    import ray
-    from ray.exceptions import RayActorError
-
+    ray = ray_package()
     options = {"num_cpus": part.cpus, "num_gpus": part.gpus, "resources": dict.fromkeys(part.needs, 1.0)}
     actor = ray.remote(NodeHost).options(max_restarts=0, max_task_retries=0, **options).remote()
     where = actor.where.remote()
@@ -151,11 +149,12 @@ def place(part: Part, told: threading.Event, here: str) -> RayHost | None:
             if ray.wait([where], timeout=0.5)[0]:
                 node, address = ray.get(where)
                 return RayHost(actor, f"{address} {node[:8]}", address != here)
-    except RayActorError as error:
+    except ray.exceptions.RayActorError as error:
         raise HostLostError(_short(error)) from error
     ray.kill(actor)
     return None
 
 
 def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    """What Ray says, without the identifiers after it."""
+    return " ".join(str(error).split()).partition(" class_name:")[0][:300]

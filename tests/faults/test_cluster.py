@@ -26,7 +26,7 @@ from warmloop.learner.checkpoints import checkpoint
 from warmloop.learner.journal.journal import Journal
 from warmloop.learner.receiving.intake import Intake
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(1800)]
 HELPERS = Path(__file__).parents[1] / "helpers"
 UNSENT = 2  # rows of the last milliseconds, which a kill -9 of an actor itself may take with it
 SPEC = """
@@ -144,7 +144,8 @@ def test_a_cluster_whose_parts_are_killed_loses_no_row_and_moves_no_robot_by_its
     assert run.state()["left"]["starts"] == 1 and run.is_("left", "asks"), "a robot started by itself"
     assert run.call("allow", "left").returncode == 0
     run.wait(lambda: run.is_("left", "runs", 2))
-    processes.append(run.state()["left"]["pid"])
+    processes.append(again := run.state()["left"]["pid"])
+    run.wait(lambda: rows_of(again, folder) > 100)
 
     driver.kill()
     moved = sum(map(len, told(folder).values()))
@@ -160,16 +161,36 @@ def test_a_cluster_whose_parts_are_killed_loses_no_row_and_moves_no_robot_by_its
 
     shown = run.call("state")
     assert shown.returncode == 0 and re.search(r"left +asks", shown.stdout) and "pair: runs" in shown.stdout
-    follower = run.start()
-    time.sleep(5.0)
+    stopped_in_order(run, run.start(), processes)
+
+    driver = run.start("--resume")
+    run.wait(lambda: run.is_("sim", "runs") and run.is_("learner", "runs") and not run.state()[""]["told"])
+    processes = [run.state()[name]["pid"] for name in ("sim", "learner")]
+    run.wait(lambda: rows_of(processes[0], folder) > 50)
+    driver.send_signal(signal.SIGINT)
+    assert driver.wait(200) == 0 and alive(processes) == []
+
+    assert not re.search(r"Traceback|are lost|are missing", run.log()), run.log()[-5000:]
+    compare(folder, {left})
+
+
+def stopped_in_order(run, follower, processes):
+    """`stop` ends all of the processes, the learner last, and the commands that follow them."""
+    run.wait(lambda: "runs already" in run.log())
     done = run.call("stop")
     assert done.returncode == 0 and follower.wait(120) == 0, done.stderr + run.log()[-3000:]
-    events = (folder / "runs" / "pair" / "cluster" / "events.log").read_text()
+    events = (run.folder / "runs" / "pair" / "cluster" / "events.log").read_text()
     assert events.rindex("sim stopped") < events.rindex("learner stopping"), "the learner is the last"
     assert alive(processes) == []
     assert run.call("state").stdout.startswith("pair: ended")
-    assert not re.search(r"Traceback|are lost|are missing", run.log()), run.log()[-5000:]
-    compare(folder, {left})
+
+
+def test_a_mistake_in_the_learners_flags_ends_all_with_its_sentence(run):
+    spec = run.folder / "cluster.toml"
+    spec.write_text(spec.read_text().replace("[learner]", '[learner]\nflags = ["--checkpoint_path=nowhere"]'))
+    assert run.start().wait(200) == 2
+    said = (run.folder / "driver-0.log").read_text()
+    assert "error: The learner gave up (exit code 2, at its first start: error:" in said and "nowhere" in said
 
 
 def check_secrets(folder, actor):

@@ -1,6 +1,7 @@
 """A Ray cluster of several nodes on this machine, each with a raylet of its own, and a run of `warmloop cluster` on it."""
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 STORE = 80_000_000  # bytes; Ray asks for 75 MiB at least
 
@@ -16,9 +18,8 @@ class Raylets:
     """The head, and nodes by name, each with one resource of that name. All end with the block."""
 
     def __init__(self, head: str):
-        from ray.cluster_utils import Cluster
-
-        self.cluster = Cluster(initialize_head=True, head_node_args=self._node(head) | {"include_dashboard": False})
+        cluster_utils: Any = importlib.import_module("ray.cluster_utils")
+        self.cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=self._node(head) | {"include_dashboard": False})
         self.nodes = {}
 
     def __enter__(self):
@@ -52,10 +53,10 @@ class ClusterRun:
     def line(self, verb: str, *more: str) -> list[str]:
         return [sys.executable, "-m", "warmloop.launch.cluster", verb, "cluster.toml", *more, f"--address={self.address}"]
 
-    def start(self) -> subprocess.Popen:
+    def start(self, *more: str) -> subprocess.Popen:
         """`start`, which follows the run."""
         with open(self.folder / f"driver-{len(self.drivers)}.log", "w") as log:
-            self.drivers.append(subprocess.Popen(self.line("start"), cwd=self.folder, stdout=log, stderr=subprocess.STDOUT))
+            self.drivers.append(subprocess.Popen(self.line("start", *more), cwd=self.folder, stdout=log, stderr=subprocess.STDOUT))
         return self.drivers[-1]
 
     def call(self, verb: str, *more: str) -> subprocess.CompletedProcess[str]:

@@ -24,8 +24,8 @@ class ToldPendulum(PendulumEnv):
         self.seen, info = super().reset(seed=seed, options=options)
         return self.seen, info
 
-    def step(self, action):
-        result = super().step(action)
+    def step(self, u):
+        result = super().step(u)
         os.write(self.file, np.concatenate([self.seen, result[0]]).astype(np.float32).tobytes())
         self.seen = result[0]
         return result
