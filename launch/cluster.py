@@ -58,12 +58,12 @@ def main(words: Sequence[str]) -> None:
     if verb == "start":
         check_credentials(spec, folder)
         check_robots(spec)
+    if verb == "state":
+        return show(spec, folder)
     ray = connect(ADDRESS.value)
     found = find(ray, spec)
     if verb == "start":
         start(ray, spec, folder, found)
-    elif verb == "state":
-        show(ray, spec, folder, found)
     elif found is None:
         raise WarmloopError(f"No run {spec.exp_name} is in this cluster; start it by: warmloop cluster start {words[1]}")
     elif verb == "allow":
@@ -129,16 +129,24 @@ def seen_of(ray: Any, spec: ClusterSpec, folder: Path, seen: Counter[int]) -> tu
     return state, []
 
 
-def show(ray: Any, spec: ClusterSpec, folder: Path, found: Any) -> None:
-    """Prints the state, of a run that has ended the last one."""
-    state = last_state(spec, folder) if found is None else ray.get(found.state.remote())
+def show(spec: ClusterSpec, folder: Path) -> None:
+    """Prints the state; of a run that has ended, or whose Ray cluster has, the last one."""
+    state, found = last_state(spec, folder), None
+    try:
+        ray = connect(ADDRESS.value)
+        if (found := find(ray, spec)) is not None:
+            state = ray.get(found.state.remote())
+    except WarmloopError:
+        if state is None:
+            raise
     if state is None:
         raise WarmloopError(f"No run {spec.exp_name} is in this cluster, and there was none in {spec.run_folder(folder).path}.")
     if JSON.value:
         print(json.dumps(state | {"supervised": found is not None}, indent=1))
         return
-    ended = "" if found is not None else f"; no supervisor runs, this is from {span(time.time() - state['time'])} ago"
-    print(f"{state['run']}: {'ended' if state['finished'] else 'stopping' if state['told'] else 'runs'}{ended}")
+    how = "ended" if state["finished"] else "broken off" if found is None else "stopping" if state["told"] else "runs"
+    age = "" if found is not None else f", as it was {span(time.time() - state['time'])} ago"
+    print(f"{state['run']}: {how}{age}")
     for part in state["parts"]:
         where = f"on {part['node']}" if part["node"] else "nowhere"
         process = f", process {part['pid']}" if part["pid"] else ""

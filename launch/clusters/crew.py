@@ -133,8 +133,8 @@ class Crew:
             worker.join()
         self.learner.stop()
         self.learner.join()
+        self._write(finished=True)  # before anybody who follows may end the supervisor
         self.finished = True
-        self._write()
 
     def _changed(self, state: PartState) -> None:
         line = f"{time.strftime('%H:%M:%S')} {state.name} {state.status}{f' ({state.why})' if state.why else ''}"
@@ -142,9 +142,9 @@ class Crew:
         self._append(EVENTS, f"{time.strftime('%Y-%m-%d')} {line}\n")
         self._write()
 
-    def _write(self) -> None:
+    def _write(self, **more: Any) -> None:
         with self._storing(STATE), replacing(self.files / STATE) as file:
-            file.write(json.dumps(self.state(), indent=1).encode())
+            file.write(json.dumps(self.state() | more, indent=1).encode())
 
     def _append(self, name: str, text: str) -> None:
         with self._storing(name), open(self.files / name, "a", encoding="utf-8") as file:
@@ -164,7 +164,7 @@ class Crew:
 
 def files_of(spec: ClusterSpec, folder: Path) -> Path:
     """The folder of the crew's own files."""
-    return spec.run_folder(folder).path / "cluster"
+    return spec.run_folder(folder).cluster
 
 
 def last_state(spec: ClusterSpec, folder: Path) -> dict[str, Any] | None:

@@ -39,8 +39,8 @@ def connect(address: str) -> Any:
     before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        why = " ".join(str(error).split())[:200]
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        why = " ".join(str(error).split())[:300].rstrip(".")
         raise WarmloopError(
             f"No Ray cluster answers at --address={address} ({why}). Start one by `ray start --head`, and join the other machines to it."
         ) from error

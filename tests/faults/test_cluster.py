@@ -96,11 +96,11 @@ def rows_of(process, folder):
     return len(told(folder).get(process, ()))
 
 
-def compare(folder, killed):
-    """The journal's rows are what environments gave, each once; what a killed actor had not written yet is at its end."""
+def compare(folder, killed, actors=None):
+    """The journal's rows are what the environments of `actors` (all) gave, each once; what a killed one had not written is at its end."""
     stored = [row.tobytes() for row in journal(folder / "runs" / "pair")]
     assert len(set(stored)) == len(stored), "a row is stored twice"
-    given = {pid: [row.tobytes() for row in rows] for pid, rows in told(folder).items()}
+    given = {pid: [row.tobytes() for row in rows] for pid, rows in told(folder).items() if not actors or pid in actors}
     assert set(stored) <= {row for rows in given.values() for row in rows}, "a row is of no environment"
     missing = {pid: [number for number, row in enumerate(rows) if row not in set(stored)] for pid, rows in given.items()}
     lost = {pid: numbers for pid, numbers in missing.items() if numbers}
@@ -205,3 +205,36 @@ def check_secrets(folder, actor):
         for path in [path for path in place.rglob("*") if path.is_file()]:
             with contextlib.suppress(OSError):
                 assert token.encode() not in path.read_bytes(), path
+
+
+MORE = """
+[[evaluators]]
+name = "judge"
+simulator = true
+flags = ["--checkpoint=runs/pair/checkpoints", "--episodes=1"]
+every_minutes = 0.1
+cpus = 0.1
+
+[[collectors]]
+name = "recorder"
+simulator = true
+flags = ["--env=Pendulum-v1", "--policy=random", "--episodes=1", "--out=demos.npz"]
+cpus = 0.1
+"""
+
+
+def test_evaluators_and_collectors_run_and_all_end_in_order_when_the_head_node_dies(run, raylets):
+    spec = run.folder / "cluster.toml"
+    spec.write_text(spec.read_text().replace("\n[[actors]]", f"{MORE}\n[[actors]]", 1))
+    driver = run.start()
+    run.wait(lambda: run.is_("recorder", "done") and run.is_("sim", "runs"))
+    assert (run.folder / "demos.npz").exists()
+    run.wait(lambda: run.is_("judge", "starts again", 1) and run.state()["judge"]["code"] == 0, 300)
+    processes = [run.state()[name]["pid"] for name in ("sim", "learner")]
+    run.wait(lambda: rows_of(processes[0], run.folder) > 200)
+    raylets.kill_head()
+    print("the head node is killed, all have ended after", run.wait(lambda: not alive(processes), 300))
+    print("the driver has ended", driver.wait(120), "after", (run.folder / "driver-0.log").read_text()[-600:])
+    shown = run.call("state")
+    assert shown.returncode == 0 and shown.stdout.startswith("pair: broken off, as it was"), shown.stderr
+    compare(run.folder, set(), processes)

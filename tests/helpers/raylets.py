@@ -40,6 +40,10 @@ class Raylets:
         """SIGKILL to the node's raylet."""
         self.cluster.remove_node(self.nodes.pop(resource), allow_graceful=False)
 
+    def kill_head(self) -> None:
+        """SIGKILL to the head's raylet and to Ray's control service."""
+        self.cluster.remove_node(self.cluster.head_node, allow_graceful=False)
+
     def _node(self, resource: str) -> dict:
         return {"num_cpus": 1, "object_store_memory": STORE, "resources": {resource: 1}}
 
