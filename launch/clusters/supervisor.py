@@ -9,11 +9,13 @@ import importlib
 import logging
 import os
 import signal
+import socket
 import threading
 from pathlib import Path
 from typing import Any
 
 from ...data.errors import WarmloopError
+from ...data.wire.address import split
 from .attendant import HostLostError
 from .cluster_spec import ClusterSpec, Part
 from .crew import Crew, last_state
@@ -35,6 +37,7 @@ def connect(address: str) -> Any:
         ray = ray_package()
     except ImportError as error:
         raise WarmloopError(f"warmloop cluster needs Ray ({error}); run `pip install warmloop[ray]`.") from error
+    check_listens(address)
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -47,6 +50,16 @@ def connect(address: str) -> Any:
     finally:
         signal.signal(signal.SIGTERM, before)  # Ray sets a handler of its own
     return ray
+
+
+def check_listens(address: str) -> None:
+    """Raises WarmloopError where nothing listens at HOST:PORT: Ray itself would end this process after a minute."""
+    if ":" not in address:  # such as auto
+        return
+    try:
+        socket.create_connection(split(address), timeout=ANSWER_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise WarmloopError(f"Nothing listens at --address={address} ({error}); write HOST:PORT as `ray start --head` shows it.") from error
 
 
 def find(ray: Any, spec: ClusterSpec) -> Any:

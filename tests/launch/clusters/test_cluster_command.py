@@ -10,6 +10,7 @@ from runs import sentence
 from warmloop.data.errors import WarmloopError
 from warmloop.launch.clusters.cluster_spec import ClusterSpec, WorkerPlace
 from warmloop.launch.clusters.robot_check import check_robots
+from warmloop.launch.clusters.supervisor import check_listens
 
 ROBOT = """
 from warmloop.configs import load
@@ -35,6 +36,12 @@ def cluster(tmp_path):
 
 def test_without_ray_one_sentence_says_how_to_get_it(cluster):
     assert "needs Ray (not here); run `pip install warmloop[ray]`" in cluster("state", "cluster.toml")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "trainer:ten"])
+def test_an_address_at_which_nothing_listens_is_named(address):
+    with pytest.raises(WarmloopError, match=f"Nothing listens at --address={address}"):
+        check_listens(address)
 
 
 def test_mistakes_are_found_before_ray_is_asked_for(cluster):

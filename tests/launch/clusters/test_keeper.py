@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import stat
 import sys
@@ -132,6 +133,7 @@ def test_a_command_whose_keeper_is_killed_is_still_seen_to_end(host):
     assert one.look().code is None
     one.host.stop()
     assert one.ends() == FAULT and one.text.endswith("saved\n")
+    shutil.rmtree(one.host._place)
 
 
 def test_the_learner_resumes_where_there_is_a_checkpoint(host, tmp_path):
