@@ -72,7 +72,7 @@ EXTRAS = {
     "rlds": ["google-crc32c>=1.6"],
     "cuda": ["jax[cuda12]>=0.10"],
     "tpu": ["jax[tpu]>=0.10"],
-    "ray": ["ray>=2.40"],
+    "ray": ["ray>=2.60"],
     "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"],  # in no lock: the site is built from what is newest
     "dev": [
         "google-crc32c>=1.6",  # of the extra `rlds`

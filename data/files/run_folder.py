@@ -60,6 +60,11 @@ class RunFolder:
         return self.path / "port"
 
     @property
+    def cluster(self) -> Path:
+        """What `warmloop cluster` writes: the state of its processes, what happened, and their logs."""
+        return self.path / "cluster"
+
+    @property
     def videos(self) -> Path:
         """The clips of `--save_video`."""
         return self.path / "videos"
