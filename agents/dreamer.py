@@ -15,6 +15,7 @@ begins there; the authors' code begins with a stored state. Source: Hafner et al
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax
@@ -37,7 +38,7 @@ from .shared.gaussian import log_density
 from .shared.gradients import descend
 from .shared.lambda_returns import lambda_return, spread
 
-ENTROPY_OF_UNIT = 0.5 * (1.0 + jnp.log(2.0 * jnp.pi).item())  # of a Gaussian whose deviation is 1
+ENTROPY_OF_UNIT = 0.5 * (1.0 + math.log(2.0 * math.pi))  # of a Gaussian whose deviation is 1
 
 
 @dataclasses.dataclass(frozen=True)

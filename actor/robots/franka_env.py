@@ -203,6 +203,10 @@ class FrankaServerEnv(gym.Env):
             robot = HttpRobot(self._url, self._timeout)
             robot.connect()
             self._robot = robot
+        if any(frames.failed for frames in self._frames):
+            for frames in self._frames:
+                frames.close()
+            self._frames = []
         if not self._frames and self.config.realsense_cameras:
             kind = CAMERA.open(self._camera, WHERE)
             for name, arguments in self.config.realsense_cameras.items():

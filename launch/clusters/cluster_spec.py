@@ -1,14 +1,14 @@
 """What a cluster runs, read from a TOML file: one learner, and actors, evaluators and collectors, with what each needs of its node.
 
-    exp_name = "door"
-    flags = ["--config=configs/adroit.py:door"]     # of the learner and every actor
+exp_name = "door"
+flags = ["--config=configs/adroit.py:door"]     # of the learner and every actor
 
-    [learner]
-    flags = ["--checkpoint_path=warmup_ckpt"]
+[learner]
+flags = ["--checkpoint_path=warmup_ckpt"]
 
-    [[actors]]
-    name = "left"
-    needs = ["robot:left"]                          # its node was started with --resources='{"robot:left": 1}'
+[[actors]]
+name = "left"
+needs = ["robot:left"]                          # its node was started with --resources='{"robot:left": 1}'
 """
 
 from __future__ import annotations

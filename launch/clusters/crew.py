@@ -1,8 +1,8 @@
 """All processes of a cluster: started together, stopped in order, and their state in one place.
 
-    RUN/cluster/state.json   what `warmloop cluster state` shows
-    RUN/cluster/events.log   every change of it
-    RUN/cluster/NAME.log     what each process has said
+RUN/cluster/state.json   what `warmloop cluster state` shows
+RUN/cluster/events.log   every change of it
+RUN/cluster/NAME.log     what each process has said
 """
 
 from __future__ import annotations

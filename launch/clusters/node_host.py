@@ -69,7 +69,7 @@ class NodeHost:
     def start(self, order: Order) -> None:
         """Starts the command. Raises WarmloopError where its folder is not on this node."""
         if not Path(order.folder).is_dir():
-            raise WarmloopError(f"There is no folder {order.folder} on this node; name one that is there, as in folder = \"/home/robot\".")
+            raise WarmloopError(f'There is no folder {order.folder} on this node; name one that is there, as in folder = "/home/robot".')
         self._place = Path(tempfile.mkdtemp(prefix="warmloop-"))
         line = command(order.module, *order.arguments)
         if order.resume_from and _has_checkpoint(Path(order.folder, order.resume_from)):

@@ -77,7 +77,7 @@ def test_an_action_moves_the_commanded_pose_from_where_the_tool_is_by_the_config
 def test_no_pose_beyond_the_box_is_ever_commanded(start):
     env, robot = start()
     env.reset(seed=0)
-    for _ in range(15):
+    for _ in range(40):
         env.step(np.array([1, 1, 1, 1, 1, 1, 0], np.float32))
     sent, config = np.array(robot.poses), env.config
     low, high = config.abs_pose_limit_low, config.abs_pose_limit_high
@@ -89,11 +89,15 @@ def test_no_pose_beyond_the_box_is_ever_commanded(start):
 
 def test_a_reset_brings_the_arm_to_the_start_that_the_seed_decides_with_the_parameters_for_it(start):
     env, robot = start()
-    places = [env.reset(seed=seed)[0]["state"]["tcp_pose"][:3] for seed in (3, 4, 3)]
-    np.testing.assert_allclose(places[0], places[2], atol=2e-3)
-    assert np.abs(places[0] - places[1]).max() > 0.01
+    asked = []
+    for seed in (3, 4, 3):
+        observation, _ = env.reset(seed=seed)
+        asked.append(np.array(robot.poses[-1]))
+        assert np.abs(observation["state"]["tcp_pose"][:3] - asked[-1][:3]).max() < 0.03, "the arm is about there"
+    np.testing.assert_array_equal(asked[0], asked[2])
+    assert np.abs(asked[0][:2] - asked[1][:2]).max() > 0.01
     reset, reach = env.config.reset_pose, env.config.random_xy_range
-    assert np.abs(places[0][:2] - reset[:2]).max() <= reach + 2e-3
+    assert np.abs(asked[0][:2] - reset[:2]).max() <= reach + 1e-6
     assert robot.arm.parameters == env.config.compliance_param
     assert robot.counts["update_param"] == 9 and "jointreset" not in robot.counts
 

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from warm_data import specification
@@ -42,6 +43,11 @@ def as_it_was(config: RunConfig) -> RunConfig:
     return config.replace(agent=agent, warmup_agent=agent)
 
 
+def by_histograms(settings: Mapping[str, Any], config: RunConfig) -> RunConfig:
+    """The configuration with these settings of its critics, where the return has bounds."""
+    return config.replace(agent=dict(settings), warmup_agent=dict(settings)) if sparse_reward(config) else config
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """How a task is learnt.
@@ -72,10 +78,8 @@ RECIPES = {
     ),
     "new": Recipe(about="as shipped now: where success is rewarded, the same warm-up, then IBRL with returns of five steps; SAC elsewhere"),
     "one-step": Recipe(changes={"agent": {"n_step": 1}}, about="as shipped now, but for returns of one step"),
-    "gauss": Recipe(changes={"agent": GAUSS, "warmup_agent": GAUSS}, about="as shipped now, but for critics by HL-Gauss"),
-    "gauss-unit": Recipe(
-        changes={"agent": UNIT, "warmup_agent": UNIT}, about="as shipped now, but for critics by HL-Gauss with weights of length 1"
-    ),
+    "gauss": Recipe(about="as shipped now, but for critics by HL-Gauss where success is rewarded", first=partial(by_histograms, GAUSS)),
+    "gauss-unit": Recipe(about="the same, with weights of length 1", first=partial(by_histograms, UNIT)),
     "rlpd": Recipe(
         ("rlpd",),
         {"agent": {"utd": 4}, "learner": {"frozen_steps": 1_000}, "actor": {"random_steps": 1_000}},

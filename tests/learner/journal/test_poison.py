@@ -15,7 +15,7 @@ from warmloop.agents import AGENTS
 from warmloop.data.errors import WarmloopError
 from warmloop.data.plausible import PlausibleConfig, PlausibleLimits, find_limits
 from warmloop.data.reward import RewardConfig
-from warmloop.data.transition import take
+from warmloop.data.transition import example, spec_beside, take
 from warmloop.data.wire.row_schema import Schema
 from warmloop.learner.checkpoints import checkpoint
 from warmloop.learner.checkpoints.saver import Saver
@@ -233,8 +233,10 @@ def test_a_warm_up_that_diverges_ends_with_a_sentence_and_keeps_the_checkpoints_
 @pytest.mark.parametrize("name", sorted(AGENTS))
 def test_a_fresh_agent_of_every_algorithm_is_finite(name, parts, make_rows):
     agent_class, config_class = AGENTS[name]
-    agent = agent_class(config_class(hidden=(8,), batch_size=4), parts.agent.spec)
-    assert is_sound(agent.init(jax.random.key(0), make_rows(4)))
+    spec = spec_beside(parts.agent.spec, 1) if name == "edit" else parts.agent.spec
+    agent = agent_class(config_class(hidden=(8,), batch_size=4), spec)
+    rows = example(spec, 4).replace(reward=make_rows(4).reward)
+    assert is_sound(agent.init(jax.random.key(0), rows if name == "edit" else make_rows(4)))
 
 
 def test_the_check_is_one_small_program_that_is_compiled_once(parts, make_rows):
