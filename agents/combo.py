@@ -29,9 +29,9 @@ from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition, example
 from .base import Actor, Metrics, Problem, WarmStart, run_block
 from .cql import CQL, CQLConfig, CQLState, PressedBatch
-from .models.dynamics import Dynamics, ModelSettings, flat_rows
-from .models.ensemble import Ensemble, EnsembleState
-from .models.rollouts import Ring, as_rows, roll
+from .models.ensembles.dynamics import Dynamics, ModelSettings, flat_rows
+from .models.ensembles.ensemble import Ensemble, EnsembleState
+from .models.ensembles.rollouts import Ring, as_rows, roll
 from .networks.networks import apply, sample_action
 from .sac import SAC, SACState
 from .shared.agent_settings import setting
@@ -141,7 +141,7 @@ class COMBO:
         def policy(observation: jax.Array, key: jax.Array) -> jax.Array:
             return sample_action(key, *apply(self.sac.policy, sac.actor, self.sac.seen(sac, observation)))[0]
 
-        rows, there = roll(self.dynamics, self.ensemble.elite(ensemble), ensemble.scales, policy, start, key, self.config.rollout_length)
+        rows, there = roll(self.dynamics, (self.ensemble.elite(ensemble), ensemble.scales), policy, start, key, self.config.rollout_length)
         begun = ~self.ensemble.learns(ensemble) | (ensemble.updates >= self.config.rollout_after)
         ring = state.ring.insert(rows, there & begun)
         reward = jnp.sum(rows.reward, where=there) / jnp.maximum(there.sum(), 1)

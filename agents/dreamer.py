@@ -1,13 +1,13 @@
 """DreamerV3: a model of the environment that imagines, and a policy and a critic that learn in its imagination.
 
-    h_t = f(h_{t−1}, z_{t−1}, a_{t−1}),  z_t ~ q(z | h_t, o_t),  ẑ_t ~ p(z | h_t)                          (models/rssm.py)
+    h_t = f(h_{t−1}, z_{t−1}, a_{t−1}),  z_t ~ q(z | h_t, o_t),  ẑ_t ~ p(z | h_t)                          (models/dreaming/rssm.py)
     L_model  = ‖symlog o_t − ô_t‖² + CE(r̂_t, r_t) + BCE(ĉ_t, γ m_t) + max(1, KL(sg q ‖ p)) + 0.1 max(1, KL(q ‖ sg p))
     R_t      = r̂_{t+1} + ĉ_{t+1} ((1−λ) V(s_{t+1}) + λ R_{t+1}),  R_H = V(s_H),  w_t = Π_{i≤t} ĉ_i         imagined from every s_t
     L_π      = −w_t [log π(a_t|s_t) sg((R_t − V(s_t)) / S) + η H(π)],  S = max(1, EMA(P₉₅ − P₅ of R))
     L_V      = w_t [CE(V, sg R_t) + CE(V, sg V̄)] + 0.3 the same for the recorded rewards, with the imagined R_t as values
 
-V and r̂ are distributions over symexp bins (models/symexp_two_hot.py), V̄ is the critic's moving average. One step of LaProp moves all.
-L_V of recorded rewards also trains the model; imagined states pass no gradient. Only the model learns from recorded actions: nothing holds
+V and r̂ are distributions over symexp bins (models/dreaming/symexp_two_hot.py). V̄ is the critic's moving average. One step of LaProp moves
+all. L_V of recorded rewards also trains the model; imagined states pass no gradient. Only the model learns from recorded actions: nothing holds
 the policy near them, offline or online. A window begins with h, z and a of zeros, and its first state is not predicted unless the episode
 begins there; the authors' code begins with a stored state. Source: Hafner et al. 2023 (DreamerV3), as the authors' code of 2025 has it.
 """
@@ -27,10 +27,11 @@ from ..data.mixing import StretchBatch
 from ..data.replay.windows import Window
 from ..data.transition import PyTree, Spec, Transition
 from .base import Metrics, Params, Problem, run_block
-from .models.dreamer_networks import ACTING, DreamerNetworks, DreamerSizes
-from .models.laprop import laprop
-from .models.rssm import Latent, balanced
-from .models.symexp_two_hot import mean_of, symlog, two_hot_loss
+from .models.dreaming.dreamer_networks import ACTING, DreamerNetworks, DreamerSizes
+from .models.dreaming.laprop import laprop
+from .models.dreaming.rssm import Latent, balanced
+from .models.dreaming.symexp_two_hot import mean_of, two_hot_loss
+from .models.symlog import symlog
 from .networks.normaliser import Normaliser, blurred
 from .shared.agent_settings import setting
 from .shared.arriving_states import ArrivingStates, arriving

@@ -35,6 +35,7 @@ from .shared.agent_settings import CriticSettings, setting
 from .shared.critics import Critics
 from .shared.flows import Flow, FlowSettings
 from .shared.gradients import adam, descend
+from .shared.temperature import temperature_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,14 +242,8 @@ class DSRL:
             lambda actor: self.actor_loss(actor, state, seen, weight, key), state.actor, self.actor_optimizer, state.actor_optimizer
         )
         excess = metrics["actor/entropy"] - self.config.target_entropy
-        temperature, cooling, _ = descend(
-            lambda log_temperature: (factor(log_temperature) * excess, ()),
-            state.log_temperature,
-            adam(self.config.temperature_lr),
-            state.temperature_optimizer,
-        )
-        new = state.replace(actor=actor, actor_optimizer=moments, log_temperature=temperature, temperature_optimizer=cooling)
-        return new, metrics | {"temperature": factor(temperature)}
+        state, told = temperature_step(state.replace(actor=actor, actor_optimizer=moments), excess, self.config.temperature_lr)
+        return state, metrics | told
 
     # Acting, and taking a flow over.
 

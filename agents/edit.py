@@ -34,6 +34,7 @@ from .networks.vision import Vision, VisionConfig
 from .shared.agent_settings import CriticSettings, setting
 from .shared.critics import Critics, subset
 from .shared.gradients import adam, descend
+from .shared.temperature import temperature_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,14 +232,8 @@ class Edit:
         loss = partial(self.actor_loss, state=state, batch=batch, key=key)
         actor, moments, metrics = descend(loss, state.actor, self.actor_optimizer, state.actor_optimizer)
         excess = metrics["actor/entropy"] - self.config.target_entropy_per_dim * self.spec.action_dim
-        temperature, cooling, _ = descend(
-            lambda log_temperature: (factor(log_temperature) * excess, ()),
-            state.log_temperature,
-            adam(self.config.temperature_lr),
-            state.temperature_optimizer,
-        )
-        state = state.replace(actor=actor, actor_optimizer=moments, log_temperature=temperature, temperature_optimizer=cooling)
-        return state, metrics | {"temperature": factor(temperature)}
+        state, told = temperature_step(state.replace(actor=actor, actor_optimizer=moments), excess, self.config.temperature_lr)
+        return state, metrics | told
 
     # Acting.
 

@@ -1,16 +1,15 @@
 """TD-MPC2 with demonstrations: a latent model that is learnt for planning, and a planner that begins with the policy's own proposals.
 
-    z_0  = h(o_0),  z_{t+1} = d(z_t, a_t),  t < H                                                           (models/latent.py)
+    z_0  = h(o_0),  z_{t+1} = d(z_t, a_t),  t < H                                                           (models/latents/latent.py)
     y_t  = r_t + γ m_t min_{2 of E} Q̄_i(h(o_{t+1}), a'),  a' ~ π
     L_M  = mean w Σ_{t<H} ρ^t/H valid_t (c_z |z_{t+1} − sg h(o_{t+1})|² + c_r CE(R(z_t, a_t), r_t) + c_q mean_E CE(Q_i(z_t, a_t), y_t)
                                         + c_m BCE(T(z_{t+1}), 1 − m_t))
     L_π  = −mean w_π Σ_{t≤H} ρ^t/(H+1) alive_t (mean_{2 of E} Q_i(sg z_t, a)/S + c_h A H(π(z_t)))  [+ bc_weight · |a − a_demo|²]
 
-S is the running 5 to 95 % spread of Q, at least 1; alive is 0 behind the end of an episode; H(π) is the entropy. It learns stretches of H
-rows: with their next observations they have the H + 1 states. It acts by the first action of a plan of H (models/latent_planner.py,
-models/mppi.py), about the mean of the last plan, which is the carry. The first `clone_share` of the warm-up clones demonstrations by h and
-π alone. Sources: TD-MPC2 (Hansen et al. 2024);
-demonstrations as MoDem and DEMO3 (Hansen et al. 2023; Escoriza et al. 2025).
+S is the running 5 to 95 % spread of Q, at least 1. alive is 0 behind the end of an episode. H(π) is the entropy. A window has H rows, whose
+next observations make H + 1 states. It acts by the first action of a plan of H actions (models/latents/latent_planner.py), which begins at
+the mean of the last plan, the carry. The first `clone_share` of the warm-up trains h and π alone, by cloning demonstrations. Sources:
+TD-MPC2 (Hansen et al. 2024); demonstrations as in MoDem and DEMO3 (Hansen et al. 2023; Escoriza et al. 2025).
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ from ..data.mixing import StretchBatch
 from ..data.replay.windows import Window
 from ..data.transition import Batch, PyTree, Spec, Transition
 from .base import Metrics, Params, Problem, critic_metrics, run_block
-from .models import mppi
-from .models.latent import LatentModel, LatentSettings
-from .models.latent_planner import LatentPlanner
-from .models.mppi import MPPISettings
+from .models.latents.latent import LatentModel, LatentSettings
+from .models.latents.latent_planner import LatentPlanner
+from .models.planning import mppi
+from .models.planning.mppi import MPPISettings
 from .networks.networks import sample_action
 from .networks.normaliser import Normaliser, blurred
 from .networks.vision import Vision, VisionConfig

@@ -1,8 +1,8 @@
 """PETS: an ensemble of learnt dynamics, and a plan by the cross-entropy method at every step.
 
-    p_e(s', r | s, a),  e = 1 … M                                           (models/dynamics.py, models/ensemble.py)
+    p_e(s', r | s, a),  e = 1 … M                                           (models/ensembles/dynamics.py, models/ensembles/ensemble.py)
     V(a_1…a_H) = mean over particles of Σ_t r_t,  s_{t+1} ~ p_e(· | s_t, a_t)     each particle keeps its member (TS∞)
-    a = first action of argmax_{a_1…a_H} V                                  (models/cem.py), from the last plan moved on by a step
+    a = first action of argmax_{a_1…a_H} V                                  (models/planning/cem.py), from the last plan moved on by a step
 
 The reward is learnt with the dynamics, and so is the end of an episode, behind which a particle earns nothing. Nothing is known of what
 lies behind the horizon: where only a success is rewarded, and is further away than H steps, all plans are alike. The search is done where
@@ -21,10 +21,10 @@ from flax import struct
 from ..data.errors import WarmloopError
 from ..data.transition import Batch, PyTree, Spec, Transition, flatten_observation
 from .base import Metrics, Params, Problem, run_block
-from .models.cem import Plan, PlanSettings, begun, moved_on, search
-from .models.dynamics import Dynamics, ModelSettings, Scales, flat_rows
-from .models.ensemble import Ensemble, EnsembleState
-from .models.rollouts import OVER
+from .models.ensembles.dynamics import Dynamics, ModelSettings, Scales, flat_rows
+from .models.ensembles.ensemble import Ensemble, EnsembleState
+from .models.ensembles.rollouts import OVER
+from .models.planning.cem import Plan, PlanSettings, begun, moved_on, search
 from .networks.normaliser import BOUND, Normaliser
 from .shared.action_chunks import FIXED
 from .shared.agent_settings import setting

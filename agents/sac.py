@@ -32,6 +32,7 @@ from .shared.agent_settings import CloningSettings, CriticSettings, setting
 from .shared.cloning import cloning_weight, distance, mean_over, worth_cloning
 from .shared.critics import Critics, subset
 from .shared.gradients import adam, descend
+from .shared.temperature import temperature_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,14 +241,8 @@ class SAC:
         loss = partial(self.actor_loss, state=state, batch=batch, key=key)
         actor, moments, metrics = descend(loss, state.actor, self.actor_optimizer, state.actor_optimizer)
         excess = metrics["actor/entropy"] - self.config.target_entropy_per_dim * self.spec.action_dim
-        temperature, cooling, _ = descend(
-            lambda log_temperature: (factor(log_temperature) * excess, ()),
-            state.log_temperature,
-            adam(self.config.temperature_lr),
-            state.temperature_optimizer,
-        )
-        new = self.apply_actor(state, actor, moments).replace(log_temperature=temperature, temperature_optimizer=cooling)
-        return new, metrics | {"temperature": factor(new.log_temperature)}
+        state, told = temperature_step(self.apply_actor(state, actor, moments), excess, self.config.temperature_lr)
+        return state, metrics | told
 
     def apply_actor(self, state: SACState, actor: Params, moments: optax.OptState) -> SACState:
         """The state with a new policy, and the Polyak step of the one that acts."""

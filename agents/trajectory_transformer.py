@@ -1,8 +1,8 @@
 """Trajectory Transformer: one model of all that steps consist of, and acting by a search for the best plan in it.
 
-    x_t  = (s_t, a_t, r_t, V_t) as S + A + 2 tokens,  V_t = Σ_{i≥0} γ^i r_{t+1+i} = (R_t − r_t) / γ          (models/discretiser.py)
-    L    = mean_{tokens there} w_π w_j (−log p(x_t^j | x_{<t}, x_t^{<j})),   w_j = 1, of actions 5              (models/gpt.py)
-    a_t  = the first action of argmax Σ_{i<H} γ^i E[r_{t+i}] + γ^H E[V_{t+H−1}]                          (models/beam_search.py)
+    x_t  = (s_t, a_t, r_t, V_t) as S + A + 2 tokens,  V_t = Σ_{i≥0} γ^i r_{t+1+i} = (R_t − r_t) / γ        (models/sequences/discretiser.py)
+    L    = mean_{tokens there} w_π w_j (−log p(x_t^j | x_{<t}, x_t^{<j})),   w_j = 1, of actions 5                 (models/sequences/gpt.py)
+    a_t  = the first action of argmax Σ_{i<H} γ^i E[r_{t+i}] + γ^H E[V_{t+H−1}]                   (models/sequences/beam_search.py)
 
 It learns windows of T rows of both pools alike: offline from recordings, online from these and from what was added. Steps behind the end of
 an episode that terminated are tokens that say so; those behind any other end are not learnt, nor is the value of a row whose return is not
@@ -27,9 +27,9 @@ from ..data.mixing import StretchBatch
 from ..data.replay.windows import Window
 from ..data.transition import PyTree, Spec, Transition
 from .base import Metrics, Params, Problem, run_block
-from .models.beam_search import BeamSearch, Context
-from .models.discretiser import SPACINGS, Discretiser
-from .models.gpt import GPT
+from .models.sequences.beam_search import BeamSearch, Context
+from .models.sequences.discretiser import SPACINGS, Discretiser
+from .models.sequences.gpt import GPT
 from .networks.normaliser import Normaliser, blurred
 from .shared.action_chunks import FIXED
 from .shared.agent_settings import InputSettings, StepSettings, setting

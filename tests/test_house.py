@@ -22,7 +22,7 @@ BUILT_FOLDERS = {"__pycache__", "build", "dist", "runs", "warmloop.egg-info"}
 MOST_FILES = 14
 # Each file there stands by itself.
 CROWDED = {
-    "launch", "agents", "agents/models", "tests/agents", "tests/agents/models", "tests/helpers",
+    "launch", "agents", "tests/agents", "tests/helpers",
     "tests/benchmarks", "tests/benchmarks/warm",
 }  # fmt: skip
 SHARED_NAMES = {"__init__.py", "conftest.py", "config.py"}  # users import the actor's and the learner's settings by that name

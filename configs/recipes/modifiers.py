@@ -122,10 +122,10 @@ def small(config: RunConfig) -> RunConfig:
 def full(config: RunConfig) -> RunConfig:
     """A recipe of warmloop's own at the size of published results: two layers of 256, batches of 256, a million updates:
     `hopper,cql_tuned,full`. Presets of a paper's name have their published size."""
-    return _sized(config, FULL, 1_000_000)
+    return _sized(config, FULL, 1_000_000, {})
 
 
-def _sized(config: RunConfig, size: Mapping[str, Any], updates: int, own: Mapping[str, Mapping[str, Any]] = {}) -> RunConfig:
+def _sized(config: RunConfig, size: Mapping[str, Any], updates: int, own: Mapping[str, Mapping[str, Any]]) -> RunConfig:
     """The configuration with those of the settings that its agents have, `own` first; one critic in a target's minimum stays one."""
     sections = {}
     for section in ("agent", "warmup_agent"):

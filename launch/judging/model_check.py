@@ -14,7 +14,7 @@ from ..run.recorded_data import warmup_data
 from .select import divided
 
 if TYPE_CHECKING:
-    from ...agents.models.model_quality import Quality
+    from ...agents.models.ensembles.model_quality import Quality
 
 SHOWN = (1, 2, 3, 5, 10, 15)  # steps, in the table
 PICTURE = "model.png"
@@ -28,7 +28,7 @@ def check_model(directory: str, updates: int | None, paths: Sequence[str], absen
         WarmloopError: the checkpoint's agent has no model of observations, or the data do not fit it.
     """
     from ...agents import HasModel
-    from ...agents.models.model_quality import quality_of
+    from ...agents.models.ensembles.model_quality import quality_of
     from ...agents.registry import name_of
     from ...configs.saved import config_of
     from ...learner.checkpoints import checkpoint

@@ -11,7 +11,7 @@ from blocks import KEY, SPEC, assert_same, block_of, rows_of
 from warmloop.agents import TrajectoryTransformer, TrajectoryTransformerConfig
 from warmloop.agents.base import Problem
 from warmloop.agents.export import Exported, write
-from warmloop.agents.models.beam_search import Context
+from warmloop.agents.models.sequences.beam_search import Context
 from warmloop.configs.schema import AgentChoice, build_agent
 from warmloop.data.errors import WarmloopError
 from warmloop.data.mixing import MixingConfig

@@ -12,7 +12,7 @@ import pytest
 from warmloop.agents import COMBO, CQL, SAC, COMBOConfig, CQLConfig, SACConfig
 from warmloop.agents.base import go_on
 from warmloop.agents.combo import evenly
-from warmloop.agents.models.rollouts import Imagined
+from warmloop.agents.models.ensembles.rollouts import Imagined
 from warmloop.data.errors import WarmloopError
 from warmloop.data.mixing import MixingConfig
 from warmloop.data.replay import ReplayConfig

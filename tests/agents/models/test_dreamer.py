@@ -11,8 +11,9 @@ from blocks import assert_same, sequences_of
 from warmloop.agents import AGENTS, Dreamer, DreamerConfig
 from warmloop.agents.base import Problem, Remembers
 from warmloop.agents.dreamer import Memory
-from warmloop.agents.models.observation_coders import halvings, picture_shape, pictures_of
-from warmloop.agents.models.symexp_two_hot import mean_of, symlog
+from warmloop.agents.models.dreaming.observation_coders import halvings, picture_shape, pictures_of
+from warmloop.agents.models.dreaming.symexp_two_hot import mean_of
+from warmloop.agents.models.symlog import symlog
 from warmloop.agents.shared.arriving_states import arriving
 from warmloop.configs.recipes.machine import SPARSE
 from warmloop.configs.schema import AgentChoice, build_agent

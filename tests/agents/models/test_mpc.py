@@ -8,7 +8,7 @@ from blocks import assert_same
 
 from warmloop.agents import MPC, MPCConfig
 from warmloop.agents.base import Problem
-from warmloop.agents.models.latent import sim_norm
+from warmloop.agents.models.latents.latent import sim_norm
 from warmloop.agents.shared.action_chunks import first_rows
 from warmloop.data.errors import WarmloopError
 from warmloop.data.mixing import MixingConfig, StretchBatch

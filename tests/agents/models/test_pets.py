@@ -12,7 +12,7 @@ from warmloop.actor.policies.policy import AgentPolicy
 from warmloop.agents import PETS, PETSConfig
 from warmloop.agents.base import Problem
 from warmloop.agents.export import Exported, write
-from warmloop.agents.models.cem import Plan
+from warmloop.agents.models.planning.cem import Plan
 from warmloop.data.errors import WarmloopError
 from warmloop.data.transition import Leaf, Spec, example
 

@@ -11,7 +11,7 @@ from runs import Commands, sentence
 from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
 from warmloop.actor.episodes.rollout import run_episode
 from warmloop.actor.policies.policy import RandomPolicy
-from warmloop.agents.models.model_quality import Quality
+from warmloop.agents.models.ensembles.model_quality import Quality
 from warmloop.data.formats import write_episodes
 from warmloop.data.transition import Source
 from warmloop.launch.judging.model_check import as_plain, draw, table

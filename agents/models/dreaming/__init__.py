@@ -1,0 +1,1 @@
+"""DreamerV3's recurrent model, its networks, and its optimizer."""

@@ -1,0 +1,1 @@
+"""TD-MPC2's model in a latent space, and planning in it."""

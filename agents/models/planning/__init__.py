@@ -1,0 +1,1 @@
+"""Searches for sequences of actions, in whatever values them."""

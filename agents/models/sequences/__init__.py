@@ -1,0 +1,1 @@
+"""A sequence model of steps cut into tokens, and a search in it."""
