@@ -6,10 +6,11 @@
     L_π      = −w_t [log π(a_t|s_t) sg((R_t − V(s_t)) / S) + η H(π)],  S = max(1, EMA(P₉₅ − P₅ of R))
     L_V      = w_t [CE(V, sg R_t) + CE(V, sg V̄)] + 0.3 the same for the recorded rewards, with the imagined R_t as values
 
-V and r̂ are distributions over symexp bins (models/dreaming/symexp_two_hot.py). V̄ is the critic's moving average. One step of LaProp moves
-all. L_V of recorded rewards also trains the model; imagined states pass no gradient. Only the model learns from recorded actions: nothing holds
-the policy near them, offline or online. A window begins with h, z and a of zeros, and its first state is not predicted unless the episode
-begins there; the authors' code begins with a stored state. Source: Hafner et al. 2023 (DreamerV3), as the authors' code of 2025 has it.
+V and r̂ are distributions over symexp bins (models/dreaming/symexp_two_hot.py). V̄ is the critic's moving average. One step of LaProp
+moves all. L_V of recorded rewards also trains the model; imagined states pass no gradient. Only the model learns from recorded actions:
+nothing holds the policy near them, offline or online. A window begins with h, z and a of zeros, and its first state is not predicted
+unless the episode begins there; the authors' code begins with a stored state. Source: Hafner et al. 2023 (DreamerV3), as the authors' code
+of 2025 has it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from ...data.running.precision import check_precision
 from ...data.tasks import SINGLE, TaskConfig
 from ...data.transition import PyTree, Spec, beside, without
 from ..bridge.bridge import Bridge
-from ..bridge.info import key_of_persons_action
+from ..bridge.info import as_array, key_of_persons_action
 from ..bridge.spaces import limits_of, seen_space, space_beside, spec_of
 from ..endings.success import Outcome, success_rule
 from ..endings.time_limits import TimeLimits
@@ -142,8 +142,7 @@ class Environment:
         ended_by_time = raw_terminated and self._time_limits.cuts(self.step_count)
         signal, paid = self._success(Outcome(self.whole, info, raw_terminated and not ended_by_time, reward, self._return))
         if self.base is not None and (key := key_of_persons_action(info)) is not None:
-            by_hand = np.asarray(info[key], np.float32).reshape(-1)
-            self.base.drop_plan(np.clip(self.limits.scale(by_hand), -1.0, 1.0) if by_hand.shape == action.shape else action)
+            self.base.drop_plan(self._by_hand(as_array(info[key]), action))
         next_observation, reward = self._given_out(), reward + paid
         self.signalled |= signal is not None
         success = bool(signal)
@@ -158,6 +157,12 @@ class Environment:
         learner_reward = float(self.reward(reward, success))
         cut = truncated and not terminated
         return StepResult(next_observation, reward, success, terminated, cut, learner_reward, raw_terminated, info)
+
+    def _by_hand(self, given: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """A person's action `[A]` in [-1, 1]; where it is none, which the intervention refuses, the policy's."""
+        if given.shape != action.shape or given.dtype.kind not in "biuf":
+            return action
+        return np.clip(self.limits.scale(given.astype(np.float32)), -1.0, 1.0)
 
     def drop_plan(self, done: np.ndarray) -> None:
         """The next step, `done` `[A]`, is not by a policy: what the base policy had planned does not come next."""
