@@ -16,6 +16,7 @@ from warmloop.agents import QC, SAC, QCConfig, SACConfig
 from warmloop.agents import sac as sac_file
 from warmloop.agents.networks.vision import VisionConfig
 from warmloop.agents.shared import critics as critics_file
+from warmloop.agents.shared import temperature as temperature_file
 from warmloop.data.mixing import MixingConfig
 from warmloop.data.replay import ReplayConfig
 from warmloop.data.replay.frames import FramesConfig
@@ -60,7 +61,7 @@ def numbers(state: LearnerState) -> np.ndarray:
 
 def by_plain_descent() -> None:
     """Adam hides a factor on gradients."""
-    critics_file.adam = sac_file.adam = lambda step_size, decay=0.0: optax.sgd(1e-2)
+    critics_file.adam = sac_file.adam = temperature_file.adam = lambda step_size, decay=0.0: optax.sgd(1e-2)
 
 
 def collectives(parts: LearnerParts, devices: Devices) -> dict[str, int]:
@@ -87,7 +88,7 @@ def main(folder: Path) -> None:
     critic = jax.tree.leaves(learnt(plain, Devices(8, "ensemble")).agent.critic)
     told["members on a device"] = sorted({leaf.addressable_shards[0].data.shape[0] for leaf in critic})
     told["images"] = [numbers(learnt(images, devices)).tolist() for devices in (Devices(), Devices(8))]
-    critics_file.adam = sac_file.adam = adam
+    critics_file.adam = sac_file.adam = temperature_file.adam = adam
     windows = LearnerParts(QC(QCConfig(hidden=(16, 16), batch_size=32), SPEC), ReplayConfig(capacity=64), MixingConfig())
     told["windows finite"] = bool(np.isfinite(numbers(learnt(windows, Devices(8)))).all())
     for saved_on, resumed_on in ((8, 1), (1, 8)):
