@@ -73,7 +73,7 @@ ABSENT = flags.DEFINE_bool(
 
 def main() -> None:
     from ..actor.endings.success import check_unattended
-    from ..learner.checkpoints import checkpoint
+    from ..learner.checkpoints import complete_checkpoints
     from ..learner.diagnosis.plot import plot_warm_up
     from .reports.writing import write_report
 
@@ -115,7 +115,7 @@ def main() -> None:
             compare(config, data, recorder, target, seed, learnt)
         except Ended:
             leave(config, target)
-    print(f"checkpoint   {checkpoint.chosen(target).path}")
+    print(f"checkpoint   {complete_checkpoints.chosen(target).path}")
     history.note(folder.path, history.ENDED, "warmup", updates=config.learner.warmup_steps, finished=True)
     print(f"curves       {plot_warm_up(folder.path, target)}")
     print(f"report       {write_report(folder.path)}")
@@ -123,9 +123,9 @@ def main() -> None:
 
 def refuse_a_second(target: Path) -> None:
     """Raises WarmloopError where a warm-up was begun that is not to go on."""
-    from ..learner.checkpoints import checkpoint
+    from ..learner.checkpoints import complete_checkpoints
 
-    if checkpoint.steps(target) and not RESUME.value:
+    if complete_checkpoints.steps(target) and not RESUME.value:
         raise WarmloopError(f"{target} holds a warm-up already; resume it by --resume, or choose another --checkpoint_path.")
 
 
@@ -187,9 +187,9 @@ def tell_of_the_beginning(config: RunConfig, data: OfflineData, target: Path, re
 
 def leave(config: RunConfig, target: Path) -> NoReturn:
     """Says how to go on, and ends the process with exit code 0."""
-    from ..learner.checkpoints import checkpoint
+    from ..learner.checkpoints import complete_checkpoints
 
-    done = int(checkpoint.steps(target)[-1].name)
+    done = int(complete_checkpoints.steps(target)[-1].name)
     history.note(settings.run_folder().path, history.ENDED, "warmup", updates=done, finished=False)
     log.info(
         "%d of %d updates are done and saved in %s; the same command with --resume continues", done, config.learner.warmup_steps, target
@@ -202,12 +202,12 @@ def compare(
 ) -> None:
     """What follows the offline phase: the demonstrations worth keeping, the comparison of its checkpoints, and episodes if they are asked
     for."""
-    from ..learner.checkpoints import checkpoint
+    from ..learner.checkpoints import complete_checkpoints
     from ..learner.warmup import td_errors
 
     kept = keep_demonstrations(config, data, td_errors(*learnt), target)
     history.note(settings.run_folder().path, history.RETAINED, "warmup", said=str(kept), warning=kept.warning, **dataclasses.asdict(kept))
-    if len(checkpoint.steps(target)) > 1:
+    if len(complete_checkpoints.steps(target)) > 1:
         log.info("\n%s", table(select(target, config, data, seed)))
     if EVAL_TRAJS.value:
         evaluate(target, recorder, seed)
@@ -216,11 +216,11 @@ def compare(
 def evaluate(target: Path, recorder: Any, seed: int) -> None:
     """Judges the policy of the checkpoint to go on from in the environment."""
     from ..actor.episodes.rollout import evaluate as run_episodes
-    from ..learner.checkpoints import checkpoint
+    from ..learner.checkpoints import complete_checkpoints
     from .judging.judge import Subject, summarise
     from .judging.judge import table as lines
 
-    saved = checkpoint.chosen(target)
+    saved = complete_checkpoints.chosen(target)
     environment, policy = Subject(checkpoint=target, step=saved.updates).load()
     with progress("evaluating", EVAL_TRAJS.value) as advance:
         shown = run_episodes(environment, policy, seed, EVAL_TRAJS.value, lambda episode: advance())

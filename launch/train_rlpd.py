@@ -100,10 +100,10 @@ def going_on(config: RunConfig) -> RunConfig:
     Raises:
         WarmloopError: it sets others, or --resume would begin from nothing beside a warm-up of this name.
     """
-    from ..learner.checkpoints import checkpoint
+    from ..learner.checkpoints import complete_checkpoints
 
     own, warm = settings.run_folder().checkpoints, settings.run_folder().warmup
-    if RESUME.value and not CHECKPOINT.value and checkpoint.steps(warm) and not checkpoint.steps(own):
+    if RESUME.value and not CHECKPOINT.value and complete_checkpoints.steps(warm) and not complete_checkpoints.steps(own):
         flags = [f"--checkpoint_path={warm}", *(f"--demo_path={kept}" for kept in [warm / FILTERED] if kept.exists())]
         raise WarmloopError(
             f"There is no checkpoint in {own} to resume, but a warm-up in {warm}: start from it by {shlex.join(flags)}, or, "

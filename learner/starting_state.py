@@ -18,7 +18,7 @@ from ..data.replay import replay
 from ..data.replay.frames import settle, stored_spec
 from ..data.replay.windows import Window
 from ..data.transition import Transition, length
-from .checkpoints import ahead, checkpoint, stored_policies
+from .checkpoints import ahead, checkpoint, complete_checkpoints, stored_policies
 from .journal.records import segments
 from .judging.best import BestPolicy
 from .receiving.intake import Intake
@@ -40,7 +40,7 @@ def fine_tune(
 ) -> LearnerState:
     """The state at which fine-tuning begins: the warm-up's agent, whole, if there is one, and a new pool over the kept rows.
 
-    Of the warm-up's checkpoints it is the one of `warm_updates`, without a number the one that `checkpoint.chosen` gives.
+    Of the warm-up's checkpoints it is the one of `warm_updates`, without a number the one that `complete_checkpoints.chosen` gives.
 
     Raises:
         WarmloopError: the checkpoint is of another environment, or of networks of other shapes.
@@ -53,7 +53,7 @@ def fine_tune(
                 "warm-up's checkpoint, or data."
             )
         return create(parts, seed, rows, capacity)
-    saved = checkpoint.chosen(warm_checkpoint, warm_updates)
+    saved = complete_checkpoints.chosen(warm_checkpoint, warm_updates)
     log.info("starting from the warm-up's checkpoint of %d updates", saved.updates)
     agent, warm = checkpoint.restore_agent(saved)
     if difference := agent.spec.difference(parts.agent.spec, f"the checkpoint in {warm_checkpoint}", "the environment"):
@@ -74,16 +74,16 @@ def resume(directory: str | Path, parts: LearnerParts) -> tuple[LearnerState, di
         WarmloopError: there is none, or it was saved for another environment, or under a configuration with other shapes or another
             `frames.random_shift`.
     """
-    saved = checkpoint.newest(directory)
+    saved = complete_checkpoints.newest(directory)
     while True:
         state = _restored(saved, directory, parts)
         if is_sound(judged(state)):
             return state.replace(frames=settle(state.frames, parts.frames)), saved.meta
         log.error("%s is not finite (%s) and is not used; trying the one before it.", saved.path, what_is_not_finite(judged(state)))
-        saved = checkpoint.newest(directory, before=saved.updates)
+        saved = complete_checkpoints.newest(directory, before=saved.updates)
 
 
-def _restored(saved: checkpoint.Saved, directory: str | Path, parts: LearnerParts) -> LearnerState:
+def _restored(saved: complete_checkpoints.Saved, directory: str | Path, parts: LearnerParts) -> LearnerState:
     """The state of one checkpoint. Raises as `resume`."""
     agent = agent_of(saved.meta)
     if difference := agent.spec.difference(parts.agent.spec, f"the checkpoint in {directory}", "this configuration"):

@@ -218,7 +218,7 @@ def choose_policy(text: str, deterministic: bool = False) -> PolicyChoice:
 
 
 def _checkpoint(text: str, path: str, deterministic: bool) -> PolicyChoice:
-    from ...learner.checkpoints.checkpoint import MANIFEST, chosen
+    from ...learner.checkpoints.complete_checkpoints import MANIFEST, chosen
 
     saved = chosen(path)
     identity = f"{saved.updates} updates, sha256 {_sha256(saved.path / MANIFEST)}"

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def recorded_limits(directory: str | Path) -> ActionLimits | None:
     """What -1 and 1 are for the policy of the newest checkpoint in `directory`; None for the action space's own limits."""
     from ...configs.saved import config_of
-    from ...learner.checkpoints import checkpoint
+    from ...learner.checkpoints import complete_checkpoints
 
-    return config_of(checkpoint.newest(directory).meta).environment.limits
+    return config_of(complete_checkpoints.newest(directory).meta).environment.limits
 
 
 def with_limits(config: RunConfig, limits: ActionLimits | None) -> RunConfig:
@@ -33,9 +33,9 @@ def taken_over(config: RunConfig, *directories: str | Path | None) -> RunConfig:
     Raises:
         WarmloopError: the configuration sets others.
     """
-    from ...learner.checkpoints import checkpoint
+    from ...learner.checkpoints import complete_checkpoints
 
-    directory = next((directory for directory in directories if directory and checkpoint.steps(directory)), None)
+    directory = next((directory for directory in directories if directory and complete_checkpoints.steps(directory)), None)
     if directory is None:
         return config
     limits, own = recorded_limits(directory), config.environment.limits

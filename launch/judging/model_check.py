@@ -31,9 +31,10 @@ def check_model(directory: str, updates: int | None, paths: Sequence[str], absen
     from ...agents.models.ensembles.model_quality import quality_of
     from ...agents.registry import name_of
     from ...configs.saved import config_of
-    from ...learner.checkpoints import checkpoint
+    from ...learner.checkpoints import checkpoint, complete_checkpoints
 
-    saved = checkpoint.newest(directory) if checkpoint.is_one(Path(directory)) else checkpoint.chosen(directory, updates)
+    named = complete_checkpoints.is_one(Path(directory))
+    saved = complete_checkpoints.newest(directory) if named else complete_checkpoints.chosen(directory, updates)
     agent, state = checkpoint.restore_agent(saved)
     if not isinstance(agent, HasModel):
         raise WarmloopError(

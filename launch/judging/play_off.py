@@ -30,10 +30,10 @@ def compare_checkpoints(
         WarmloopError: the data or the environment do not fit the checkpoints, or the episodes are too few.
     """
     from ...configs.saved import config_of
-    from ...learner.checkpoints import checkpoint
+    from ...learner.checkpoints import complete_checkpoints
     from ...learner.judging.selection import read
 
-    saved = checkpoint.newest(directory)
+    saved = complete_checkpoints.newest(directory)
     if saved.path == Path(directory).absolute():
         raise WarmloopError(f"{directory} is a single checkpoint; name the folder that it is in, to compare those there.")
     config = config_of(saved.meta)

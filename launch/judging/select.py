@@ -14,7 +14,7 @@ from ..run.sizes import fqe_of
 
 if TYPE_CHECKING:
     from ...configs.schema import RunConfig
-    from ...learner.checkpoints.checkpoint import Saved
+    from ...learner.checkpoints.complete_checkpoints import Saved
     from ...learner.judging.selection import Candidate, Ranked
     from ...learner.rows.offline_rows import OfflineData
 
@@ -31,12 +31,12 @@ COLUMNS = {
 
 def divided(config: RunConfig, data: OfflineData, seed: int, resumed: str | Path | None) -> OfflineData:
     """The data with some episodes held out: those of the newest checkpoint in `resumed`, else by a new split."""
-    from ...learner.checkpoints import checkpoint
+    from ...learner.checkpoints import complete_checkpoints
     from ...learner.judging import heldout
 
     if resumed is None:
         return data.hold_out(heldout.split(data.recorded, data.tasks, config.learner.held_out, seed))
-    return data.hold_out(heldout.marked(data.digests, checkpoint.newest(resumed).meta.get("held_out", [])))
+    return data.hold_out(heldout.marked(data.digests, complete_checkpoints.newest(resumed).meta.get("held_out", [])))
 
 
 def select(directory: str | Path, config: RunConfig, data: OfflineData, seed: int, stochastic: bool = False) -> list[Ranked]:
@@ -48,11 +48,11 @@ def select(directory: str | Path, config: RunConfig, data: OfflineData, seed: in
     import numpy as np
 
     from ...configs.schema import to_dict
-    from ...learner.checkpoints import checkpoint
+    from ...learner.checkpoints import complete_checkpoints
     from ...learner.judging import selection
     from ...learner.rows.offline_rows import prepare
 
-    found = checkpoint.intact(directory)
+    found = complete_checkpoints.intact(directory)
     if not found:
         raise WarmloopError(f"There is no intact checkpoint in {directory}; give the directory that a training command wrote.")
     plain = dataclasses.replace(config.reward, scale=1.0, bias=0.0)

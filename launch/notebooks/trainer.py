@@ -23,7 +23,7 @@ from ...data.episode import Episode
 from ...data.errors import WarmloopError
 from ...data.files.run_folder import FILTERED, RunFolder
 from ...data.formats import load_episodes, own_metadata, write_episodes
-from ...learner.checkpoints import checkpoint
+from ...learner.checkpoints import checkpoint, complete_checkpoints
 from ...learner.checkpoints.stored_policies import BEST
 from ...learner.diagnosis.metrics import read
 from ...learner.judging.heldout import measured
@@ -196,7 +196,7 @@ class OfflineRLTrainer:
         if self._state is not None and not resuming:
             self.save(folder.warmup)
         demos = folder.filtered if folder.filtered.exists() else None
-        warm = folder.warmup if checkpoint.steps(folder.warmup) else None
+        warm = folder.warmup if complete_checkpoints.steps(folder.warmup) else None
         origin = Origin(warm, demos=() if demos is None else (str(demos),), resume=resuming)
         plan = Plan(config, folder, self.seed, origin, lock_step=True)
         with running_learner(plan, target_of(environment)) as (learner, meta), stopping(lambda: setattr(learner, "stop_requested", True)):
@@ -251,7 +251,7 @@ class OfflineRLTrainer:
             WarmloopError: the newest checkpoint there is none that this trainer has saved or gone on from, or the disk refuses.
         """
         (state, parts), path = self._learnt(), Path(path).expanduser()
-        for newest in checkpoint.steps(path)[-1:]:
+        for newest in complete_checkpoints.steps(path)[-1:]:
             if self.updates < self._own.get(newest, math.inf):
                 raise WarmloopError(
                     f"{newest} is a checkpoint that this trainer has neither saved nor gone on from; save into another folder."
@@ -271,7 +271,7 @@ class OfflineRLTrainer:
         Raises:
             WarmloopError: there is none that is intact, or it is of another environment.
         """
-        saved = checkpoint.chosen(Path(path).expanduser())
+        saved = complete_checkpoints.chosen(Path(path).expanduser())
         config = config_of(saved.meta)
         if config.environment.id != self.config.environment.id:
             raise WarmloopError(f"The checkpoint in {path} is of {config.environment.id}, this trainer of {self.config.environment.id}.")

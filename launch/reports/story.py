@@ -15,7 +15,7 @@ from ...data.errors import WarmloopError
 from ...data.files.run_folder import RunFolder
 from ...data.formats.quarantined import quarantine_files, read_quarantine
 from ...data.wire import MIB
-from ...learner.checkpoints import checkpoint, selection_file
+from ...learner.checkpoints import complete_checkpoints, selection_file
 from ...learner.checkpoints.stored_policies import BEST, stands_by_best
 from ...learner.diagnosis import metrics
 from ..telling.run_history import BEGAN, last, read_history
@@ -142,7 +142,7 @@ def read_story(path: str | Path) -> Story:
         path=path,
         config=saved["config"],
         seed=saved.get("seed"),
-        phase="online" if online or checkpoint.steps(own) else "warmup",
+        phase="online" if online or complete_checkpoints.steps(own) else "warmup",
         online=online,
         warm=_records(folder.warmup_metrics, notices),
         history=history,
@@ -208,7 +208,7 @@ def _record(line: str) -> Record | None:
 
 def _checkpoints(folder: Path, selection: Mapping[str, Any] | None) -> list[Kept]:
     found = []
-    for path in checkpoint.steps(folder):
+    for path in complete_checkpoints.steps(folder):
         meta = json.loads((path / "meta.json").read_text())
         size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) / MIB
         found.append(Kept(path, int(path.name), (path / "meta.json").stat().st_mtime, size, "", meta))

@@ -17,7 +17,7 @@ from ...data.replay import ReplayConfig
 from ...data.sources.sources import Target
 from ...data.transition import Spec
 from ...data.wire.row_schema import Schema, advice, differences, settings_told
-from ...learner.checkpoints import checkpoint
+from ...learner.checkpoints import complete_checkpoints
 from ...learner.checkpoints.leftovers import tidy
 from ...learner.checkpoints.saver import Saver
 from ...learner.devices import devices_for
@@ -138,7 +138,7 @@ def best_policy_of(config: RunConfig) -> BestPolicy:
 
 def _saved(target: Path, resuming: bool) -> bool:
     """Whether the run has a checkpoint. Raises WarmloopError where it has, and is not to go on."""
-    saved = bool(checkpoint.steps(target))
+    saved = bool(complete_checkpoints.steps(target))
     if saved and not resuming:
         raise WarmloopError(f"{target} holds a run already; resume it by --resume, or choose another --exp_name.")
     return saved

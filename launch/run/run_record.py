@@ -16,7 +16,7 @@ from ...data.doors.imports import FOLDERS, user_folders
 from ...data.errors import WarmloopError
 from ...data.files.run_folder import RunFolder
 from ...data.files.sealed_json import write_sealed
-from ...learner.checkpoints import checkpoint
+from ...learner.checkpoints import complete_checkpoints
 from ...learner.checkpoints.selection_file import SEALS
 from ..flags.common import log
 
@@ -90,7 +90,7 @@ def resumed(folder: RunFolder, checkpoints: Path | None, given: Collection[str] 
     Raises:
         WarmloopError: config.json was changed, or does not agree with the newest checkpoint.
     """
-    found = checkpoint.newest(checkpoints).meta if checkpoints and checkpoint.steps(checkpoints) else None
+    found = complete_checkpoints.newest(checkpoints).meta if checkpoints and complete_checkpoints.steps(checkpoints) else None
     path, beside = folder.config, None
     if path.is_file():
         advice = BY_CONFIG if found is None else f"delete {path.name}, since the checkpoints have a copy, and give changes as flags"
@@ -104,8 +104,8 @@ def resumed(folder: RunFolder, checkpoints: Path | None, given: Collection[str] 
 
 def own_seed(folder: RunFolder, checkpoints: Path | None) -> int | None:
     """The seed of the run to resume, by its newest checkpoint, or, where it has none, by its config.json; None where neither says it."""
-    if checkpoints and checkpoint.steps(checkpoints):
-        return checkpoint.newest(checkpoints).meta.get("seed")
+    if checkpoints and complete_checkpoints.steps(checkpoints):
+        return complete_checkpoints.newest(checkpoints).meta.get("seed")
     return read_saved(folder.config, BY_CONFIG).get("seed") if folder.config.is_file() else None
 
 

@@ -7,7 +7,7 @@ import logging
 import shutil
 from pathlib import Path
 
-from .checkpoint import MANIFEST, is_one
+from .complete_checkpoints import MANIFEST, is_one
 from .stored_policies import drop_unnamed
 from .stored_rows import INTERVENTIONS, OFFLINE
 

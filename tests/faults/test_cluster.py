@@ -22,7 +22,7 @@ from warmloop.data.transition import concatenate
 from warmloop.launch.run.assemble import schema_of
 from warmloop.launch.run.recorded_data import target_of
 from warmloop.launch.starting.processes import free_port
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import complete_checkpoints
 from warmloop.learner.journal.journal import Journal
 from warmloop.learner.receiving.intake import Intake
 
@@ -80,7 +80,7 @@ def run(tmp_path, raylets):
 
 def journal(folder):
     """All rows that ever came, in the order they came."""
-    config = from_dict(checkpoint.newest(folder / "checkpoints").meta["config"])
+    config = from_dict(complete_checkpoints.newest(folder / "checkpoints").meta["config"])
     with contextlib.closing(make_environment(config.environment, config.reward, tasks=config.tasks)) as environment:
         schema = schema_of(config, target_of(environment))
     journal = Journal(folder / "journal")
@@ -124,7 +124,7 @@ def test_a_cluster_whose_parts_are_killed_loses_no_row_and_moves_no_robot_by_its
     run.wait(lambda: rows_of(sim, folder) > 300 and rows_of(left, folder) > 300)
     check_secrets(folder, sim)
 
-    run.wait(lambda: checkpoint.steps(folder / "runs" / "pair" / "checkpoints"))
+    run.wait(lambda: complete_checkpoints.steps(folder / "runs" / "pair" / "checkpoints"))
     run.kill("learner")
     print("learner killed, runs again after", run.wait(lambda: run.is_("learner", "runs", 2)))
     processes.append(run.state()["learner"]["pid"])

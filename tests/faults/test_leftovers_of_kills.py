@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import complete_checkpoints
 from warmloop.learner.checkpoints.leftovers import tidy
 
 HELPERS = Path(__file__).resolve().parents[1] / "helpers"
@@ -33,4 +33,5 @@ def test_a_process_killed_while_it_saves_leaves_nothing_that_the_next_one_does_n
         process.wait()
     tidy(tmp_path)
     assert all(name.isdigit() or name.startswith("offline-") for name in [path.name for path in tmp_path.iterdir()])
-    assert checkpoint.newest(tmp_path) and all(checkpoint.verify(path) is None for path in checkpoint.steps(tmp_path)[-1:])
+    assert complete_checkpoints.newest(tmp_path)
+    assert all(complete_checkpoints.verify(path) is None for path in complete_checkpoints.steps(tmp_path)[-1:])

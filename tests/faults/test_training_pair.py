@@ -16,7 +16,7 @@ from warmloop.data.transition import concatenate, example
 from warmloop.launch.run.assemble import schema_of
 from warmloop.launch.run.recorded_data import target_of
 from warmloop.launch.starting.processes import free_port
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import checkpoint, complete_checkpoints
 from warmloop.learner.journal.journal import Journal
 from warmloop.learner.receiving.intake import Intake
 from warmloop.learner.soundness import is_sound
@@ -45,7 +45,7 @@ class Pair:
 
     def steps(self):
         """Complete checkpoints."""
-        return checkpoint.steps(self.checkpoints)
+        return complete_checkpoints.steps(self.checkpoints)
 
     def log(self):
         return "".join(path.read_text() for path in self.folder.parent.glob("*.log"))
@@ -67,7 +67,7 @@ class Pair:
 
     def schema(self):
         """What the run's actors and its learner agree on."""
-        config = from_dict(checkpoint.newest(self.checkpoints).meta["config"])
+        config = from_dict(complete_checkpoints.newest(self.checkpoints).meta["config"])
         with contextlib.closing(make_environment(config.environment, config.reward, tasks=config.tasks)) as environment:
             return schema_of(config, target_of(environment))
 
@@ -109,7 +109,7 @@ def test_without_room_for_a_checkpoint_learning_goes_on_and_the_last_one_stays_w
         eventually(lambda: len(pair.steps()) == 2, 200)
         faults.fill(pair.checkpoints)
         eventually(lambda: "Learning goes on" in pair.log(), 100)
-        newest = checkpoint.newest(pair.checkpoints)
+        newest = complete_checkpoints.newest(pair.checkpoints)
         assert newest.path == pair.steps()[-1]
         faults.fill(None)
         eventually(lambda: pair.steps()[-1] > newest.path, 100, "no later checkpoint was made")
@@ -119,7 +119,7 @@ def test_without_room_for_a_checkpoint_learning_goes_on_and_the_last_one_stays_w
 def test_a_hostile_actor_beside_two_real_ones_delays_no_row_and_poisons_nothing(tmp_path, chance, eventually):
     with Pair(tmp_path) as pair:
         eventually(lambda: len(pair.steps()) == 2, 300, "there was no checkpoint")
-        spec = checkpoint.restore_agent(checkpoint.newest(pair.checkpoints))[0].spec
+        spec = checkpoint.restore_agent(complete_checkpoints.newest(pair.checkpoints))[0].spec
 
         def rows(actor, first, count):
             made, number = example(spec, count), np.arange(first, first + count, dtype=np.int32)
@@ -137,7 +137,7 @@ def test_a_hostile_actor_beside_two_real_ones_delays_no_row_and_poisons_nothing(
         assert not re.search(r"Traceback|are missing|diverged", pair.log())
         assert not list((pair.folder / "spool").glob("*/*.rows")), "the actors were told of every row"
         for path in pair.steps():
-            agent, state = checkpoint.restore_agent(checkpoint.numbered(pair.checkpoints, int(path.name)))
+            agent, state = checkpoint.restore_agent(complete_checkpoints.numbered(pair.checkpoints, int(path.name)))
             assert is_sound(state) and is_sound(agent.actor_params(state))
         assert any("reward is 1e+20, beyond" in line or "reward is not finite" in line for line in pair.log().splitlines())
         assert sum(path.stat().st_size for path in pair.folder.rglob("*") if path.is_file()) < 200_000_000

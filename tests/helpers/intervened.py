@@ -10,7 +10,7 @@ from warmloop.data.replay.replay import ReplayConfig
 from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import Leaf, Source, Spec, example
 from warmloop.data.wire.row_schema import Schema
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import complete_checkpoints
 from warmloop.learner.checkpoints.saver import Saver
 from warmloop.learner.config import LearnerConfig
 from warmloop.learner.diagnosis.metrics import Recorder
@@ -60,7 +60,7 @@ class Run:
     """A learner in a folder, with one actor that hands it episodes."""
 
     def __init__(self, folder, parts, stream):
-        place, resuming = folder / "checkpoints", bool(checkpoint.steps(folder / "checkpoints"))
+        place, resuming = folder / "checkpoints", bool(complete_checkpoints.steps(folder / "checkpoints"))
         self.parts, self.journal = parts, Journal(folder / "journal", background=False)
         self.intake = Intake(Schema.of(parts.agent.spec, "Test-v0"), journal=self.journal)
         state, meta = (

@@ -10,7 +10,7 @@ from warmloop.configs.schema import from_dict
 from warmloop.data.mixing import MixingConfig
 from warmloop.data.replay import ReplayConfig
 from warmloop.data.wire.row_schema import Schema
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import checkpoint, complete_checkpoints
 from warmloop.learner.journal.journal import Journal
 from warmloop.learner.receiving.intake import Intake
 from warmloop.learner.rows.ingest import RowRules
@@ -85,7 +85,7 @@ def assert_whole_episodes(rows, count: int) -> None:
 
 def saved_state(directory: Path, capacity: int = 5000):
     """The newest state of a run of the small configuration, its online rows from its journal, and its description."""
-    saved = checkpoint.newest(directory)
+    saved = complete_checkpoints.newest(directory)
     agent, _ = checkpoint.restore_agent(saved)
     parts = LearnerParts(agent, ReplayConfig(capacity=capacity), MixingConfig())
     state, meta = resume(directory, parts)

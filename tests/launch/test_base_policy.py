@@ -20,7 +20,7 @@ from warmloop.data.formats import load_episodes
 from warmloop.data.formats.npz import own_metadata
 from warmloop.data.transition import BASE
 from warmloop.launch.flags.choices import base_policy, choose_policy, pinned_environment
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import complete_checkpoints
 
 PENDULUM = EnvironmentConfig("Pendulum-v1", horizon=20)
 EDIT = ("--config=configs/classic.py:pendulum,edit", *SIZES, "--config.agent.utd=1", "--config.warmup_agent.utd=1")
@@ -76,7 +76,7 @@ def test_it_is_fine_tuned_judged_and_exported(folder, warm):
     demos = ("--checkpoint_path=edit/warmup", "--demo_path=edit/warmup/filtered_demos.npz")
     done = commands.run("train_rlpd", "--exp_name=edit", *demos, "--online_steps=210")
     assert done.returncode == 0 and "asking" not in done.stderr, done.stderr
-    saved = checkpoint.newest(folder / "edit" / "checkpoints")
+    saved = complete_checkpoints.newest(folder / "edit" / "checkpoints")
     assert saved.meta["rows"] == 210 and saved.meta["agent"]["name"] == "edit"
     assert json.loads(run(folder, "evaluate", "--checkpoint=edit/checkpoints", "--episodes=1", "--json"))["episodes"] == 1
     run(folder, "export", "--checkpoint=edit/checkpoints", "--out=policy")
@@ -95,7 +95,7 @@ def test_a_learner_and_actors_in_processes_of_their_own_agree_on_the_base(folder
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-    assert checkpoint.newest(folder / "apart" / "checkpoints").meta["rows"] == 420
+    assert complete_checkpoints.newest(folder / "apart" / "checkpoints").meta["rows"] == 420
 
 
 @pytest.mark.long

@@ -17,7 +17,7 @@ from warmloop.data.doors.imports import imported
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import content_of, iterate_episodes, load_episodes
 from warmloop.data.formats.recordings.options import ReadOptions
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import complete_checkpoints
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 SMALL = ("hidden=(16,16)", "batch_size=16", "tau=0.02")
@@ -82,7 +82,7 @@ def test_the_algorithm_is_trained_resumed_judged_exported_and_swept_from_one_fil
     fine = (by_preset, *ONLINE, "--config.replay.capacity=5000", f"--checkpoint_path={runs / 'warmup'}")
     done(lab, "train_rlpd", "--exp_name=own", *fine, "--online_steps=60")
     done(lab, "train_rlpd", "--exp_name=own", "--online_steps=80", "--resume")
-    newest = checkpoint.newest(runs / "checkpoints")
+    newest = complete_checkpoints.newest(runs / "checkpoints")
     assert newest.updates == 30 + 80 and newest.meta["agent"]["name"] == "crr:CRR" and newest.meta["agent"]["config"]["tau"] == 0.02
     # From any folder, by the checkpoint alone.
     shown = json.loads(done(elsewhere, "evaluate", f"--checkpoint={runs / 'checkpoints'}", "--episodes=1", "--json").splitlines()[0])

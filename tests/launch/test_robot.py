@@ -14,7 +14,7 @@ from runs import SIZES, Commands, sentence
 from warmloop.agents.described import rebuild_agent
 from warmloop.configs.schema import from_dict
 from warmloop.data.formats import load_episodes
-from warmloop.learner.checkpoints.checkpoint import newest
+from warmloop.learner.checkpoints.complete_checkpoints import newest
 from warmloop.learner.diagnosis.metrics import read
 from warmloop.learner.starting_state import resume
 from warmloop.learner.state import LearnerParts

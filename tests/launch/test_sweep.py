@@ -15,7 +15,7 @@ from warmloop.data.errors import WarmloopError
 from warmloop.launch.sweeps.sweep_report import chart, table
 from warmloop.launch.sweeps.sweep_runs import _selected
 from warmloop.launch.sweeps.sweeping import LOOKED_AT, runs_of
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import complete_checkpoints
 from warmloop.learner.judging import selection
 
 SWEEP = Path(__file__).resolve().parents[2] / "launch" / "sweep.py"
@@ -52,7 +52,7 @@ def test_a_sweep_writes_a_line_a_table_a_picture_and_a_checkpoint_for_each_seed(
     assert (out / "table.md").read_text() in done.stdout
     assert (out / "scores.png").read_bytes().startswith(b"\x89PNG")
     folders = sorted(path for path in out.glob("*/seed-*"))
-    assert [checkpoint.newest(folder).updates for folder in folders] == [12] * 4
+    assert [complete_checkpoints.newest(folder).updates for folder in folders] == [12] * 4
 
 
 @pytest.mark.parametrize(("measure", "agreement"), [("success_rate", 1.0), ("mean_return", -1.0), ("normalised", None)])
@@ -102,7 +102,7 @@ def test_of_several_checkpoints_the_one_that_fqe_chose_is_marked_and_judged(swep
         assert line["selected"] == selected and line["mean_return"] == line["checkpoints"][-1]["mean_return"]
         assert -1 <= line["rank_correlation"] <= 1
         folder = next(out.glob(f"{line['run'].split()[0]}*/seed-{line['seed']}"))
-        assert checkpoint.chosen(folder).updates == selected["updates"] == selection.read(folder)["chosen"]
+        assert complete_checkpoints.chosen(folder).updates == selected["updates"] == selection.read(folder)["chosen"]
     assert "return, chosen by FQE" in (out / "table.md").read_text()
 
 

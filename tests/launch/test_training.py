@@ -19,7 +19,7 @@ from runs import Commands, assert_whole_episodes, saved_state
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import load_episodes
 from warmloop.launch.starting.processes import free_port
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import complete_checkpoints
 from warmloop.learner.diagnosis.metrics import read
 
 
@@ -35,7 +35,7 @@ def warm(tmp_path_factory, demos):
 
 
 def test_the_warm_up_leaves_a_verified_checkpoint_filtered_demonstrations_and_metrics(warm):
-    saved = checkpoint.newest(warm)
+    saved = complete_checkpoints.newest(warm)
     assert saved.updates == 60 and saved.meta["config"]["environment"]["id"] == "Pendulum-v1"
     kept = load_episodes(warm / "filtered_demos.npz")
     assert len(kept) == 1 and len(kept[0]) == 200
@@ -47,7 +47,7 @@ def test_the_warm_up_says_its_size_first_and_saves_the_numbers_that_were_left_to
     said = (warm.parent.parent / "said").read_text()
     assert "cores): 3 numbers to 1, " in said and "layers of 16×16, " in said and "60 updates, one checkpoint" in said
     config = json.loads((warm.parent / "config.json").read_text())
-    kept = checkpoint.newest(warm).meta["config"]
+    kept = complete_checkpoints.newest(warm).meta["config"]
     steps = 8 * 60 * kept["warmup_agent"]["utd"]
     for found in (config, kept):
         assert (found["learner"]["warmup_checkpoints"], found["fqe"]["steps"]) == (1, min(steps, 469)), "600 rows a hundred times, by 128"
@@ -76,9 +76,9 @@ def test_lock_step_is_bit_reproducible_and_resumes_as_if_it_had_not_stopped(comm
     # Stopped after its checkpoint at 200 steps: what came after is as if it had never been.
     stopped = commands.folder / "stopped"
     shutil.copytree(again, stopped)
-    for path in checkpoint.steps(stopped / "checkpoints")[1:]:
+    for path in complete_checkpoints.steps(stopped / "checkpoints")[1:]:
         shutil.rmtree(path)
-    assert checkpoint.newest(stopped / "checkpoints").updates < 660
+    assert complete_checkpoints.newest(stopped / "checkpoints").updates < 660
     lock_step(commands, "stopped", warm, "--online_steps=600", "--config.learner.checkpoint_every=150", "--resume")
     assert bytes_of(straight / "checkpoints") == bytes_of(stopped / "checkpoints")
     shown = commands.run("train_rlpd", "--exp_name=straight", "--eval_checkpoint_step=660", "--eval_n_trajs=2")
@@ -122,7 +122,7 @@ def listening(port: int) -> bool:
 def well_on_its_way(directory: Path) -> bool:
     """Whether the newest checkpoint has updates and rows of both actors. It may go for a newer one while it is read."""
     with contextlib.suppress(WarmloopError, OSError):
-        newest = checkpoint.newest(directory)
+        newest = complete_checkpoints.newest(directory)
         return newest.updates > 60 and len(newest.meta["streams"]) == 2 and min(newest.meta["streams"].values()) > 200
     return False
 
@@ -144,7 +144,7 @@ def test_a_killed_learner_goes_on_from_its_checkpoint_with_both_actors_and_every
         learner.wait()
         time.sleep(1.0)
         assert all(actor.poll() is None for actor in actors)
-        wanted = checkpoint.newest(directory).meta["rows"] + 2000
+        wanted = complete_checkpoints.newest(directory).meta["rows"] + 2000
         learner = commands.start(*learner_line, f"--online_steps={wanted}", "--resume")
         assert learner.wait(300) == 0
         assert [actor.wait(200) for actor in actors] == [0, 0]

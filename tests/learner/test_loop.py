@@ -14,7 +14,7 @@ from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import Source, take
 from warmloop.data.wire import MIB
 from warmloop.data.wire.row_schema import Schema
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import checkpoint, complete_checkpoints
 from warmloop.learner.checkpoints.saver import Saver
 from warmloop.learner.config import LearnerConfig
 from warmloop.learner.diagnosis.metrics import Recorder, read
@@ -154,7 +154,7 @@ def test_a_checkpoint_says_what_it_covers_and_waits_for_the_journal(start):
     assert run.learner.save_due
     run.learner.save()
     assert run.intake.touch(run.session).durable == 10 and not run.learner.save_due
-    meta = checkpoint.newest(run.learner.saver.directory).meta
+    meta = complete_checkpoints.newest(run.learner.saver.directory).meta
     assert meta["streams"] == {"stream": 10} and meta["rows"] == 10 and meta["warm_updates"] == 0
 
 
@@ -237,12 +237,12 @@ def test_a_checkpoint_that_cannot_be_written_is_said_and_tried_again_while_learn
         assert "could not be written" in caplog.text or "the journal is behind" in caplog.text
         run.drain()
         assert run.learner.updates == 5 and run.learner.save_due
-    assert checkpoint.newest(run.learner.saver.directory).updates == 0
+    assert complete_checkpoints.newest(run.learner.saver.directory).updates == 0
     deadline = time.monotonic() + 60
     while run.learner.save_due:
         run.learner.try_save()
         assert time.monotonic() < deadline
-    assert checkpoint.newest(run.learner.saver.directory).updates == 5
+    assert complete_checkpoints.newest(run.learner.saver.directory).updates == 5
 
 
 def test_at_the_boundary_of_both_rates_neither_side_waits_for_the_other(start):

@@ -40,7 +40,7 @@ from warmloop.data.reward import RewardConfig  # noqa: E402
 from warmloop.launch.run.plan import Origin, Plan  # noqa: E402
 from warmloop.launch.run.recorded_data import target_of  # noqa: E402
 from warmloop.launch.run.session import in_lock_step, running_learner  # noqa: E402
-from warmloop.learner.checkpoints import checkpoint  # noqa: E402
+from warmloop.learner.checkpoints import checkpoint, complete_checkpoints  # noqa: E402
 from warmloop.learner.checkpoints.stored_policies import BEST  # noqa: E402
 from warmloop.learner.state import LearnerState  # noqa: E402
 
@@ -128,7 +128,7 @@ def fine_tune(
     """The learner's state after `until` environment steps in all; it goes on from the newest checkpoint of `directory`, if there is one."""
     config = config.replace(learner={"online_steps": until})
     folder = RunFolder(directory)
-    origin = Origin(warm, demos=tuple(demos), resume=bool(checkpoint.steps(folder.checkpoints)))
+    origin = Origin(warm, demos=tuple(demos), resume=bool(complete_checkpoints.steps(folder.checkpoints)))
     plan = Plan(config, folder, seed, origin, lock_step=True)
     with running_learner(plan, target_of(environment)) as (learner, meta):
         in_lock_step(plan, learner, meta, environment)
@@ -139,7 +139,7 @@ def fine_tune(
 
 def keeps_another(checkpoints: Path) -> bool:
     """Whether the run kept a policy as its best, which `--step=best` takes, and that is not the last one."""
-    last = checkpoint.newest(checkpoints)
+    last = complete_checkpoints.newest(checkpoints)
     return BEST in last.meta and checkpoint.load_policy(checkpoints, "best")[2]["updates"] != last.updates
 
 

@@ -17,7 +17,7 @@ from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import load_episodes, write_episodes
 from warmloop.data.transition import Source
 from warmloop.launch.judging.play_off import play_off
-from warmloop.learner.checkpoints import checkpoint, selection_file
+from warmloop.learner.checkpoints import complete_checkpoints, selection_file
 from warmloop.learner.diagnosis.metrics import read
 from warmloop.learner.judging.selection import Candidate, Ranked
 
@@ -60,8 +60,8 @@ def selection_of(folder):
 def test_the_warm_up_measures_on_held_out_episodes_compares_its_checkpoints_and_marks_one(warm):
     folder, done = warm
     assert "3 episodes are held out" in done.stderr and "held-out error" in done.stderr
-    assert [int(path.name) for path in checkpoint.steps(folder)] == [20, 40, 60]
-    saved = checkpoint.newest(folder)
+    assert [int(path.name) for path in complete_checkpoints.steps(folder)] == [20, 40, 60]
+    saved = complete_checkpoints.newest(folder)
     assert len(saved.meta["held_out"]) == 3 and saved.meta["offline_rows"] == 27 * 30, "held-out rows are not learnt from"
     selection = selection_of(folder)
     assert sorted(one["updates"] for one in selection["candidates"]) == [20, 40, 60]
@@ -84,10 +84,10 @@ def test_train_rlpd_takes_the_marked_checkpoint_unless_a_number_is_given(command
             done = commands.run("train_rlpd", f"--exp_name=on{marked}", f"--checkpoint_path={folder}", "--online_steps=30", *THREE)
             assert done.returncode == 0, done.stderr
             assert f"checkpoint of {marked} updates" in done.stderr
-            assert checkpoint.newest(commands.folder / f"on{marked}" / "checkpoints").meta["warm_updates"] == marked
+            assert complete_checkpoints.newest(commands.folder / f"on{marked}" / "checkpoints").meta["warm_updates"] == marked
         one = ("--warm_checkpoint_step=60", f"--checkpoint_path={folder}", "--online_steps=30")
         done = commands.run("train_rlpd", "--exp_name=on60", *one, *THREE)
-        assert checkpoint.newest(commands.folder / "on60" / "checkpoints").meta["warm_updates"] == 60
+        assert complete_checkpoints.newest(commands.folder / "on60" / "checkpoints").meta["warm_updates"] == 60
         done = commands.run("train_rlpd", "--exp_name=no", "--warm_checkpoint_step=7", f"--checkpoint_path={folder}", *THREE)
         assert "There is no checkpoint of 7 updates" in sentence(done)
     finally:
@@ -168,12 +168,12 @@ def test_checkpoints_that_see_images_are_compared_by_episodes_and_without_them_t
 @pytest.mark.slow
 def test_a_warm_up_goes_on_with_the_same_episodes_held_out_and_is_compared_anew(commands, data, warm):
     folder, _ = warm
-    held = checkpoint.newest(folder).meta["held_out"]
+    held = complete_checkpoints.newest(folder).meta["held_out"]
     again = ("--exp_name=warm", data, "--warmup_steps=80", "--seed=5", *THREE)
     assert "holds a warm-up already" in sentence(commands.run("train_offline_warmup", *again))
     done = commands.run("train_offline_warmup", *again, "--resume")
     assert done.returncode == 0, done.stderr
-    assert checkpoint.newest(folder).updates == 80 and checkpoint.newest(folder).meta["held_out"] == held
+    assert complete_checkpoints.newest(folder).updates == 80 and complete_checkpoints.newest(folder).meta["held_out"] == held
     assert {one["updates"] for one in selection_of(folder)["candidates"]} >= {20, 40, 60, 80}
 
 

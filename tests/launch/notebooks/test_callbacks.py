@@ -5,7 +5,7 @@ import pytest
 import warmloop
 from warmloop import OfflineRLTrainer
 from warmloop.data.errors import WarmloopError
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import complete_checkpoints
 
 pytestmark = pytest.mark.long
 
@@ -61,7 +61,7 @@ def test_an_offline_training_tells_its_records_and_its_checkpoints(offline, tmp_
     assert [told.updates for told in kept.records] == [10, 20, 30, 40] == [record["updates"] for record in history]
     assert kept.records[-1].metrics["critic/loss"] == history[-1]["critic/loss"] and kept.records[0].environment_steps == 0
     assert [(told.updates, told.path.parent.name) for told in kept.checkpoints] == [(20, "warmup-1"), (40, "warmup-1")]
-    assert [checkpoint.verify(told.path) for told in kept.checkpoints] == [None, None] and not kept.episodes
+    assert [complete_checkpoints.verify(told.path) for told in kept.checkpoints] == [None, None] and not kept.episodes
     again = OfflineRLTrainer("configs/classic.py:pendulum", "", run_dir=tmp_path / "again", **SMALL).load(kept.checkpoints[-1].path)
     assert again.updates == 40
     trainer.train_offline(data, 10, callback=kept)
@@ -97,7 +97,7 @@ def test_a_fine_tuning_tells_records_episodes_and_checkpoints_and_stops_with_an_
     assert all(told.metrics["actor/episode_return"] < 0 for told in kept.episodes)
     assert kept.records[-1].environment_steps == 60 and kept.records[-1].updates == trainer.updates
     last = kept.checkpoints[-1]
-    assert checkpoint.verify(last.path) is None and last.updates == trainer.updates
+    assert complete_checkpoints.verify(last.path) is None and last.updates == trainer.updates
     kept = Kept({("checkpoint", 1): warmloop.STOP})
     trainer.finetune_online(None, 20, callback=kept)
     assert len(kept.episodes) == 1, "it goes on where it stopped"

@@ -21,7 +21,7 @@ from warmloop import ExpertDataCollector, OfflineRLTrainer
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import load_episodes
 from warmloop.launch.judging.judge import Subject, judge, table
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import checkpoint, complete_checkpoints
 
 pytestmark = pytest.mark.long
 
@@ -39,7 +39,7 @@ def trainer(env="configs/classic.py:pendulum", algorithm="", **more) -> OfflineR
 
 def agent_of(folder: Path):
     """The newest agent's state in a folder, keys as numbers."""
-    _, state = checkpoint.restore_agent(checkpoint.newest(folder))
+    _, state = checkpoint.restore_agent(complete_checkpoints.newest(folder))
     return jax.tree.map(lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x, state)
 
 
@@ -82,7 +82,7 @@ def test_fine_tuning_is_that_of_the_command_and_goes_on(saved, trained, commands
     folder = loaded.save(commands.folder / "loaded")
     assert_identical(agent_of(folder), agent_of(commands.folder / "ours"))
     assert (folder / "filtered_demos.npz").read_bytes() == (saved / "filtered_demos.npz").read_bytes()
-    assert trained.updates == 60 + 210 and len(checkpoint.steps(trained.run_dir / "online-1" / "checkpoints")) == 2
+    assert trained.updates == 60 + 210 and len(complete_checkpoints.steps(trained.run_dir / "online-1" / "checkpoints")) == 2
 
 
 def test_a_save_is_the_newest_of_its_folder_and_deletes_nothing(demos, tmp_path):
@@ -98,7 +98,7 @@ def test_a_save_is_the_newest_of_its_folder_and_deletes_nothing(demos, tmp_path)
             stranger.save(tmp_path)
     loaded.train_offline(data, 10)
     loaded.save(tmp_path)
-    assert [int(path.name) for path in checkpoint.steps(tmp_path)] == [10, 20, 30, 40] and trainer().load(tmp_path).updates == 40
+    assert [int(path.name) for path in complete_checkpoints.steps(tmp_path)] == [10, 20, 30, 40] and trainer().load(tmp_path).updates == 40
     with pytest.raises(WarmloopError, match="neither saved nor gone on from"):
         learning.save(tmp_path)
 

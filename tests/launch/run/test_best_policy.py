@@ -28,7 +28,7 @@ from warmloop.launch.parts.exporting import export_checkpoint
 from warmloop.launch.run.plan import Origin, Plan
 from warmloop.launch.run.recorded_data import target_of
 from warmloop.launch.run.session import in_lock_step, running_learner
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import checkpoint, complete_checkpoints
 from warmloop.learner.diagnosis.metrics import read
 from warmloop.learner.diagnosis.plot import plot_run
 from warmloop.learner.judging.best import Stretch
@@ -85,7 +85,7 @@ def success_by_version(learner) -> dict[int, float]:
 
 
 def test_a_spoilt_policy_is_told_and_the_best_one_acts_again_and_is_found_by_the_commands(copy, caplog):
-    kept = checkpoint.newest(copy / "checkpoints").meta["best"]
+    kept = complete_checkpoints.newest(copy / "checkpoints").meta["best"]
     count, successes, _ = kept["kept"]["tally"]
     assert count == successes >= 20 and not kept["fallen"]
     learner = lock_step(copy, 150, BAD, resuming=True)
@@ -105,7 +105,8 @@ def test_a_spoilt_policy_is_told_and_the_best_one_acts_again_and_is_found_by_the
     assert judge(Subject(checkpoint=checkpoints, step="last"), 10, 0)["success_rate"] == 0.0
     assert judge(Subject(checkpoint=checkpoints), 10, 0)["success_rate"] == 1.0
     assert f"the policy of update {best} did better than the trained one, and is taken" in caplog.text
-    assert judge(Subject(checkpoint=checkpoint.steps(checkpoints)[-1]), 10, 0)["success_rate"] == 0.0, "a checkpoint that is named is taken"
+    last = complete_checkpoints.steps(checkpoints)[-1]
+    assert judge(Subject(checkpoint=last), 10, 0)["success_rate"] == 0.0, "a checkpoint that is named is taken"
     export_checkpoint(checkpoints, copy / "policy")
     assert json.loads((copy / "policy" / "policy.json").read_text())["updates"] == best
     records = read(copy)
@@ -129,8 +130,8 @@ def test_a_run_that_is_resumed_still_has_the_best_policy_act_whatever_checkpoint
     lock_step(copy, 60, BAD, resuming=True)
     learner = lock_step(copy, 90, resuming=True, learner={"keep_checkpoints": 1})
     assert learner.best.ahead and success_by_version(learner)[best_of(learner).policy.version] == 1.0
-    (only,) = checkpoint.steps(copy / "checkpoints")
-    named = {one["file"] for one in checkpoint.newest(copy / "checkpoints").meta["best"]["policies"]}
+    (only,) = complete_checkpoints.steps(copy / "checkpoints")
+    named = {one["file"] for one in complete_checkpoints.newest(copy / "checkpoints").meta["best"]["policies"]}
     assert set(policies(copy / "checkpoints")) == named and len(named) <= 10
     assert judge(Subject(checkpoint=only, step="best"), 5, 0)["success_rate"] == 1.0
 
@@ -169,7 +170,7 @@ def test_keep_tells_and_keeps_and_changes_nothing_and_off_does_nothing(copy, cap
 
 
 def test_a_kept_policy_that_is_damaged_is_a_sentence_and_a_run_looks_for_the_best_anew(copy, caplog):
-    kept = checkpoint.newest(copy / "checkpoints").meta["best"]
+    kept = complete_checkpoints.newest(copy / "checkpoints").meta["best"]
     path = copy / "checkpoints" / kept["policies"][kept["kept"]["policy"]]["file"]
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -232,7 +233,7 @@ def test_a_trainer_judges_and_exports_its_best_policy(tmp_path):
     with pytest.raises(WarmloopError, match="call finetune_online first"):
         trainer.evaluate(1, best=True)
     trainer.finetune_online(None, 60)
-    best = checkpoint.newest(tmp_path / "run" / "online-1" / "checkpoints").meta["best"]
+    best = complete_checkpoints.newest(tmp_path / "run" / "online-1" / "checkpoints").meta["best"]
     assert best["kept"]["tally"][0] >= 10 and len(trainer.evaluate(2, best=True).returns) == 2
     trainer.export(tmp_path / "policy", best=True)
     assert json.loads((tmp_path / "policy" / "policy.json").read_text())["updates"] == best["policies"][best["kept"]["policy"]]["version"]

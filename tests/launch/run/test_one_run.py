@@ -19,7 +19,7 @@ from warmloop.launch.run.plan import Origin, Plan
 from warmloop.launch.run.recorded_data import target_of
 from warmloop.launch.run.run_record import begun_with
 from warmloop.launch.run.session import in_lock_step, running_learner
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import complete_checkpoints
 from warmloop.learner.journal.journal import Journal
 from warmloop.learner.journal.records import segments
 
@@ -143,7 +143,7 @@ def test_what_ends_a_run_in_lock_step_late_costs_nothing_that_was_learnt(error, 
     plan = Plan(CONFIG.replace(learner={"online_steps": 1000}), RunFolder(tmp_path), 0, lock_step=True)
     with pytest.raises(type(error)), running_learner(plan, target_of(environment)) as (learner, meta):
         in_lock_step(plan, learner, meta, environment)
-    found = checkpoint.steps(tmp_path / "checkpoints")
+    found = complete_checkpoints.steps(tmp_path / "checkpoints")
     assert [int(path.name) for path in found] == ([learner.updates] if saved else [])
 
 

@@ -5,12 +5,12 @@ import re
 import pytest
 
 from warmloop.launch.starting.processes import free_port
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import complete_checkpoints
 from warmloop.learner.diagnosis.metrics import read
 
 
 def rows_of(folder):
-    return checkpoint.newest(folder / "checkpoints").meta["rows"]
+    return complete_checkpoints.newest(folder / "checkpoints").meta["rows"]
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from warmloop.data.formats import load_episodes
 from warmloop.data.formats.npz import own_metadata
 from warmloop.launch.judging.judge import Subject
 from warmloop.launch.starting.processes import free_port
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import complete_checkpoints
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs" / "data.md"
 TORQUES = (-1.5, 1.25)  # the range that the logs keep to, of the pendulum's ±2
@@ -84,7 +84,7 @@ def environment_of(run: Path) -> dict:
 def test_the_guide_s_configuration_warms_up_on_both_files_and_fine_tunes_from_what_was_kept(folder):
     warm, said = warmed_up(folder, "guide")
     assert "3 episodes, 600 steps" in said
-    saved, meta = json.loads((folder / "guide" / "config.json").read_text()), checkpoint.newest(warm).meta
+    saved, meta = json.loads((folder / "guide" / "config.json").read_text()), complete_checkpoints.newest(warm).meta
     assert {name: saved[name] for name in meta["config"]} == meta["config"] and saved["seed"] == meta["seed"] == 0
     assert [source["path"] for source in saved["data"]["sources"]] == ["demos.hdf5", "logs.npz"]
     assert saved["environment"]["action_low"] == []
@@ -98,7 +98,7 @@ def test_the_guide_s_configuration_warms_up_on_both_files_and_fine_tunes_from_wh
         "train_rlpd", "--exp_name=guided", f"--checkpoint_path={warm}", f"--demo_path={warm}/filtered_demos.npz", "--online_steps=210"
     )
     assert done.returncode == 0, done.stderr
-    assert checkpoint.newest(folder / "guided" / "checkpoints").meta["rows"] == 210
+    assert complete_checkpoints.newest(folder / "guided" / "checkpoints").meta["rows"] == 210
 
 
 @pytest.mark.slow
@@ -115,7 +115,8 @@ def test_limits_of_the_data_are_said_saved_and_taken_over_by_the_fine_tuning(fol
     demos = (f"--checkpoint_path={warm}", f"--demo_path={warm}/filtered_demos.npz", "--config.data.action_scaling=data")
     done = Guided(folder).run("train_rlpd", "--exp_name=tuned", *demos, "--online_steps=210")
     assert done.returncode == 0, done.stderr
-    assert environment_of(folder / "tuned") == recorded == checkpoint.newest(folder / "tuned" / "checkpoints").meta["config"]["environment"]
+    meta = complete_checkpoints.newest(folder / "tuned" / "checkpoints").meta
+    assert environment_of(folder / "tuned") == recorded == meta["config"]["environment"]
     done = Guided(folder).run("train_rlpd", "--exp_name=tuned", "--resume", "--online_steps=220")
     assert done.returncode == 0, done.stderr
     assert environment_of(folder / "tuned") == recorded
@@ -206,7 +207,7 @@ def test_what_does_not_fit_is_refused_before_any_training(folder, arguments, say
 def test_a_fine_tuning_without_a_warm_up_learns_from_the_configuration_s_sources(folder):
     done = Guided(folder).run("train_rlpd", "--exp_name=scratch", "--online_steps=205")
     assert done.returncode == 0, done.stderr
-    meta = checkpoint.newest(folder / "scratch" / "checkpoints").meta
+    meta = complete_checkpoints.newest(folder / "scratch" / "checkpoints").meta
     assert meta["offline_rows"] == 600 + meta["config"]["replay"]["intervention_rows"]
     said = sentence(Guided(folder).run("train_rlpd", "--exp_name=bare", "--config.data.action_scaling=data"))
     assert "takes the limits in a warm-up" in said and "'--config.environment.action_low=(-1.5,)'" in said

@@ -18,7 +18,7 @@ from warmloop.data.errors import WarmloopError
 from warmloop.data.files.run_folder import RunFolder
 from warmloop.data.files.sealed_json import seal, unseal
 from warmloop.launch.run import run_record, settings
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import checkpoint, complete_checkpoints
 from warmloop.learner.journal.records import Kind
 
 PLAIN = ("--online_steps=400", "--config.learner.checkpoint_every=60", "--config.learner.max_utd=0.5", "--config.agent.utd=1")
@@ -40,7 +40,7 @@ def copy(run, tmp_path) -> Path:
 
 def content(run: Path) -> dict[str, bytes]:
     """Every array of the newest agent, and the rows of the journal."""
-    _, state = checkpoint.restore_agent(checkpoint.newest(run / "checkpoints"))
+    _, state = checkpoint.restore_agent(complete_checkpoints.newest(run / "checkpoints"))
     state = jax.tree.map(lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x, state)
     arrays = {jax.tree_util.keystr(path): np.asarray(x).tobytes() for path, x in jax.tree_util.tree_leaves_with_path(state)}
     records = records_of(run / "journal")
@@ -50,7 +50,7 @@ def content(run: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [(), ("--seed=3",)])
 def test_a_run_in_lock_step_ends_in_the_same_bits_whatever_seed_and_configuration_its_resumption_names(run, copy, seed):
-    _, last = checkpoint.steps(copy / "checkpoints")
+    _, last = complete_checkpoints.steps(copy / "checkpoints")
     shutil.rmtree(last)
     assert content(copy) != content(run)
     done = Commands(copy.parent, ()).run("train_rlpd", "--exp_name=copy", "--resume", *seed)
@@ -64,7 +64,7 @@ def test_a_change_by_a_flag_is_kept_in_the_checkpoint_and_in_config_json(copy):
     line = ("train_rlpd", "--exp_name=copy", "--resume", "--config.learner.log_every=17")
     done = Commands(copy.parent, ()).run(*line)
     assert done.returncode == 0, done.stderr
-    assert checkpoint.newest(copy / "checkpoints").meta["config"]["learner"]["log_every"] == 17
+    assert complete_checkpoints.newest(copy / "checkpoints").meta["config"]["learner"]["log_every"] == 17
     found = run_record.resumed(RunFolder(copy), copy / "checkpoints")
     assert found is not None and found.learner.log_every == 17
 
@@ -85,7 +85,8 @@ def test_config_json_that_disagrees_with_the_checkpoint_is_refused_with_every_se
     with pytest.raises(WarmloopError, match=r"checkpoint: learner.max_utd"):
         run_record.resumed(RunFolder(copy), copy / "checkpoints", given=("agent.utd", "seed"))
     (RunFolder(copy).config).unlink()
-    assert run_record.resumed(RunFolder(copy), copy / "checkpoints") == from_dict(checkpoint.newest(copy / "checkpoints").meta["config"])
+    meta = complete_checkpoints.newest(copy / "checkpoints").meta
+    assert run_record.resumed(RunFolder(copy), copy / "checkpoints") == from_dict(meta["config"])
 
 
 def test_a_hash_that_was_taken_out_is_no_way_around_and_files_of_earlier_versions_are_read(copy, caplog):

@@ -11,7 +11,7 @@ import pytest
 from runs import SIZES, Commands, sentence
 
 from warmloop.data.formats import load_episodes, write_episodes
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import complete_checkpoints
 from warmloop.learner.diagnosis.metrics import read
 
 pytestmark = pytest.mark.long
@@ -61,7 +61,7 @@ def test_the_warm_up_says_how_the_data_and_the_policy_are_for_each_task_and_keep
     kept = load_episodes(folder / "filtered_demos.npz")
     assert {episode.task for episode in kept} == set(NAMES)
     assert {episode.steps.observation.shape[1] for episode in kept} == {39}
-    assert checkpoint.newest(folder).meta["config"]["tasks"]["names"] == NAMES
+    assert complete_checkpoints.newest(folder).meta["config"]["tasks"]["names"] == NAMES
     last = read(folder.parent / "warmup_metrics")[-1]
     assert {f"evaluation/success_rate/{name}" for name in NAMES} <= last.keys()
 
@@ -79,7 +79,7 @@ def test_fine_tuning_in_lock_step_and_its_judge_report_each_task(commands, warm)
     for name in NAMES:
         assert all(0 <= record[f"evaluation/success_rate/{name}"] <= 1 for record in evaluations)
         assert np.isfinite(records[-1][f"actor/episode_return/{name}"]) and f"actor/success_rate/{name}" in records[-1]
-    shares = checkpoint.newest(commands.folder / "two" / "checkpoints").meta["task_masses"]
+    shares = complete_checkpoints.newest(commands.folder / "two" / "checkpoints").meta["task_masses"]
     assert len(shares) == 2 and min(shares) > 0
     judged = command("evaluate", "--checkpoint=two/checkpoints", "--episodes=2", "--json", folder=commands.folder)
     shown = json.loads(judged.stdout)

@@ -10,7 +10,7 @@ import pytest
 from runs import Commands
 
 from warmloop.launch.starting.processes import free_port
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import complete_checkpoints
 
 COUNT, SECONDS = int(os.environ.get("WARMLOOP_SIGNALS", "24")), 20.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -55,6 +55,6 @@ def test_a_signal_at_any_time_is_answered(case, tmp_path, demos):
     assert code in (0, 128 + number, -number), log  # the last: before the interpreter had begun with the first line
     assert not any(word in log for word in ("Traceback", "Segmentation", "Fatal Python", "terminate called")), log
     for folder in (tmp_path / "run" / "warmup", tmp_path / "run" / "checkpoints"):
-        if checkpoint.steps(folder):
-            checkpoint.newest(folder)  # every hash of it holds
+        if complete_checkpoints.steps(folder):
+            complete_checkpoints.newest(folder)  # every hash of it holds
         assert not list(folder.glob("*.partial*")) and not list(folder.glob("*tmp*")), sorted(folder.glob("*"))

@@ -8,7 +8,7 @@ import pytest
 
 from warmloop.launch.starting.processes import free_port
 from warmloop.launch.starting.signals import ONE_WISH_SECONDS
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import complete_checkpoints
 from warmloop.learner.diagnosis.metrics import read
 
 PACE = ("--config.learner.max_utd=0.1", "--config.learner.min_utd=0.1")
@@ -46,7 +46,7 @@ def test_local_saves_and_takes_its_learner_and_actors_with_it(commands, tell):
     finally:
         if alive(process.pid):
             os.killpg(process.pid, signal.SIGKILL)
-    assert checkpoint.newest(run / "checkpoints").meta["rows"] > 300
+    assert complete_checkpoints.newest(run / "checkpoints").meta["rows"] > 300
     log = "".join(path.read_text() for path in commands.folder.glob("*.log"))
     assert "Traceback" not in log and "started again" not in log
 
@@ -63,12 +63,12 @@ def test_a_warm_up_saves_says_how_to_go_on_and_goes_on(commands, demos, number):
         assert process.wait(200) == 0
     finally:
         process.kill()
-    done = checkpoint.newest(target).updates
+    done = complete_checkpoints.newest(target).updates
     (log,) = (path.read_text() for path in commands.folder.glob("*.log"))
     assert f"{done} of 1000000 updates are done and saved in {target}; the same command with --resume continues" in log
     resumed = commands.run(*line, f"--warmup_steps={done + 30}", "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert [int(path.name) for path in checkpoint.steps(target)] == [done, done + 30]
+    assert [int(path.name) for path in complete_checkpoints.steps(target)] == [done, done + 30]
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from warmloop.data.sources.sources import mark
 from warmloop.launch.judging.judge import Subject
 from warmloop.launch.sweeps.sweep_runs import Judging, train_and_judge
 from warmloop.launch.sweeps.sweeping import Results, runs_of, with_data
-from warmloop.learner.checkpoints import checkpoint, selection_file
+from warmloop.learner.checkpoints import complete_checkpoints, selection_file
 
 PENDULUM = "configs/classic.py:pendulum"
 TINY = ("warmup_agent.hidden=(8,)", "warmup_agent.batch_size=8", "learner.updates_per_call=1", "environment.horizon=9")
@@ -51,7 +51,7 @@ def test_action_limits_of_the_data_are_those_that_a_run_is_judged_and_kept_by(ge
     shown = swept(runs, tmp_path)
     folders = sorted(tmp_path.glob("*/seed-0"), key=lambda folder: "none" not in folder.parent.name)
     assert [Subject(checkpoint=folder).load()[0].limits.high for folder in folders] == [(2.0,), (0.5,)]
-    saved = checkpoint.newest(folders[1]).meta["config"]
+    saved = complete_checkpoints.newest(folders[1]).meta["config"]
     assert saved["environment"]["action_low"] == [-1.0] and saved["data"]["sources"][0]["path"] == gentle
     again = [evaluate(*Subject(checkpoint=folder).load(), 0, 1).mean_return for folder in folders]
     assert again == pytest.approx([one["mean_return"] for one in shown.values()])
@@ -123,7 +123,7 @@ def test_a_seed_s_folder_holds_the_checkpoints_of_its_last_run_alone(gentle, tmp
     selection_file.write(folder, {"chosen": 2, "by": "data", "candidates": [{"updates": 2}]})
     (folder / "notes.txt").write_text("mine")
     swept({"one name": shorter}, tmp_path)
-    assert [path.name for path in checkpoint.steps(folder)] == ["00000001"] and checkpoint.chosen(folder).updates == 1
+    assert [path.name for path in complete_checkpoints.steps(folder)] == ["00000001"] and complete_checkpoints.chosen(folder).updates == 1
     assert (folder / "notes.txt").read_text() == "mine"
 
 

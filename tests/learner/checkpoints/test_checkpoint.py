@@ -17,7 +17,7 @@ from journals import no_file_may_grow_beyond
 from warmloop.agents import CQL, SAC, CQLConfig, SACConfig
 from warmloop.data.errors import WarmloopError
 from warmloop.data.transition import Leaf, Spec
-from warmloop.learner.checkpoints import checkpoint, stored_rows
+from warmloop.learner.checkpoints import checkpoint, complete_checkpoints, stored_rows
 from warmloop.learner.starting_state import fine_tune, resume
 from warmloop.learner.state import LearnerParts, create
 from warmloop.learner.step import run_one, run_steps
@@ -53,7 +53,7 @@ def test_what_is_restored_runs_by_the_programs_that_are_compiled(parts, trained,
     compiled = run_one._cache_size()
     states = [
         resume(tmp_path, parts)[0],
-        create(parts, 1, make_rows(40)).replace(agent=checkpoint.restore_agent(checkpoint.newest(tmp_path))[1]),
+        create(parts, 1, make_rows(40)).replace(agent=checkpoint.restore_agent(complete_checkpoints.newest(tmp_path))[1]),
     ]
     for state in states:
         for _ in range(2):
@@ -64,21 +64,21 @@ def test_what_is_restored_runs_by_the_programs_that_are_compiled(parts, trained,
 def test_old_checkpoints_go_only_after_a_new_one_is_complete(parts, trained, tmp_path):
     for updates in (1, 2, 3):
         checkpoint.save(tmp_path, trained.replace(updates=jax.numpy.int32(updates)), parts.agent, {}, keep=2)
-    assert [path.name for path in checkpoint.steps(tmp_path)] == ["00000002", "00000003"]
+    assert [path.name for path in complete_checkpoints.steps(tmp_path)] == ["00000002", "00000003"]
     assert not list(tmp_path.glob("*.partial")) and not list(tmp_path.glob("*.old"))
 
 
 def test_the_checkpoint_just_written_stays_even_where_others_have_more_updates(parts, trained, tmp_path):
     for updates in (8, 9, 1):
         checkpoint.save(tmp_path, trained.replace(updates=jax.numpy.int32(updates)), parts.agent, {}, keep=1)
-    assert [path.name for path in checkpoint.steps(tmp_path)] == ["00000001", "00000009"]
+    assert [path.name for path in complete_checkpoints.steps(tmp_path)] == ["00000001", "00000009"]
 
 
 def test_saving_one_update_twice_replaces_it(parts, trained, tmp_path):
     for _ in range(2):
         checkpoint.save(tmp_path, trained, parts.agent, {"note": 1})
-    assert len(checkpoint.steps(tmp_path)) == 1
-    assert checkpoint.newest(tmp_path).meta["note"] == 1
+    assert len(complete_checkpoints.steps(tmp_path)) == 1
+    assert complete_checkpoints.newest(tmp_path).meta["note"] == 1
 
 
 def flip(content):
@@ -107,12 +107,12 @@ def test_damage_to_any_file_of_a_checkpoint_is_found_and_said_and_the_one_before
                 continue
             path.write_bytes(changed)
             caplog.clear()
-            assert checkpoint.newest(tmp_path).updates == 1, (path, change)
+            assert complete_checkpoints.newest(tmp_path).updates == 1, (path, change)
             assert "damaged" in caplog.text
         path.unlink()
-        assert checkpoint.newest(tmp_path).updates == 1 or path.name == checkpoint.MANIFEST
+        assert complete_checkpoints.newest(tmp_path).updates == 1 or path.name == complete_checkpoints.MANIFEST
         path.write_bytes(content)
-    assert checkpoint.newest(tmp_path).updates == 2
+    assert complete_checkpoints.newest(tmp_path).updates == 2
 
 
 @pytest.mark.parametrize(
@@ -158,9 +158,9 @@ def test_a_full_disk_is_said_and_leaves_the_checkpoint_before_whole(parts, train
     offline = stored_rows.store_offline(tmp_path, trained) if stored else None
     with no_file_may_grow_beyond(300), pytest.raises(WarmloopError, match=r"could not be written .*free space"):
         checkpoint.save(tmp_path, later, parts.agent, {}, offline=offline)
-    assert checkpoint.newest(tmp_path).updates == 1 and not list(tmp_path.glob("*.partial"))
+    assert complete_checkpoints.newest(tmp_path).updates == 1 and not list(tmp_path.glob("*.partial"))
     checkpoint.save(tmp_path, later, parts.agent, {})
-    assert checkpoint.newest(tmp_path).updates == 9
+    assert complete_checkpoints.newest(tmp_path).updates == 9
 
 
 EIGHT_DEVICES = """
@@ -202,17 +202,17 @@ def test_a_half_written_checkpoint_is_not_seen(parts, trained, tmp_path):
     path = checkpoint.save(tmp_path, trained, parts.agent, {})
     shutil.copytree(path, tmp_path / "00000009.partial")
     shutil.copytree(path, tmp_path / "00000008")
-    (tmp_path / "00000008" / checkpoint.MANIFEST).unlink()
-    assert checkpoint.newest(tmp_path).updates == 1
+    (tmp_path / "00000008" / complete_checkpoints.MANIFEST).unlink()
+    assert complete_checkpoints.newest(tmp_path).updates == 1
 
 
 def test_no_checkpoint_and_no_intact_one_are_said_in_a_sentence(parts, trained, tmp_path):
     with pytest.raises(WarmloopError, match="no checkpoint"):
-        checkpoint.newest(tmp_path / "absent")
+        complete_checkpoints.newest(tmp_path / "absent")
     path = checkpoint.save(tmp_path, trained, parts.agent, {})
     (path / "meta.json").write_text("{}")
     with pytest.raises(WarmloopError, match="damaged"):
-        checkpoint.newest(tmp_path)
+        complete_checkpoints.newest(tmp_path)
 
 
 def test_a_policy_loads_without_configuration_or_data(parts, trained, tmp_path):
@@ -244,10 +244,11 @@ def test_a_checkpoint_with_other_networks_is_refused_with_the_difference(parts, 
 def test_a_checkpoint_s_own_folder_names_it_as_its_number_does(parts, trained, tmp_path):
     one, other = (checkpoint.save(tmp_path, trained.replace(updates=jax.numpy.int32(n)), parts.agent, {"note": n}) for n in (3, 7))
     for path, updates in ((one, 3), (f"{other}/", 7)):
-        assert checkpoint.newest(path).updates == checkpoint.chosen(path).updates == checkpoint.load_policy(path)[2]["note"] == updates
-    assert checkpoint.chosen(one, 3).path == one
+        assert complete_checkpoints.newest(path).updates == complete_checkpoints.chosen(path).updates == updates
+        assert checkpoint.load_policy(path)[2]["note"] == updates
+    assert complete_checkpoints.chosen(one, 3).path == one
     with pytest.raises(WarmloopError, match=r"no checkpoint of 7 updates in .*; there are 3"):
-        checkpoint.chosen(one, 7)
+        complete_checkpoints.chosen(one, 7)
     assert_same(fine_tune(parts, 0, None, one).agent.actor, trained.agent.actor)
 
 
@@ -257,5 +258,5 @@ def test_a_folder_above_checkpoints_is_refused_with_those_that_hold_some(parts, 
     run = tmp_path / "runs" / "x"
     for directory, updates in ((run, None), (run, 7), (tmp_path / "runs", None)):
         with pytest.raises(WarmloopError) as caught:
-            checkpoint.chosen(directory, updates)
+            complete_checkpoints.chosen(directory, updates)
         assert str(caught.value) == f"There is no checkpoint in {directory}; name {run}/checkpoints or {run}/warmup."

@@ -17,7 +17,7 @@ from warmloop.data.plausible import PlausibleConfig, PlausibleLimits, find_limit
 from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import example, spec_beside, take
 from warmloop.data.wire.row_schema import Schema
-from warmloop.learner.checkpoints import checkpoint
+from warmloop.learner.checkpoints import checkpoint, complete_checkpoints
 from warmloop.learner.checkpoints.saver import Saver
 from warmloop.learner.config import LearnerConfig
 from warmloop.learner.diagnosis.metrics import Recorder
@@ -193,7 +193,7 @@ def test_a_learner_that_diverges_again_and_again_stops_with_a_sentence_and_leave
         for _ in range(3 * RETURNS):
             run.spoil()
             run.learner.publish()
-    assert checkpoint.steps(tmp_path / "checkpoints") == [kept] and checkpoint.verify(kept) is None
+    assert complete_checkpoints.steps(tmp_path / "checkpoints") == [kept] and complete_checkpoints.verify(kept) is None
     run.intake.journal.close()
 
 
@@ -205,7 +205,7 @@ def test_what_is_not_finite_is_never_saved_over_what_is(tmp_path, parts, make_ro
     bad = state.replace(agent=state.agent.replace(**{name: infinite}), updates=state.updates + 1)
     with pytest.raises(WarmloopError, match=rf"nothing is saved; .*Not finite: agent/{name}"):
         checkpoint.save(tmp_path, bad, parts.agent, {}, keep=1)
-    assert checkpoint.steps(tmp_path) == [good]
+    assert complete_checkpoints.steps(tmp_path) == [good]
 
 
 def test_a_checkpoint_that_an_earlier_version_saved_with_infinite_moments_is_passed_over(tmp_path, parts, make_rows, monkeypatch, caplog):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from warmloop.data.errors import WarmloopError
-from warmloop.learner.checkpoints import checkpoint, selection_file
+from warmloop.learner.checkpoints import checkpoint, complete_checkpoints, selection_file
 from warmloop.learner.checkpoints.selection_file import SELECTION
 from warmloop.learner.judging.selection import Bounds, Candidate, rank, read, write
 from warmloop.learner.starting_state import fine_tune
@@ -95,9 +95,9 @@ def mark(folder, chosen, known=(1, 2, 3)):
 
 
 def test_the_marked_checkpoint_is_the_one_to_go_on_from_and_a_number_overrides_it(folder, parts, make_rows):
-    assert checkpoint.chosen(folder).updates == 3
+    assert complete_checkpoints.chosen(folder).updates == 3
     mark(folder, 2)
-    assert checkpoint.chosen(folder).updates == 2 and checkpoint.newest(folder).updates == 3
+    assert complete_checkpoints.chosen(folder).updates == 2 and complete_checkpoints.newest(folder).updates == 3
     state = fine_tune(parts, 0, make_rows(20), folder)
     assert int(state.updates) == 2 and float(state.agent.log_temperature) == 2.0
     assert int(fine_tune(parts, 0, make_rows(20), folder, 1).updates) == 1
@@ -106,25 +106,25 @@ def test_the_marked_checkpoint_is_the_one_to_go_on_from_and_a_number_overrides_i
 
 def test_a_selection_that_does_not_know_the_newest_checkpoint_is_passed_over_and_said_so(folder, caplog):
     mark(folder, 1, known=(1, 2))
-    assert checkpoint.chosen(folder).updates == 3 and "does not know" in caplog.text
+    assert complete_checkpoints.chosen(folder).updates == 3 and "does not know" in caplog.text
 
 
 def test_a_marked_checkpoint_that_is_damaged_is_never_replaced_by_another_without_a_word(folder):
     mark(folder, 2)
     (folder / "00000002" / "meta.json").write_text("{}")
     with pytest.raises(WarmloopError, match="00000002 is damaged"):
-        checkpoint.chosen(folder)
+        complete_checkpoints.chosen(folder)
 
 
 def test_a_file_that_is_no_selection_is_said(folder):
     (folder / SELECTION).write_text('{"chosen": 1, "sha256": ""}')
     with pytest.raises(WarmloopError, match="was changed or damaged"):
-        checkpoint.chosen(folder)
+        complete_checkpoints.chosen(folder)
 
 
 def test_damaged_checkpoints_are_left_out_of_a_comparison_and_said(folder, caplog):
     (folder / "00000002" / "meta.json").write_text("{}")
-    assert [saved.updates for saved in checkpoint.intact(folder)] == [1, 3]
+    assert [saved.updates for saved in complete_checkpoints.intact(folder)] == [1, 3]
     assert "00000002" in caplog.text
 
 
@@ -144,11 +144,11 @@ def test_any_byte_that_changes_in_a_selection_is_noticed_and_so_is_an_entry_that
         damaged[place] ^= 1 << place % 8
         path.write_bytes(damaged)
         with pytest.raises(WarmloopError, match=r"selection\.json"):
-            checkpoint.chosen(folder)
+            complete_checkpoints.chosen(folder)
     for more in ({"chosn": 1}, {"candidates": [{"updates": 1, "fqee": 2.0}]}):
         selection_file.write(folder, {"chosen": 1, "by": "data", "candidates": [{"updates": 1}]} | more)
         with pytest.raises(WarmloopError, match="which is not known"):
-            checkpoint.chosen(folder)
+            complete_checkpoints.chosen(folder)
 
 
 def test_a_selection_without_its_hash_is_read_only_beside_checkpoints_of_earlier_versions(folder, caplog):
@@ -157,12 +157,12 @@ def test_a_selection_without_its_hash_is_read_only_beside_checkpoints_of_earlier
     plain = {name: value for name, value in json.loads(path.read_text()).items() if name != "sha256"}
     path.write_text(json.dumps(plain))
     with pytest.raises(WarmloopError, match="has lost its sha256"):
-        checkpoint.chosen(folder)
-    for saved in checkpoint.steps(folder):
+        complete_checkpoints.chosen(folder)
+    for saved in complete_checkpoints.steps(folder):
         meta = json.loads((saved / "meta.json").read_text())
         del meta[selection_file.SEALS]
         (saved / "meta.json").write_text(json.dumps(meta))
         manifest = json.loads((saved / "manifest.json").read_text())
         manifest["meta.json"] = hashlib.sha256((saved / "meta.json").read_bytes()).hexdigest()
         (saved / "manifest.json").write_text(json.dumps(manifest))
-    assert checkpoint.chosen(folder).updates == 2 and "nothing shows whether it was changed" in caplog.text
+    assert complete_checkpoints.chosen(folder).updates == 2 and "nothing shows whether it was changed" in caplog.text
