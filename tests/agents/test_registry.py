@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from blocks import KEY, PROPOSED, SMALL, SPEC, assert_same, block_of, rows_of
+from blocks import KEY, PROPOSED, SMALL, SPEC, assert_same, block_of, rows_of, small_settings
 
 from warmloop.agents import AGENTS, SAC, HasCritics, HasLikelihood, HasModel, SACConfig
 from warmloop.agents.base import Problem, go_on, window_of
@@ -25,20 +25,13 @@ from warmloop.learner.step import run_steps
 UNSHARED = (  # algorithms whose policy no other has
     "bcq", "sac_grasp", "flow_bc", "qc", "qc_fql", "dsrl", "pets", "trajectory_transformer", "mpc", "dreamer", "edit",
 )  # fmt: skip
-LITTLE = {"mpc": {"latent_dim": 16, "ensemble": 3, "population": 16, "proposals": 4, "elites": 4, "iterations": 2}}
-
-
-def settings_of(name):
-    return AGENTS[name][1](**SMALL, **LITTLE.get(name, {}))
-
-
 @dataclasses.dataclass
 class Trained:
     """An agent, its fresh state, its compiled update, and what one block makes of the state."""
 
     def __init__(self, name):
         self.spec = PROPOSED if name == "edit" else SPEC
-        self.agent = AGENTS[name][0](settings_of(name), self.spec)
+        self.agent = AGENTS[name][0](small_settings(name), self.spec)
         self.fresh = self.agent.init(jax.random.key(0), self.rows(40))
         self.update = jax.jit(self.agent.update)
         self.block = block_of(2, 8, window=window_of(self.agent), spec=self.spec)
@@ -58,7 +51,7 @@ def trained(request):
 
 
 def test_the_name_is_the_registrys_and_equal_settings_make_equal_agents(trained):
-    again = AGENTS[trained.agent.name][0](settings_of(trained.agent.name), trained.spec)
+    again = AGENTS[trained.agent.name][0](small_settings(trained.agent.name), trained.spec)
     assert again == trained.agent and hash(again) == hash(trained.agent)
 
 

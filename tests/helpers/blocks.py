@@ -4,14 +4,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from warmloop.agents import AGENTS
 from warmloop.data.mixing import StretchBatch
 from warmloop.data.replay.windows import ROW
 from warmloop.data.transition import Batch, Leaf, Spec, beside, example, spec_beside
 
 SPEC = Spec((Leaf("pose", (3,), "float32"), Leaf("velocity", (2,), "float32")), 3)
 SMALL = {"hidden": (16, 16), "batch_size": 8, "utd": 2}
+LITTLE = {  # beside that, of agents that search for plans or learn from long windows
+    "mpc": {"latent_dim": 16, "ensemble": 3, "population": 16, "proposals": 4, "elites": 4, "iterations": 2},
+    "pets": {"plan_horizon": 3, "plan_samples": 16, "plan_elites": 4, "plan_iterations": 2},
+    "dreamer": {"groups": 4, "length": 8, "imagined_steps": 3},
+    "trajectory_transformer": {"bins": 20, "length": 5, "plan_steps": 3, "beams": 8, "context": 3, "heads": 2},
+}
 PROPOSED = spec_beside(SPEC, 2)  # with two actions of a base policy
 KEY = jax.random.key(5)
+
+
+def small_settings(name):
+    """The settings of a registered agent, at a size that compiles and runs at once."""
+    return AGENTS[name][1](**SMALL, **LITTLE.get(name, {}))
 
 
 def rows_of(count, seed=0, spec=SPEC):
