@@ -124,6 +124,7 @@ def test_sampled_actions_stay_within_the_range_that_the_critics_have_seen(agent,
     assert np.abs(actions).max() == 1.0 and (np.abs(actions) < 1).any()
 
 
+@pytest.mark.long
 def test_it_prefers_the_better_of_two_demonstrated_actions_and_cloning_does_not():
     config = AWACConfig(hidden=(32, 32), utd=100, actor_lr=3e-3, critic_lr=3e-3, tau=0.05, temperature=0.1)
     cloning = dataclasses.replace(config, temperature=1e6)

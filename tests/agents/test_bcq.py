@@ -68,6 +68,7 @@ def target_values(decoder, state, batch, key):
     return np.stack([critic(state.target_critic, i, batch.next_observation, action) for i in range(2)])  # [E, B, N]
 
 
+@pytest.mark.long
 def test_the_models_loss_is_reconstruction_and_half_the_divergence_by_means_over_dims(state, stepped):
     batch, keys, _, metrics, _ = stepped
     code = oracle.layers(state.vae["encoder"], np.concatenate([batch.observation, batch.action], -1), "output")
@@ -168,6 +169,7 @@ def test_actors_get_what_acting_needs_and_nothing_else(agent, state):
     assert set(vars(sent)) == {"decoder", "perturbation", "critic", "normaliser"}
 
 
+@pytest.mark.long
 def test_it_prefers_the_better_of_two_demonstrated_actions_and_its_model_does_not():
     config = BCQConfig(hidden=(32, 32), vae_hidden=(32, 32), utd=100, tau=0.05, actor_lr=3e-3, critic_lr=3e-3, vae_lr=3e-3)
     agent = BCQ(config, two_arms.SPEC)

@@ -86,6 +86,7 @@ def test_max_backup_takes_the_best_of_many_actions(agent, state, make_batch):
     assert (target > single.mean(0)).all()
 
 
+@pytest.mark.long
 def test_the_dual_variable_rises_while_the_gap_is_above_its_aim(agent, make_batch):
     for aim, rises in ((-100.0, True), (100.0, False)):
         dual = dataclasses.replace(agent, config=dataclasses.replace(CONFIG, lagrange=True, lagrange_gap=aim))
@@ -112,6 +113,7 @@ def test_conservatism_lowers_unseen_actions_below_the_data(agent, state, make_ba
     assert float(gap.mean()) > 0.1
 
 
+@pytest.mark.long
 def test_a_cloning_term_draws_the_policy_to_the_recorded_actions(agent, state, make_batch):
     block = make_batch(2, 8, weight=np.ones((2, 8), np.float32), offline=np.ones((2, 8), bool))
     distances = {}

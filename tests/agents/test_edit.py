@@ -47,6 +47,7 @@ def values(agent, state, observation, actions):
     return np.stack(q, axis=1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_an_edit_of_size_0_is_best_of_n_to_the_bit(learnt, batch, deterministic):
     agent = changed(edit_scale=0.0)

@@ -42,6 +42,7 @@ def two_ways(count=400):
     )
 
 
+@pytest.mark.long
 def test_a_flow_keeps_two_ways_apart_and_a_gaussians_mean_lies_between_them():
     rows = two_ways()
     agent = FlowBC(FlowBCConfig(**SMALL, horizon=1, utd=1), ONE)
@@ -73,6 +74,7 @@ def chain():
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("horizon", "partial"), [(1, False), pytest.param(3, False, marks=pytest.mark.long), (3, True)])
 def test_the_values_of_chunks_on_a_chain_are_the_analytic_ones(horizon, partial):
     config = QCConfig(

@@ -195,6 +195,7 @@ def test_the_commands_probabilities_add_up_to_one(agent, state, make_batch):
     assert np.exp(shares).max() > 0.98
 
 
+@pytest.mark.long
 def test_both_critics_train_the_encoder_of_images():
     spec = Spec((Leaf("front", (8, 8, 3), "uint8"), Leaf("pose", (2,), "float32")), 3)
     config = GraspSACConfig(hidden=(8,), ensemble=2, utd=1, batch_size=4, bc_weight=1.0, vision=VisionConfig(features=4, channels=(4,)))

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import oracle
+import pytest
 
 from warmloop.agents import GraspSAC, GraspSACConfig
 from warmloop.agents.base import Problem
@@ -67,6 +68,7 @@ def test_two_grippers_learn_commands_that_only_together_are_good(make_batch):
     assert (float(acted[0]), float(acted[2])) == (1.0, 1.0)
 
 
+@pytest.mark.long
 def test_grippers_and_motions_are_cloned_from_demonstrations_alone(make_batch):
     """No reward and no return says which command is right; the margin does, and noise in them does not matter."""
     config = dataclasses.replace(

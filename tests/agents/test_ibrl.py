@@ -50,6 +50,7 @@ def rows(count=60):
     return [jax.tree.map(lambda leaf, number=number: leaf[number], observation) for number in range(count)]
 
 
+@pytest.mark.long
 def test_it_begins_as_the_warm_policy_to_the_bit(warm, begun):
     own, mode = AGENT.actor_params(begun), WARM.actor_params(warm)
     for row in rows(5):

@@ -60,6 +60,7 @@ def log_density(actor, batch):
     return oracle.gaussian_density(mean, np.clip(actor["params"]["log_std"], -5, 2), batch.action)
 
 
+@pytest.mark.long
 def test_value_loss_is_the_expectile_of_the_least_target_critic(state, stepped):
     batch, _, metrics, _ = stepped
     advantage = critics(state.target_critic, batch).min(0) - value(state.value, batch.observation)
@@ -151,6 +152,7 @@ def test_dropout_is_in_the_policys_loss_and_not_in_its_actions(agent, state, mak
     np.testing.assert_array_equal(*acted)
 
 
+@pytest.mark.long
 def test_critics_and_value_fit_one_batch_of_terminal_rewards(make_batch):
     agent = IQL(dataclasses.replace(CONFIG, hidden=(64, 64), critic_lr=3e-3, value_lr=3e-3), SPEC)
     one = make_batch(1, 8, mask=np.zeros((1, 8), np.float32), weight=np.ones((1, 8), np.float32))
@@ -163,6 +165,7 @@ def test_critics_and_value_fit_one_batch_of_terminal_rewards(make_batch):
     np.testing.assert_allclose(learnt, block.reward[0], atol=0.2)  # each state has one action, so V is its reward
 
 
+@pytest.mark.long
 def test_it_prefers_the_better_of_two_demonstrated_actions_and_cloning_does_not():
     config = IQLConfig(hidden=(32, 32), utd=100, actor_lr=3e-3, critic_lr=3e-3, value_lr=3e-3, tau=0.05, inverse_temperature=10.0)
     cloning = dataclasses.replace(config, inverse_temperature=0.0)

@@ -117,6 +117,7 @@ def test_the_step_size_rises_falls_and_stays_at_a_tenth():
     assert float(AGENT.rate(jnp.int32(7))) == pytest.approx(6e-5), "and online"
 
 
+@pytest.mark.long
 def test_it_learns_a_batch_by_heart(batch):
     agent = dataclasses.replace(AGENT, problem=Problem(0.9, warmup_updates=2000))
     agent = dataclasses.replace(agent, config=dataclasses.replace(agent.config, hidden=(64, 64), actor_lr=3e-3, weight_decay=0.0))
@@ -130,6 +131,7 @@ def test_it_learns_a_batch_by_heart(batch):
     assert max(float(surprise[f"tokens/{kind}_loss"]) for kind in ("action", "reward", "value")) < 0.1
 
 
+@pytest.mark.long
 def test_windows_of_both_pools_are_learnt_through_the_learners_step():
     one = jax.tree.map(lambda x: x, rows_of(24)).replace(step=np.arange(24, dtype=np.int32))
     learner = create(PARTS, 0, one)
@@ -140,6 +142,7 @@ def test_windows_of_both_pools_are_learnt_through_the_learners_step():
     assert all(np.isfinite(value) for value in metrics.values()) and metrics["learner/effective_offline_ratio"] == 0.5
 
 
+@pytest.mark.long
 def test_the_context_is_what_was_seen_and_done(state):
     actor, act, carry = AGENT.actor_params(state), jax.jit(AGENT.act), ()
     for step in range(4):

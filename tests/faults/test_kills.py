@@ -28,6 +28,7 @@ def kill_repeatedly(process, kills, chance, eventually):
     return interrupted
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kills", [2, pytest.param(30, marks=pytest.mark.fault)])
 def test_what_a_killed_learner_acknowledged_was_inserted_exactly_once(kills, tmp_path, learner, chance, eventually):
     process = learner(*SMALL)

@@ -9,6 +9,7 @@ from learners import finish, resident_bytes
 from warmloop.data.wire import MIB
 
 
+@pytest.mark.long
 def test_without_room_for_the_journal_nothing_is_acknowledged_and_one_line_says_so(learner, faults, tmp_path, eventually):
     process = learner(environment=faults.environment)
     actor = Actor(process.port, 0, tmp_path / "spool")

@@ -33,6 +33,7 @@ def proxied(learner):
         proxy.close()
 
 
+@pytest.mark.long
 def test_a_connection_that_is_cut_is_made_anew(proxied, tmp_path, eventually):
     process, proxy = proxied()
     actor = Actor(proxy.port, 0, tmp_path / "spool")

@@ -73,6 +73,7 @@ def test_a_damaged_frame_is_refused_whole_and_sent_again(learner):
     assert_each_once(process.pool(), {0: 20})
 
 
+@pytest.mark.long
 def test_observations_that_are_not_numbers_go_to_quarantine_across_a_crash_and_the_stream_goes_on(learner, eventually):
     process = learner()
     rows = marked(0, 0, 30)

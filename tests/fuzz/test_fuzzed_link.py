@@ -223,6 +223,7 @@ def check_memory(peer: Peer, before: int) -> None:
     assert grown < GROWTH
 
 
+@pytest.mark.long
 def test_any_call_with_any_payload_and_metadata_is_answered_and_memory_stays_flat(peer):
     @hundred
     @given(st.lists(st.tuples(calls(), metadata, st.integers(0, 4)), min_size=1, max_size=5))
@@ -244,6 +245,7 @@ http2 = st.lists(st.tuples(frame_heads, st.binary(max_size=200)), max_size=10).m
 )
 
 
+@pytest.mark.long
 def test_bytes_that_are_no_grpc_end_their_own_connection_only(peer):
     @hundred
     @given(st.binary(max_size=500) | http2 | altered(st.just(PREFACE)), st.booleans())

@@ -25,6 +25,7 @@ def collect(*flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *flags], capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.long
 def test_a_noisy_expert_is_recorded_as_it_acts(tmp_path: Path):
     out = tmp_path / "new" / "demos.npz"
     done = collect("--env=Meta-World/reach-v3", "--episodes=2", "--noise=0.3", "--horizon=90", "--seed=5", f"--out={out}")
@@ -58,6 +59,7 @@ def get_config():
 """
 
 
+@pytest.mark.long
 def test_a_labelled_set_has_the_pictures_that_the_policy_does_not_see_and_another_has_not(tmp_path: Path, monkeypatch):
     helpers = Path(__file__).parents[1] / "helpers"
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(helpers), os.environ.get("PYTHONPATH", "")]))
@@ -70,6 +72,7 @@ def test_a_labelled_set_has_the_pictures_that_the_policy_does_not_see_and_anothe
             assert set(episode.steps.observation) == set(episode.steps.next_observation) == parts
 
 
+@pytest.mark.long
 def test_a_labelled_set_goes_on_after_success_and_counts_its_frames(tmp_path: Path):
     out = tmp_path / "frames.npz"
     done = collect("--env=Meta-World/reach-v3", "--episodes=2", "--label", "--after_success=3", f"--out={out}")
@@ -83,6 +86,7 @@ def test_a_labelled_set_goes_on_after_success_and_counts_its_frames(tmp_path: Pa
     assert refused.returncode == 2 and "leave one out" in refused.stderr
 
 
+@pytest.mark.long
 def test_too_few_successes_are_an_error_that_counts_them(tmp_path: Path):
     out = tmp_path / "none.npz"
     done = collect(
@@ -92,6 +96,7 @@ def test_too_few_successes_are_an_error_that_counts_them(tmp_path: Path):
     assert "error: Only 0 of 10 episodes succeeded" in done.stderr and "nothing is written" in done.stderr
 
 
+@pytest.mark.long
 def test_an_interrupt_keeps_the_episodes_recorded_so_far(tmp_path: Path):
     out = tmp_path / "some.npz"
     flags = ("--env=Pendulum-v1", "--policy=random", "--episodes=1000000", "--horizon=10", f"--out={out}")
@@ -122,6 +127,7 @@ def test_help_is_quick_and_shows_an_example_and_the_flags():
     assert "verbosity" not in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -154,6 +160,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path: Path, flags: tuple[
     assert [path.name for path in tmp_path.iterdir()] == ["taken.npz"]
 
 
+@pytest.mark.long
 def test_imperfect_demonstrations_of_gym_hil_are_recorded_with_the_presets_environment(tmp_path: Path):
     pytest.importorskip("gym_hil", reason="gym-hil is not installed (extra [robotics])")
     out = tmp_path / "demos.npz"

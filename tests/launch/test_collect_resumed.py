@@ -172,6 +172,7 @@ def test_a_policy_of_stable_baselines3_is_collected_by_two_workers_as_by_one(fol
     assert [len(episode) for episode in load_episodes(folder / "bare.npz")] == [12] * 4
 
 
+@pytest.mark.long
 def test_without_stable_baselines3_one_sentence_says_how_to_get_it(folder: Path, monkeypatch):
     (folder / "model.zip").write_bytes(b"PK")
     (folder / "stable_baselines3.py").write_text("raise ImportError('not here')")

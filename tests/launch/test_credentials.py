@@ -159,6 +159,7 @@ def test_a_learner_that_others_could_reach_without_credentials_does_not_start(co
     assert not (commands.folder / "open" / "checkpoints").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("who", ["--learner", "--actor"])
 def test_a_process_with_a_bad_folder_ends_before_it_begins(commands, copy, who):
     for name in ("learner/tokens.json", "actor-0/token"):
@@ -191,6 +192,7 @@ def test_an_actor_process_that_may_not_connect_ends_with_one_sentence(commands, 
     assert says in sentence(done)
 
 
+@pytest.mark.long
 def test_the_actors_of_one_machine_need_an_address_that_they_reach(commands, lab):
     assert "--ip=0.0.0.0" in sentence(commands.run("local", "--exp_name=x", f"--credentials={lab}", "--ip=192.0.2.1"))
 

@@ -37,6 +37,7 @@ def test_a_video_that_cannot_be_written_is_refused_before_an_episode_is_run(tmp_
     assert video in said and says in said and done.stdout == ""
 
 
+@pytest.mark.long
 def test_what_was_found_is_shown_where_the_video_fails(tmp_path):
     (tmp_path / "blind.py").write_text(BLIND)
     done = evaluate(tmp_path, "--env=blind:Blind-v0", "--video=a.mp4", "--json")
@@ -44,6 +45,7 @@ def test_what_was_found_is_shown_where_the_video_fails(tmp_path):
     assert json.loads(done.stdout)["mean_length"] == 20 and not (tmp_path / "a.mp4").exists()
 
 
+@pytest.mark.long
 def test_a_film_is_made_without_a_display_and_without_a_complaint(tmp_path):
     pytest.importorskip("pygame", reason="pygame is not installed here")
     done = evaluate(tmp_path, "--env=Pendulum-v1", "--video=films/a.mp4")

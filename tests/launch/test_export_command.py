@@ -49,6 +49,7 @@ def export(*flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "warmloop.launch.export", *flags], capture_output=True, text=True, timeout=200)
 
 
+@pytest.mark.long
 def test_the_command_writes_a_policy_that_runs_where_there_is_numpy_alone(trained, tmp_path):
     out = tmp_path / "policy"
     done = export(f"--checkpoint={trained}", f"--out={out}")

@@ -41,6 +41,7 @@ def inspect(*arguments) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=180)
 
 
+@pytest.mark.long
 def test_quarantined_rows_are_shown_with_their_place_reason_and_values(folder):
     done = inspect(folder)
     assert done.returncode == 1, done.stderr
@@ -49,17 +50,20 @@ def test_quarantined_rows_are_shown_with_their_place_reason_and_values(folder):
     assert "row 42, episode 7, step 2: action is outside [-1, 1]: action[1] = -1.5" in done.stdout
 
 
+@pytest.mark.long
 def test_json_has_one_object_for_each_row(folder):
     rows = [json.loads(line) for line in inspect(folder, "--json").stdout.splitlines()]
     assert [(row["number"], row["reason"]) for row in rows] == [(41, "observation is not finite"), (42, "action is outside [-1, 1]")]
 
 
+@pytest.mark.long
 def test_an_empty_quarantine_is_no_failure(tmp_path):
     (tmp_path / "quarantine").mkdir()
     done = inspect(tmp_path / "quarantine")
     assert (done.returncode, done.stdout) == (0, "no rows are in quarantine\n")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("flags", [(), ("--json",)])
 def test_a_folder_without_a_data_set_is_refused(tmp_path, flags):
     (tmp_path / "empty").mkdir()
@@ -74,14 +78,17 @@ def test_without_a_name_it_says_what_to_name():
     assert "quarantine" in sentence(inspect())
 
 
+@pytest.mark.long
 def test_what_is_not_there_is_refused_by_one_sentence(tmp_path):
     assert "does not exist" in sentence(inspect(tmp_path / "absent.npz"))
 
 
+@pytest.mark.long
 def test_a_quarantine_and_a_data_set_together_are_refused(folder, tmp_path):
     assert "one after the other" in sentence(inspect(folder, save(tmp_path / "data.npz")))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "says"), [("other.npz", "the file has no `actions`"), ("text.npz", "is not an .npz archive")])
 def test_a_file_that_no_reader_takes_breaks_training(tmp_path, name, says):
     np.savez(tmp_path / "other.npz", observations=np.zeros(3))
@@ -98,12 +105,14 @@ def save(path, *defects, **extra):
     return path
 
 
+@pytest.mark.long
 def test_clean_data_ends_with_exit_code_0_and_says_so(tmp_path):
     done = inspect(save(tmp_path / "data.npz"))
     assert (done.returncode, done.stderr) == (0, "")
     assert "The checks found nothing wrong." in done.stdout
 
 
+@pytest.mark.long
 def test_harm_alone_is_no_failure_and_a_break_is(tmp_path):
     assert inspect(save(tmp_path / "data.npz", "an episode twice")).returncode == 0
     done = inspect(save(tmp_path / "data.npz", "a terminal step inside"), "--json")
@@ -111,6 +120,7 @@ def test_harm_alone_is_no_failure_and_a_break_is(tmp_path):
     assert json.loads(done.stdout)["findings"][0]["check"] == "terminal inside an episode"
 
 
+@pytest.mark.long
 def test_the_page_and_the_repaired_copy_are_written_and_every_change_is_said(tmp_path):
     data = save(tmp_path / "data.npz", "NaN in an observation", "an episode twice", "a dead sensor")
     before = data.read_bytes()
@@ -125,6 +135,7 @@ def test_the_page_and_the_repaired_copy_are_written_and_every_change_is_said(tmp
         assert len(json.loads(str(file["metadata"]))["changes"]) == 2
 
 
+@pytest.mark.long
 def test_the_original_is_never_replaced_by_its_repaired_copy(tmp_path):
     data = save(tmp_path / "data.npz", "an episode twice")
     before = data.read_bytes()
@@ -184,6 +195,7 @@ def test_the_reward_s_sign_of_the_human_demonstrations_is_found(shared_data):
     assert json.loads(replayed.stdout)["findings"] == []
 
 
+@pytest.mark.long
 def test_a_bad_episode_is_left_out_by_a_flag_and_arrays_that_are_not_read_are_told(tmp_path):
     arrays = clean_arrays()
     arrays["rewards"][70] = np.nan
@@ -239,6 +251,7 @@ def test_outputs_of_inspect_data_take_no_inputs_place_nor_each_others(tmp_path):
     check_outputs([str(original)], {"--html": tmp_path / "c.html", "--fix": other})
 
 
+@pytest.mark.long
 def test_a_repaired_copy_keeps_what_its_actions_limits_and_its_environment_are(tmp_path):
     said = mark(ActionLimits([-0.1, -0.2], [0.1, 0.2])) | {"environment": "Arm-v0"}
     write_episodes(tmp_path / "a.npz", [episode(5)], said)

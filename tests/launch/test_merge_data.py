@@ -26,6 +26,7 @@ def files(tmp_path):
     return tmp_path / "monday.npz", tmp_path / "tuesday.npz"
 
 
+@pytest.mark.long
 def test_a_set_grows_by_what_is_new_and_is_a_data_set_for_every_command(tmp_path, files):
     first = merge(f"--into={tmp_path / 'set'}", files[0])
     assert first.returncode == 0, first.stderr
@@ -51,6 +52,7 @@ def test_a_set_is_shown_without_being_changed(tmp_path, files):
     assert (tmp_path / "set" / "manifest.json").read_bytes() == before
 
 
+@pytest.mark.long
 def test_files_are_converted_into_one_of_another_format(tmp_path, files):
     done = merge(f"--out={tmp_path / 'all.pkl'}", *files)
     assert done.returncode == 0, done.stderr
@@ -58,6 +60,7 @@ def test_files_are_converted_into_one_of_another_format(tmp_path, files):
     assert_same_experience([*load_episodes(files[0]), *load_episodes(files[1])], load_episodes(tmp_path / "all.pkl"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -118,6 +121,7 @@ def test_what_dones_mean_and_which_episode_is_bad_are_answered_by_flags(tmp_path
     assert "2 new episodes of 2" in into.stdout and "is left out" in into.stderr
 
 
+@pytest.mark.long
 def test_a_copy_says_what_its_actions_limits_and_its_environment_are(tmp_path):
     limits = mark(ActionLimits([-0.1, -0.2], [0.1, 0.2]))
     one, other = episode(5, number=0), episode(6, number=1)

@@ -74,6 +74,7 @@ def own_config(folder: Path, robot: FakeRobot) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_demonstrations_are_recorded_over_the_socket(demos):
     episodes = load_episodes(demos)
     assert len(episodes) == 3 and all(episode.succeeded for episode in episodes)
@@ -137,6 +138,7 @@ def test_a_robot_that_hangs_up_is_told_to_stop_and_the_run_goes_on_with_its_next
     assert int(read(tmp_path / "robot")[-1]["environment_steps"]) == 60
 
 
+@pytest.mark.long
 def test_a_robot_that_is_not_there_is_told_in_a_sentence(tmp_path):
     with fake_robot() as robot:
         commands = Commands(tmp_path, (*robot.flags, *SIZES))

@@ -44,6 +44,7 @@ def swept(tmp_path_factory, demos):
     return out, done
 
 
+@pytest.mark.long
 def test_a_sweep_writes_a_line_a_table_a_picture_and_a_checkpoint_for_each_seed(swept):
     out, done = swept
     lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
@@ -156,6 +157,7 @@ def test_a_broken_off_sweep_goes_on_with_the_seeds_that_are_missing(swept, demos
     assert {(line["run"], line["seed"]) for line in again} == {(json.loads(line)["run"], json.loads(line)["seed"]) for line in lines}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -34,6 +34,7 @@ def warm(tmp_path_factory, demos):
     return commands.folder / "warm" / "warmup"
 
 
+@pytest.mark.long
 def test_the_warm_up_leaves_a_verified_checkpoint_filtered_demonstrations_and_metrics(warm):
     saved = complete_checkpoints.newest(warm)
     assert saved.updates == 60 and saved.meta["config"]["environment"]["id"] == "Pendulum-v1"
@@ -160,6 +161,7 @@ def test_a_killed_learner_goes_on_from_its_checkpoint_with_both_actors_and_every
     assert "Traceback" not in logs and "lost" not in logs.replace("LinkLost", "")
 
 
+@pytest.mark.long
 def test_local_runs_a_learner_and_its_actors_to_the_end(commands, warm):
     common = ("--exp_name=local", "--online_steps=800", f"--checkpoint_path={warm}", f"--port={free_port()}")
     done = commands.run("local", "--actors=2", *common, "--config.actor.evaluate_every=400", "--config.actor.evaluation_episodes=2")
@@ -177,6 +179,7 @@ def commands_json(commands, checkpoints: Path) -> dict:
     return json.loads(subprocess.run(line, capture_output=True, text=True, check=True).stdout)
 
 
+@pytest.mark.long
 def test_sigterm_saves_and_ends_in_order(commands, warm):
     process = commands.start("train_rlpd", "--exp_name=term", "--online_steps=100000", f"--checkpoint_path={warm}")
     metrics = commands.folder / "term" / "metrics.jsonl"

@@ -33,6 +33,7 @@ def rows(count=20, length=10):
     return concatenate([episode.steps for episode in episodes])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "choice",
     [AgentChoice("sac", SACConfig(**SMALL, **FAST, monte_carlo_target=held)) for held in (False, True)],

@@ -41,6 +41,7 @@ WRITER = """
     """
 
 
+@pytest.mark.long
 def test_a_process_killed_while_it_wrote_loses_no_written_row_and_the_stream_goes_on(tmp_path):
     streams, openings, safe = set(), [], 0
     for _ in range(3):
@@ -146,6 +147,7 @@ def test_a_segment_is_read_and_written_byte_for_byte_as_by_earlier_versions(tmp_
     assert [(record.first, record.count, bytes(record.frame)) for record in found.records] == [(40, 1, b"row"), (41, 2, b"tworow")]
 
 
+@pytest.mark.long
 def test_one_process_at_a_time_uses_a_spool(tmp_path):
     with opened(tmp_path), pytest.raises(WarmloopError, match=f"spool .* in use by process {os.getpid()}: .*--actor_id"):
         Spool(tmp_path, SCHEMA)

@@ -182,6 +182,7 @@ def test_a_disk_that_is_full_stops_the_actor_and_loses_nothing(tmp_path, kind):
         subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.long
 def test_a_file_that_may_not_grow_is_followed_by_another_and_its_torn_end_is_cut(tmp_path):
     limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))"
     code = f"""

@@ -204,6 +204,7 @@ def alive(pid: str) -> bool:
     return True
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [1, 3])
 def test_every_number_is_done_once_and_every_job_closed(tmp_path: Path, count: int):
     with workers(partial(Sums, tmp_path), count) as job:
@@ -239,6 +240,7 @@ class Ears:
         """Nothing is open."""
 
 
+@pytest.mark.long
 def test_signals_of_a_terminal_are_left_to_the_process_that_started_the_workers():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)]
     with workers(Ears, 2) as job:
@@ -274,6 +276,7 @@ def test_an_environment_is_used_by_the_timeouts_of_its_configuration(tmp_path: P
             attempts(number)
 
 
+@pytest.mark.long
 def test_a_worker_that_hangs_is_left_behind_when_nobody_waits_for_it(tmp_path: Path):
     began = time.monotonic()
     with workers(partial(Sums, tmp_path, "hangs"), 2) as job:

@@ -115,6 +115,7 @@ def test_it_opens_the_drawer_for_a_policy_that_cannot_and_is_the_same_for_the_sa
         np.testing.assert_array_equal(getattr(once.steps, name), getattr(again.steps, name))
 
 
+@pytest.mark.long
 def test_it_intervenes_the_less_the_better_the_policy_is():
     rates = [
         np.mean(

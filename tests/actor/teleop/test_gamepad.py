@@ -150,6 +150,7 @@ def fails(program):
     return done.stderr
 
 
+@pytest.mark.long
 def test_without_a_pad_or_the_package_there_is_a_sentence():
     made = "from warmloop.actor.teleop.gamepad import Gamepad\nGamepad()"
     assert re.search(r"needs pygame \(.*pip install warmloop\[teleop\]", fails(f"import sys\nsys.modules['pygame'] = None\n{made}"))
@@ -157,6 +158,7 @@ def test_without_a_pad_or_the_package_there_is_a_sentence():
     assert "No gamepad is connected. Under Linux" in fails(made)
 
 
+@pytest.mark.long
 def test_a_program_with_a_gamepad_still_ends_at_sigterm():
     pytest.importorskip("pygame", reason="pygame is not installed here")
     program = """

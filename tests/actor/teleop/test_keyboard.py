@@ -265,6 +265,7 @@ def test_reading_it_takes_microseconds(keyboard, keys):
     assert each < 500e-6
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("hidden", "says"), [("", "found no display.*set DISPLAY"), ("pynput", r"needs pynput \(.*pip install warmloop\[teleop\]")]
 )

@@ -132,6 +132,7 @@ def test_a_key_moves_for_a_moment_and_keeps_the_takeover_until_it_could_repeat_i
         os.close(ours)
 
 
+@pytest.mark.long
 def test_keys_that_are_typed_into_a_process_move_and_then_do_not_any_more():
     with typed("wait") as terminal:
         assert terminal.is_raw
@@ -142,6 +143,7 @@ def test_keys_that_are_typed_into_a_process_move_and_then_do_not_any_more():
         assert time.monotonic() - began >= KEEP_SECONDS
 
 
+@pytest.mark.long
 def test_space_takes_over_until_it_is_pressed_again_and_words_are_signals():
     with typed("wait") as terminal:
         terminal.type(b" ")
@@ -170,6 +172,7 @@ def test_the_terminal_is_as_it_was_at_every_end(end):
         assert terminal.process.returncode == {"close": 0, "raise": 3, "ctrl-c": 130}.get(end, 128 + getattr(end, "value", 0))
 
 
+@pytest.mark.long
 def test_the_terminal_stays_as_it_was_while_a_robot_beside_it_comes_to_rest():
     with typed("slow") as terminal:
         terminal.process.send_signal(signal.SIGTERM)
@@ -177,6 +180,7 @@ def test_the_terminal_stays_as_it_was_while_a_robot_beside_it_comes_to_rest():
         assert terminal.is_as_before
 
 
+@pytest.mark.long
 def test_a_process_in_the_background_is_not_suspended_by_its_terminal():
     ours, theirs = pty.openpty()
     own = "from warmloop.actor.teleop.terminal import Terminal\nTerminal()"
@@ -188,6 +192,7 @@ def test_a_process_in_the_background_is_not_suspended_by_its_terminal():
     assert done.returncode == 0, done.stderr.decode()
 
 
+@pytest.mark.long
 def test_a_terminal_that_was_lent_to_the_shell_meanwhile_is_listened_to_again():
     """As after Ctrl-Z and `fg`, between which the shell has set it back."""
     with typed("wait") as terminal:
@@ -199,6 +204,7 @@ def test_a_terminal_that_was_lent_to_the_shell_meanwhile_is_listened_to_again():
         terminal.hold(b"d", line(True, y=-1))
 
 
+@pytest.mark.long
 def test_without_a_terminal_there_is_a_sentence():
     code = "from warmloop.actor.teleop.terminal import Terminal\nTerminal()"
     pipes = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}

@@ -68,6 +68,7 @@ def test_a_policy_that_remembers_is_not_exported(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_a_policy_that_acts_in_chunks_does_its_plans_in_every_form(tmp_path):
     agent = QCFQL(QCFQLConfig(hidden=(16, 16), horizon=4, execute=3, candidates=2), ARRAY)
     policy, seen = exported(agent), random_observations(ARRAY, 7)

@@ -71,6 +71,7 @@ def steered():
     return Steered()
 
 
+@pytest.mark.long
 def test_before_it_has_learnt_it_acts_as_the_flow_does(steered):
     for deterministic in (False, True):
         mine, theirs = (

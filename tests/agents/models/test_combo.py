@@ -57,6 +57,7 @@ def assert_close(one, other, tolerance=1e-6):
     jax.tree.map(check, one, other)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pressed_on", ["mixed", "model"])
 def test_with_real_rows_alone_it_is_cql(make_batch, state, pressed_on):
     combo, cql = agent_of(real_share=1.0, pressed_on=pressed_on), CQL(CQLConfig(**SHARED), SPEC)
@@ -77,6 +78,7 @@ def test_before_the_first_rollout_it_is_cql(agent, make_batch):
     assert int(new.ring.written) > 0, "and the first rollout is at its end"
 
 
+@pytest.mark.long
 def test_with_real_rows_alone_and_no_conservative_term_it_is_sac(make_batch, state):
     combo = agent_of(real_share=1.0, cql_weight=0.0)
     names = {field.name for field in dataclasses.fields(SACConfig)}
@@ -168,6 +170,7 @@ def test_mobile_lowers_them_by_the_spread_of_the_members_values(make_batch, stat
     assert float(jnp.max(same)) < 0.2 * spread.min(), "members that say the same have no spread"
 
 
+@pytest.mark.long
 def test_the_td_errors_are_of_the_rows_that_were_drawn(make_batch, state):
     combo = agent_of(real_share=0.25, critic_lr=0.0, cql_weight=0.0, tau=1e-6)
     block = make_batch(2, 8, mask=np.zeros((2, 8)))
@@ -263,6 +266,7 @@ def test_five_steps_in_the_model_earn_what_the_simulator_pays(trained):
     assert np.corrcoef(imagined, paid)[0, 1] > 0.9
 
 
+@pytest.mark.long
 def test_rows_of_the_model_that_are_not_finite_are_not_kept(agent, state, make_batch):
     spoiled = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), state.ensemble.best)
     ring, _ = agent.imagine(state.replace(ensemble=state.ensemble.replace(best=spoiled)), make_batch(4).observation, KEY)

@@ -63,6 +63,7 @@ def test_rows_make_states_each_with_the_action_before_it_and_the_reward_that_cam
     np.testing.assert_array_equal(states.followed, [[1, 1, 0, 0, 0], [1, 1, 1, 1, 0], [1, 0, 0, 0, 0]])
 
 
+@pytest.mark.long
 def test_what_lies_behind_an_episodes_end_changes_no_bit(tiny):
     _, state, batch, grad = tiny
     batch = batch.replace(valid=jnp.array(THERE, bool))
@@ -124,6 +125,7 @@ def test_acting_remembers_and_goes_on_from_the_action_that_was_done(tiny):
     np.testing.assert_array_equal(own, same)
 
 
+@pytest.mark.long
 def test_an_actor_follows_an_episode_as_training_does(tiny):
     agent, state, batch, _ = tiny
     states = arriving(batch)

@@ -73,6 +73,7 @@ def learnt(learner):
     return state, history, td_error
 
 
+@pytest.mark.long
 def test_latent_states_are_simplices(learner):
     x = jax.random.normal(KEY, (5, 24)) * 9
     np.testing.assert_allclose(sim_norm(x, 8).reshape(5, 3, 8).sum(-1), 1.0, rtol=1e-5)
@@ -99,6 +100,7 @@ def test_a_fresh_model_expects_nothing(learner):
         assert not np.any(each)
 
 
+@pytest.mark.long
 def test_a_target_is_the_reward_where_the_episode_was_over_and_bootstraps_where_it_was_cut(learner, learnt):
     state, batch, agent = learnt[0], learner.batch, learner.agent
 
@@ -183,6 +185,7 @@ def test_a_row_of_weight_zero_teaches_the_model_nothing(learner):
     assert losses[0] == losses[1]
 
 
+@pytest.mark.long
 def test_the_first_share_of_a_warm_up_clones_and_leaves_the_rest_of_the_model_alone():
     cloner = Learner(agent_of(Problem(0.9, warmup_updates=300), clone_share=0.5, bc_weight=0.5))
     batch = cloner.batch

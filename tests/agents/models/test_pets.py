@@ -36,6 +36,7 @@ def without_noise(actor):
     return actor.replace(elites={"params": layers | quiet})
 
 
+@pytest.mark.long
 def test_a_sequences_value_is_the_mean_over_members_of_the_sums_of_their_rewards(agent, state):
     actor = without_noise(agent.actor_params(state))
     start, actions = jnp.ones(5), jnp.tanh(jax.random.normal(KEY, (6, 4, 3)))

@@ -113,6 +113,7 @@ def test_a_deviation_at_and_beyond_its_bound_has_a_gradient_that_leads_back(name
         assert float(optax.tree.norm(outward)) == 0
 
 
+@pytest.mark.long
 def test_bcqs_model_and_perturbation_come_back_from_their_bounds(make_batch):
     agent = BCQ(BCQConfig(vae_hidden=(8,), perturbation=0.5, **SMALL), SPEC)
     state, batch = fresh(agent), make_batch(8)

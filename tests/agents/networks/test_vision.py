@@ -62,6 +62,7 @@ def batch_of(spec, count=32, seed=0):
     return Batch(**fields, weight=ones, actor_weight=ones, offline=np.ones(count, bool))
 
 
+@pytest.mark.long
 def test_a_warm_policy_that_sees_does_not_change_with_the_encoder_that_is_trained():
     agent, rows = AGENTS["ibrl"], rows_of(SPEC, 3)
     warm = AGENTS["sac"].init(jax.random.key(0), rows)
@@ -121,6 +122,7 @@ def test_the_target_passes_no_gradient_to_the_encoder():
     assert largest_change(first_moment, wanted) < 1e-5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("frozen", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_frozen_trunk_stays_while_what_stands_on_it_learns(frozen):
     agent = SAC(SACConfig(**SHARED, **CRITICS, vision=dataclasses.replace(RESNET10, frozen=frozen)), SPEC)
@@ -144,6 +146,7 @@ def test_a_frozen_trunk_does_not_decay_while_a_policy_is_cloned_on_it():
         assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(decayed)) > 0
 
 
+@pytest.mark.long
 def test_resnets_weights_come_from_a_file_with_hil_serls_names(tmp_path):
     begun = Vision(RESNET10, SPEC).init(jax.random.key(0))
     trunk = traverse_util.flatten_dict(begun["params"][RESNET], sep="/")
@@ -171,6 +174,7 @@ def test_resnets_weights_come_from_a_file_with_hil_serls_names(tmp_path):
             Vision(dataclasses.replace(config, weights=str(tmp_path / f"{name}.safetensors")), SPEC).init(jax.random.key(0))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stacked", [False, True])
 def test_cloning_learns_what_only_the_pictures_show(stacked):
     agent = AGENTS["bc"] if not stacked else dataclasses.replace(AGENTS["bc"], spec=STACKED)
@@ -192,6 +196,7 @@ def test_a_cloned_encoder_and_policy_go_on_in_sac():
     np.testing.assert_allclose(before, after, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["sac", "cql", "sac over stacks"])
 def test_a_learner_updates_on_frames_that_are_stored_once(name):
     agent = AGENTS[name]
@@ -203,6 +208,7 @@ def test_a_learner_updates_on_frames_that_are_stored_once(name):
     assert largest_change(begun[1].pixels, state.frames.pixels) == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("subsampled", [pytest.param(False, marks=pytest.mark.long), True])
 def test_frames_beyond_the_devices_budget_lie_on_the_host_and_teach_the_same(subsampled):
     agent, kept = AGENTS["sac"], FramesConfig(chroma_subsampling=subsampled)
@@ -225,6 +231,7 @@ def test_frames_beyond_the_devices_budget_lie_on_the_host_and_teach_the_same(sub
     assert largest_change(begun.encoder, state.agent.encoder) > 1e-3
 
 
+@pytest.mark.long
 def test_an_update_is_on_its_way_before_the_host_looks_up_the_next_batch(monkeypatch):
     parts = LearnerParts(AGENTS["sac"], ReplayConfig(capacity=64), MixingConfig(), FramesConfig(budget_mebibytes=0))
     run, order = Stepper(parts), []

@@ -102,6 +102,7 @@ def test_acting_and_measuring_know_nothing_of_them(block):
     jax.tree.map(np.testing.assert_array_equal, seen(plain), seen(agent))
 
 
+@pytest.mark.long
 def test_what_was_learnt_with_a_decay_goes_on_without_one(block):
     cql, sac = changed(AGENTS["cql"], weight_decay=0.1), AGENTS["sac"]
     state, _, _ = jax.jit(cql.update)(cql.init(jax.random.key(0), example(SPEC)), block)

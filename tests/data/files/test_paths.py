@@ -99,6 +99,7 @@ FULL = """if True:
 """
 
 
+@pytest.mark.long
 def test_a_disk_without_room_is_a_sentence_in_every_format_and_leaves_nothing(tmp_path):
     """HDF5 would end the process by a segmentation fault."""
     paths = [str(tmp_path / name) for name in ("full-v0", "full.npz", "full.pkl", "full.lerobot")]

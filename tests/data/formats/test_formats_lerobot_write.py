@@ -82,6 +82,7 @@ def one_episode(draw, number, space, bare, extras, actions):
     return Episode(steps, draw(st.one_of(st.none(), flags)), "memory", number, source, task, recorded)
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(episode_lists())
 def test_what_is_written_is_read_bit_for_bit(tmp_path_factory, written):

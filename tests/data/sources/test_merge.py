@@ -112,6 +112,7 @@ def test_a_file_that_turns_out_wrong_leaves_nothing_behind(tmp_path, monkeypatch
     assert contents(tmp_path / "set") == before
 
 
+@pytest.mark.long
 def test_a_process_killed_while_it_adds_leaves_the_set_as_it_was(tmp_path):
     merge(tmp_path / "set", [file(tmp_path / "a.npz", range(3))])
     before = contents(tmp_path / "set")

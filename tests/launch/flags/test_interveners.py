@@ -54,6 +54,7 @@ def test_a_mistake_in_the_flag_is_a_sentence(text, says):
     assert says in str(error.value)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -65,6 +66,7 @@ def test_train_rlpd_says_so_before_it_begins(tmp_path, arguments, says):
     assert says in sentence(Commands(tmp_path, DRAWER).run("train_rlpd", "--exp_name=x", *arguments))
 
 
+@pytest.mark.long
 def test_local_refuses_one_person_for_two_actors(tmp_path):
     done = Commands(tmp_path, DRAWER).run("local", "--exp_name=x", "--actors=2", "--intervention=keyboard")
     assert "A person can take over one actor, and there would be 2" in sentence(done)
@@ -92,6 +94,7 @@ def collect(*arguments, timeout=200):
     return subprocess.run(line, capture_output=True, text=True, timeout=timeout)
 
 
+@pytest.mark.long
 def test_a_teacher_takes_over_while_episodes_are_collected(tmp_path):
     out = tmp_path / "taught.npz"
     settings = ("--env=Meta-World/reach-v3", "--policy=random", "--episodes=3", "--horizon=150", f"--out={out}")
@@ -105,6 +108,7 @@ def test_a_teacher_takes_over_while_episodes_are_collected(tmp_path):
     assert f"{flags.mean():.0%} of the steps" in done.stdout and "interventions" in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -118,6 +122,7 @@ def test_a_mistake_in_collecting_is_a_sentence(tmp_path, arguments, says):
     assert says in sentence(collect("--env=Pendulum-v1", "--policy=random", f"--out={tmp_path / 'x.npz'}", *arguments))
 
 
+@pytest.mark.long
 def test_a_person_records_demonstrations_and_discards_and_repeats_some(tmp_path):
     """The whole command under a real X server: three episodes are wanted; one is discarded, one is begun again."""
     out = tmp_path / "person.npz"

@@ -83,18 +83,21 @@ def test_a_mistaken_flag_or_setting_is_named_with_its_near_match(commands, demos
     assert says in said
 
 
+@pytest.mark.long
 def test_a_setting_of_the_other_agent_alone_is_named_as_none_of_the_one_that_warms_up(tmp_path, demos):
     commands = Commands(tmp_path, ("--config=configs/classic.py:pendulum,iql,then_sac", "--config.agent.backup_entropy=True"))
     said = sentence(commands.run("train_offline_warmup", "--exp_name=x", f"--offline_data_path={demos}"))
     assert "warmup_agent (iql), which has no backup_entropy: leave --config.agent.backup_entropy to train_rlpd." in said
 
 
+@pytest.mark.long
 def test_data_of_another_environment_are_refused_with_the_difference(commands, demos):
     arguments = ("--exp_name=x", f"--offline_data_path={demos}", "--config.environment.id=MountainCarContinuous-v0")
     said = sentence(commands.run("train_offline_warmup", *arguments))
     assert "MountainCarContinuous-v0" in said and "(2,)" in said and "(3,)" in said
 
 
+@pytest.mark.long
 def test_a_busy_port_is_said(commands):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
@@ -122,5 +125,6 @@ def test_an_actor_without_a_learner_waits_and_then_says_so(commands):
     assert "not answered" in sentence(done)
 
 
+@pytest.mark.long
 def test_both_roles_at_once_are_refused(commands):
     assert "--learner and --actor" in sentence(commands.run("train_rlpd", "--exp_name=x", "--learner", "--actor"))

@@ -69,6 +69,7 @@ def test_a_function_of_ones_own_is_judged_in_a_configurations_environment(tmp_pa
     assert shown["environment"] == "Pendulum-v1" and shown["actions"] == "own_controller:still" and shown["mean_return"] < -100
 
 
+@pytest.mark.long
 def test_a_stable_baselines3_zip_is_judged_by_its_mode_or_sampled(tmp_path):
     sb3 = pytest.importorskip("stable_baselines3", reason="Stable-Baselines3 is not installed (extra [sb3])")
     sb3.PPO("MlpPolicy", "Pendulum-v1", n_steps=8, batch_size=8, seed=0, device="cpu").save(tmp_path / "ppo.zip")

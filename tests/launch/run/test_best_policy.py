@@ -115,6 +115,7 @@ def test_a_spoilt_policy_is_told_and_the_best_one_acts_again_and_is_found_by_the
     assert plot_run(copy).is_file()
 
 
+@pytest.mark.long
 def test_the_command_takes_best_for_a_step_and_names_what_else_it_takes(copy):
     line = [sys.executable, "-m", "warmloop.launch.evaluate", f"--checkpoint={copy / 'checkpoints'}", "--episodes=3", "--json"]
     helpers = {"cwd": Path(__file__).parents[2] / "helpers", "capture_output": True, "text": True}  # where the environment's module is

@@ -87,6 +87,7 @@ def test_a_byte_that_changed_in_filtered_demonstrations_is_refused_and_leaves_no
         assert not (tmp_path / "run" / "checkpoints").exists() and not contents(tmp_path / "run")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", ["train_rlpd", "train_offline_warmup", "local"])
 def test_a_run_that_would_be_the_folder_of_all_runs_is_refused_by_every_command(commands, demos, module):
     data = (f"--offline_data_path=demos={demos}",) if module == "train_offline_warmup" else ()
@@ -111,6 +112,7 @@ def test_a_refused_warm_up_leaves_what_ran_and_no_folder(commands, demos):
     assert not (commands.folder / "new").exists()
 
 
+@pytest.mark.long
 def test_a_resume_is_not_given_other_demonstrations_than_those_it_has(tmp_path, demos, monkeypatch):
     learn(tmp_path / "run", [str(demos)])
     ran = contents(tmp_path / "run")

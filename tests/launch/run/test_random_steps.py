@@ -44,6 +44,7 @@ def uniform():
     return np.array(found)
 
 
+@pytest.mark.long
 def test_the_first_steps_are_uniform_and_the_policy_acts_once_it_learns(tmp_path):
     actions, versions = actions_of(tmp_path)
     np.testing.assert_array_equal(actions[:30], uniform())

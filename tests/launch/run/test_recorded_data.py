@@ -139,6 +139,7 @@ def test_a_warm_up_by_the_environment_s_limits_does_not_go_on_by_the_data_s(fold
     assert f"{warm} acts within the limits of the action space" in said and "[-1.5] to [1.25]; set neither" in said
 
 
+@pytest.mark.long
 def test_other_limits_than_the_checkpoint_s_are_refused_with_the_flags_to_set(folder, limited):
     other = ("--config.environment.action_low=(-1,)", "--config.environment.action_high=(1,)")
     said = sentence(Guided(folder).run("train_rlpd", "--exp_name=other", f"--checkpoint_path={limited[0]}", *other))
@@ -165,6 +166,7 @@ def test_an_actor_without_the_limits_is_refused_with_the_flags_and_with_them_it_
         learner.kill()
 
 
+@pytest.mark.long
 def test_what_a_policy_with_limits_records_and_shows_is_within_them(folder, limited):
     line = [sys.executable, "-m", "warmloop.launch.collect", f"--policy=checkpoint:{limited[0]}", "--env=Pendulum-v1", "--horizon=20"]
     done = subprocess.run([*line, "--episodes=1", f"--out={folder}/own.npz"], capture_output=True, text=True)

@@ -76,6 +76,7 @@ def rewrite(path: Path, change) -> None:
     path.write_text(seal({name: value for name, value in values.items() if name != "sha256"}))
 
 
+@pytest.mark.long
 def test_config_json_that_disagrees_with_the_checkpoint_is_refused_with_every_setting_and_both_values(copy):
     rewrite(RunFolder(copy).config, lambda values: (values["agent"].update(utd=9), values["learner"].pop("max_utd"), values.update(seed=8)))
     with pytest.raises(WarmloopError, match="does not agree with the run's newest checkpoint") as refusal:

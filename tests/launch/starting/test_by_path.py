@@ -23,6 +23,7 @@ def started(folder: Path, *line: str | Path, environment: dict[str, str] | None 
     return done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", COMMANDS.values())
 def test_a_command_is_started_by_its_files_path_from_any_folder(tmp_path, module):
     shown = started(tmp_path, sys.executable, LAUNCH / f"{module}.py", "--help")

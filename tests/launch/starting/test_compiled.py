@@ -29,6 +29,7 @@ def test_programs_are_kept_in_the_users_cache_folder(tmp_path, first):
     assert folder.startswith(str(tmp_path / "warmloop" / "jax")) and os.listdir(folder)
 
 
+@pytest.mark.long
 def test_a_folder_of_ones_own_is_used_and_none_keeps_nothing(tmp_path):
     own, line = tmp_path / "own", [sys.executable, "-c", KEPT.format(first="")]
     subprocess.run(line, env=settings(tmp_path, JAX_COMPILATION_CACHE_DIR=str(own)), check=True)

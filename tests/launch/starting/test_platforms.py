@@ -48,6 +48,7 @@ def ended(tells, module, *arguments, environment):
     return subprocess.run(line, capture_output=True, text=True, cwd=tells.folder, env=environment, timeout=200)
 
 
+@pytest.mark.long
 def test_an_actor_by_hand_computes_on_the_cpu_though_the_gpu_is_exported_for_the_learner(tells):
     line = ("--exp_name=run", "--actor", "--port=1", "--config.actor.patience=0.5", "--config.environment.success=info:success")
     done = ended(tells, "train_rlpd", *line, environment=NEVER_THERE)
@@ -64,6 +65,7 @@ def test_actor_platform_gives_an_actor_another_one_and_belongs_to_actors_alone(t
     assert "--actor_platform=no_such_chip: JAX cannot use that here" in sentence(done) and not (tells.folder / "told").exists()
 
 
+@pytest.mark.long
 def test_evaluate_leaves_the_accelerator_alone_unless_it_is_asked_for(tmp_path):
     (tmp_path / "tells.py").write_text(TELLS)
     line = [sys.executable, "-m", "warmloop.launch.evaluate", "--env=tells:Tells-v0", "--policy=random", "--episodes=1"]

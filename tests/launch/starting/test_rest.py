@@ -44,6 +44,7 @@ def wait_for(process, log, event, count=1):
         time.sleep(0.05)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_brings_what_is_recorded_to_rest(number, tmp_path):
     with started(tmp_path, *COLLECT, **PACED) as (process, log):
@@ -54,6 +55,7 @@ def test_a_signal_brings_what_is_recorded_to_rest(number, tmp_path):
     assert [one["event"] for one in told(log)][-1] == "safe_stop"
 
 
+@pytest.mark.long
 def test_a_second_ctrl_c_brings_it_to_rest_though_the_main_thread_hears_nothing(tmp_path):
     with started(tmp_path, *COLLECT, config="stuck_config.py") as (process, log):
         wait_for(process, log, "blocks")

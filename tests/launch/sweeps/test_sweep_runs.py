@@ -116,6 +116,7 @@ def test_what_other_settings_gave_is_taken_for_finished_only_until_the_seed_is_r
         assert [one["mean_return"] for one in known.of(["one name"], 1)["one name"]] == [2]
 
 
+@pytest.mark.long
 def test_a_seed_s_folder_holds_the_checkpoints_of_its_last_run_alone(gentle, tmp_path):
     longer, shorter = with_data(runs_of(PENDULUM, [], ["learner.warmup_steps=2,1", *TINY], {}), [gentle], 1).values()
     swept({"one name": longer}, tmp_path)

@@ -222,6 +222,7 @@ def test_a_policy_loads_without_configuration_or_data(parts, trained, tmp_path):
     assert_same(params, parts.agent.actor_params(trained.agent))
 
 
+@pytest.mark.long
 def test_cql_hands_its_whole_state_to_sac_through_a_checkpoint(parts, make_rows, tmp_path):
     shared = {"hidden": (16, 16), "ensemble": 2, "batch_size": 8}
     warm = LearnerParts(CQL(CQLConfig(utd=1, cql_actions=2, **shared), parts.agent.spec), parts.replay, parts.mixing)

@@ -33,6 +33,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_a_lamp_is_told_from_darkness_in_episodes_that_were_never_seen(folder):
     trained = trained_classifier.read(folder)
     fresh = lamp_episode(99)
@@ -211,6 +212,7 @@ def test_a_changed_byte_of_either_file_is_noticed(folder, tmp_path, name):
             trained_classifier.read(tmp_path)
 
 
+@pytest.mark.long
 def test_data_without_cameras_are_refused_unless_the_rest_of_the_observation_is_asked_for(tmp_path):
     def blind(observation):
         return {"pose": observation["pose"]}
@@ -226,6 +228,7 @@ def test_data_without_cameras_are_refused_unless_the_rest_of_the_observation_is_
     assert "There are no camera images in --data, only pose" in done.stderr and "add --proprioception" in done.stderr
 
 
+@pytest.mark.long
 def test_the_command_writes_a_classifier_its_plot_and_its_mistakes(tmp_path):
     write_episodes(tmp_path / "frames.npz", EPISODES)
     command = [sys.executable, "-m", "warmloop.launch.train_classifier", f"--data={tmp_path}/frames.npz", f"--out={tmp_path}/out"]

@@ -123,6 +123,7 @@ def test_blocks_are_what_the_learner_draws_and_drawing_changes_nothing(parts, le
     assert diagnosis_batches.rows_drawn(after, drawn, 0.0)["priority_evenness"]["offline"] < 1
 
 
+@pytest.mark.long
 def test_the_actors_gradient_is_the_sum_of_its_terms(parts, learner):
     cloning = dataclasses.replace(parts.agent, config=dataclasses.replace(parts.agent.config, bc_weight=2.0))
     drawn = diagnosis_batches.drawn_blocks(learner, dataclasses.replace(parts, agent=cloning), KEY)
@@ -164,6 +165,7 @@ def test_a_pool_without_a_finished_episode_is_refused(parts, make_rows):
     assert isinstance(seen_in(create(parts, 0, make_rows(5)).offline, 0.0), Seen)
 
 
+@pytest.mark.long
 def test_a_step_by_one_term_changes_what_that_term_is_of(parts, learner, seen):
     agent = dataclasses.replace(parts.agent, config=dataclasses.replace(parts.agent.config, bc_weight=2.0, initial_temperature=0.5))
     narrow = with_policy(learner.agent, moved_by(learner.agent.actor, log_std=-2.0))

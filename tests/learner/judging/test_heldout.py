@@ -198,6 +198,7 @@ def warmed(parts, make_rows, **settings):
     return lines, saved
 
 
+@pytest.mark.long
 def test_a_warm_up_measures_at_every_record_and_gives_its_checkpoints_evenly_spaced(parts, make_rows):
     lines, saved = warmed(parts, make_rows, warmup_checkpoints=4)
     assert saved == [15, 30, 45, 60] and [updates for updates, _ in lines] == [10, 20, 30, 40, 50, 60]

@@ -88,6 +88,7 @@ def test_the_pools_wrap_leaves_no_link_to_a_row_that_is_gone(parts):
     assert sorted(followed(state.online)) == sorted(kept)
 
 
+@pytest.mark.long
 def test_a_resumed_run_has_the_links_that_it_stopped_with_and_goes_on_linking(parts, tmp_path):
     run = Run(tmp_path, parts, "first")
     rows = episode_of(parts.agent.spec, 12, 3, intervened=range(4, 9))

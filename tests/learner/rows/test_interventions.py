@@ -115,6 +115,7 @@ def test_hg_dagger_has_room_for_every_step_of_a_run():
     assert fine_parts(load("configs/classic.py:pendulum").replace(replay={"intervention_rows": 10}), spec).replay.intervention_rows == 10
 
 
+@pytest.mark.long
 def test_hg_dagger_learns_what_the_hand_did_and_nothing_of_what_the_policy_did():
     """Three places: the demonstrations' at −1, the hand's at 0, the policy's own at 1; each has an action of its own."""
     preset = load("configs/classic.py:pendulum,hgdagger")
@@ -152,6 +153,7 @@ def plain(leaf):
     return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 
 
+@pytest.mark.long
 def test_a_learner_that_crashed_has_them_again_with_their_pictures_and_none_twice(tmp_path, parts):
     spec, run = parts.agent.spec, Run(tmp_path, parts, "first")
     before = [episode_of(spec, 10, number, intervened=(2, 3, 7)) for number in range(3)]
@@ -196,6 +198,7 @@ def test_interventions_of_an_episode_that_was_open_when_the_learner_stopped_get_
     again.journal.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("budget", "subsampled"),
     [(4096, False), pytest.param(0, False, marks=pytest.mark.long), (0, True)],
@@ -222,6 +225,7 @@ def test_a_run_that_stopped_goes_on_bit_for_bit_wherever_its_frames_are(tmp_path
         one.journal.close()
 
 
+@pytest.mark.long
 def test_rows_drawn_ahead_are_drawn_anew_where_batches_have_another_size_or_one_of_them_is_gone(tmp_path):
     parts = dataclasses.replace(parts_of("cameras"), frames=FramesConfig(budget_mebibytes=0))
     run = Run(tmp_path, parts, "first")

@@ -42,6 +42,7 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
+@pytest.mark.long
 def test_the_recurrence_is_a_gru_in_eight_blocks(params):
     rng = np.random.default_rng(0)
     p = jax.tree.map(lambda x: np.asarray(x, np.float64), params["params"])

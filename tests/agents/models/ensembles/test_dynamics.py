@@ -68,6 +68,7 @@ def linear():
     return ensemble, learnt(ensemble, rows, 3_500, 1_024), fitted, np.std(rows.next_observation - inputs @ fitted, axis=0)
 
 
+@pytest.mark.long
 def test_a_linear_gaussian_system_is_recovered_within_two_per_cent(linear):
     ensemble, state, fitted, deviation = linear
 

@@ -144,6 +144,7 @@ def grown(paths):
     return [(said, int(taken)) for taken, said in (line.split(" ", 1) for line in shown.splitlines())]
 
 
+@pytest.mark.long
 def test_what_would_take_too_much_is_refused_before_it_is_unpacked(tmp_path):
     paths = {name: make(tmp_path / str(index)) for index, (name, make) in enumerate(BOMBS.items())}
     assert all(budget.size_of(path) < MEBIBYTE for path in paths.values())
@@ -152,6 +153,7 @@ def test_what_would_take_too_much_is_refused_before_it_is_unpacked(tmp_path):
         assert str(path) in asks_for_memory(said) and taken < limit * MEBIBYTE, f"{name}: {taken >> 20} MiB, {said}"
 
 
+@pytest.mark.long
 def test_a_footer_that_denies_what_a_page_holds_is_not_believed(tmp_path):
     made = {name: make(tmp_path / str(index)) for index, (name, make) in enumerate(DENIED.items())}
     for path, file in made.values():
@@ -161,6 +163,7 @@ def test_a_footer_that_denies_what_a_page_holds_is_not_believed(tmp_path):
         assert str(path) in asks_for_memory(said) and taken < 8 * MEBIBYTE, f"{name}: {taken >> 20} MiB, {said}"
 
 
+@pytest.mark.long
 def test_a_footer_that_denies_many_pages_is_refused_in_the_memory_of_one(tmp_path):
     path = changed(tmp_path, FRAMES, wide("action", True), **PLAIN)
     deny(path / FRAMES)

@@ -155,6 +155,7 @@ def test_a_call_hidden_in_a_buffer_or_a_path_is_never_run(tmp_path):
     assert not canary.exists()
 
 
+@pytest.mark.long
 def test_no_class_that_a_buffer_names_is_imported():
     script = (
         "import sys; from warmloop.data.formats import load_episodes; before = set(sys.modules); "

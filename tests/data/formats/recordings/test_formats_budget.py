@@ -295,6 +295,7 @@ def grown(path):
     return said, int(taken)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "compression"), [("arrow", "zstd"), ("arrow", "lz4"), ("parquet", None)])
 def test_an_episode_of_minari_that_would_take_too_much_is_refused_before_it_is_unpacked(tmp_path, kind, compression):
     path = stored_minari(tmp_path, wide, compression, kind)
@@ -303,6 +304,7 @@ def test_an_episode_of_minari_that_would_take_too_much_is_refused_before_it_is_u
     assert "episode 1: it would take 64 MiB" in asks_for_memory(said) and taken < 8 * MEBIBYTE
 
 
+@pytest.mark.long
 def test_a_picture_that_parquet_stores_once_for_many_rows_is_refused_as_it_is_read(tmp_path):
     def heavy(columns):
         columns = many(1200)(columns)
@@ -316,6 +318,7 @@ def test_a_picture_that_parquet_stores_once_for_many_rows_is_refused_as_it_is_re
     assert "episode 1: it would take" in asks_for_memory(said) and 8 * MEBIBYTE < taken < 128 * MEBIBYTE
 
 
+@pytest.mark.long
 def test_columns_that_only_a_type_makes_large_are_refused(tmp_path):
     """A file without rows whose type says much, beside one that lacks the column: each row would be filled up."""
     path = stored_minari(tmp_path)
@@ -381,6 +384,7 @@ def test_a_video_whose_episode_would_take_too_much_is_refused_before_it_is_decod
     assert f"{video}: an episode of it would take 60 MiB" in asks_for_memory(said) and taken < 8 * MEBIBYTE
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [2048, 4096])
 def test_a_video_that_claims_smaller_frames_than_it_has_is_refused_before_one_is_taken(tmp_path, size, monkeypatch):
     """An episode of the first would take too much, and a frame of the second does, which ffmpeg does not decode."""
@@ -441,6 +445,7 @@ def test_a_good_file_of_every_format_is_within_the_usual_budget(tmp_path, name, 
     assert load_episodes(LAYOUTS[name].make(tmp_path))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["npz", "hdf5"])
 def test_a_small_file_of_600_megabytes_of_zeros_is_refused_before_it_takes_them(tmp_path, kind, monkeypatch):
     """In a process of its own, whose memory is looked at."""
