@@ -31,9 +31,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from absl import flags
+from ml_collections import config_flags
 
 from ..data.errors import WarmloopError
-from .flags import interveners
+from .flags import interveners, overrides
+from .flags.arguments import locate_config, named_environment
 from .flags.choices import POLICIES, PolicyChoice, choose_environment, choose_policy
 from .flags.common import log, output_path, progress, run
 from .parts.collect_report import show
@@ -49,8 +51,12 @@ if TYPE_CHECKING:
 
 LABEL_STEPS = 10
 flags.adopt_module_key_flags(interveners)
-CONFIG = flags.DEFINE_string(
-    "config", None, "Configuration whose environment is recorded in, such as my.py or configs/metaworld.py:door-open. Else --env names one."
+CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "Configuration whose environment is recorded in, such as my.py or configs/metaworld.py:door-open; --env names an environment without "
+    "one. --config.environment.horizon=100 changes one setting of the configuration, or of --env. Collecting uses the sections "
+    "environment and tasks, and of the section actor the timeouts; a change of another setting is refused.",
 )
 ENV = flags.DEFINE_string(
     "env", None, "Environment to record in, where there is no --config: a Gymnasium id, module:Id, or Meta-World/NAME-v3."
@@ -133,9 +139,12 @@ def make_plan(choice: PolicyChoice, hand: InterventionChoice) -> tuple[Plan, Act
     after = AFTER.value if AFTER.value is not None else LABEL_STEPS if LABEL.value else 0
     if after and not STOP_AT_SUCCESS.value:
         raise WarmloopError("--after_success says when an episode is cut, and --nostop_at_success that it is not; leave one out.")
-    environment, tasks, use = choose_environment(CONFIG.value, ENV.value, horizon=HORIZON.value, success=SUCCESS.value)
+    same = {"environment.horizon": HORIZON.name, "environment.success": SUCCESS.name}
+    changes = overrides.taken("collect", overrides.PLAYED, overrides.BETWEEN_TWO, same)
+    config = overrides.configured()
+    environment, tasks, use = choose_environment(config, ENV.value, changes, horizon=HORIZON.value, success=SUCCESS.value)
     plan = Plan(
-        environment=choice.acting_in(environment),
+        environment=choice.acting_by_own(environment, changes),
         tasks=tasks,
         policy=choice.text,
         identity=choice.identity,
@@ -176,7 +185,7 @@ def collect(plan: Plan, choice: PolicyChoice, hand: InterventionChoice, parts: P
 
 def cli() -> None:
     """The console script `warmloop-collect`."""
-    run(main)
+    run(main, prepare=lambda argv: locate_config(argv, named_environment))
 
 
 if __name__ == "__main__":

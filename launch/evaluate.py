@@ -24,8 +24,11 @@ import json
 from typing import Any
 
 from absl import flags
+from ml_collections import config_flags
 
 from ..data.errors import WarmloopError
+from .flags import overrides
+from .flags.arguments import locate_config, named_checkpoint, named_environment, value_of
 from .flags.choices import POLICIES
 from .flags.common import run
 from .flags.step_flag import define_step
@@ -41,8 +44,12 @@ STEP = define_step(
 ENV = flags.DEFINE_string(
     "env", None, "Environment to judge in: a Gymnasium id, module:Id or Meta-World/NAME-v3. Default: the checkpoint's own."
 )
-CONFIG = flags.DEFINE_string(
-    "config", None, "Configuration whose environment a policy that is no checkpoint is judged in, such as configs/adroit.py:door."
+CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "Configuration whose environment a policy that is no checkpoint is judged in, such as configs/adroit.py:door. "
+    "--config.environment.horizon=100 changes one setting: of --config, else of the checkpoint's own configuration, else of --env. A "
+    "change of a setting that the evaluation does not use is refused.",
 )
 POLICY = flags.DEFINE_string(
     "policy", "checkpoint", f"Policy to judge, as warmloop-collect names it: {POLICIES}. Default: the one in --checkpoint."
@@ -79,7 +86,18 @@ ABSENT = flags.DEFINE_bool(
 )
 
 
+# What is used of a checkpoint's configuration beside the environment's own settings.
+EPISODES_OF_A_CHECKPOINT = (*overrides.PLAYED, "reward.signal", "reward.terminate_on_success")
+RECORDED = ("data", "reward", "quality", "tasks", "plausible")
+TIMES = ("environment.horizon", "environment.time_limit_is_truncation", *overrides.LIMITS)  # where the environment is absent
+
+
 def main() -> None:
+    if overrides.configuration() and (CHECKPOINT.value or POLICY.value.startswith("checkpoint:")):
+        raise WarmloopError(
+            "A checkpoint has its own configuration: leave --config out, name another environment by --env, or change a setting, as by "
+            "--config.environment.horizon=100."
+        )
     if MODEL.value:
         check_model()
         return
@@ -88,7 +106,7 @@ def main() -> None:
             raise WarmloopError("--success is for episodes of one policy; leave it out for --offline.")
         compare()
         return
-    if CONFIG.value and POLICY.value == "checkpoint" and not CHECKPOINT.value:
+    if overrides.configuration() and POLICY.value == "checkpoint":
         raise WarmloopError("--config names an environment, and no policy is named; add --policy=random, sb3:PATH.zip or another.")
     if DATA.value or BANDIT.value or ABSENT.value:
         raise WarmloopError(
@@ -96,7 +114,10 @@ def main() -> None:
             "compare checkpoints or judge a model."
         )
     prefer_cpu()
-    subject = Subject(POLICY.value, CHECKPOINT.value, STEP.value, ENV.value, STOCHASTIC.value, SUCCESS.value, CONFIG.value)
+    used = EPISODES_OF_A_CHECKPOINT if POLICY.value.startswith("checkpoint") else overrides.PLAYED
+    changes = overrides.taken("evaluate", used, overrides.BETWEEN_TWO, {"environment.success": SUCCESS.name})
+    chosen = (ENV.value, STOCHASTIC.value, SUCCESS.value, overrides.configured())
+    subject = Subject(POLICY.value, CHECKPOINT.value, STEP.value, *chosen, changes)
     judge(subject, EPISODES.value, SEED.value, VIDEO.value, show)
 
 
@@ -113,8 +134,9 @@ def check_model() -> None:
         raise WarmloopError("--model judges the model of one checkpoint: name it, as in --model --checkpoint=runs/hopper/warmup.")
     if isinstance(STEP.value, str):
         raise WarmloopError(f"--step={STEP.value} is a policy without its model; with --model name a checkpoint by its number of updates.")
+    changes = changes_of_recorded("evaluate --model")
     prefer_cpu()
-    shown, text = check(CHECKPOINT.value, STEP.value, DATA.value, ABSENT.value, SEED.value)
+    shown, text = check(CHECKPOINT.value, STEP.value, DATA.value, ABSENT.value, SEED.value, changes)
     print(json.dumps(shown) if JSON.value else text)
 
 
@@ -126,14 +148,29 @@ def compare() -> None:
         raise WarmloopError("Name a folder of checkpoints to compare, as in --offline --checkpoint=runs/door/warmup.")
     if BANDIT.value and ABSENT.value:
         raise WarmloopError(f"--bandit_episodes={BANDIT.value} needs the environment here; leave it or --environment_absent out.")
-    choices = (ENV.value, BANDIT.value, SEED.value, STOCHASTIC.value, ABSENT.value)
-    shown, text = compare_checkpoints(CHECKPOINT.value, DATA.value, *choices)
+    changes = changes_of_recorded("evaluate --offline", "fqe", *(overrides.PLAYED if BANDIT.value else ()))
+    subject = Subject(checkpoint=CHECKPOINT.value, environment=ENV.value, stochastic=STOCHASTIC.value, changes=changes)
+    shown, text = compare_checkpoints(subject, DATA.value, BANDIT.value, SEED.value, ABSENT.value)
     print(json.dumps(shown) if JSON.value else text)
+
+
+def changes_of_recorded(command: str, *more: str) -> dict[str, Any]:
+    """What flags change of the checkpoint's configuration, where a command judges by recorded data. Raises WarmloopError as `taken`."""
+    environment = TIMES if ABSENT.value else ("environment",)
+    unused = () if BANDIT.value else ("environment.success",)
+    same = {"data.sources": DATA.name}
+    return overrides.taken(command, (*RECORDED, *environment, *more), (*overrides.BETWEEN_TWO, *unused), same)
+
+
+def base(argv: list[str], change: str) -> str:
+    """Whose setting `change` is, where --config names no configuration: that of the checkpoint, else that of --env."""
+    of_checkpoint = value_of(argv, "checkpoint") or (value_of(argv, "policy") or "").startswith("checkpoint:")
+    return (named_checkpoint if of_checkpoint else named_environment)(argv, change)
 
 
 def cli() -> None:
     """The console script `warmloop-evaluate`."""
-    run(main)
+    run(main, prepare=lambda argv: locate_config(argv, base))
 
 
 if __name__ == "__main__":

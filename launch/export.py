@@ -15,8 +15,11 @@ if not __package__:
     from starting import by_path as by_path  # started by its path
 
 from absl import flags
+from ml_collections import config_flags
 
 from ..data.errors import WarmloopError
+from .flags import overrides
+from .flags.arguments import locate_config, named_checkpoint
 from .flags.common import output_path, run
 from .flags.step_flag import define_step
 from .parts.exporting import export_checkpoint
@@ -28,6 +31,12 @@ STEP = define_step(
     'Checkpoint to export, by its number of updates, "best" for the best policy of the run or "last" for the trained one. Default: the one '
     "in selection.json, else the best policy where the run stands by it, else the newest.",
 )
+CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "Used as --config.environment.NAME=VALUE alone: changes one setting of the checkpoint's environment, such as "
+    "--config.environment.kwargs={'port': 5000}, for the comparison of the exported policy with the agent.",
+)
 OUT = flags.DEFINE_string("out", None, "Folder to write.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if an export is there.")
 
@@ -35,16 +44,19 @@ OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if an export is
 def main() -> None:
     if not CHECKPOINT.value:
         raise WarmloopError("Name a checkpoint, as in --checkpoint=runs/door/checkpoints.")
+    if overrides.configuration():
+        raise WarmloopError("A checkpoint has its own configuration: leave --config out, or change a setting: --config.environment.NAME=….")
+    changes = overrides.taken("export", overrides.LOOKED_AT)
     prefer_cpu()
     out = output_path(OUT.value, OVERWRITE.value)
-    for report in export_checkpoint(CHECKPOINT.value, out, STEP.value):
+    for report in export_checkpoint(CHECKPOINT.value, out, STEP.value, changes=changes):
         print(report)
     print(f"written            {out}")
 
 
 def cli() -> None:
     """The console script `warmloop-export`."""
-    run(main)
+    run(main, prepare=lambda argv: locate_config(argv, named_checkpoint))
 
 
 if __name__ == "__main__":

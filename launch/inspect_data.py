@@ -4,7 +4,7 @@
     python -m warmloop.launch.inspect_data demos=a.npz suboptimal=b.pkl --html=report.html --fix=repaired.npz
 
 FILE is a data set in any format that training takes, or kind=FILE. Exit code 1 if something in it would break training. The data is
-compared with the environment that it names, where that can be made here; --env=my.py compares it with the environment of a configuration.
+compared with the environment that it names, where that can be made here; --config=my.py compares it with a configuration's environment.
 
 A learner's quarantine folder (RUNS/EXP_NAME/quarantine) is known by its content: its rows are shown, with the reason and the
 values that are wrong. Exit code 1 if there are any: they were not learnt from.
@@ -23,10 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
+from ml_collections import config_flags
 
 from ..data.errors import WarmloopError
 from ..data.files.whole_files import replacing
-from .flags import data_flags
+from .flags import data_flags, overrides
+from .flags.arguments import locate_config, named_environment, value_of
 from .flags.common import check_outputs, output_path, progress, run
 from .starting.platforms import prefer_cpu
 
@@ -37,8 +39,18 @@ flags.adopt_module_key_flags(data_flags)
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object; of a quarantine, one for each row.")
 HTML = flags.DEFINE_string("html", None, "HTML report with pictures and camera frames to write: one file that needs no network.")
 FIX = flags.DEFINE_string("fix", None, "Repaired copy to write; the file's ending chooses the format. The original stays as it is.")
+CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "Configuration whose environment the data are compared with, such as my.py or configs/adroit.py:door. "
+    "--config.environment.horizon=100 changes one setting of the environment; a change of a setting that the comparison does not use is "
+    "refused.",
+)
 ENV = flags.DEFINE_string(
-    "env", "auto", "Environment to compare with: an id, a configuration such as my.py, none, or auto for the one that the files name."
+    "env",
+    "auto",
+    "Environment to compare with: a Gymnasium id, module:Id or Meta-World/NAME-v3; none for no comparison; auto for the one that the files "
+    "name. A configuration such as my.py is taken too, as by --config.",
 )
 SUCCESS = flags.DEFINE_string(
     "success", "", "Which steps succeeded, where a file has no flag: reward>=NUMBER, end, terminated or never. Default: by the rewards."
@@ -75,9 +87,13 @@ def show_data(files: Sequence[str]) -> int:
     from ..data.inspection import inspect
     from ..data.inspection.page.html import page
     from ..data.inspection.text import render
-    from .run.compared_environment import find_reference
+    from .run.compared_environment import configured_reference, find_reference
 
-    reference, said = find_reference(ENV.value or "auto", files)
+    named = overrides.configuration()
+    if named and not flags.FLAGS["env"].using_default_value:
+        raise WarmloopError(f"--config and --env={ENV.value} both name what to compare with; leave one of them out.")
+    changes = overrides.taken("inspect", (*overrides.LOOKED_AT, *overrides.LIMITS))
+    reference, said = configured_reference(named, changes) if named else find_reference(ENV.value or "auto", files, changes)
     reading = data_flags.DONES.value or "", data_flags.SKIP_BAD_EPISODES.value
     with progress("inspecting, episodes", None) as advance:
         report = inspect(list(files), reference, said, advance, SUCCESS.value or "", *reading)
@@ -140,9 +156,22 @@ def show_quarantine(files: Sequence[str]) -> int:
     return 1 if reasons else 0
 
 
+def base(argv: list[str], change: str) -> str:
+    """Whose setting `change` is, where there is no --config: that of --env. Raises WarmloopError where it names no single environment."""
+    from ..configs import locate
+    from .run.compared_environment import configured_in
+
+    env = value_of(argv, "env") or "auto"
+    if env in ("auto", "none"):
+        raise WarmloopError(
+            f"{change} changes a configuration, and none is named: add --config=…, such as --config=configs/adroit.py:door, or --env=ID."
+        )
+    return locate(env) if configured_in(env) else named_environment(argv, change)
+
+
 def cli() -> None:
     """The console script `inspect_data`."""
-    run(main, files=True)
+    run(main, prepare=lambda argv: locate_config(argv, base), files=True)
 
 
 if __name__ == "__main__":

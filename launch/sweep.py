@@ -6,6 +6,7 @@
 
 Each run warms up on all of the data and is judged in the environment by its last checkpoint; with --checkpoints=N also by the one
 of N that fitted Q evaluation chooses. Nothing is fine-tuned: settings of that, and others that no run would differ by, are refused.
+--config.SECTION.SETTING=VALUE changes a setting of all runs, --set=SECTION.SETTING=VALUE,VALUE makes a run with each value.
 Presets are joined by a plus, as in --algorithms=cql+small,iql+small; two rows that would be the same run are refused. Where memory
 allows, the seeds of a run learn side by side in one program that holds the data once. Every finished seed is a line of
 OUT/results.jsonl, and its checkpoint is in OUT/NAME/seed-N; the same command continues where it was broken off. A seed of the same NAME
@@ -22,11 +23,19 @@ if not __package__:
 from pathlib import Path
 
 from absl import flags
+from ml_collections import config_flags
 
 from ..data.errors import WarmloopError
+from .flags import overrides
+from .flags.arguments import locate_config
 from .flags.common import progress, run
 
-CONFIG = flags.DEFINE_string("config", None, "Configuration of the task, such as my.py or configs/adroit.py:door.")
+CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "Configuration of the task, such as my.py or configs/adroit.py:door. --config.warmup_agent.utd=4 changes one setting of all runs; a "
+    "change by which no run would differ is refused.",
+)
 ALGORITHMS = flags.DEFINE_list(
     "algorithms", [], "Algorithms to compare: presets, such as iql+small,cql+small, or MODULE:NAME. Default: the task's own."
 )
@@ -48,7 +57,7 @@ OUT = flags.DEFINE_string("out", None, "Folder for the results.")
 
 
 def main() -> None:
-    if not CONFIG.value or not OUT.value:
+    if not overrides.configuration() or not OUT.value:
         raise WarmloopError("Name the task and where the results go, as in --config=configs/adroit.py:door --out=runs/sweep.")
     import jax
 
@@ -59,7 +68,11 @@ def main() -> None:
 
     judging = Judging(EVAL_TRAJS.value, CHECKPOINTS.value, JUDGE_ALL.value and CHECKPOINTS.value > 1)
     out = Path(OUT.value)
-    configs = runs_of(CONFIG.value, ALGORITHMS.value, SET.value, {"warmup_steps": WARMUP_STEPS.value}, judging.checkpoints)
+    changes = overrides.changes()
+    if "learner.warmup_steps" in changes:
+        overrides.refuse_both("learner.warmup_steps", WARMUP_STEPS.name)
+    learner = {"warmup_steps": WARMUP_STEPS.value}
+    configs = runs_of(overrides.configuration(), ALGORITHMS.value, SET.value, learner, judging.checkpoints, changes)
     runs = with_data(configs, DATA.value, judging.checkpoints)
     results = Results(out, judging)
     missing = {name: results.missing(name, chosen, SEEDS.value) for name, chosen in runs.items()}
@@ -75,7 +88,7 @@ def main() -> None:
 
 def cli() -> None:
     """The console script `warmloop-sweep`."""
-    run(main)
+    run(main, prepare=locate_config)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ...actor.environment.environment import Environment, EnvironmentConfig
     from ...actor.policies.policy import Policy
     from ...agents import Agent
+    from ...configs.schema import RunConfig
     from ...data.tasks import TaskConfig
 
 PIN = ",sha256="  # between the name of a base policy and what tells it from others
@@ -102,6 +103,16 @@ class PolicyChoice:
             limits = exported_limits(self.path)
         return dataclasses.replace(environment, action_low=limits.low, action_high=limits.high) if limits else environment
 
+    def acting_by_own(self, environment: EnvironmentConfig, changes: Mapping[str, Any]) -> EnvironmentConfig:
+        """As `acting_in`. Raises WarmloopError where `changes` to the environment, by SECTION.SETTING, set other action limits."""
+        from .limits import other_limits
+        from .overrides import LIMITS
+
+        own = self.acting_in(environment)
+        if own.limits != environment.limits and any(path in changes for path in LIMITS):
+            raise other_limits(self.path, own.limits, environment.limits)
+        return own
+
     def _agent(self, environment: Environment) -> Policy:
         from ...actor.policies.policy import AgentPolicy
 
@@ -116,24 +127,42 @@ class PolicyChoice:
         return load_policy(self.path, self.updates)[:2]
 
 
-def choose_environment(config: str | None, id: str | None, **changes: Any) -> tuple[EnvironmentConfig, TaskConfig, ActorConfig]:
-    """The environment of a configuration, with its tasks and the timeouts of its use, or of an id, with those `changes` to it that are not
-    None. Raises WarmloopError."""
+def choose_environment(
+    config: RunConfig | str | None, id: str | None, changes: Mapping[str, Any] | None = None, **flags: Any
+) -> tuple[EnvironmentConfig, TaskConfig, ActorConfig]:
+    """The environment of a configuration or of an id, with its tasks and the timeouts of its use.
+
+    Args:
+        config: the configuration, or `FILE[:ARGUMENT][,PRESET…]`; None where `id` says which environment.
+        changes: other settings, by SECTION.SETTING.
+        flags: other settings of the environment, by name; None leaves one as it is.
+
+    Raises:
+        WarmloopError: both or neither of `config` and `id` are given, or a change is none.
+    """
+    if (config is None) == (id is None):
+        raise WarmloopError("Name the environment by either --config or --env, as in --env=Meta-World/door-open-v3.")
+    chosen, tasks, use = _environment_of(config, id, changes or {})
+    chosen = dataclasses.replace(chosen, **{name: value for name, value in flags.items() if value is not None})
+    return pinned_environment(chosen), tasks, use
+
+
+def _environment_of(
+    config: RunConfig | str | None, id: str | None, changes: Mapping[str, Any]
+) -> tuple[EnvironmentConfig, TaskConfig, ActorConfig]:
     from ...actor.config import ActorConfig
     from ...actor.environment.environment import EnvironmentConfig
     from ...data.tasks import SINGLE
 
-    if (config is None) == (id is None):
-        raise WarmloopError("Name the environment by either --config or --env, as in --env=Meta-World/door-open-v3.")
-    if id is not None:
-        chosen, tasks, use = EnvironmentConfig(id), SINGLE, ActorConfig()
-    else:
-        from ...configs import load
+    if id is not None and not changes:
+        return EnvironmentConfig(id), SINGLE, ActorConfig()
+    from ...configs import load
+    from ...configs.schema import RunConfig
+    from .overrides import changed
 
-        preset = load(config or "")
-        chosen, tasks, use = preset.environment, preset.tasks, preset.actor
-    changed = dataclasses.replace(chosen, **{name: value for name, value in changes.items() if value is not None})
-    return pinned_environment(changed), tasks, use
+    whole = RunConfig(EnvironmentConfig(id)) if id is not None else config if isinstance(config, RunConfig) else load(config or "")
+    whole = changed(whole, changes)
+    return whole.environment, whole.tasks, whole.actor
 
 
 def pinned_environment(environment: EnvironmentConfig) -> EnvironmentConfig:

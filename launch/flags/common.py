@@ -151,6 +151,10 @@ def _parse(main: Callable[..., Any], argv: list[str], prepare: Callable[[list[st
         rest = flags.FLAGS(prepare(argv))
     except WarmloopError as error:
         fail(str(error))
+    except flags.UnrecognizedFlagError as error:
+        if error.flagname.partition(".")[0] == "config" and "config" not in flags.FLAGS:
+            fail(f"--{error.flagname}: this command uses no configuration; leave the flag out.")
+        fail(f"{error} (--help lists the flags)")
     except (AttributeError, KeyError, IndexError) as error:  # of --config's overrides
         from .arguments import unknown_setting
 

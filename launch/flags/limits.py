@@ -44,8 +44,13 @@ def taken_over(config: RunConfig, *directories: str | Path | None) -> RunConfig:
     if own is None:
         log.info("actions -1 to 1 are %s, as in the checkpoint in %s", limits, directory)
         return with_limits(config, limits)
-    instead = shlex.join(limits.flags()) if limits else "neither"
-    raise WarmloopError(
-        f"The checkpoint in {directory} acts within {limits or 'the limits of the action space'}, and environment.action_low and "
-        f"action_high say {own}; set {instead}."
+    raise other_limits(directory, limits, own)
+
+
+def other_limits(directory: str | Path, limits: ActionLimits | None, own: ActionLimits | None) -> WarmloopError:
+    """What to say where a checkpoint acts within `limits`, and the settings say `own`."""
+    space, instead = "the limits of the action space", shlex.join(limits.flags()) if limits else "neither"
+    return WarmloopError(
+        f"The policy in {directory} acts within {limits or space}, and environment.action_low and action_high say {own or space}; "
+        f"set {instead}."
     )

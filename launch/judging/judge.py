@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from ...data.errors import WarmloopError
 from ..flags.choices import SAMPLES, PolicyChoice, choose_environment, choose_policy
 from ..flags.common import check_writable, log, progress
+from ..flags.overrides import Changes, changed_checkpoint
 
 if TYPE_CHECKING:
     from ...actor.environment.environment import Environment, EnvironmentConfig
     from ...actor.episodes.rollout import Evaluation
     from ...actor.policies.policy import Policy
     from ...agents import Agent
+    from ...configs.schema import RunConfig
 
 VIDEO_EPISODES = 3
 MEAN = "the policy's mean"
@@ -36,6 +38,7 @@ class Subject:
         stochastic: sample the actions, as training does, of policies that can.
         success: the success rule; None is the environment's own.
         config: the configuration that has the environment; None for the checkpoint's.
+        changes: settings of the configuration that are others here, by SECTION.SETTING.
     """
 
     policy: str = "checkpoint"
@@ -44,7 +47,8 @@ class Subject:
     environment: str | None = None
     stochastic: bool = False
     success: str | None = None
-    config: str | None = None
+    config: RunConfig | str | None = None
+    changes: Changes = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         kind, _, folder = self.policy.partition(":")
@@ -86,15 +90,16 @@ class Subject:
 
         if self.policy != "checkpoint":
             choice = self._choice
-            chosen, tasks, use = choose_environment(self.config, self.environment, success=self.success)
-            environment = make_environment(choice.acting_in(chosen), tasks=tasks, use=use)
+            chosen, tasks, use = choose_environment(self.config, self.environment, self.changes, success=self.success)
+            environment = make_environment(choice.acting_by_own(chosen, self.changes), tasks=tasks, use=use)
             return environment, choice(environment)
         agent, policy, meta = self.checkpointed()
         config = config_of(meta)
-        own = config.environment
         if self.environment:  # another one, in which the policy's actions still mean what they meant
-            kept = {name: getattr(own, name) for name in ("action_low", "action_high", "base", "base_proposals")}
-            own = EnvironmentConfig(self.environment, **kept)
+            kept = {name: getattr(config.environment, name) for name in ("action_low", "action_high", "base", "base_proposals")}
+            config = config.replace(environment=EnvironmentConfig(self.environment, **kept))
+        config = changed_checkpoint(config, self.changes, self.checkpoint)
+        own = config.environment
         if self.success:
             own = dataclasses.replace(own, success=self.success)
         environment = make_environment(own, config.reward, tasks=config.tasks, use=config.actor)

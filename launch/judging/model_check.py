@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...data.errors import WarmloopError
 from ..flags.common import check_writable
+from ..flags.overrides import Changes, changed_checkpoint
 from ..run.recorded_data import warmup_data
 from .select import divided
 
@@ -20,9 +21,12 @@ SHOWN = (1, 2, 3, 5, 10, 15)  # steps, in the table
 PICTURE = "model.png"
 
 
-def check_model(directory: str, updates: int | None, paths: Sequence[str], absent: bool, seed: int) -> tuple[dict[str, Any], str]:
+def check_model(
+    directory: str, updates: int | None, paths: Sequence[str], absent: bool, seed: int, changes: Changes | None = None
+) -> tuple[dict[str, Any], str]:
     """Measures the model of a checkpoint on recorded episodes: `paths`, else the warm-up's own, of which those that were held out, if any
-    were. Writes model.png and model.json beside the checkpoint; returns what --json prints and what a person reads.
+    were. `changes` are settings of the checkpoint's configuration that are others here. Writes model.png and model.json
+    beside the checkpoint; returns what --json prints and what a person reads.
 
     Raises:
         WarmloopError: the checkpoint's agent has no model of observations, or the data do not fit it.
@@ -43,7 +47,7 @@ def check_model(directory: str, updates: int | None, paths: Sequence[str], absen
         )
     picture = saved.path.parent / PICTURE
     check_writable(picture)
-    config = config_of(saved.meta)
+    config = changed_checkpoint(config_of(saved.meta), changes or {}, directory)
     if paths:
         config = config.replace(data=dataclasses.replace(config.data, sources=()))
     config, data = warmup_data(config, paths, absent)

@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from ...data.errors import WarmloopError
 from ..flags.common import progress
+from ..flags.overrides import changed_checkpoint
 from ..run.recorded_data import warmup_data
 from .select import divided, select, table
 
 if TYPE_CHECKING:
     from ...actor.episodes.bandit import Outcome
     from ...learner.judging.selection import Ranked
+    from .judge import Subject
 
 
 def compare_checkpoints(
-    directory: str, paths: Sequence[str], environment: str | None, episodes: int, seed: int, stochastic: bool, absent: bool = False
+    subject: Subject, paths: Sequence[str], episodes: int, seed: int, absent: bool = False
 ) -> tuple[dict[str, Any], str]:
-    """Ranks the checkpoints in a folder on `paths`, or on the data that they were trained on, and with `episodes` plays them off.
+    """Ranks the checkpoints in the subject's folder on `paths`, or on the data that they were trained on, and with `episodes` plays them
+    off.
 
     With the environment `absent` the data are not checked against it. Returns what --json prints and what a person reads.
 
@@ -33,23 +36,22 @@ def compare_checkpoints(
     from ...learner.checkpoints import complete_checkpoints
     from ...learner.judging.selection import read
 
+    directory = str(subject.checkpoint)
     saved = complete_checkpoints.newest(directory)
     if saved.path == Path(directory).absolute():
         raise WarmloopError(f"{directory} is a single checkpoint; name the folder that it is in, to compare those there.")
-    config = config_of(saved.meta)
+    config = changed_checkpoint(config_of(saved.meta), subject.changes, directory)
     if paths:
         config = config.replace(data=dataclasses.replace(config.data, sources=()))
     config, data = warmup_data(config, paths, None if episodes else absent)
-    ranking = select(directory, config, divided(config, data, seed, directory), seed, stochastic)
+    ranking = select(directory, config, divided(config, data, seed, directory), seed, subject.stochastic)
     text = table(ranking)
     if episodes:
-        text += "\n\n" + _said(play_off(directory, ranking, environment, episodes, seed, stochastic))
+        text += "\n\n" + _said(play_off(subject, ranking, episodes, seed))
     return read(directory), text
 
 
-def play_off(
-    directory: str | Path, ranking: Sequence[Ranked], environment: str | None, episodes: int, seed: int, stochastic: bool = False
-) -> dict[str, Any]:
+def play_off(subject: Subject, ranking: Sequence[Ranked], episodes: int, seed: int) -> dict[str, Any]:
     """Lets `episodes` episodes in the environment choose among the ranked checkpoints, marks that one, and says how good it is.
 
     Those that are out by the ranking do not play.
@@ -64,8 +66,8 @@ def play_off(
     from ...actor.episodes.rollout import run_episode
     from ...actor.seeds import EVALUATION_STREAM, SELECTION_STREAM, episode_seed
     from ...learner.judging import selection
-    from .judge import Subject
 
+    directory = str(subject.checkpoint)
     playing = [ranked for ranked in ranking if not ranked.reason]
     if not playing:
         raise WarmloopError(
@@ -74,8 +76,9 @@ def play_off(
         )
     numbers = [ranked.candidate.updates for ranked in playing]
     rounds(len(numbers), episodes)
-    world, first = Subject(checkpoint=directory, step=numbers[0], environment=environment, stochastic=stochastic).load()
-    policies = [first, *(Subject(checkpoint=directory, step=number, stochastic=stochastic).checkpointed()[1] for number in numbers[1:])]
+    subjects = [dataclasses.replace(subject, step=number) for number in numbers]
+    world, first = subjects[0].load()
+    policies = [first, *(other.checkpointed()[1] for other in subjects[1:])]
     by_success = world.reward.signal == "success"
     if by_success:
         check_unattended(world.config.success, f"--bandit_episodes={episodes}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...data.errors import WarmloopError
 from ..flags import choices as choices  # by which a base policy is found
+from ..flags.overrides import Changes, changed_checkpoint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,17 +22,22 @@ STEPS, RANDOM = 200, 100  # observations of the environment and random ones at w
 
 
 def export_checkpoint(
-    checkpoint: str | Path, out: Path, step: int | str | None = None, environment: Environment | None = None
+    checkpoint: str | Path,
+    out: Path,
+    step: int | str | None = None,
+    environment: Environment | None = None,
+    changes: Changes | None = None,
 ) -> list[Report]:
     """Writes the policy of a checkpoint to the folder `out` in one step, and says how its forms compare with the agent.
 
     Args:
         step: which checkpoint, as `learner.checkpoints.checkpoint.load_policy` takes it.
         environment: that it acts in, where its id cannot say it.
+        changes: settings of the checkpoint's environment that are others here, by SECTION.SETTING.
 
     Raises:
-        WarmloopError: there is no such checkpoint, its environment cannot be made, `out` is no export's folder, the policy remembers
-            what it saw before, or a form of it differs from the agent.
+        WarmloopError: there is no such checkpoint, its environment cannot be made or does not fit it, `out` is no export's folder, the
+            policy remembers what it saw before, or a form of it differs from the agent.
     """
     from ...actor.environment.environment import make_environment
     from ...agents.export import Exported, check, check_exportable, write
@@ -42,8 +48,10 @@ def export_checkpoint(
         raise WarmloopError(f"{out} is no folder of an exported policy; it is not replaced. Choose another one.")
     agent, actor, meta = load_policy(checkpoint, step)
     check_exportable(agent)
-    config = config_of(meta)
+    config = changed_checkpoint(config_of(meta), changes or {}, checkpoint)
     acting = environment or make_environment(config.environment, config.reward, tasks=config.tasks)
+    if difference := acting.spec.difference(agent.spec, acting.config.id, "the checkpoint"):
+        raise WarmloopError(f"The checkpoint does not fit the environment: {difference}.")
     exported = Exported(agent, actor, description(acting, meta))
     partial = out.with_name(f".{out.name}.part")
     shutil.rmtree(partial, ignore_errors=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ...data.errors import WarmloopError
+from ..flags.arguments import as_named
 from ..flags.common import log
+from ..flags.overrides import Changes, changed
 
 if TYPE_CHECKING:
     from ...actor.environment.environment import Environment, EnvironmentConfig
@@ -19,23 +21,29 @@ EPISODES = 10
 SECONDS = 5.0  # for random play; a slow simulator plays one episode at least
 
 
-def find_reference(environment: str, files: Sequence[str]) -> tuple[Reference | None, str]:
-    """The reference that --env names, and what to say of it.
+def configured_in(environment: str) -> bool:
+    """Whether the text is a configuration's `FILE[:ARGUMENT]`."""
+    return re.match(CONFIGURATION, environment) is not None
+
+
+def find_reference(environment: str, files: Sequence[str], changes: Changes | None = None) -> tuple[Reference | None, str]:
+    """The reference that --config or --env names, and what to say of it.
 
     Args:
         environment: an id; a configuration's `FILE[:ARGUMENT]`; "auto" for the one that the files name, if they agree and it can be made
             here; "none".
         files: `PATH` or `kind=PATH` each.
+        changes: settings of the configuration, or of the id's environment, that are others here.
 
     Raises:
         WarmloopError: an environment that the user named cannot be made.
     """
     if environment == "none":
         return None, "no environment (--env=none)"
-    if re.match(CONFIGURATION, environment):
-        return configured_reference(environment)
+    if configured_in(environment):
+        return configured_reference(environment, changes or {})
     if environment != "auto":
-        return make_reference(environment), environment
+        return changed_reference(environment, changes or {})
     name = _named_by(files)
     if name is None:
         return None, "no environment: the files name none, or several; --env=ID compares with one"
@@ -47,15 +55,31 @@ def find_reference(environment: str, files: Sequence[str]) -> tuple[Reference | 
         return None, f"no environment: the files name {name}, and it cannot be made here ({str(error).rstrip('.')})"
 
 
-def configured_reference(specification: str) -> tuple[Reference, str]:
+def configured_reference(specification: str, changes: Changes) -> tuple[Reference, str]:
     """The reference of a configuration's environment, `FILE[:ARGUMENT]`, and what to say of it. Raises WarmloopError for several tasks."""
     from ...configs import load, locate
 
-    config = load(locate(specification))
+    config = changed(load(locate(specification)), changes)
     if config.tasks.names:
         several = ", ".join(config.environment.id.replace("{task}", task) for task in config.tasks.names)
         raise WarmloopError(f"--env={specification} has several tasks; name the environment of one: {several}.")
-    return make_reference(config.environment.id, config.environment), f"{config.environment.id}, as {specification} has it"
+    said = f"{config.environment.id}, as {as_named(specification)} has it{_changed(changes)}"
+    return make_reference(config.environment.id, config.environment), said
+
+
+def changed_reference(environment_id: str, changes: Changes) -> tuple[Reference, str]:
+    """The reference of an environment with other settings than the defaults, and what to say of it."""
+    if not changes:
+        return make_reference(environment_id), environment_id
+    from ...actor.environment.environment import EnvironmentConfig
+    from ...configs.schema import RunConfig
+
+    config = changed(RunConfig(EnvironmentConfig(environment_id)), changes).environment
+    return make_reference(config.id, config), f"{config.id}{_changed(changes)}"
+
+
+def _changed(changes: Mapping[str, Any]) -> str:
+    return "".join(f", with {path}={value}" for path, value in changes.items())
 
 
 def make_reference(environment_id: str, config: EnvironmentConfig | None = None) -> Reference:

@@ -8,13 +8,13 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from ...configs import PACKAGED, load
+from ...configs import load
 from ...configs.schema import RunConfig, from_config_dict, to_dict
 from ...data.errors import WarmloopError
 from ...data.files.names import check_name
 from ...data.files.run_folder import RunFolder
+from ..flags.arguments import as_named, specification_of
 from ..flags.arguments import locate_config as locate_config
-from ..flags.arguments import specification_of
 from ..flags.choices import pinned_environment
 from ..flags.common import log
 from .run_record import differences, own_seed, resumed
@@ -106,7 +106,7 @@ def asked(config: RunConfig) -> dict[str, Any]:
     if (changes := _changes_of_the_saved()) is not None:
         return {"resumed_with": changes}
     named = specification_of(config_flags.get_config_filename(flags.FLAGS["config"]))
-    shown = {"configuration": f"configs/{named.removeprefix(f'{PACKAGED}/')}" if named.startswith(f"{PACKAGED}/") else named}
+    shown = {"configuration": as_named(named)}
     try:
         return shown | {"changed": differences(load(named), config)}
     except WarmloopError:  # a file that gave a configuration once, and is gone or broken since: the run has what it needs

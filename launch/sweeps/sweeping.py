@@ -20,6 +20,7 @@ from ...data.files.whole_files import replacing
 from ...data.transition import Spec
 from ...learner.judging.selection import finite
 from ..flags.common import log
+from ..flags.overrides import Changes, changed
 
 if TYPE_CHECKING:
     from ...data.episode import Episode
@@ -41,19 +42,28 @@ LOOKED_AT: dict[str, tuple[str, ...]] = {
 }
 
 
-def runs_of(task: str, algorithms: Sequence[str], settings: Sequence[str], learner: Mapping[str, Any], checkpoints: int = 1) -> Configs:
-    """The configurations to compare, by name. An algorithm may be several presets, as in cql+small.
+def runs_of(
+    task: str,
+    algorithms: Sequence[str],
+    settings: Sequence[str],
+    learner: Mapping[str, Any],
+    checkpoints: int = 1,
+    changes: Changes | None = None,
+) -> Configs:
+    """The configurations to compare, by name. An algorithm may be several presets, as in cql+small; `changes` are settings of all runs.
 
     Raises:
         WarmloopError: an unknown algorithm or setting, one that a sweep of so many checkpoints does not look at, a value of another type,
             or two runs that would be the same.
     """
     choices = [_values(setting, checkpoints) for setting in settings]
+    _check_changes(changes or {}, [choice[0][0] for choice in choices], checkpoints)
     runs = {}
     for algorithm in algorithms or [""]:
         base = load(",".join([task, *filter(None, algorithm.split("+"))])).replace(
             learner={n: v for n, v in learner.items() if v is not None}
         )
+        base = changed(base, changes or {})
         for chosen in itertools.product(*choices):
             plain = to_dict(base)
             for path, value in chosen:
@@ -66,6 +76,15 @@ def runs_of(task: str, algorithms: Sequence[str], settings: Sequence[str], learn
             runs[name] = from_dict(plain)
     _refuse_alike(runs, checkpoints)
     return runs
+
+
+def _check_changes(changes: Changes, compared: Sequence[str], checkpoints: int) -> None:
+    """Raises WarmloopError where a setting of all runs would change none of them, or is one of those to compare."""
+    for path in changes:
+        if path in compared:
+            raise WarmloopError(f"--set={path} and --config.{path} set the same; leave one of them out.")
+        if useless := _useless(path, checkpoints):
+            raise WarmloopError(f"--config.{path} would change nothing: {useless}.")
 
 
 def _refuse_alike(runs: Configs, checkpoints: int) -> None:
