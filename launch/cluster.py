@@ -1,15 +1,15 @@
 """Runs a learner, actors, evaluators and collectors on the nodes of a Ray cluster, and starts them again when they die.
 
     warmloop cluster start cluster.toml           starts all and follows them; Ctrl-C stops all in order
-    warmloop cluster state cluster.toml           shows every process: its node, its state, the last line it said
+    warmloop cluster state cluster.toml           shows every process: its node, its state, its last line of output
     warmloop cluster allow cluster.toml left      lets the robot's actor `left` start, once
     warmloop cluster stop cluster.toml            stops the actors first, the learner last
 
 cluster.toml names the run, the flags of its commands, and the resources that each process needs of its node, such as
 needs = ["robot:left"]; a node declares them: ray start --address=HEAD:6379 --resources='{"robot:left": 1}'. Processes are the
 ordinary commands. The learner is started again with --resume, simulators by themselves, and a robot's process never without
-`allow`. Rows go straight to the learner; Ray carries none. What processes say is in RUNS/EXP_NAME/cluster/NAME.log, on the
-machine of `start`. All goes on if `start` is killed, and the same command follows it again.
+`allow`. Rows go straight to the learner; Ray carries none. Their output is in RUNS/EXP_NAME/cluster/NAME.log, on the
+machine of `start`. The processes keep running if `start` is killed; the same command follows them again.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from .flags.progress import LINE_EVERY_SECONDS, span
 from .starting.signals import answering
 
 ADDRESS = flags.DEFINE_string("address", "auto", "Ray cluster to join, HOST:PORT; auto is the one that this machine belongs to.")
-RESUME = flags.DEFINE_bool("resume", False, "start: resume the run from its newest checkpoint.")
-FOLLOW = flags.DEFINE_bool("follow", True, "start, stop: wait until all processes have ended; --nofollow returns at once.")
-JSON = flags.DEFINE_bool("json", False, "state: print one JSON object.")
+RESUME = flags.DEFINE_bool("resume", False, "For start: resume the run from its newest checkpoint.")
+FOLLOW = flags.DEFINE_bool("follow", True, "For start and stop: wait until all processes have ended; --nofollow returns at once.")
+JSON = flags.DEFINE_bool("json", False, "For state: print one JSON object instead of text.")
 VERBS = ("start", "state", "allow", "stop")
 BEAT = 0.5
 AT_ONCE_SECONDS = 2.0

@@ -1,24 +1,29 @@
 """Records episodes of a policy in an environment, as a data set to warm up on.
 
-    python -m warmloop.launch.collect --env=Meta-World/door-open-v3 --policy=scripted --episodes=50 --noise=0:0.6 --out=demos.npz
+    warmloop collect --env=Meta-World/door-open-v3 --policy=scripted --episodes=50 --noise=0:0.6 --out=demos.npz
 
 Episodes are recorded as the environment gave them: its own rewards and endings, and the success signal of every step. The
 ending of --out chooses the format: .npz, .pkl, or none for a Minari data set's folder.
 
-Who acts: random; scripted (Meta-World's and gym-hil's experts); checkpoint:DIR; export:DIR, a folder that warmloop-export wrote;
-sb3:PATH.zip, a policy that Stable-Baselines3 saved (nothing in it is unpickled; one trained under VecNormalize lacks that wrapper's
-statistics); or MODULE:NAME, a policy of your own, found from the working directory and beside the configuration. NAME is a function from
-an observation to an action; or an object with begin(seed) and __call__(observation, step); or a class, or a function whose first
-parameter is called environment, which is called once with the environment and returns such an object. An action is an array [A] of
-numbers in [-1, 1]; -1 and 1 stand for the limits of the environment's action space.
-warmloop-evaluate judges policies by the same names. A person at a device may take over, or act
-alone: --policy=none --intervention=keyboard:rate=10 (docs/interventions.md).
+--policy names who acts; `warmloop evaluate` judges policies by the same names:
 
---noise and --random_share take one number, two as 0.5:0.1 for a line from the first episode to the last, or several as 0,0.3,0.6
-for one after the other, over and over.
+    random            random actions
+    scripted          the expert of Meta-World or gym-hil
+    checkpoint:DIR    a policy that a training command saved
+    export:DIR        a policy that `warmloop export` wrote
+    sb3:PATH.zip      a policy that Stable-Baselines3 saved; nothing in the file is unpickled. A policy that was trained under
+                      VecNormalize lacks that wrapper's statistics
+    socket:HOST:PORT  a policy that another process serves (docs/howto/improve_a_policy.md)
+    MODULE:NAME       a policy of your own, from the working directory or the folder of the configuration
+    none              nobody; a person acts alone: --policy=none --intervention=keyboard:rate=10 (docs/interventions.md)
 
-Each finished episode is on disk at once, in .NAME.part beside --out. After a crash or Ctrl-C the same command continues there (with
---overwrite where an unfinished --out was written). The set is the same, whatever happened between and with any number of --workers.
+A policy of your own is one of these: a function from an observation to an action; an object with begin(seed) and
+__call__(observation, step); or a class, or a function whose first parameter is called environment, that is called once with the
+environment and returns such an object. An action is an array [A] of numbers in [-1, 1]; -1 and 1 stand for the limits of the
+environment's action space.
+
+Each finished episode is written at once, to the folder .NAME.part beside --out. After a crash or Ctrl-C, the same command continues
+from there (with --overwrite where an unfinished --out was written). The data do not depend on interruptions or on --workers.
 """
 
 from __future__ import annotations
@@ -62,20 +67,30 @@ ENV = flags.DEFINE_string(
     "env", None, "Environment to record in, where there is no --config: a Gymnasium id, module:Id, or Meta-World/NAME-v3."
 )
 POLICY = flags.DEFINE_string(
-    "policy", "scripted", f"Who acts: {POLICIES}, or none, which stands still. MODULE:NAME is a policy of your own."
+    "policy", "scripted", f"Policy that acts: {POLICIES}, or none, which stands still. MODULE:NAME is a policy of your own."
 )
 DETERMINISTIC = flags.DEFINE_bool(
-    "deterministic", False, "A checkpoint, an exported or an sb3 policy acts by its mode instead of sampling."
+    "deterministic", False, "Act by the policy's mode instead of sampling its actions: for a checkpoint, an exported or an sb3 policy."
 )
-EPISODES = flags.DEFINE_integer("episodes", 50, "Episodes to record.", lower_bound=1)
+EPISODES = flags.DEFINE_integer("episodes", 50, "Number of episodes to record.", lower_bound=1)
 OUT = flags.DEFINE_string("out", None, "File or folder to write; its ending chooses the format, as in demos.npz or demos.pkl.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if it exists, and an unfinished recording of other settings beside it.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed from which every episode's start, noise and actions follow.", lower_bound=0)
 WORKERS = flags.DEFINE_integer(
-    "workers", 1, "Processes that record, each with its own environment. As many as there are cores is a good number.", lower_bound=1
+    "workers", 1, "Number of recording processes, each with its own environment; one for each core is a good choice.", lower_bound=1
 )
-NOISE = flags.DEFINE_string("noise", "0", "Standard deviation of the Gaussian noise added to actions; a number or a schedule.")
-RANDOM_SHARE = flags.DEFINE_string("random_share", "0", "Share of the steps in bursts of one random action; a number or a schedule.")
+NOISE = flags.DEFINE_string(
+    "noise",
+    "0",
+    "Standard deviation of the Gaussian noise on actions: a number; 0.5:0.1, from the first episode to the last along a line; "
+    "or 0,0.3,0.6, one episode after another and over again.",
+)
+RANDOM_SHARE = flags.DEFINE_string(
+    "random_share",
+    "0",
+    "Share of the steps in bursts that repeat one random action: a number; 0.5:0.1, from the first episode to the last along a line; or "
+    "0,0.3,0.6, one episode after another and over again.",
+)
 HORIZON = flags.DEFINE_integer(
     "horizon",
     None,
@@ -88,12 +103,12 @@ SUCCESS = flags.DEFINE_string(
     "Which steps count as success: auto, info:KEY[>=X], terminated, operator, reward>=X, return>=X or classifier:DIR. Default: "
     "the configuration's rule.",
 )
-SUCCESS_ONLY = flags.DEFINE_bool("success_only", False, "Keep successful episodes only, until there are --episodes of them.")
+SUCCESS_ONLY = flags.DEFINE_bool("success_only", False, "Keep successful episodes alone, and record until there are --episodes of them.")
 STOP_AT_SUCCESS = flags.DEFINE_bool("stop_at_success", True, "Cut an episode after its first successful step.")
 AFTER = flags.DEFINE_integer(
     "after_success", None, "Steps to record after an episode's first success, before it is cut. Default: 0; with --label 10.", lower_bound=0
 )
-LABEL = flags.DEFINE_bool("label", False, "Record frames of success and failure for warmloop-classifier; see docs/classifier.md.")
+LABEL = flags.DEFINE_bool("label", False, "Record frames of success and of failure for `warmloop classifier`; see docs/classifier.md.")
 
 
 def main() -> None:

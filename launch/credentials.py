@@ -1,10 +1,10 @@
 """Makes the certificates and tokens with which a learner serves actors on other machines.
 
-    python -m warmloop.launch.credentials --out=credentials --host=LEARNER_HOST --actors=2
+    warmloop credentials --out=credentials --host=LEARNER_HOST --actors=2
 
 writes credentials/learner for the learner's machine and credentials/actor-0, actor-1 for the robots' (copy each to its machine),
-and credentials/authority, which signs them and is needed nowhere else. Run again with the same --out, it adds actors, and with
---host it renews the learner's certificate; what an actor has stays as it is.
+and credentials/authority, which signs them and is needed nowhere else. Run again with the same --out, the command adds actors. With
+--host it renews the learner's certificate. The files of an actor stay as they are.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from ..data.errors import WarmloopError
 from ..data.wire.keyring import AUTHORITY, CERTIFICATE, CLIENTS, LEARNER, TOKENS
 from .flags.common import run
 
-OUT = flags.DEFINE_string("out", None, "Folder to write, with a folder for each machine in it.")
-HOST = flags.DEFINE_list("host", [], "Names and IP addresses by which actors reach the learner.")
+OUT = flags.DEFINE_string("out", None, "Folder to write, which gets a folder for each machine.")
+HOST = flags.DEFINE_list("host", [], "Names and IP addresses by which actors reach the learner, separated by commas.")
 ACTORS = flags.DEFINE_list("actors", ["1"], "How many actors (named actor-0, actor-1, ... as train_rlpd does), or their names.")
-MUTUAL_TLS = flags.DEFINE_bool("mutual_tls", False, "Let the learner ask for a certificate of each actor beside its token.")
-DAYS = flags.DEFINE_integer("days", 730, "Days for which certificates hold.", lower_bound=1)
+MUTUAL_TLS = flags.DEFINE_bool("mutual_tls", False, "Make the learner ask each actor for a certificate, beside its token.")
+DAYS = flags.DEFINE_integer("days", 730, "Number of days for which the certificates are valid.", lower_bound=1)
 
 
 def main() -> None:

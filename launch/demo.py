@@ -1,6 +1,6 @@
 """A whole run, start to end: demonstrations, offline warm-up, then online fine-tuning to reliable success.
 
-    python -m warmloop.launch.demo --seed=0
+    warmloop demo --seed=0
 
 Collects a mixed set on a Meta-World task with its scripted expert, made noisy, and with random actions; warms up; keeps the best
 demonstrations; then starts a learner and an actor process and fine-tunes on the sparse success signal. Every command that it
@@ -22,16 +22,18 @@ from .flags.common import run
 from .parts.demo_parts import evaluate, fresh_folder, record, say, stage, summarise
 from .starting.processes import free_port, run_command, run_together
 
-TASK = flags.DEFINE_string("task", "peg-insert-side", "A Meta-World task.")
-SEED = flags.DEFINE_integer("seed", 0, "Decides everything random.", lower_bound=0)
+TASK = flags.DEFINE_string("task", "peg-insert-side", "Meta-World task, a name of configs/metaworld.py.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of everything random in the run.", lower_bound=0)
 OUT = flags.DEFINE_string("out", "runs/demo", "Folder for the results; what a demo left there before is replaced.")
-DEMOS = flags.DEFINE_integer("demos", 320, "Demonstrations by the noisy scripted expert.", lower_bound=2)
-RANDOM = flags.DEFINE_integer("random_episodes", 10, "Episodes of random actions.", lower_bound=1)
+DEMOS = flags.DEFINE_integer("demos", 320, "Number of demonstrations that the noisy scripted expert records.", lower_bound=2)
+RANDOM = flags.DEFINE_integer("random_episodes", 10, "Number of episodes of random actions in the data.", lower_bound=1)
 NOISE = flags.DEFINE_float("noise", 0.6, "Standard deviation of the noise on the expert's actions.", lower_bound=0.0)
-WARMUP = flags.DEFINE_integer("warmup_steps", None, "Updates of the warm-up (the preset's).", lower_bound=1)
-ONLINE = flags.DEFINE_integer("online_steps", None, "Environment steps of the fine-tuning (the preset's).", lower_bound=1)
-EPISODES = flags.DEFINE_integer("episodes", 50, "Episodes of each evaluation.", lower_bound=1)
-VIDEO = flags.DEFINE_bool("video", True, "Record the final policy.")
+WARMUP = flags.DEFINE_integer("warmup_steps", None, "Updates of the warm-up. Default: the preset's learner.warmup_steps.", lower_bound=1)
+ONLINE = flags.DEFINE_integer(
+    "online_steps", None, "Environment steps of the fine-tuning. Default: the preset's learner.online_steps.", lower_bound=1
+)
+EPISODES = flags.DEFINE_integer("episodes", 50, "Number of episodes of each evaluation.", lower_bound=1)
+VIDEO = flags.DEFINE_bool("video", True, "Write a film of the final policy, OUT/final.mp4.")
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """A person in the loop, start to end, played by a teacher: few imperfect demonstrations, warm-up, and fine-tuning with interventions.
 
-    python -m warmloop.launch.demo_hil --seed=0
+    warmloop demo-hil --seed=0
 
 On gym-hil's task of picking up a cube, from states: collects demonstrations by a scripted expert that is made noisy; warms up; then a
 learner and an actor process fine-tune on the sparse success signal, while a scripted teacher takes over whenever the policy gets stuck,
@@ -25,18 +25,22 @@ from .flags.common import run
 from .parts.demo_parts import evaluate, fresh_folder, record, say, stage, summarise
 from .starting.processes import free_port, run_command, run_together
 
-TASK = flags.DEFINE_string("task", "pick-cube", "A task of configs/gym_hil.py.")
-SEED = flags.DEFINE_integer("seed", 0, "Decides everything random.", lower_bound=0)
+TASK = flags.DEFINE_string("task", "pick-cube", "gym-hil task, a name of configs/gym_hil.py.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of everything random in the run.", lower_bound=0)
 OUT = flags.DEFINE_string("out", "runs/demo-hil", "Folder for the results; what a demo left there before is replaced.")
-DEMOS = flags.DEFINE_integer("demos", 20, "Demonstrations by the noisy scripted expert.", lower_bound=2)
+DEMOS = flags.DEFINE_integer("demos", 20, "Number of demonstrations that the noisy scripted expert records.", lower_bound=2)
 NOISE = flags.DEFINE_float("noise", 0.6, "Standard deviation of the noise on the expert's actions.", lower_bound=0.0)
-RANDOM = flags.DEFINE_float("random_share", 0.3, "Share of the demonstrations' steps that are random.", lower_bound=0.0, upper_bound=0.9)
-WARMUP = flags.DEFINE_integer("warmup_steps", 2_000, "Updates of the warm-up; 0 begins from nothing.", lower_bound=0)
+RANDOM = flags.DEFINE_float(
+    "random_share", 0.3, "Share of the demonstrations' steps with random actions.", lower_bound=0.0, upper_bound=0.9
+)
+WARMUP = flags.DEFINE_integer("warmup_steps", 2_000, "Updates of the warm-up; 0 leaves the warm-up out.", lower_bound=0)
 ONLINE = flags.DEFINE_integer("online_steps", 6_000, "Environment steps of the fine-tuning.", lower_bound=1)
 INTERVENTION = flags.DEFINE_string("intervention", "teacher", "Who may take over: teacher, none, or a device, as train_rlpd takes it.")
-EVALUATE = flags.DEFINE_integer("evaluate_every", 0, "Environment steps between two evaluations of the policy alone; 0 is never.")
-EPISODES = flags.DEFINE_integer("episodes", 50, "Episodes of each evaluation.", lower_bound=1)
-VIDEO = flags.DEFINE_bool("video", True, "Record the final policy.")
+EVALUATE = flags.DEFINE_integer(
+    "evaluate_every", 0, "Environment steps between two evaluations of the policy without the teacher; 0 makes none during the fine-tuning."
+)
+EPISODES = flags.DEFINE_integer("episodes", 50, "Number of episodes of each evaluation.", lower_bound=1)
+VIDEO = flags.DEFINE_bool("video", True, "Write a film of the final policy, OUT/final.mp4.")
 
 
 def main() -> None:

@@ -1,18 +1,18 @@
 """Judges a policy: its success rate with a 95 % confidence interval, and its return.
 
-    python -m warmloop.launch.evaluate --checkpoint=runs/door/checkpoints --episodes=50 --video=door.mp4
-    python -m warmloop.launch.evaluate --env=Meta-World/door-open-v3 --policy=scripted --episodes=50
-    python -m warmloop.launch.evaluate --config=configs/adroit.py:door --policy=sb3:ppo.zip
-    python -m warmloop.launch.evaluate --env=Pendulum-v1 --policy=export:door_policy        # or --policy=my_lab:Controller
+    warmloop evaluate --checkpoint=runs/door/checkpoints --episodes=50 --video=door.mp4
+    warmloop evaluate --env=Meta-World/door-open-v3 --policy=scripted --episodes=50
+    warmloop evaluate --config=configs/adroit.py:door --policy=sb3:ppo.zip
+    warmloop evaluate --env=Pendulum-v1 --policy=export:door_policy        # or --policy=my_lab:Controller
 
-With --offline it compares all the checkpoints in a folder instead, by recorded data alone, and marks the one to fine-tune or export:
+With --offline it compares all checkpoints of a folder instead, by recorded data, and marks the one to fine-tune or to export:
 
-    python -m warmloop.launch.evaluate --offline --checkpoint=runs/door/warmup --offline_data_path=demos=demos.pkl
-    python -m warmloop.launch.evaluate --offline --checkpoint=runs/door/warmup --bandit_episodes=300
+    warmloop evaluate --offline --checkpoint=runs/door/warmup --offline_data_path=demos=demos.pkl
+    warmloop evaluate --offline --checkpoint=runs/door/warmup --bandit_episodes=300
 
-With --model it judges the model of the dynamics that a checkpoint has learnt (combo, mopo, mobile, pets), by recorded data:
+With --model it judges the learnt model of the dynamics in a checkpoint of combo, mopo, mobile or pets, by recorded data:
 
-    python -m warmloop.launch.evaluate --model --checkpoint=runs/hopper/warmup
+    warmloop evaluate --model --checkpoint=runs/hopper/warmup
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from ..data.errors import WarmloopError
-from .flags import overrides
+from .flags import data_flags, overrides
 from .flags.arguments import locate_config, named_checkpoint, named_environment, value_of
 from .flags.choices import POLICIES
 from .flags.common import run
@@ -35,11 +35,13 @@ from .flags.step_flag import define_step
 from .judging.judge import Subject, judge, table
 from .starting.platforms import prefer_cpu
 
+flags.adopt_module_key_flags(data_flags)
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder with checkpoints, or a checkpoint's own, as a training command wrote it.")
+flags.DEFINE_alias("checkpoint_path", CHECKPOINT.name)
 STEP = define_step(
     "step",
     'Checkpoint to judge, by its number of updates, "best" for the best policy of the run or "last" for the trained one. Default: the one '
-    "in selection.json, else the best policy where the run stands by it, else the newest.",
+    "in selection.json; without that file, the best policy if the run chose it at its end, else the newest checkpoint.",
 )
 ENV = flags.DEFINE_string(
     "env", None, "Environment to judge in: a Gymnasium id, module:Id or Meta-World/NAME-v3. Default: the checkpoint's own."
@@ -52,37 +54,42 @@ CONFIG = config_flags.DEFINE_config_file(
     "change of a setting that the evaluation does not use is refused.",
 )
 POLICY = flags.DEFINE_string(
-    "policy", "checkpoint", f"Policy to judge, as warmloop-collect names it: {POLICIES}. Default: the one in --checkpoint."
+    "policy", "checkpoint", f"Policy to judge: {POLICIES}, as in `warmloop collect`. The word checkpoint alone is the one in --checkpoint."
 )
 SUCCESS = flags.DEFINE_string(
-    "success", None, "Which steps count as success: auto, info:KEY, classifier:DIR and so on. Default: the checkpoint's own rule."
+    "success",
+    None,
+    "Rule for success: auto, info:KEY[>=X], terminated, reward>=X, return>=X or classifier:DIR. Default: the configuration's.",
 )
-EPISODES = flags.DEFINE_integer("episodes", 50, "Episodes to judge by.", lower_bound=1)
+EPISODES = flags.DEFINE_integer("episodes", 50, "Number of episodes to judge by.", lower_bound=1)
+flags.DEFINE_alias("eval_n_trajs", EPISODES.name)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the episodes' starts.", lower_bound=0)
 STOCHASTIC = flags.DEFINE_bool("stochastic", False, "Sample actions, as training does, instead of taking the policy's mean.")
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object instead of a table.")
-VIDEO = flags.DEFINE_string("video", None, "Film of three more episodes to write: a file that ends in .mp4, .mkv, .mov or .avi.")
-OFFLINE = flags.DEFINE_bool("offline", False, "Compare all checkpoints by recorded data, and mark the best in selection.json.")
+VIDEO = flags.DEFINE_string("video", None, "File for a film of three more episodes; it ends in .mp4, .mkv, .mov or .avi.")
+OFFLINE = flags.DEFINE_bool(
+    "offline", False, "Compare all checkpoints in --checkpoint by recorded data, and mark the best in selection.json."
+)
 MODEL = flags.DEFINE_bool(
     "model",
     False,
-    "Judge a checkpoint's learnt model of the dynamics by recorded data: its errors 1 to 15 steps ahead, and where its members disagree. "
+    "Judge a checkpoint's learnt model of the dynamics by recorded data: its errors 1 to 15 steps ahead, and how far its members disagree. "
     "Writes model.png and model.json beside the checkpoint.",
 )
 DATA = flags.DEFINE_multi_string(
     "offline_data_path",
     [],
-    "With --offline and --model: the data, [KIND=]PATH, instead of those that the warm-up learnt from; repeatable.",
+    "With --offline or --model: recorded data to judge by, [KIND=]PATH; repeatable. Default: the data that the warm-up learnt from.",
 )
 BANDIT = flags.DEFINE_integer(
     "bandit_episodes",
     0,
-    "With --offline: episodes to play in the environment, in all, that choose among the checkpoints; 0 leaves it to the data.",
+    "With --offline: total of the episodes to play in the environment to choose among the checkpoints; 0 chooses by the data alone.",
     lower_bound=0,
 )
 
 ABSENT = flags.DEFINE_bool(
-    "environment_absent", False, "With --offline and --model: the environment is elsewhere; do not check the data against it."
+    "environment_absent", False, "With --offline or --model: the environment is on another machine; do not check the data against it."
 )
 
 
@@ -108,10 +115,10 @@ def main() -> None:
         return
     if overrides.configuration() and POLICY.value == "checkpoint":
         raise WarmloopError("--config names an environment, and no policy is named; add --policy=random, sb3:PATH.zip or another.")
-    if DATA.value or BANDIT.value or ABSENT.value:
+    if DATA.value or BANDIT.value or ABSENT.value or data_flags.changes():
         raise WarmloopError(
-            "--offline_data_path and --environment_absent go with --offline or --model, and --bandit_episodes with --offline: there they "
-            "compare checkpoints or judge a model."
+            "--offline_data_path, --environment_absent, --dones and --skip_bad_episodes go with --offline or --model, and "
+            "--bandit_episodes goes with --offline: there they compare checkpoints or judge a model."
         )
     prefer_cpu()
     used = EPISODES_OF_A_CHECKPOINT if POLICY.value.startswith("checkpoint") else overrides.PLAYED
@@ -158,13 +165,14 @@ def changes_of_recorded(command: str, *more: str) -> dict[str, Any]:
     """What flags change of the checkpoint's configuration, where a command judges by recorded data. Raises WarmloopError as `taken`."""
     environment = TIMES if ABSENT.value else ("environment",)
     unused = () if BANDIT.value else ("environment.success",)
-    same = {"data.sources": DATA.name}
-    return overrides.taken(command, (*RECORDED, *environment, *more), (*overrides.BETWEEN_TWO, *unused), same)
+    same = {"data.sources": DATA.name} | data_flags.SAME
+    return overrides.taken(command, (*RECORDED, *environment, *more), (*overrides.BETWEEN_TWO, *unused), same) | data_flags.changes()
 
 
 def base(argv: list[str], change: str) -> str:
     """Whose setting `change` is, where --config names no configuration: that of the checkpoint, else that of --env."""
-    of_checkpoint = value_of(argv, "checkpoint") or (value_of(argv, "policy") or "").startswith("checkpoint:")
+    of_checkpoint = value_of(argv, "checkpoint") or value_of(argv, "checkpoint_path")
+    of_checkpoint = of_checkpoint or (value_of(argv, "policy") or "").startswith("checkpoint:")
     return (named_checkpoint if of_checkpoint else named_environment)(argv, change)
 
 

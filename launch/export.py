@@ -1,12 +1,12 @@
-"""Exports a policy as files that run without this package, and checks them against the agent.
+"""Exports a policy as files that run without this package, and compares them with the agent.
 
-    warmloop-export --checkpoint=runs/door/checkpoints --out=door_policy
+    warmloop export --checkpoint=runs/door/checkpoints --out=door_policy
 
 Writes policy.py (NumPy alone; actions in the environment's units and in [-1, 1]), policy.stablehlo and sampled.stablehlo (jax.export, any
-batch), weights.safetensors and policy.json (spaces, action limits, normaliser, tasks). How to use them is said in policy.py.
+batch), weights.safetensors and policy.json (spaces, action limits, normaliser, tasks). The head of policy.py shows how to use the files.
 
-Each is read back and run at observations of the environment and at random ones. Where an action differs from the agent's by more than
-1e-5, nothing is left and the exit code is 2.
+Each form is read back and run on observations of the environment and on random ones. If an action differs from the agent's by more
+than 1e-5, no file is left and the exit code is 2.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from .parts.exporting import export_checkpoint
 from .starting.platforms import prefer_cpu
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder with checkpoints, or a checkpoint's own, as a training command wrote it.")
+flags.DEFINE_alias("checkpoint_path", CHECKPOINT.name)
 STEP = define_step(
     "step",
     'Checkpoint to export, by its number of updates, "best" for the best policy of the run or "last" for the trained one. Default: the one '
-    "in selection.json, else the best policy where the run stands by it, else the newest.",
+    "in selection.json; without that file, the best policy if the run chose it at its end, else the newest checkpoint.",
 )
 CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -37,8 +38,8 @@ CONFIG = config_flags.DEFINE_config_file(
     "Used as --config.environment.NAME=VALUE alone: changes one setting of the checkpoint's environment, such as "
     "--config.environment.kwargs={'port': 5000}, for the comparison of the exported policy with the agent.",
 )
-OUT = flags.DEFINE_string("out", None, "Folder to write.")
-OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if an export is there.")
+OUT = flags.DEFINE_string("out", None, "Folder to write the exported policy to.")
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the exported policy in --out.")
 
 
 def main() -> None:

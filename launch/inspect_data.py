@@ -1,13 +1,13 @@
-"""Shows what is in a data set, and what is wrong with it before training finds out.
+"""Shows the contents of a data set and its faults, before training.
 
-    python -m warmloop.launch.inspect_data demos.npz
-    python -m warmloop.launch.inspect_data demos=a.npz suboptimal=b.pkl --html=report.html --fix=repaired.npz
+    warmloop inspect demos.npz
+    warmloop inspect demos=a.npz suboptimal=b.pkl --html=report.html --fix=repaired.npz
 
-FILE is a data set in any format that training takes, or kind=FILE. Exit code 1 if something in it would break training. The data is
-compared with the environment that it names, where that can be made here; --config=my.py compares it with a configuration's environment.
+FILE is a data set in any format that training takes, or KIND=FILE. The exit code is 1 if a fault would break training. The data are
+compared with the environment that they name, if it can be made here; --config=my.py compares them with a configuration's environment.
 
-A learner's quarantine folder (RUNS/EXP_NAME/quarantine) is known by its content: its rows are shown, with the reason and the
-values that are wrong. Exit code 1 if there are any: they were not learnt from.
+FILE may also be a learner's quarantine folder, RUNS/EXP_NAME/quarantine, of rows that were refused and not learnt from. Then each row
+is shown with the reason and the wrong values, and the exit code is 1 if there are any rows.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from ..data.inspection import Reference
 
 flags.adopt_module_key_flags(data_flags)
-JSON = flags.DEFINE_bool("json", False, "Print one JSON object; of a quarantine, one for each row.")
-HTML = flags.DEFINE_string("html", None, "HTML report with pictures and camera frames to write: one file that needs no network.")
-FIX = flags.DEFINE_string("fix", None, "Repaired copy to write; the file's ending chooses the format. The original stays as it is.")
+JSON = flags.DEFINE_bool("json", False, "Print one JSON object instead of text; for a quarantine folder, one for each row.")
+HTML = flags.DEFINE_string("html", None, "File for an HTML report with pictures and camera frames; it needs no network.")
+FIX = flags.DEFINE_string("fix", None, "File for a repaired copy; its ending chooses the format. The original stays as it is.")
 CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
@@ -53,11 +53,13 @@ ENV = flags.DEFINE_string(
     "name. A configuration such as my.py is taken too, as by --config.",
 )
 SUCCESS = flags.DEFINE_string(
-    "success", "", "Which steps succeeded, where a file has no flag: reward>=NUMBER, end, terminated or never. Default: by the rewards."
+    "success",
+    "",
+    "Rule for successful steps in a file without a success flag: reward>=X, end, terminated or never. Default: by the rewards.",
 )
-ALL = flags.DEFINE_bool("all", False, "List every column, and every episode of a finding.")
+ALL = flags.DEFINE_bool("all", False, "List all columns, and all episodes in which a fault was found.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the files of --html and --fix if they exist.")
-ROWS = flags.DEFINE_integer("rows", 20, "Rows shown of each quarantine file.", lower_bound=1)
+ROWS = flags.DEFINE_integer("rows", 20, "Number of rows to show of each quarantine file.", lower_bound=1)
 VALUES_SHOWN = 4
 
 

@@ -1,9 +1,9 @@
-"""Runs one learner and N actors as processes of this machine; takes train_rlpd's flags.
+"""Fine-tunes with one learner process and N actor processes on this machine; takes the flags of train_rlpd.
 
-    python -m warmloop.launch.local --actors=2 --exp_name=door --config=configs/adroit.py:door \\
+    warmloop local --actors=2 --exp_name=door --config=configs/adroit.py:door \\
         --checkpoint_path=warmup_ckpt --demo_path=warmup_ckpt/filtered_demos.npz
 
-Ctrl-C or SIGTERM saves and ends them all (a second one ends them at once); --resume continues the run.
+Ctrl-C or SIGTERM saves the run and ends all processes; a second one ends them at once. --resume continues the run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TRAIN_RLPDS = ("learner", "actor", "actor_id", "eval_checkpoint_step", "eval_n_t
 for flag in list(flags.FLAGS.get_key_flags_for_module(train_rlpd.__name__)):
     if flag.name not in TRAIN_RLPDS:
         flags.declare_key_flag(flag.name)
-ACTORS = flags.DEFINE_integer("actors", 1, "Actor processes to start.", lower_bound=1)
+ACTORS = flags.DEFINE_integer("actors", 1, "Number of actor processes.", lower_bound=1)
 EVERYWHERE = ("0.0.0.0", "::")
 
 

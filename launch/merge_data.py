@@ -1,16 +1,15 @@
 """Gathers data sets: into a set that grows, or into one file of another format.
 
-    python -m warmloop.launch.merge_data --into=door demos=human.pkl suboptimal=monday.npz
-    python -m warmloop.launch.merge_data --out=everything.npz door extra.hdf5
-    python -m warmloop.launch.merge_data --into=door
+    warmloop merge --into=door demos=human.pkl suboptimal=monday.npz
+    warmloop merge --out=everything.npz door extra.hdf5
+    warmloop merge --into=door
 
 FILE is a data set in any format that training takes, or KIND=FILE with KIND demos, suboptimal or random.
 
-A set is a folder that every command takes as a data set. Files go into it once: one whose content it has is not read again, whatever
-it is called now, and an episode that it has is left out. Its manifest.json says where each episode came from. With no FILE, what is in
-the set is shown.
+--into names a set: a folder that every command takes as a data set. A file or an episode with the same content is added once, whatever
+the file is called. The set's manifest.json says where each episode came from. Without FILE, the command lists the contents of the set.
 
---out converts: its ending chooses the format, as with `collect`. All episodes are held in memory for that.
+--out writes one file instead; its ending chooses the format, as with `warmloop collect`. All episodes are held in memory meanwhile.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ from .flags.common import output_path, progress, run
 from .starting.platforms import prefer_cpu
 
 flags.adopt_module_key_flags(data_flags)
-INTO = flags.DEFINE_string("into", None, "Set to add the files to: a folder, made if need be.")
+INTO = flags.DEFINE_string("into", None, "Set to add the files to: a folder, which is made if it is missing.")
 OUT = flags.DEFINE_string(
-    "out", None, "File or folder to write all episodes to, instead of adding to a set; its ending chooses the format."
+    "out", None, "File or folder for all episodes, in place of a set; its ending chooses the format, as in demos.npz or demos.pkl."
 )
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if it exists.")
 

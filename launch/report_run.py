@@ -27,7 +27,9 @@ from .reports.links import REPORT
 from .reports.writing import write
 from .starting.platforms import prefer_cpu
 
-OUT = flags.DEFINE_string("out", None, "File to write. Default: RUN/report.html for one run, comparison.html in this folder for several.")
+OUT = flags.DEFINE_string(
+    "out", None, "File for the page. Default: RUN/report.html for one run; for several, comparison.html in the working directory."
+)
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the file of --out if it exists.")
 COMPARISON = "comparison.html"
 

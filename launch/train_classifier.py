@@ -1,12 +1,12 @@
-"""Trains a reward classifier on recorded frames: it tells success where the environment cannot.
+"""Trains a reward classifier on recorded frames, for environments that give no success signal.
 
-    warmloop-collect --config=my_robot.py --policy=none --intervention=keyboard --success=operator --label --episodes=20 --out=frames.npz
-    warmloop-classifier --data=frames.npz --out=classifiers/cube
+    warmloop collect --config=my_robot.py --policy=none --intervention=keyboard --success=operator --label --episodes=20 --out=frames.npz
+    warmloop classifier --data=frames.npz --out=classifiers/cube
     train_rlpd ... --config.environment.success=classifier:classifiers/cube
 
-Any data set with a success signal will do, in any format that is read. Whole episodes are held out; they give the threshold for the chosen
-false-positive rate, and the figures. Writes params.safetensors, classifier.json, the plot classifier.png and the worst mistakes as
-mistakes.png; see docs/classifier.md.
+The data are episodes with a success signal, in any format that training takes. Some whole episodes are held out: they give the
+threshold for the chosen false-positive rate, and the figures. Writes params.safetensors, classifier.json, the plot classifier.png and
+the worst mistakes as mistakes.png; see docs/classifier.md.
 """
 
 from __future__ import annotations
@@ -20,32 +20,44 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from ..data.errors import WarmloopError
+from .flags import data_flags
 from .flags.common import output_path, progress, run
 
 if TYPE_CHECKING:
     from ..agents.classifiers.classifier import ClassifierConfig
 
+flags.adopt_module_key_flags(data_flags)
 DATA = flags.DEFINE_multi_string("data", [], "Recorded episodes with a success signal; repeatable.")
-OUT = flags.DEFINE_string("out", None, "Folder to write.")
+flags.DEFINE_alias("offline_data_path", DATA.name)
+OUT = flags.DEFINE_string("out", None, "Folder to write the classifier to.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the classifier in --out.")
-SEED = flags.DEFINE_integer("seed", 0, "Decides which episodes are held out, and the training.", lower_bound=0)
-HELD_OUT = flags.DEFINE_float("held_out", 0.3, "Share of the episodes that is held out.", lower_bound=0.05, upper_bound=0.9)
-RATE = flags.DEFINE_float("max_false_positive_rate", 0.01, "Share of the failures that may be taken for success.", lower_bound=0.0)
-MEMBERS = flags.DEFINE_integer("members", 3, "Networks of the ensemble.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the choice of held-out episodes, and of the training.", lower_bound=0)
+HELD_OUT = flags.DEFINE_float(
+    "held_out", 0.3, "Share of the episodes to hold out for the threshold and the figures.", lower_bound=0.05, upper_bound=0.9
+)
+RATE = flags.DEFINE_float(
+    "max_false_positive_rate", 0.01, "Largest share of the failures that may be judged a success; it sets the threshold.", lower_bound=0.0
+)
+MEMBERS = flags.DEFINE_integer("members", 3, "Number of networks in the ensemble.")
 COMBINE = flags.DEFINE_enum(
-    "combine", "mean", ["mean", "min"], "How the ensemble's probabilities become one: mean, or min, by which all networks must agree."
+    "combine",
+    "mean",
+    ["mean", "min"],
+    "Combination of the ensemble's probabilities: their mean, or their minimum, which is high only if all networks agree.",
 )
 ENCODER = flags.DEFINE_enum("encoder", "cnn", ["cnn", "resnet10"], "Network that encodes the images.")
 WEIGHTS = flags.DEFINE_string("weights", "", "Safetensors file with the pretrained trunk of --encoder=resnet10.")
-FROZEN = flags.DEFINE_bool("frozen", False, "Do not train the trunk that --weights names.")
-FEATURES = flags.DEFINE_integer("features", 64, "Numbers that each camera's image becomes.")
+FROZEN = flags.DEFINE_bool("frozen", False, "Keep the trunk of --weights as it is, and train the rest.")
+FEATURES = flags.DEFINE_integer("features", 64, "Size of the encoding of each camera's image.")
 PROPRIOCEPTION = flags.DEFINE_bool(
-    "proprioception", False, "Also see the numbers of an observation, beside its cameras or, where it has none, alone."
+    "proprioception",
+    False,
+    "Give the classifier the numbers of an observation beside its camera images. Needed for observations without images.",
 )
 UPDATES = flags.DEFINE_integer("updates", 500, "Gradient steps of each network.")
-BATCH = flags.DEFINE_integer("batch_size", 64, "Frames of a gradient step; half of them show success.")
-SHIFT = flags.DEFINE_integer("random_shift", 4, "Pixels by which images are shifted in training, at most.")
-BRIGHTNESS = flags.DEFINE_float("brightness", 0.2, "Share by which images are made brighter or darker in training, at most.")
+BATCH = flags.DEFINE_integer("batch_size", 64, "Frames of a gradient step, half of them of success.")
+SHIFT = flags.DEFINE_integer("random_shift", 4, "Largest shift of images in training, in pixels.")
+BRIGHTNESS = flags.DEFINE_float("brightness", 0.2, "Largest change of the images' brightness in training, as a share.")
 
 
 def main() -> None:
@@ -113,7 +125,7 @@ def episodes() -> list[Any]:
     """The episodes of all --data."""
     from ..data.formats import load_episodes
 
-    return [episode for path in DATA.value for episode in load_episodes(path)]
+    return [episode for path in DATA.value for episode in load_episodes(path, options=data_flags.options())]
 
 
 def sources() -> list[dict[str, str]]:

@@ -3,10 +3,11 @@
     train_offline_warmup --exp_name=door --config=configs/adroit.py:door \\
         --offline_data_path=demos=demos.pkl --offline_data_path=random=random.npz --checkpoint_path=warmup_ckpt
 
-Writes checkpoints, and beside them selection.json, which says how they compare and marks the one to fine-tune (comparing takes about
-a minute; --config.learner.warmup_checkpoints=1 saves the last one alone and compares nothing), and filtered_demos.npz: the demonstrations
-worth keeping for the fine-tuning. Ctrl-C or SIGTERM saves and ends it, and the same command with --resume continues. Its agent's
-settings are flags too, as in --config.warmup_agent.utd=4. After it comes
+Writes checkpoints. Beside them it writes selection.json, which compares the checkpoints and marks the one to fine-tune, and
+filtered_demos.npz, the demonstrations to keep for the fine-tuning. The comparison takes about a minute;
+--config.learner.warmup_checkpoints=1 saves the last checkpoint alone and compares nothing. Ctrl-C or SIGTERM saves and ends the
+warm-up, and the same command with --resume continues it. Settings of the agent are flags, as in --config.warmup_agent.utd=4.
+The next command is
 
     train_rlpd --exp_name=door --config=configs/adroit.py:door --checkpoint_path=warmup_ckpt --demo_path=warmup_ckpt/filtered_demos.npz
 """
@@ -50,7 +51,9 @@ DATA = flags.DEFINE_multi_string(
     "offline_data_path", [], "Data to learn from beside the preset's sources, KIND=PATH with KIND demos, suboptimal or random; repeatable."
 )
 DATASET = flags.DEFINE_string(
-    "dataset", None, "Set of merge_data to learn from: a folder. New files of --offline_data_path are added to it first."
+    "dataset",
+    None,
+    "Folder of a set that `warmloop merge --into` made, to learn from. The files of --offline_data_path are added to the set first.",
 )
 WARMUP_STEPS = flags.DEFINE_integer(
     "warmup_steps", None, "Updates of the whole warm-up. Default: the configuration's learner.warmup_steps.", lower_bound=1
@@ -63,7 +66,10 @@ RESUME = flags.DEFINE_bool(
     "actor step size follows the longer cosine.",
 )
 EVAL_TRAJS = flags.DEFINE_integer(
-    "eval_n_trajs", 0, "Episodes in the environment to judge the last policy by. 0 judges nothing and needs no environment.", lower_bound=0
+    "eval_n_trajs",
+    0,
+    "Number of episodes in the environment to judge the last policy by; 0 judges nothing and needs no environment.",
+    lower_bound=0,
 )
 
 ABSENT = flags.DEFINE_bool(

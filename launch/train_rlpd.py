@@ -43,7 +43,9 @@ flags.adopt_module_key_flags(connection)
 flags.adopt_module_key_flags(interveners)
 LEARNER = flags.DEFINE_bool("learner", False, "Run the learner process alone; actors connect to it.")
 ACTOR = flags.DEFINE_bool("actor", False, "Run an actor process alone, which connects to the learner at --ip.")
-CHECKPOINT = flags.DEFINE_string("checkpoint_path", None, "Folder with the warm-up's checkpoints; without it the policy starts afresh.")
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint_path", None, "Folder with the warm-up's checkpoints. Default: none, and training starts from an untrained policy."
+)
 WARM_STEP = flags.DEFINE_integer(
     "warm_checkpoint_step",
     None,
@@ -51,6 +53,7 @@ WARM_STEP = flags.DEFINE_integer(
     lower_bound=0,
 )
 DEMOS = flags.DEFINE_multi_string("demo_path", [], "Recorded data to mix into the batches, [KIND=]PATH; repeatable.")
+flags.DEFINE_alias("offline_data_path", DEMOS.name)
 ONLINE_STEPS = flags.DEFINE_integer(
     "online_steps", None, "Environment steps of the whole run. Default: the configuration's learner.online_steps.", lower_bound=1
 )
@@ -58,9 +61,9 @@ RESUME = flags.DEFINE_bool(
     "resume", False, "Resume this run from its newest checkpoint, with its saved configuration unless --config is given."
 )
 EVAL_STEP = define_step(
-    "eval_checkpoint_step", 'Evaluate this run\'s checkpoint of that many updates, or its "best" or "last" policy, and train nothing.'
+    "eval_checkpoint_step", 'Evaluate a policy of this run and train nothing: a checkpoint by its number of updates, "best" or "last".'
 )
-EVAL_TRAJS = flags.DEFINE_integer("eval_n_trajs", 20, "Episodes of the evaluation that --eval_checkpoint_step asks for.", lower_bound=1)
+EVAL_TRAJS = flags.DEFINE_integer("eval_n_trajs", 20, "Number of episodes of the evaluation by --eval_checkpoint_step.", lower_bound=1)
 PLATFORM = flags.DEFINE_string(
     "actor_platform",
     "cpu",

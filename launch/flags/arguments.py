@@ -37,12 +37,14 @@ def named_environment(argv: list[str], change: str) -> str:
 
 def named_checkpoint(argv: list[str], change: str) -> str:
     """The configuration of the newest checkpoint in --checkpoint. Raises WarmloopError where there is none."""
-    from ...learner.checkpoints import checkpoint
+    from ...learner.checkpoints import complete_checkpoints
 
-    directory = value_of(argv, "checkpoint") or (value_of(argv, "policy") or "").removeprefix("checkpoint:")
+    directory = (
+        value_of(argv, "checkpoint") or value_of(argv, "checkpoint_path") or (value_of(argv, "policy") or "").removeprefix("checkpoint:")
+    )
     if not directory:
         raise WarmloopError(f"{change} changes the configuration of a checkpoint, and none is named: add --checkpoint=DIR.")
-    return f";meta={checkpoint.newest(directory).path / 'meta.json'}"
+    return f";meta={complete_checkpoints.newest(directory).path / 'meta.json'}"
 
 
 def locate_config(argv: list[str], base: Base = resumed_run) -> list[str]:

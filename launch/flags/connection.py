@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 
     from ...data.wire.keyring import LearnerCredentials
 
-IP = flags.DEFINE_string("ip", "127.0.0.1", "Actor: the learner's host. Learner: the address to listen on; 0.0.0.0 is all of them.")
+IP = flags.DEFINE_string(
+    "ip", "127.0.0.1", "For --actor: the learner's host. For a learner: the address to listen on; 0.0.0.0 listens on all addresses."
+)
 PORT = flags.DEFINE_integer(
-    "port", None, "Port of the learner; with 0 it takes any free one. Default: the configuration's learner.port.", lower_bound=0
+    "port", None, "Port of the learner; 0 takes any free port. Default: the configuration's learner.port.", lower_bound=0
 )
 ACTOR_ID = flags.DEFINE_integer("actor_id", 0, "Number of this actor, from 0; only actor 0 evaluates.", lower_bound=0)
 CREDENTIALS = flags.DEFINE_string(
-    "credentials", None, "Folder of certificates and tokens, needed between machines; `python -m warmloop.launch.credentials` makes it."
+    "credentials", None, "Folder of certificates and tokens, needed between machines; `warmloop credentials` makes it."
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -16,19 +16,29 @@ DONES = flags.DEFINE_enum(
     "dones",
     None,
     ["terminal", "time_limit"],
-    "What `dones` mean in a data set that marks the ends of its episodes by them alone: the task was over, or a time limit cut them.",
+    "Meaning of `dones` in a data set that marks the ends of episodes by nothing else: the task was over, or a time limit cut the episode. "
+    "Without the flag, such a set is refused.",
 )
 SKIP_BAD_EPISODES = flags.DEFINE_bool(
     "skip_bad_episodes",
     False,
-    "Leave out an episode that would refuse its data set, and name it with the reason. A set of which all are bad is refused still.",
+    "Leave out bad episodes, such as those with a NaN, and log each with its reason. Without the flag, a bad episode refuses its data set; "
+    "a set of bad episodes alone is refused in any case.",
 )
+
+
+SAME = {"data.dones": DONES.name, "data.skip_bad_episodes": SKIP_BAD_EPISODES.name}  # settings that these flags set
 
 
 def with_reading(config: RunConfig) -> RunConfig:
     """The configuration with what these flags say of its data."""
-    said = {"dones": DONES.value} if DONES.value else {}
-    return config.replace(data=said | ({"skip_bad_episodes": True} if SKIP_BAD_EPISODES.value else {}))
+    return config.replace(data={path.partition(".")[2]: value for path, value in changes().items()})
+
+
+def changes() -> dict[str, Any]:
+    """What these flags change of a configuration, by SECTION.SETTING."""
+    said: dict[str, Any] = {"data.dones": DONES.value} if DONES.value else {}
+    return said | ({"data.skip_bad_episodes": True} if SKIP_BAD_EPISODES.value else {})
 
 
 def options() -> ReadOptions:

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 INTERVENTION = flags.DEFINE_string(
     "intervention",
     "none",
-    "Who may take over from the policy: none, keyboard, terminal (keys typed where the command runs), gamepad, spacemouse or two of them "
-    "as spacemouse+keyboard, teacher, or MODULE:NAME of one's own. Options follow as in keyboard:speed=0.5,gripper=sticky, "
-    "teacher:policy=scripted,patience=10,hold=15 or my_lab:Leader:port=5; see docs/interventions.md.",
+    "Who may take over from the policy: none; a device of a person, which is keyboard, terminal (keys typed where the command runs), "
+    "gamepad or spacemouse, or two of them, as in spacemouse+keyboard; teacher, a scripted policy; or MODULE:NAME of your own. Options "
+    "follow a colon, as in keyboard:speed=0.5,gripper=sticky, teacher:policy=scripted,patience=10,hold=15 or my_lab:Leader:port=5; see "
+    "docs/interventions.md.",
 )
 
 

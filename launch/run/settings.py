@@ -23,7 +23,8 @@ CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
     "Task and presets, such as configs/adroit.py:door or configs/metaworld.py:door-open,rlpd, or a file of your own, such as my.py,iql. "
-    "--config.agent.utd=4 changes one setting of the agent that fine-tunes, --config.warmup_agent.utd=4 of the one that warms up.",
+    "--config.agent.utd=4 changes one setting, here of the agent that fine-tunes; --config.warmup_agent.utd=4 is for the agent of the "
+    'warm-up. The page "Settings" of the documentation lists them all.',
 )
 EXP_NAME = flags.DEFINE_string("exp_name", None, "Name of the run; its files go to RUNS/EXP_NAME.")
 RUNS = flags.DEFINE_string("runs", "runs", "Folder that holds the runs.")
