@@ -120,7 +120,7 @@ def test_scripts_and_targets_of_the_documents_are_there():
 def test_a_mistaken_command_flag_or_setting_is_found(commands, settings):
     right = "    train_rlpd --exp_name=x --config=my.py --config.agent.utd=4 --nolearner  # --wrong\n    warmloop finetune --ip=h\n"
     assert mistakes(right, commands, settings) == []
-    wrong = "```bash\nwarmloop finetune \\\n    --epochs=3\n```\n`warmloop-colect --out=x` `inspect_data x --config.agent.utd=4`"
+    wrong = "```bash\nwarmloop finetune \\\n    --epochs=3\n```\n`warmloop-colect --out=x` `merge_data x --config.agent.utd=4`"
     wrong += "\n\n    train_rlpd --config.agent.udt=4\n"
     assert len(mistakes(wrong, commands, settings)) == 4
     assert loose_mistakes("`--warm_up_steps=4`, `--config.learner.prot=1`, `--seed=1`", commands, settings) == [

@@ -92,6 +92,7 @@ def test_a_change_that_would_be_ignored_is_refused(parsed, arguments, says):
         overrides.taken("collect", overrides.PLAYED, overrides.BETWEEN_TWO, {"environment.horizon": "horizon"})
 
 
+@pytest.mark.long
 def test_a_recording_and_an_inspection_follow_the_changes(tmp_path):
     changed = (PENDULUM, "--config.environment.horizon=9", "--config.environment.kwargs={'g': 0.0}")
     done = command(tmp_path, "collect", *changed, "--policy=random", "--episodes=2", "--out=a.npz")
