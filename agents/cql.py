@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -65,6 +65,15 @@ class PressedBatch(Batch):
     lifted: jax.Array
 
 
+class Aims(NamedTuple):
+    """What the critics' loss takes beside a minibatch's rows: y `[B]`, and the actions `[B, 3N, A]` whose values are pressed down, with
+    their log densities `[B, 3N]`."""
+
+    target: jax.Array
+    proposals: jax.Array
+    log_density: jax.Array
+
+
 @dataclasses.dataclass(frozen=True)
 class CQL:
     """The algorithm: settings and shapes. See `agents.base.Agent` for the methods' contracts."""
@@ -113,14 +122,13 @@ class CQL:
         multiplier: jax.Array,
         observation: jax.Array,
         batch: Batch,
-        target: jax.Array,
-        proposals: tuple[jax.Array, jax.Array],
+        aims: Aims,
         dropout: jax.Array | None = None,
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """TD loss plus `multiplier · (gap − τ)`. Returns the loss and, row by row, Q `[B, E]`, |TD error| `[B]` and gap `[B]`."""
-        td_loss, (q_data, td_error) = self.sac.critics.loss(critic, observation, batch, target, dropout)
-        q = self.sac.critics(critic, observation, proposals[0], dropout)
-        gap = self.conservative_gap(q, proposals[1], q_data, batch.mc_return)
+        td_loss, (q_data, td_error) = self.sac.critics.loss(critic, observation, batch, aims.target, dropout)
+        q = self.sac.critics(critic, observation, aims.proposals, dropout)
+        gap = self.conservative_gap(q, aims.log_density, q_data, batch.mc_return)
         if isinstance(batch, PressedBatch):
             gap = batch.pressed * (gap + q_data).mean(axis=0) - batch.lifted * q_data.mean(axis=0)
         else:
@@ -140,16 +148,16 @@ class CQL:
         batch, key = inputs
         target_key, proposal_key = jax.random.split(key)
         target = self.sac.td_target(state.sac, batch, target_key)
-        proposals = jax.lax.stop_gradient(self.proposals(state.sac, batch, proposal_key))
+        aims = Aims(target, *jax.lax.stop_gradient(self.proposals(state.sac, batch, proposal_key)))
         multiplier, dropout = self.multiplier(state), jax.random.fold_in(key, 1)
 
-        def loss_of(trained: tuple[Params, Params], batch: Batch, *rows: PyTree) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        def loss_of(trained: tuple[Params, Params], batch: Batch, aims: Aims) -> tuple[jax.Array, tuple[jax.Array, ...]]:
             critic, encoder = trained
             observation = self.sac.vision(encoder, state.sac.normaliser, batch.observation)
-            return self.critic_loss(critic, multiplier, observation, batch, *rows, dropout=dropout)
+            return self.critic_loss(critic, multiplier, observation, batch, aims, dropout)
 
         loss, (q, td_error, gap), gradients = accumulated_gradient(
-            loss_of, (state.sac.critic, state.sac.encoder), (batch, target, proposals), self._parts(batch.reward.size)
+            loss_of, (state.sac.critic, state.sac.encoder), (batch, aims), self._parts(batch.reward.size)
         )
         state = self.lagrange_step(state.replace(sac=self.sac.critics.move(state.sac, *gradients)), gap.mean())
         conservative = {"critic/cql_gap": gap.mean(), "critic/cql_multiplier": multiplier}

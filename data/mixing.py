@@ -11,6 +11,7 @@ priorities would count for a fraction of its rows.
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -76,6 +77,22 @@ class Drawn(struct.PyTreeNode):
     offline: jax.Array
 
 
+@dataclasses.dataclass(frozen=True)
+class BlockShape:
+    """What a block is made of: K = `utd` minibatches of B = `batch_size` rows, or windows of rows, each."""
+
+    utd: int
+    batch_size: int
+    window: Window = ROW
+
+
+class Annealed(NamedTuple):
+    """What changes as training goes on, `[]` each: the offline share of a minibatch, and β, the exponent of the importance weights."""
+
+    ratio: jax.Array
+    beta: jax.Array
+
+
 def offline_rows(ratio: jax.Array, batch_size: int, offline_size: jax.Array, online_size: jax.Array) -> jax.Array:
     """Offline rows per minibatch, `[]` int32: `round(ratio · B)`; all of them while the online pool is empty, none
     while the offline pool is."""
@@ -87,23 +104,21 @@ def draw_mixed(
     offline: ReplayState,
     online: ReplayState,
     key: jax.Array,
-    block: tuple[int, int],
-    ratio: jax.Array,
-    beta: jax.Array,
+    block: BlockShape,
+    annealed: Annealed,
     config: ReplayConfig,
-    window: Window = ROW,
 ) -> tuple[Batch, Drawn]:
-    """A block of K minibatches of B rows or windows (`block = (K, B)`), each with the same number of offline ones, first in the batch.
+    """A block of K minibatches of B rows or windows, each with the same number of offline ones, first in the batch.
 
     Both pools are drawn stratified over the whole block, and consecutive draws go to different minibatches, so that each
     minibatch covers its pool evenly. Weights are as `unit_weights` makes them, within minibatch and pool.
     """
-    utd, batch_size = block
-    count = offline_rows(ratio, batch_size, offline.size, online.size)
+    utd, batch_size = block.utd, block.batch_size
+    count = offline_rows(annealed.ratio, batch_size, offline.size, online.size)
     is_offline = jnp.arange(batch_size) < count  # [B]
 
     def from_pool(pool, jitter, rows_per_batch):
-        drawn = replay.draw_at(pool, jitter, beta, utd * rows_per_batch, window)
+        drawn = replay.draw_at(pool, jitter, annealed.beta, utd * rows_per_batch, block.window)
         return jax.tree.map(lambda x: _deal(x, utd, batch_size), drawn)
 
     jitter = jax.random.uniform(key, (2, utd * batch_size))

@@ -137,7 +137,7 @@ def act(config: RunConfig, seed: int) -> None:
 
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # one small network at a time: waiting for it at once is twice as fast
     from ..actor.control_loop import ActorLoop, Beside, EpisodeStream
-    from ..actor.delivery.client import Client
+    from ..actor.delivery.client import Client, Introduction
     from ..actor.delivery.spool import Spool
     from .run.assemble import fine_agent, schema_of
     from .run.recorded_data import target_of
@@ -151,7 +151,7 @@ def act(config: RunConfig, seed: int) -> None:
         agent = fine_agent(config, environment.spec)
         schema = schema_of(config, target_of(environment))
         with Spool(run.spools / connection.actor_name(), schema, *limits) as spool:
-            client = Client(channel, schema, agent, connection.actor_name(), config.actor, rows=spool.rows)
+            client = Client(channel, Introduction(schema, agent, connection.actor_name()), config.actor, rows=spool.rows)
             try:
                 with answering(client.stop):
                     beside = Beside(intervener, clips, run.quarantine)

@@ -17,7 +17,7 @@ from flax import struct
 
 from ..agents.base import Metrics
 from ..data.errors import WarmloopError
-from ..data.mixing import Drawn, draw_mixed, offline_rows, write_priorities
+from ..data.mixing import Annealed, BlockShape, Drawn, draw_mixed, offline_rows, write_priorities
 from ..data.replay.frames import SLOTS, Frames, PairTaken, take_in_place_of, take_pair, with_images
 from ..data.replay.replay import beta_at
 from ..data.transition import Batch
@@ -46,9 +46,8 @@ def draw(state: LearnerState, parts: LearnerParts) -> tuple[LearnerState, Block]
     draw_key, shift_key = jax.random.split(draw_key) if state.frames.cameras else (draw_key, draw_key)
     config = parts.agent.config
     ratio, beta = parts.mixing.ratio(state.updates, state.offline.size, state.online.size), beta_at(parts.replay, state.updates)
-    batch, drawn = draw_mixed(
-        state.offline, state.online, draw_key, (config.utd, config.batch_size), ratio, beta, parts.replay, parts.window
-    )
+    shape, annealed = BlockShape(config.utd, config.batch_size, parts.window), Annealed(ratio, beta)
+    batch, drawn = draw_mixed(state.offline, state.online, draw_key, shape, annealed, parts.replay)
     return state.replace(key=key), Block(batch, drawn, shift_key, ratio, beta)
 
 

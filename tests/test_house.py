@@ -25,6 +25,20 @@ CROWDED = {
     "launch", "agents", "tests/agents", "tests/helpers",
     "tests/benchmarks", "tests/benchmarks/warm",
 }  # fmt: skip
+MOST_PARAMETERS = 6  # beside self
+# Whose parameters others write by name, in a configuration, a notebook or a call of Gymnasium's.
+NAMED_BY_OTHERS = {
+    ("actor/robots/franka_env.py", "__init__"), ("actor/robots/lerobot_leader.py", "__init__"),
+    ("actor/simulators/gym_hil_tasks.py", "make_gym_hil"), ("launch/notebooks/collector.py", "collect_from_policy"),
+    ("launch/notebooks/trainer.py", "__init__"), ("data/inspection/inspector.py", "inspect"), ("data/episode.py", "make_steps"),
+}  # fmt: skip
+# Of the commands that judge, and of a reader: to be shortened. No other joins them.
+STILL_LONG = {
+    ("actor/films/video.py", "record_video"), ("learner/judging/fqe.py", "estimates"), ("learner/judging/fqe.py", "fit"),
+    ("learner/judging/fqe.py", "_run"), ("launch/judging/play_off.py", "compare_checkpoints"), ("launch/judging/select.py", "_candidates"),
+    ("launch/parts/demo_parts.py", "summarise"), ("launch/sweeps/sweep_runs.py", "train_and_judge"),
+    ("data/formats/minari/episodes.py", "to_part"),
+}  # fmt: skip
 SHARED_NAMES = {"__init__.py", "conftest.py", "config.py"}  # users import the actor's and the learner's settings by that name
 PICKLERS = {"pickle", "cloudpickle", "dill", "joblib"}
 ABSL_LOGGING = "launch/flags/common.py"  # which formats absl's own messages
@@ -125,6 +139,18 @@ def shared_names(paths: Iterable[Path]) -> list[Path]:
     return sorted(path for path in named if counts[path.name] > 1)
 
 
+def long_signatures(source: str) -> dict[str, int]:
+    """The functions of a file that take more than MOST_PARAMETERS beside self, and how many; `*args` and `**kwargs` count as one each."""
+    found = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            taken = node.args
+            names = [*taken.posonlyargs, *taken.args, *taken.kwonlyargs, *filter(None, (taken.vararg, taken.kwarg))]
+            count = len([each for each in names if each.arg not in ("self", "cls")])
+            found |= {node.name: count} if count > MOST_PARAMETERS else {}
+    return found
+
+
 def python_files() -> list[Path]:
     """Every Python file of the repository, by its path from the root."""
     return sorted(path.relative_to(ROOT) for folder in ALLOWED.keys() | OTHER_FOLDERS for path in (ROOT / folder).rglob("*.py"))
@@ -192,6 +218,18 @@ def test_no_folder_is_crowded():
 
 def test_no_two_files_share_a_name():
     assert shared_names(python_files()) == []
+
+
+def test_no_function_takes_more_than_six_parameters():
+    found = {(path.relative_to(ROOT).as_posix(), name) for path in sources() for name in long_signatures(path.read_text())}
+    assert found - NAMED_BY_OTHERS - STILL_LONG == set()
+    assert (NAMED_BY_OTHERS | STILL_LONG) - found == set(), "what is short now is no exception"
+
+
+def test_a_long_signature_is_found_wherever_its_parameters_stand():
+    assert long_signatures("class A:\n    def f(self, a, b, /, c, *d, e, f, **g): ...") == {"f": 7}
+    assert long_signatures("async def f(a, b, c, d, e, f, g): ...") == {"f": 7}
+    assert long_signatures("def f(self, a, b, c, d, e, f): ...\n\nclass B:\n    @classmethod\n    def g(cls, a, b, c, d, e, f): ...") == {}
 
 
 def test_every_code_folder_is_a_package():

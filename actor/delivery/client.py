@@ -13,17 +13,15 @@ from collections.abc import Mapping
 import grpc
 import numpy as np
 
-from ...agents.base import Agent
 from ...data.errors import WarmloopError
 from ...data.running.threads import vital_thread
 from ...data.transition import PyTree, Transition, length
 from ...data.wire import warmloop_pb2 as pb
 from ...data.wire.direct import Stub
-from ...data.wire.row_schema import Schema
 from ..config import ActorConfig
 from .buffer import RowBuffer
 from .link import open_channel
-from .sender import Sender
+from .sender import Introduction, Sender
 
 ROWS_AHEAD = 32  # that a simulator may have on their way before it waits for an answer
 ROBOT_OVERSHOOT = 1.25  # of the buffer's capacity, so that a robot can end its episode
@@ -45,9 +43,7 @@ class Client:
     def __init__(
         self,
         stub: Stub | grpc.Channel,
-        schema: Schema,
-        agent: Agent,
-        actor_id: str,
+        introduction: Introduction,
         config: ActorConfig | None = None,
         *,
         background: bool = True,
@@ -55,10 +51,10 @@ class Client:
     ):
         self._config = config or ActorConfig()
         self._background, self._channel = background, stub if isinstance(stub, grpc.Channel) else None
-        self._rows = RowBuffer(schema) if rows is None else rows
-        self.actor_id, self._interrupted, self._closed = actor_id, False, False
+        self._rows = RowBuffer(introduction.schema) if rows is None else rows
+        self.actor_id, self._interrupted, self._closed = introduction.actor_id, False, False
         try:
-            self._sender = Sender(stub, schema, agent, actor_id, self._config.patience, self._rows, background)
+            self._sender = Sender(stub, introduction, self._config.patience, self._rows, background)
             self._sender.connect()
         except BaseException:
             self._close_channel()
@@ -69,10 +65,10 @@ class Client:
 
     @classmethod
     def connect(
-        cls, address: str, schema: Schema, agent: Agent, actor_id: str, config: ActorConfig | None = None, rows: RowBuffer | None = None
+        cls, address: str, introduction: Introduction, config: ActorConfig | None = None, rows: RowBuffer | None = None
     ) -> Client:
         """A client of the learner at `host:port`, over gRPC on this machine."""
-        return cls(open_channel(address), schema, agent, actor_id, config, rows=rows)
+        return cls(open_channel(address), introduction, config, rows=rows)
 
     def statistics(self) -> dict[str, int]:
         """Reconnects; rows that the learner has not received (`pending`), and that it does not have on disk (`held`)."""

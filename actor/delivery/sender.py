@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
@@ -31,6 +32,21 @@ REPORT_BITS = 32  # of a report's number; the bits above say how often the strea
 log = logging.getLogger(__name__)
 
 
+@dataclasses.dataclass(frozen=True)
+class Introduction:
+    """Who an actor is to its learner.
+
+    Attributes:
+        schema: its rows, and the settings that decide them, on which both must agree.
+        agent: whose weights it acts by.
+        actor_id: its name, which no other actor of the learner has.
+    """
+
+    schema: Schema
+    agent: Agent
+    actor_id: str
+
+
 class Sender:
     """`exchange` is one round of talk; `run` makes rounds until `closing` is set.
 
@@ -44,11 +60,10 @@ class Sender:
         hellos: sessions so far.
     """
 
-    def __init__(
-        self, stub: Stub | grpc.Channel, schema: Schema, agent: Agent, actor_id: str, patience: float, rows: RowBuffer, background: bool
-    ):
+    def __init__(self, stub: Stub | grpc.Channel, introduction: Introduction, patience: float, rows: RowBuffer, background: bool):
+        agent = introduction.agent
         self.rows, self._background = rows, background
-        self._link = Link(stub, schema, actor_id, rows.stream_id)
+        self._link = Link(stub, introduction.schema, introduction.actor_id, rows.stream_id)
         self._template = jax.eval_shape(lambda: agent.actor_params(agent.init(jax.random.key(0), example(agent.spec))))
         self._patience = Patience(patience)
         self._ask_after = ASK_SECONDS

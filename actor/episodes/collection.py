@@ -31,7 +31,7 @@ from ..intervention.intervention import Intervener, Signal
 from ..policies.policy import NoisyPolicy, Policy
 from ..seeds import COLLECTION_STREAM, episode_seed
 from .parts import Parts, store
-from .rollout import Recording, record_episode
+from .rollout import EpisodePlan, Recording, record_episode
 from .schedule import Schedule
 
 ATTEMPTS_PER_SUCCESS = 10
@@ -145,10 +145,9 @@ class Attempts:
         noise, random_share = plan.levels(number)
         policy = NoisyPolicy(self._policy, noise, random_share) if noise or random_share else self._policy
         seed = episode_seed(plan.seed, COLLECTION_STREAM, number, len(plan.tasks))
-        settings = {"source": plan.source, "episode": number, "unseen": plan.unseen}
-        settings |= {"stop_at_success": plan.stop_at_success, "after_success": plan.after_success}
+        recorded = EpisodePlan(number, plan.source, plan.stop_at_success, plan.after_success, plan.unseen)
         with as_sentence(f"Attempt {number} (seed {seed}) failed in the policy or the environment"):
-            return record_episode(self._environment, policy, seed, intervener=self._intervener, **settings)
+            return record_episode(self._environment, policy, seed, recorded, intervener=self._intervener)
 
 
 class Tally:

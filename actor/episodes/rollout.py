@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -96,23 +96,49 @@ class Recording(NamedTuple):
     signal: Signal | None
 
 
-def run_episode(environment: Environment, policy: Policy, seed: int, **settings: Any) -> Episode:
+@dataclasses.dataclass(frozen=True)
+class EpisodePlan:
+    """As what an episode is recorded, and when it is cut.
+
+    Attributes:
+        number: of the episode.
+        source: kind of data it is recorded as, but for the steps of an intervention.
+        stop_at_success: cut it after its first successful step.
+        after_success: cut it that many steps later; see `Ending`.
+        unseen: record the parts of observations that the policy does not see, too.
+    """
+
+    number: int = 0
+    source: Source = Source.ONLINE
+    stop_at_success: bool = False
+    after_success: int = 0
+    unseen: bool = False
+
+
+WHOLE = EpisodePlan()  # as an environment ends it
+
+
+def run_episode(
+    environment: Environment,
+    policy: Policy,
+    seed: int,
+    plan: EpisodePlan = WHOLE,
+    *,
+    on_step: OnStep | None = None,
+    intervener: Intervener | None = None,
+) -> Episode:
     """One episode, recorded as `record_episode` does."""
-    return record_episode(environment, policy, seed, **settings).episode
+    return record_episode(environment, policy, seed, plan, on_step=on_step, intervener=intervener).episode
 
 
 def record_episode(
     environment: Environment,
     policy: Policy,
     seed: int,
+    plan: EpisodePlan = WHOLE,
     *,
-    source: Source = Source.ONLINE,
-    episode: int = 0,
-    stop_at_success: bool = False,
-    after_success: int = 0,
     on_step: OnStep | None = None,
     intervener: Intervener | None = None,
-    unseen: bool = False,
 ) -> Recording:
     """One episode, recorded as the environment gave it: its own rewards, mask 0 only where it terminated itself, and observations
     without the task's code, which the policy sees. A person's failure is thus a truncation.
@@ -123,25 +149,21 @@ def record_episode(
 
     Args:
         seed: decides the episode, together with the policy's parameters.
-        source: kind of data it is recorded as, but for the steps of an intervention.
-        episode: its number.
-        stop_at_success: cut it after its first successful step.
-        after_success: cut it that many steps later; see `Ending`.
+        plan: as what it is recorded, and when it is cut.
         on_step: called after every step with its number, the result, the observation before it and the action.
         intervener: who may act in the policy's place.
-        unseen: record the parts of observations that the policy does not see, too.
     """
     control = Control(environment, intervener)
     with guarded(environment) as guard:
         while True:
-            attempt = _Attempt(control, policy, Ending(environment, stop_at_success, after_success), on_step)
+            attempt = _Attempt(control, policy, Ending(environment, plan.stop_at_success, plan.after_success), on_step)
             try:
-                attempt.run(seed, episode)
+                attempt.run(seed, plan.number)
                 break
             except EnvironmentFault as fault:
-                guard.faults.meet(fault, episode, len(attempt.taken), attempt.observations[-1])
-    kept = attempt.observations if unseen else [without(whole, environment.config.unseen) for whole in attempt.observations]
-    return Recording(_recorded(environment, kept, attempt.taken, source, episode), attempt.taken[-1].signal)
+                guard.faults.meet(fault, plan.number, len(attempt.taken), attempt.observations[-1])
+    kept = attempt.observations if plan.unseen else [without(whole, environment.config.unseen) for whole in attempt.observations]
+    return Recording(_recorded(environment, kept, attempt.taken, plan.source, plan.number), attempt.taken[-1].signal)
 
 
 class _Attempt:
@@ -244,7 +266,7 @@ def _evaluated(
     success, final_success, returns, lengths, tasks = [], [], [], [], []
     for number in range(episodes):
         chosen = episode_seed(seed, EVALUATION_STREAM, number, len(environment.tasks))
-        episode = run_episode(environment, policy, chosen, episode=number, on_step=on_step)
+        episode = run_episode(environment, policy, chosen, EpisodePlan(number=number), on_step=on_step)
         if episode.steps.intervened.any():
             log.warning("In episode %d of an evaluation a hand acted in the environment: it does not show the policy alone.", number)
         success.append(episode.succeeded)

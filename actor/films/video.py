@@ -12,7 +12,7 @@ from ...data.transition import PyTree
 from ..config import ActorConfig
 from ..environment.environment import Environment, EnvironmentConfig, StepResult, make_environment
 from ..environment.guard import guarded
-from ..episodes.rollout import run_episode
+from ..episodes.rollout import EpisodePlan, run_episode
 from ..policies.policy import Policy
 from ..seeds import VIDEO_STREAM, episode_seed
 from .film import Film
@@ -53,7 +53,7 @@ def record_video(
         with guarded(environment), Film(Path(path), rate) as film:
             for number in range(episodes):
                 chosen = episode_seed(seed, VIDEO_STREAM, number, len(tasks))
-                run_episode(environment, policy, chosen, stop_at_success=True, on_step=film_step)
+                run_episode(environment, policy, chosen, EpisodePlan(stop_at_success=True), on_step=film_step)
     except OSError as error:
         raise WarmloopError(f"The video {path} cannot be recorded: {' '.join(str(error).split())}") from error
     finally:

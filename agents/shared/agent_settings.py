@@ -52,20 +52,11 @@ class Meaning(NamedTuple):
     range: Range | None
 
 
-def setting(
-    default: Any,
-    meaning: str,
-    *,
-    least: float | None = None,
-    above: float | None = None,
-    most: float | None = None,
-    below: float | None = None,
-    among: tuple[str, ...] = (),
-) -> Any:
-    """A field of a `Settings` class: its default, its meaning, and the values that it may have. A subclass that writes `name: type = value`
-    changes the default alone."""
-    bounds = Range(least, above, most, below, among)
-    return dataclasses.field(default=default, metadata={"setting": Meaning(meaning, bounds if any(bounds) or 0 in bounds else None)})
+def setting(default: Any, meaning: str, **bounds: Any) -> Any:
+    """A field of a `Settings` class: its default, its meaning, and the values that it may have, by the names of `Range`. A subclass that
+    writes `name: type = value` changes the default alone."""
+    values = Range(**bounds)
+    return dataclasses.field(default=default, metadata={"setting": Meaning(meaning, values if bounds else None)})
 
 
 @cache

@@ -21,7 +21,7 @@ from ..files.digest import of_path, stamp
 from ..files.whole_files import check_path, listed, require_file
 from ..outcome import check_rule, told
 from ..settings.near_names import did_you_mean
-from ..transition import Source, Spec
+from ..transition import Source
 from . import aloha, array_dict, collected, d3rlpy_dump, d4rl, dapg, isaac, lerobot, minari, npz, own_format, rlds, robomimic, sb3
 from .hdf5 import hdf5
 from .hilserl import hilserl
@@ -30,6 +30,7 @@ from .recordings.checked_values import to_episodes
 from .recordings.options import PLAIN, BadEpisode, ReadOptions
 from .recordings.picture_columns import PictureColumns
 from .recordings.recording import Recording, each_episode, level_extras, number_of, without_optional
+from .writing.writable import check_same_spec, check_writable
 
 log = logging.getLogger("warmloop")
 LIMITS = "action_limits"  # in metadata: what -1 and 1 of the actions are, where not the environment's own limits
@@ -170,15 +171,15 @@ def read_pieces(path: str | Path, source: Source | None = None, success: str = "
 def write_episodes(path: str | Path, episodes: Sequence[Episode], metadata: dict[str, Any] | None = None) -> None:
     """Writes episodes, as recorded, in the format that `path` names; `metadata` must be JSON-able.
 
-    The .npz format carries every field of a transition; the others what they have keys for.
+    Every format gives back every field of an episode, bit for bit, and its extras; what it cannot give back, it refuses. `metadata` is
+    kept by each, and read again (`own_metadata`) of .npz alone.
 
     Raises:
-        WarmloopError: there is nothing to write, the episodes differ in shape, or the disk refuses; as well as `written_format`.
+        WarmloopError: there is nothing to write, the episodes differ in shape, the format cannot hold one of them, or the disk refuses; as
+            well as `written_format`.
     """
     origin, written = _origin(path), written_format(path, metadata)
-    if not episodes:
-        raise WarmloopError(f"There are no episodes to write to {origin}.")
-    _check_same_spec(episodes)
+    check_writable(origin, episodes)
     try:
         assert written.write is not None
         written.write(origin, level_extras(episodes), metadata or {})
@@ -238,7 +239,7 @@ def load_sources(arguments: Sequence[str], on_episode: Callable[[], object] = la
         for episode in _bounded(path, iterate_episodes(path, source, number_from, options=options)):
             episodes.append(episode)
             on_episode()
-        _check_same_spec(episodes)
+        check_same_spec(episodes)
     return episodes
 
 
@@ -318,13 +319,3 @@ def _ratio(path: str | Path) -> int:
 
 def _described(writing: bool = False) -> str:
     return ", ".join(candidate.described for candidate in FORMATS.values() if candidate.write or not writing)
-
-
-def _check_same_spec(episodes: Sequence[Episode]) -> None:
-    first = episodes[0]
-    spec = Spec.of(first.steps)
-    for episode in episodes[1:]:
-        names = [f"{e.origin}, episode {e.number}," for e in (first, episode)]
-        difference = spec.difference(Spec.of(episode.steps), *names)
-        if difference:
-            raise WarmloopError(f"The data sets differ: {difference}; load together only data of one robot and task.")

@@ -191,14 +191,17 @@ def recorded_mark(paths: Sequence[str]) -> dict[str, Any]:
 
 
 def recorded_metadata(paths: Sequence[str]) -> dict[str, Any]:
-    """What a copy of several data sets in one is to say of itself: their mark, and the environment that all of them were recorded in.
+    """What a copy of several data sets in one is to say of itself: their mark, the environment that all were recorded in, and the base
+    policy that labelled all.
 
     Raises:
         WarmloopError: as `recorded_mark`.
     """
     environments = {recorded_environment(path) for path in paths}
     environment = environments.pop() if len(environments) == 1 else None
-    return recorded_mark(paths) | ({"environment": environment} if environment else {})
+    bases = {own_metadata(path).get(LABELLED_BY) for path in paths}
+    said = {"environment": environment, LABELLED_BY: bases.pop() if len(bases) == 1 else None}
+    return recorded_mark(paths) | {name: value for name, value in said.items() if value}
 
 
 def _read(config: DataConfig, source: SourceConfig, number_from: int, target: Target | None, bad: list[BadEpisode]) -> Batch:

@@ -63,7 +63,7 @@ def play_off(subject: Subject, ranking: Sequence[Ranked], episodes: int, seed: i
     from ...actor.endings.success import check_unattended
     from ...actor.environment.guard import guarded
     from ...actor.episodes.bandit import halving, rounds
-    from ...actor.episodes.rollout import run_episode
+    from ...actor.episodes.rollout import EpisodePlan, run_episode
     from ...actor.seeds import EVALUATION_STREAM, SELECTION_STREAM, episode_seed
     from ...learner.judging import selection
 
@@ -85,7 +85,7 @@ def play_off(subject: Subject, ranking: Sequence[Ranked], episodes: int, seed: i
     with contextlib.closing(world), guarded(world), progress("playing off, episodes", episodes) as advance:
 
         def value(stream: int, arm: int, number: int) -> float:
-            episode = run_episode(world, policies[arm], episode_seed(seed, stream, number, len(world.tasks)), episode=number)
+            episode = run_episode(world, policies[arm], episode_seed(seed, stream, number, len(world.tasks)), EpisodePlan(number=number))
             advance()
             return float(episode.succeeded) if by_success else episode.undiscounted_return
 

@@ -10,7 +10,7 @@ import gymnasium as gym
 
 from ...actor.environment.environment import Environment
 from ...actor.environment.guard import guarded
-from ...actor.episodes.rollout import run_episode
+from ...actor.episodes.rollout import EpisodePlan, run_episode
 from ...actor.policies.outside import OutsidePolicy
 from ...actor.policies.policy import NoisyPolicy, Policy
 from ...actor.policies.sb3_policy import sb3_model
@@ -83,7 +83,8 @@ class ExpertDataCollector:
         with guarded(environment), progress("collecting", n_episodes) as advance:
             for number in range(self.collected, self.collected + n_episodes):
                 seed = episode_seed(self.seed, COLLECTION_STREAM, number, len(environment.tasks))
-                episodes.append(run_episode(environment, acting, seed, source=KINDS[kind], episode=number, stop_at_success=stop_at_success))
+                plan = EpisodePlan(number, KINDS[kind], stop_at_success)
+                episodes.append(run_episode(environment, acting, seed, plan))
                 advance()
         self.collected += n_episodes
         self.config = self.config.replace(environment=environment.config)

@@ -78,12 +78,13 @@ def in_lock_step(
     every environment step, all updates that it allows. `meta` describes the checkpoint that the learner goes on from. `watch` sees the
     learner before the first step and after the updates of each."""
     from ...actor.control_loop import ActorLoop, Beside, EpisodeStream
-    from ...actor.delivery.client import Client
+    from ...actor.delivery.client import Client, Introduction
     from ...data.wire.direct import DirectStub
     from ...learner.receiving.service import Servicer
 
     agent, stream = learner.parts.agent, EpisodeStream(plan.seed, progress=meta.get("actor", {}))
-    client = Client(DirectStub(Servicer(learner.intake)), learner.intake.schema, agent, "actor-0", plan.config.actor, background=False)
+    introduction = Introduction(learner.intake.schema, agent, "actor-0")
+    client = Client(DirectStub(Servicer(learner.intake)), introduction, plan.config.actor, background=False)
     beside = dataclasses.replace(beside or Beside(), quarantine=plan.folder.quarantine)
     actor = ActorLoop(environment, agent, client, plan.config.actor, stream, beside)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 import warnings
@@ -31,7 +30,9 @@ DARK = {
 }  # fmt: skip
 ENOUGH_FOR_A_LINE = 4  # evaluations
 ALL_MARKED, SOME_MARKED = 25, 10  # up to so many points each has a marker; of more about so many
-ALIKE, APART, MOST_APART = 0.015, 3.0, 8.0  # a share of the height that two curves lie within; and how far apart they are drawn, in points
+ALIKE = 0.015  # a share of the height that curves which coincide lie within
+DASH = 6.0  # points of a curve that one of several which coincide is drawn over
+RIM, MOST_RIM = 2.0, 6.0  # points that a marker is larger for each curve that is drawn over it; and at most
 WIDE, COLUMNS = 7.0, (2, 3)  # inches; columns of a legend in a narrower figure, and in one of that width
 
 
@@ -80,8 +81,8 @@ def series(number: int) -> dict[str, Any]:
 
 
 def finish(axis: Axes) -> None:
-    """Draws curves that coincide a little apart, and the legend above the panel, where it covers nothing."""
-    _spread(axis)
+    """Draws curves that coincide by turns, and the legend above the panel, where it covers nothing."""
+    _by_turns(axis)
     axis.grid(color=GRID, alpha=0.3)
     (handles, labels), figure = axis.get_legend_handles_labels(), axis.get_figure(root=True)
     if handles and figure is not None:
@@ -141,19 +142,24 @@ def colours() -> str:
     return f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
 
 
-def _spread(axis: Axes) -> None:
-    """Moves each curve up by a little for every one before it that it would hide."""
-    from matplotlib.transforms import ScaledTranslation
+def _by_turns(axis: Axes) -> None:
+    """Dashes each curve that would hide another, so that each of n is seen for a part in n of the way, and all stay at their values.
 
-    figure, drawn = axis.get_figure(), axis.lines
-    hidden = [0] * len(drawn)
-    for place, below in itertools.product(range(len(drawn)), repeat=2):
-        if below < place and _coincide(drawn[place], drawn[below], axis):
-            hidden[place] = max(hidden[place], hidden[below] + 1)
-    step = min(APART, MOST_APART / max(*hidden, 1)) if hidden else 0.0
-    for one, count in zip(drawn, hidden, strict=True):
-        if count and figure is not None:
-            one.set_transform(one.get_transform() + ScaledTranslation(0.0, count * step / 72, figure.dpi_scale_trans))
+    The gaps of each are a little longer than those of the one below, since curves that begin at different places would else meet with
+    their dashes. The lowest one is whole, and its markers are the largest.
+    """
+    drawn = sorted(axis.lines, key=lambda one: one.get_zorder())
+    under, over = [0] * len(drawn), [0] * len(drawn)  # curves below and above each, one on the other
+    for place, one in enumerate(drawn):
+        under[place] = max((under[other] + 1 for other in range(place) if _coincide(one, drawn[other], axis)), default=0)
+    for place in reversed(range(len(drawn))):
+        above = (over[other] + 1 for other in range(place + 1, len(drawn)) if _coincide(drawn[other], drawn[place], axis))
+        over[place] = max(above, default=0)
+    for one, below, above in zip(drawn, under, over, strict=True):
+        if below or above:
+            on, off = DASH / one.get_linewidth(), DASH * (below + above) * (1 + 0.1 * below) / one.get_linewidth()
+            one.set_linestyle((on + off - below * on, (on, off)) if below else "-")
+            one.set_markersize(one.get_markersize() + min(RIM, MOST_RIM / (below + above)) * above)
 
 
 def _coincide(one: Any, other: Any, axis: Axes) -> bool:

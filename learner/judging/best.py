@@ -8,11 +8,7 @@ upper bound lies below that.
 Every block is another look at the same question, so look number n takes intervals of level 1 - 0.1 / n: 90 % at first, 99 % at the tenth.
 Then a run of 1,000 episodes without a fall is told of one with a probability of at most about 5 % (tests/learner/judging/test_best.py).
 
-With `keep_best=act` the best policy and the trained one take turns by Thompson sampling. Before each training episode a rate of success
-is drawn for the best policy from what is known of it, Beta(1 + successes, 1 + failures); it acts where that is more than is likely of the
-trained one, its mean and SURE standard deviations: that one learns, and is given the benefit of the doubt (optimistic sampling, May et al.
-2012). So a warm policy, which is the best one at first, has most of the episodes as long as the trained one succeeds less often, and no
-longer. One episode in TURNS at least is the trained one's, since what was known of it ages.
+With `keep_best=act` the best policy and the trained one take turns (`turns.py`).
 
 Policies are kept as the bytes that actors get, which every publication makes anyway: keeping one costs neither the device's memory nor
 its time. Sampled and deterministic actions are two policies, so only one of the two kinds of episodes is judged.
@@ -22,25 +18,21 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from ...data.wire.weights import Snapshot
 from ..checkpoints.stored_policies import POLICIES
 from ..config import LearnerConfig
 from .reported import TRAINING, Outcome
 from .tally import Tally
+from .turns import Comparison, Turns
 
 WINDOWS = (1, 2, 4, 8)  # blocks
 BLOCKS_OF_WINDOW = 2  # blocks of training episodes in the least window
 RISK = 0.1  # that the interval of the first look misses its mean; of look n it is a part in n
-TURNS = 3  # the best policy never has so many training episodes one after another
-SURE = 0.84  # standard errors by which a policy must be ahead for it to act, or to become the best one: odds of four to one
-SURER = 1.28  # for the run to stand by the best policy and not by the trained one: odds of nine to one
+SURER = 1.28  # standard errors for the run to stand by the best policy and not by the trained one: odds of nine to one
 RECENT, RECENT_BYTES = 64, 256 << 20  # publications that are remembered, for what a report says of one
 
 log = logging.getLogger("warmloop")
@@ -72,23 +64,26 @@ class BestPolicy:
 
     Attributes:
         fallen: success has fallen, and has not come back yet.
-        acting: the best policy has the next episode.
         left_out: training episodes that were not counted, since a person took over or actions were random.
     """
 
     def __init__(self, config: LearnerConfig, judged: str = TRAINING, success: bool = True):
         self.mode, self.window, self.judged, self.success = config.keep_best, config.best_window, judged, success
         self.mode = "keep" if self.mode == "auto" else self.mode
-        self.fallen, self.acting, self.left_out = False, False, 0
+        self.fallen, self.left_out = False, 0
+        self._comparison = Comparison(success)
+        self._turns = Turns(self._comparison, config.best_window, counted_here=judged != TRAINING)
         self.kept: Stretch | None = None
         self._recent: deque[Snapshot] = deque(maxlen=RECENT)
         self._blocks: deque[Stretch] = deque(maxlen=max(WINDOWS))
         self._open, self._middle = Tally(), list[Snapshot]()  # of the block that is under way; the policy of its middle, once that has come
         self._noise: deque[Tally] = deque(maxlen=2 * max(WINDOWS))  # blocks, for how much episodes of one policy differ
-        self._number = self._looks = self._turn = 0
-        self._in_a_row = 0  # training episodes of the best policy
-        self._probes: deque[Tally] = deque(maxlen=self.window)  # the newest training episodes of the trained policy
-        self._rival = Tally()  # training episodes of the best one
+        self._number = self._looks = 0
+
+    @property
+    def acting(self) -> bool:
+        """Whether the best policy has the next episode."""
+        return self._turns.acting
 
     @property
     def offered(self) -> Snapshot:
@@ -100,7 +95,7 @@ class BestPolicy:
         """Whether the run stands by the best policy and not by the trained one."""
         if self.mode != "act":
             return self.fallen
-        return self._better(self._best_tally, self._trained, SURER)
+        return self._turns.ahead(Tally() if self.kept is None else self.kept.tally, SURER)
 
     @property
     def level(self) -> float:
@@ -135,42 +130,7 @@ class BestPolicy:
             else:
                 self._count(outcome, steps)
         if self.mode == "act" and outcome.kind == TRAINING:
-            self._take_turn(by_best, outcome.tally)
-
-    def _take_turn(self, by_best: bool, tally: Tally) -> None:
-        """Counts a training episode, and draws whose the next one is."""
-        if not by_best:
-            self._probes.append(tally)
-        elif self.judged != TRAINING:  # else it is in the best policy's own tally
-            self._rival += tally
-        self._turn, self._in_a_row = self._turn + 1, self._in_a_row + 1 if by_best else 0
-        rng = np.random.default_rng(self._turn)
-        mean, error = self._known(self._trained)
-        self.acting = self._drawn(rng, self._best_tally) > mean + SURE * error and self._in_a_row < TURNS - 1
-
-    def _drawn(self, rng: np.random.Generator, tally: Tally) -> float:
-        """A rate of success, or a mean return, as it may be by these episodes."""
-        if self.success:
-            return float(rng.beta(1 + tally.total, 1 + tally.count - tally.total))
-        mean, error = self._known(tally)
-        return mean + error * float(rng.standard_t(tally.count - 1)) if tally.count > 1 else math.inf
-
-    def _known(self, tally: Tally) -> tuple[float, float]:
-        """A rate of success and its standard deviation (Beta's), or a mean return and its standard error: infinite of fewer than two."""
-        if self.success:
-            mean = (1 + tally.total) / (2 + tally.count)
-            return mean, math.sqrt(mean * (1 - mean) / (3 + tally.count))
-        return (tally.mean, math.sqrt(tally.variance / tally.count)) if tally.count > 1 else (0.0, math.inf)
-
-    def _better(self, one: Tally, other: Tally, sure: float = SURE) -> bool:
-        """Whether the first policy does better than the second, by so many standard errors."""
-        (mean, error), (least, doubt) = self._known(one), self._known(other)
-        return mean - least > sure * math.hypot(error, doubt)
-
-    @property
-    def _best_tally(self) -> Tally:
-        """Training episodes of the best policy."""
-        return self.kept.tally if self.judged == TRAINING and self.kept is not None else self._rival
+            self._turns.take(by_best, outcome.tally, self.kept.tally)
 
     def _count(self, outcome: Outcome, steps: int) -> None:
         """Adds to the open block, and judges once that is whole."""
@@ -202,11 +162,12 @@ class BestPolicy:
             return
         self._looks += 1
         best, floor = max(windows.values(), key=self._low), self._low(kept)
-        in_doubt = self.mode == "act" and kept.tally.count > 1 and not self._better(best.tally, kept.tally)
+        in_doubt = self.mode == "act" and kept.tally.count > 1 and not self._comparison.better(best.tally, kept.tally)
         if self._low(best) > floor and not in_doubt:
             if self.fallen:
                 self._come_back(best.tally, kept.tally)
-            self.kept, self._rival = best, Tally()
+            self.kept = best
+            self._turns.another()
         elif self.fallen:
             well = [window for window in windows.values() if window.tally.mean >= kept.tally.mean]
             if well:
@@ -215,10 +176,6 @@ class BestPolicy:
             since = [window for size, window in windows.items() if size <= self._number - kept.number and self._high(window) < floor]
             if since:
                 self._fall(min(since, key=self._high), kept)
-
-    @property
-    def _trained(self) -> Tally:
-        return sum(self._probes, Tally())
 
     def _fall(self, window: Stretch, kept: Stretch) -> None:
         self.fallen = True
@@ -289,12 +246,13 @@ class BestPolicy:
             {"policy": places[one.policy.version], "steps": one.steps, "number": one.number, "tally": dataclasses.astuple(one.tally)}
             for one in stretches
         )
-        tallies = {"open": [self._open], "rival": [self._rival], "probes": self._probes, "noise": self._noise}
+        turns = self._turns.state()
         return {
             POLICIES: store(policies), "kept": kept, "blocks": blocks, "middle": [places[one.version] for one in self._middle],
-            **{name: [dataclasses.astuple(one) for one in several] for name, several in tallies.items()},
-            "counts": [self._number, self._looks, self._turn, self.left_out], "judged": self.judged, "fallen": self.fallen,
-            "acting": self.acting, "ahead": self.ahead, "in_a_row": self._in_a_row,
+            "open": [dataclasses.astuple(self._open)], "rival": turns["rival"], "probes": turns["probes"],
+            "noise": [dataclasses.astuple(one) for one in self._noise],
+            "counts": [self._number, self._looks, turns["number"], self.left_out], "judged": self.judged, "fallen": self.fallen,
+            "acting": turns["acting"], "ahead": self.ahead, "in_a_row": turns["in_a_row"],
         }  # fmt: skip
 
     def restore(self, values: Mapping[str, Any], policies: Sequence[Snapshot]) -> None:
@@ -309,12 +267,11 @@ class BestPolicy:
             return
         self._blocks.extend(stretch(one) for one in values["blocks"])
         self._middle, self.fallen = [policies[place] for place in values["middle"]], values["fallen"]
-        tallies = ([Tally(*one) for one in values[name]] for name in ("open", "rival", "probes", "noise"))
-        (self._open,), (self._rival,), probes, noise = tallies
-        self._probes.extend(probes)
+        (self._open,), noise = ([Tally(*one) for one in values[name]] for name in ("open", "noise"))
         self._noise.extend(noise)
-        self._number, self._looks, self._turn, self.left_out = values["counts"]
-        self.acting, self._in_a_row = values.get("acting", False) and self.mode == "act", values.get("in_a_row", 0)
+        self._number, self._looks, turn, self.left_out = values["counts"]
+        self._turns.restore(values, turn, acting=self.fallen)  # before there was `acting`, the best policy acted within a fall
+        self._turns.acting &= self.mode == "act"
 
     @property
     def _measure(self) -> str:

@@ -16,7 +16,7 @@ from warmloop.actor.config import ActorConfig
 from warmloop.actor.control_loop import ActorLoop
 from warmloop.actor.delivery import patience
 from warmloop.actor.delivery.channel import open_channel
-from warmloop.actor.delivery.client import Client
+from warmloop.actor.delivery.client import Client, Introduction
 from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
 from warmloop.data.errors import EnvironmentGaveOut, WarmloopError
 from warmloop.data.transition import example
@@ -74,7 +74,7 @@ def server():
 def acting(server, config, **arm):
     """A loop on an arm, and the arm, below Gymnasium's own wrappers."""
     environment = make_environment(EnvironmentConfig("WarmloopTest/Arm-v0", kwargs=arm))
-    client = Client(open_channel(f"127.0.0.1:{server.port}"), SCHEMA, AGENT, "arm", config)
+    client = Client(open_channel(f"127.0.0.1:{server.port}"), Introduction(SCHEMA, AGENT, "arm"), config)
     try:
         yield ActorLoop(environment, AGENT, client, config), environment.env.unwrapped
     finally:
@@ -117,7 +117,7 @@ def test_a_robot_without_a_learner_acts_up_to_its_patience_and_is_stopped_once_w
 def test_a_robot_whose_name_was_taken_over_is_stopped(server):
     with acting(server, ROBOT) as (loop, arm):
         usurpers = []
-        later(lambda: usurpers.append(Client.connect(f"127.0.0.1:{server.port}", SCHEMA, AGENT, "arm")), loop)
+        later(lambda: usurpers.append(Client.connect(f"127.0.0.1:{server.port}", Introduction(SCHEMA, AGENT, "arm"))), loop)
         with pytest.raises(WarmloopError, match="took over"):
             loop.run()
         assert arm.stops == [arm.steps]

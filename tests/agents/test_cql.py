@@ -9,6 +9,7 @@ import oracle
 import pytest
 
 from warmloop.agents import CQL, SAC, CQLConfig, SACConfig
+from warmloop.agents.cql import Aims
 from warmloop.agents.shared.gradients import accumulated_gradient
 from warmloop.data.transition import Leaf, Spec, example
 
@@ -40,7 +41,7 @@ def test_proposals_are_uniform_then_from_the_policy_at_s_and_at_the_next_s(agent
 def test_loss_is_td_plus_the_importance_corrected_gap(agent, state, make_batch):
     batch, target = make_batch(6), np.linspace(-1, 1, 6).astype(np.float32)
     proposals = jax.jit(agent.proposals)(state.sac, batch, jax.random.key(1))
-    loss, (_, _, gap) = jax.jit(agent.critic_loss)(state.sac.critic, jnp.float32(2.0), batch.observation, batch, target, proposals)
+    loss, (_, _, gap) = jax.jit(agent.critic_loss)(state.sac.critic, jnp.float32(2.0), batch.observation, batch, Aims(target, *proposals))
     td, gaps = [], []
     for i in range(2):
         data = oracle.critic(state.sac.critic, i, batch.observation, batch.action)
@@ -54,7 +55,7 @@ def test_loss_is_td_plus_the_importance_corrected_gap(agent, state, make_batch):
 
 def test_the_gradient_over_parts_of_a_batch_is_that_of_the_whole(agent, state, make_batch):
     batch, target = make_batch(8), np.linspace(-1, 1, 8).astype(np.float32)
-    rows = (batch.observation, batch, target, jax.jit(agent.proposals)(state.sac, batch, jax.random.key(1)))
+    rows = (batch.observation, batch, Aims(target, *jax.jit(agent.proposals)(state.sac, batch, jax.random.key(1))))
 
     def loss(critic, *rows):
         return jax.jit(agent.critic_loss)(critic, jnp.float32(2.0), *rows)

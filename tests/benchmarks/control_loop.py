@@ -13,7 +13,7 @@ import numpy as np
 
 from warmloop.actor.config import ActorConfig
 from warmloop.actor.control_loop import ActorLoop
-from warmloop.actor.delivery.client import Client
+from warmloop.actor.delivery.client import Client, Introduction
 from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
 from warmloop.agents import SAC, SACConfig
 from warmloop.data.reward import RewardConfig
@@ -42,7 +42,8 @@ def _act(seconds: float, results: Any) -> None:
     ports, done = context.Queue(), context.Event()
     learner = context.Process(target=_serve, args=(environment.spec, ports, done))
     learner.start()
-    client = Client.connect(f"127.0.0.1:{ports.get(timeout=120)}", Schema.of(environment.spec, ENVIRONMENT.id), agent, "actor-0")
+    introduction = Introduction(Schema.of(environment.spec, ENVIRONMENT.id), agent, "actor-0")
+    client = Client.connect(f"127.0.0.1:{ports.get(timeout=120)}", introduction)
     steps = ActorLoop(environment, agent, client, ActorConfig()).steps()
     for _ in range(300):
         next(steps)

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from warmloop.data.mixing import draw_mixed
+from warmloop.data.mixing import Annealed, BlockShape, draw_mixed
 from warmloop.data.replay import ReplayConfig, frames, replay
 from warmloop.data.replay.frame_index import FrameIndex
 from warmloop.data.transition import Leaf, Spec, example
@@ -68,7 +68,7 @@ def ours(rows: int, fresh: bool = False, subsampled: bool = False):
 
     @jax.jit
     def draw_slots(pool, key):
-        batch, _ = draw_mixed(empty, pool, key, (1, BATCH), jnp.zeros(()), jnp.ones(()), config)
+        batch, _ = draw_mixed(empty, pool, key, BlockShape(1, BATCH), Annealed(jnp.zeros(()), jnp.ones(())), config)
         return batch.observation[frames.SLOTS], batch.next_observation[frames.SLOTS]
 
     @partial(jax.jit, donate_argnums=0, keep_unused=True)

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from warmloop.data.errors import WarmloopError
-from warmloop.data.mixing import WEIGHT_LIMIT, MixingConfig, draw_mixed, offline_rows, unit_weights, write_priorities
+from warmloop.data.mixing import WEIGHT_LIMIT, Annealed, BlockShape, MixingConfig, draw_mixed, offline_rows, unit_weights, write_priorities
 from warmloop.data.replay import ReplayConfig, replay
 from warmloop.data.transition import Leaf, Source, Spec, example
 
 SPEC = Spec((Leaf("", (2,), "float32"),), 1)
 CONFIG = ReplayConfig(capacity=200)
 K, B = 5, 16
-mixed = jax.jit(lambda off, on, key, ratio: draw_mixed(off, on, key, (K, B), ratio, 0.5, CONFIG))
+mixed = jax.jit(lambda off, on, key, ratio: draw_mixed(off, on, key, BlockShape(K, B), Annealed(ratio, 0.5), CONFIG))
 
 
 def pool(count, source, quality=1.0):
@@ -80,7 +80,7 @@ def test_the_share_of_rows_is_the_share_of_the_gradient_however_priorities_diffe
     online = with_priorities(pools[1], np.full(120, 1e3))
     theta = np.zeros(())
     for key in jax.random.split(jax.random.key(0), 3):
-        batch, _ = draw_mixed(offline, online, key, (K, B), ratio, beta, CONFIG)
+        batch, _ = draw_mixed(offline, online, key, BlockShape(K, B), Annealed(ratio, beta), CONFIG)
         each = jax.vmap(jax.vmap(jax.grad(lambda theta, weight: weight * 0.5 * (theta - 1.0) ** 2), (None, 0)), (None, 0))
         gradient = np.asarray(each(theta, batch.weight))
         share = np.where(batch.offline, gradient, 0).sum(axis=1) / gradient.sum(axis=1)
@@ -128,7 +128,8 @@ def test_priorities_reach_the_rows_they_were_drawn_from(pools):
 def test_quality_in_the_loss_compares_the_rows_of_one_pool_and_leaves_the_pools_their_shares():
     config = ReplayConfig(capacity=200, quality_in="loss")
     quality = np.where(np.arange(200) % 2, 3.0, 1.0)
-    batch, _ = draw_mixed(pool(100, Source.DEMOS, quality), pool(100, Source.ONLINE), jax.random.key(0), (K, B), 0.5, 0.5, config)
+    pools = pool(100, Source.DEMOS, quality), pool(100, Source.ONLINE)
+    batch, _ = draw_mixed(*pools, jax.random.key(0), BlockShape(K, B), Annealed(0.5, 0.5), config)
     offline, half = np.asarray(batch.actor_weight)[:, : B // 2], np.asarray(batch.quality)[:, : B // 2]
     np.testing.assert_allclose(offline, half / half.mean(1, keepdims=True), rtol=1e-5)
     np.testing.assert_allclose(batch.actor_weight[:, B // 2 :], 1.0, rtol=1e-6)

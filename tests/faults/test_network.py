@@ -11,7 +11,7 @@ from marked_rows import AGENT, EPISODE, SCHEMA, marked
 from proxy import Proxy
 
 from warmloop.actor.config import ActorConfig
-from warmloop.actor.delivery.client import Client
+from warmloop.actor.delivery.client import Client, Introduction
 from warmloop.actor.delivery.spool import Spool
 from warmloop.data.wire import MIB
 
@@ -113,7 +113,7 @@ def test_through_a_stall_of_the_learner_a_simulator_waits_and_a_robot_ends_its_e
     process = learner()
     config = ActorConfig(simulator=simulator, patience=600.0)
     spool = Spool(tmp_path / "spool", SCHEMA, max_rows=400)
-    client = Client.connect(f"127.0.0.1:{process.port}", SCHEMA, AGENT, "actor-0", config, spool.rows)
+    client = Client.connect(f"127.0.0.1:{process.port}", Introduction(SCHEMA, AGENT, "actor-0"), config, spool.rows)
     recorded = waited = 0
     process.process.send_signal(signal.SIGSTOP)
     wakes = threading.Timer(8.0, process.process.send_signal, (signal.SIGCONT,))

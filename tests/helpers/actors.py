@@ -23,7 +23,7 @@ from marked_rows import AGENT, SCHEMA, marked
 
 from warmloop.actor.config import ActorConfig
 from warmloop.actor.delivery.channel import open_channel
-from warmloop.actor.delivery.client import Client
+from warmloop.actor.delivery.client import Client, Introduction
 from warmloop.actor.delivery.spool import Spool
 from warmloop.data.wire.keyring import ActorCredentials
 
@@ -39,7 +39,7 @@ def spooling_client(
     spool = Spool(folder, SCHEMA)
     try:
         channel = open_channel(f"127.0.0.1:{port}", ActorCredentials.read(secrets, actor_id) if secrets else None)
-        client = Client(channel, SCHEMA, AGENT, actor_id, config, rows=spool.rows)
+        client = Client(channel, Introduction(SCHEMA, AGENT, actor_id), config, rows=spool.rows)
         try:
             yield client, spool
         finally:

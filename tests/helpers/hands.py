@@ -9,7 +9,7 @@ import numpy as np
 
 from warmloop.actor.config import ActorConfig
 from warmloop.actor.control_loop import ActorLoop, Beside, EpisodeStream
-from warmloop.actor.delivery.client import Client
+from warmloop.actor.delivery.client import Client, Introduction
 from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
 from warmloop.actor.intervention import Command
 from warmloop.agents import SAC, SACConfig
@@ -83,7 +83,8 @@ class LockStep:
         schema = Schema.of(spec, self.environment.config.id)
         self.intake = Intake(schema)
         self.intake.publish(0, agent.actor_params(agent.init(jax.random.key(0), example(spec))))
-        self.client = Client(DirectStub(Servicer(self.intake)), schema, agent, "actor-0", config or ActorConfig(), background=False)
+        introduction = Introduction(schema, agent, "actor-0")
+        self.client = Client(DirectStub(Servicer(self.intake)), introduction, config or ActorConfig(), background=False)
         beside = Beside(intervener, quarantine=quarantine)
         self.loop = ActorLoop(self.environment, agent, self.client, config or ActorConfig(), EpisodeStream(seed), beside)
         self.waiting = list[int]()  # rows that had come, after each step

@@ -4,7 +4,7 @@ import pytest
 from runs import Commands
 
 from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
-from warmloop.actor.episodes.rollout import run_episode
+from warmloop.actor.episodes.rollout import EpisodePlan, run_episode
 from warmloop.actor.policies.policy import RandomPolicy
 from warmloop.data.formats import write_episodes
 from warmloop.data.transition import Source
@@ -21,5 +21,5 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = make_environment(EnvironmentConfig("Pendulum-v1", success="reward>=-0.01"))
     policy = RandomPolicy(environment.spec.action_dim)
     path = tmp_path_factory.mktemp("data") / "demos.npz"
-    write_episodes(path, [run_episode(environment, policy, seed, source=Source.DEMOS, episode=seed) for seed in range(3)])
+    write_episodes(path, [run_episode(environment, policy, seed, EpisodePlan(source=Source.DEMOS, number=seed)) for seed in range(3)])
     return path

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
-from warmloop.actor.episodes.rollout import run_episode
+from warmloop.actor.episodes.rollout import EpisodePlan, run_episode
 from warmloop.actor.policies.experts import scripted_policy
 from warmloop.actor.policies.policy import NoisyPolicy
 from warmloop.actor.seeds import COLLECTION_STREAM, episode_seed
@@ -36,7 +36,7 @@ def test_a_noisy_expert_is_recorded_as_it_acts(tmp_path: Path):
     episodes = load_episodes(out)
     assert len(episodes) == 2
     for number, episode in enumerate(episodes):
-        expected = run_episode(environment, policy, episode_seed(5, COLLECTION_STREAM, number), stop_at_success=True)
+        expected = run_episode(environment, policy, episode_seed(5, COLLECTION_STREAM, number), EpisodePlan(stop_at_success=True))
         for name in ("observation", "action", "reward", "next_observation", "mask", "truncated"):
             np.testing.assert_array_equal(getattr(episode.steps, name), getattr(expected.steps, name), err_msg=name)
         np.testing.assert_array_equal(episode.success, expected.success)

@@ -1,16 +1,18 @@
 """merge_data as a user runs it."""
 
 import json
+import pickle
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from recorded import assert_same_experience, episode
+from recorded import assert_identical, assert_same_experience, episode
 from runs import sentence
 
 from warmloop.data.action_limits import ActionLimits
 from warmloop.data.formats import load_episodes, write_episodes
+from warmloop.data.sources.base_labels import LABELLED_BY
 from warmloop.data.sources.sources import mark, recorded_metadata
 
 
@@ -125,13 +127,26 @@ def test_what_dones_mean_and_which_episode_is_bad_are_answered_by_flags(tmp_path
 def test_a_copy_says_what_its_actions_limits_and_its_environment_are(tmp_path):
     limits = mark(ActionLimits([-0.1, -0.2], [0.1, 0.2]))
     one, other = episode(5, number=0), episode(6, number=1)
-    write_episodes(tmp_path / "a.npz", [one], limits | {"environment": "Arm-v0"})
-    write_episodes(tmp_path / "b.npz", [other], limits | {"environment": "Arm-v0"})
-    write_episodes(tmp_path / "c.npz", [other], limits | {"environment": "Leg-v0"})
+    write_episodes(tmp_path / "a.npz", [one], limits | {"environment": "Arm-v0", LABELLED_BY: "act-1"})
+    write_episodes(tmp_path / "b.npz", [other], limits | {"environment": "Arm-v0", LABELLED_BY: "act-1"})
+    write_episodes(tmp_path / "c.npz", [other], limits | {"environment": "Leg-v0", LABELLED_BY: "act-2"})
     paths = [str(tmp_path / name) for name in ("a.npz", "b.npz", "c.npz")]
-    assert recorded_metadata(paths[:2]) == limits | {"environment": "Arm-v0"}
+    assert recorded_metadata(paths[:2]) == limits | {"environment": "Arm-v0", LABELLED_BY: "act-1"}
     assert recorded_metadata(paths) == limits
     done = merge(f"--out={tmp_path / 'both.npz'}", *paths[:2])
-    assert recorded_metadata([str(tmp_path / "both.npz")]) == limits | {"environment": "Arm-v0"}, done.stderr
+    assert recorded_metadata([str(tmp_path / "both.npz")]) == limits | {"environment": "Arm-v0", LABELLED_BY: "act-1"}, done.stderr
     refused = sentence(merge(f"--out={tmp_path / 'both.pkl'}", *paths[:2]))
     assert "-1 and 1 of its actions are" in refused and "which only .npz keeps" in refused
+
+
+def test_a_copy_in_hil_serl_s_layout_keeps_its_axis_of_past_steps(tmp_path):
+    def observe(n):
+        return {"state": np.full((1, 3), n, np.float32), "wrist": np.full((1, 4, 5, 3), n, np.uint8)}
+
+    kept = {"actions": np.zeros(2), "rewards": 0.0, "masks": 1.0}
+    rows = [kept | {"observations": observe(n), "next_observations": observe(n + 1), "dones": n == 4} for n in range(5)]
+    (tmp_path / "theirs.pkl").write_bytes(pickle.dumps(rows))
+    done = merge(f"--out={tmp_path / 'x.pkl'}", tmp_path / "theirs.pkl")
+    assert done.returncode == 0, done.stderr
+    for theirs, ours in zip(rows, pickle.loads((tmp_path / "x.pkl").read_bytes()), strict=True):
+        assert_identical([theirs[key] for key in rows[0] if "observations" in key], [ours[key] for key in rows[0] if "observations" in key])

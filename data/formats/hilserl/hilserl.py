@@ -8,8 +8,7 @@ are whole episodes is read as `dapg.py` says.
 
 - Episodes end at `dones`, at a mask of 0, and where the next observation is not the following row's observation (the recording was
   cut there). A row is terminated where its mask is 0; every other end is a truncation and keeps the bootstrap.
-- HIL-SERL stacks frames of history: a state `[k, D]` is read as `[k * D]`, the oldest frame first, an image `[1, H, W, C]` as `[H, W,
-  C]`, and `[k, H, W, C]` as it is.
+- HIL-SERL stacks steps of history: `histories.py` says how they are read, and written again.
 - Success: `infos` flag `succeed`, `success` or `is_success`, for the episodes that have one at any step; in a file without any such flag
   the rewards tell, by the rule of `data/outcome.py`.
 - Interventions: the `infos` flag `is_intervention`; without it, rows with an `intervene_action` (the recorded action already is
@@ -40,6 +39,7 @@ from ..recordings.recording import Columns, Recording, breaks, require_keys, sta
 from .hilserl_rows import columns_of, files_of, load_rows, sound_rows
 from .hilserl_writer import EXTRAS, OWN, OWN_FIELDS
 from .hilserl_writer import write as write
+from .histories import taken_off, without_written_axis
 
 SUCCESS_FLAGS = ("succeed", "success", "is_success")
 
@@ -77,7 +77,7 @@ def read(origin: str, options: ReadOptions = PLAIN) -> Iterator[Recording]:
     if len(own) == len(rows):
         yield _ours(origin, raw, infos, own)
         return
-    columns = tidy(origin, {name: _on_one_axis(name, column) for name, column in raw.items()})
+    columns = tidy(origin, taken_off(raw))
     dones = _with_terminals(columns)
     cut = breaks(columns) if dones is None or "masks" not in raw else breaks(columns) | dones
     starts = starts_after(trajectory_ends(origin, columns, columns["terminals"], cut))
@@ -112,7 +112,7 @@ def _extras(origin: str, rows: list[dict], infos: list[dict]) -> Columns:
 def _ours(origin: str, raw: Columns, infos: list[dict], own: list[dict]) -> Recording:
     """The rows of a file that `write` wrote."""
     present = [name for name in (*OWN_FIELDS, "extras") if name in own[0]]
-    columns = tidy(origin, raw | columns_of(origin, own, present, f"infos/{OWN}"))
+    columns = tidy(origin, _without_history(origin, raw, own) | columns_of(origin, own, present, f"infos/{OWN}"))
     dones = _with_terminals(columns)
     starts = starts_after(columns["terminals"] if dones is None else dones)
     flagged = np.array(["succeed" in info for info in infos])
@@ -131,21 +131,20 @@ def _ours(origin: str, raw: Columns, infos: list[dict], own: list[dict]) -> Reco
     return Recording(origin, columns, starts, np.logical_or.reduceat(flagged, starts), numbers, sources, tasks, cut)
 
 
+def _without_history(origin: str, raw: Columns, own: list[dict]) -> Columns:
+    """The columns of a file of ours without the axis that `put_back` gave them. Raises WarmloopError where rows differ in it."""
+    history = own[0].get("history", {})
+    leaves = {name.partition("/")[2] for name in raw if name.split("/")[0] == "observations"}
+    if not isinstance(history, dict) or not history.keys() <= leaves or any(one.get("history", {}) != history for one in own):
+        raise WarmloopError(f'{origin}: what `infos["{OWN}"]` says of the history of its observations is damaged; write it again.')
+    return without_written_axis(raw, history)
+
+
 def _with_terminals(columns: Columns) -> np.ndarray | None:
     """Puts `terminals` in the place of `masks` and `dones`, and returns the latter."""
     masks, dones = columns.pop("masks", None), columns.pop("dones", None)
     columns["terminals"] = dones if masks is None else masks == 0  # pyright: ignore[reportArgumentType]
     return dones
-
-
-def _on_one_axis(name: str, column: np.ndarray) -> np.ndarray:
-    """An observation column without a history of one frame, `[N, 1, ...]`; states of several, `[N, k, D]`, side by side, the oldest
-    first."""
-    if name.split("/")[0] not in ("observations", "next_observations"):
-        return column
-    if column.dtype == np.uint8:
-        return column[:, 0] if column.ndim == 5 and column.shape[1] == 1 else column
-    return column.reshape(len(column), -1) if column.ndim == 3 else column
 
 
 def _success(origin: str, infos: list[dict], starts: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:

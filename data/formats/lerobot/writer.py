@@ -17,7 +17,8 @@ from ...episode import Episode
 from ...errors import WarmloopError
 from ...files.disk import sync_directory
 from ...transition import storage_dtype
-from ..recordings.recording import Columns, breaks, named
+from ..recordings.recording import Columns, named
+from ..writing.writable import observations_of
 from . import stats as statistics
 from .meta import EXTRA, INFO, INTERVENED, NUMBERS, OBSERVATION, Feature, require_pyarrow
 from .video_frames import CHANNELS, encode_image
@@ -103,12 +104,7 @@ def _observation_key(name: str, image: bool) -> str:
 def _frames(origin: str, plan: Plan, episode: Episode, index: int, first: int) -> Columns:
     """The rows of episode `index`, by feature `[T, *shape]`, whose first frame is number `first` of all."""
     steps, rows = episode.steps, len(episode)
-    leaves, following = named("observations", steps.observation), named("next_observations", steps.next_observation)
-    if breaks({"actions": steps.action} | leaves | following).any():
-        raise WarmloopError(
-            f"{origin}: episode {episode.number} of {episode.origin} has next observations that are not the next row's observations, "
-            "which LeRobot cannot hold; write .npz."
-        )
+    observations_of(origin, episode, "LeRobot")
     frame = np.arange(rows)
     columns: Mapping[str, Any] = {
         **{key: steps.observation[name] if name else steps.observation for key, (name, _) in plan.leaves.items()},

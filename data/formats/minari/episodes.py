@@ -14,7 +14,8 @@ from ...errors import WarmloopError
 from ...transition import Source
 from ..recordings import wholes
 from ..recordings.flat import SUCCESS_FLAGS, Part
-from ..recordings.recording import RECORDED_FIELDS, Columns, breaks, named
+from ..recordings.recording import RECORDED_FIELDS, Columns
+from ..writing.writable import check_names, observations_of
 
 OWN, EXTRAS = "warmloop", "extras"  # groups in `infos`; the first is also the prefix of an episode's own metadata
 OWN_FIELDS = tuple(name for name in RECORDED_FIELDS if name not in ("truncated", "intervened"))  # Minari has keys for these two
@@ -123,15 +124,11 @@ def buffer(origin: str, episode: Episode) -> dict[str, Any]:
     """What an EpisodeBuffer takes, infos padded by an entry for the reset, as Minari has them.
 
     Raises:
-        WarmloopError: its next observations are not the next row's observations.
+        WarmloopError: its next observations are not the next row's observations, or a name has a slash.
     """
     steps = episode.steps
-    observation, following = named("observations", steps.observation), named("next_observations", steps.next_observation)
-    if breaks({"actions": steps.action} | observation | following).any():
-        raise WarmloopError(
-            f"{origin}: episode {episode.number} of {episode.origin} has next observations that are not the next row's observations, "
-            "which Minari cannot hold; write .npz."
-        )
+    check_names(origin, episode, "Minari")
+    observation, following = observations_of(origin, episode, "Minari")
     whole = {name: np.concatenate([leaf, following[f"next_{name}"][-1:]]) for name, leaf in observation.items()}
     infos: dict[str, Any] = {"is_intervention": steps.intervened, OWN: {name: getattr(steps, name) for name in OWN_FIELDS}}
     if episode.success is not None:

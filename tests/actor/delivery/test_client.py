@@ -12,7 +12,7 @@ from wire_rows import SCHEMA, SPEC, agent, joined, numbers, row, stream
 
 from warmloop.actor.config import ActorConfig
 from warmloop.actor.delivery.buffer import RowBuffer
-from warmloop.actor.delivery.client import Client
+from warmloop.actor.delivery.client import Client, Introduction
 from warmloop.actor.delivery.link import open_channel
 from warmloop.data.errors import WarmloopError
 from warmloop.data.transition import Spec, example, length
@@ -52,7 +52,7 @@ def server(intake):
 
 @contextlib.contextmanager
 def connected(server, actor_id="arm", config=QUICK, rows=None):
-    client = Client(open_channel(f"127.0.0.1:{server.port}"), SCHEMA, AGENT, actor_id, config, rows=rows)
+    client = Client(open_channel(f"127.0.0.1:{server.port}"), Introduction(SCHEMA, AGENT, actor_id), config, rows=rows)
     try:
         yield client
     finally:
@@ -61,7 +61,7 @@ def connected(server, actor_id="arm", config=QUICK, rows=None):
 
 
 def in_process(intake, **options):
-    return Client(DirectStub(Servicer(intake)), SCHEMA, AGENT, "arm", QUICK, background=False, **options)
+    return Client(DirectStub(Servicer(intake)), Introduction(SCHEMA, AGENT, "arm"), QUICK, background=False, **options)
 
 
 def test_what_is_recorded_is_what_the_learner_takes(server, intake):
@@ -145,7 +145,7 @@ def test_the_actor_waits_for_a_learner_that_starts_later(intake, caplog):
 def test_an_actor_out_of_patience_says_so(server):
     server.close()
     with pytest.raises(WarmloopError, match=r"has not answered for .* actor\.patience"):
-        Client.connect(f"127.0.0.1:{server.port}", SCHEMA, AGENT, "arm", ActorConfig(patience=0.3))
+        Client.connect(f"127.0.0.1:{server.port}", Introduction(SCHEMA, AGENT, "arm"), ActorConfig(patience=0.3))
 
 
 def test_a_learner_that_goes_for_good_ends_the_control_loop_with_a_sentence(server):
@@ -162,7 +162,7 @@ def test_a_learner_that_goes_for_good_ends_the_control_loop_with_a_sentence(serv
 def test_a_refusal_is_raised_with_the_learners_sentence(server):
     other = Schema.of(Spec(SPEC.observation, 5), "Rows-v0")
     with pytest.raises(WarmloopError, match=r'"action" is float32 \[2\] and the actor\'s is float32 \[5\]'):
-        Client.connect(f"127.0.0.1:{server.port}", other, AGENT, "arm", QUICK)
+        Client.connect(f"127.0.0.1:{server.port}", Introduction(other, AGENT, "arm"), QUICK)
 
 
 def test_the_older_of_two_actors_of_one_name_stops_and_says_why(server):
@@ -247,7 +247,7 @@ def test_pause_and_stop_reach_the_actor_without_any_rows(server, intake):
 
 
 def test_a_stopping_learner_serves_until_the_actors_have_left(server, intake):
-    client = Client.connect(f"127.0.0.1:{server.port}", SCHEMA, AGENT, "arm", QUICK)
+    client = Client.connect(f"127.0.0.1:{server.port}", Introduction(SCHEMA, AGENT, "arm"), QUICK)
     stopping = threading.Thread(target=server.stop, args=(60.0,))
     stopping.start()
     eventually(lambda: client.stopped)
@@ -259,7 +259,7 @@ def test_a_stopping_learner_serves_until_the_actors_have_left(server, intake):
 
 
 def test_an_actor_whose_learner_has_ended_leaves_without_an_error(server):
-    client = Client.connect(f"127.0.0.1:{server.port}", SCHEMA, AGENT, "arm", QUICK)
+    client = Client.connect(f"127.0.0.1:{server.port}", Introduction(SCHEMA, AGENT, "arm"), QUICK)
     server._intake.stop()
     eventually(lambda: client.stopped)
     server.close()
@@ -274,7 +274,7 @@ def test_an_actor_leaves_whatever_it_sends_while_the_learner_s_port_closes():
     pauses = np.random.default_rng(0).uniform(0.0, 2e-3, (400, 20))
     for some in pauses:
         server = serve("127.0.0.1", 0, Intake(SCHEMA))
-        client = Client.connect(f"127.0.0.1:{server.port}", SCHEMA, AGENT, "arm", QUICK)
+        client = Client.connect(f"127.0.0.1:{server.port}", Introduction(SCHEMA, AGENT, "arm"), QUICK)
 
         def record(client=client, some=some):
             for number, pause in enumerate(some):
@@ -298,7 +298,7 @@ def test_an_actor_leaves_whatever_it_sends_while_the_learner_s_port_closes():
 
 
 def test_rows_that_cannot_be_delivered_are_an_error_at_the_end(server):
-    client = Client.connect(f"127.0.0.1:{server.port}", SCHEMA, AGENT, "arm", QUICK)
+    client = Client.connect(f"127.0.0.1:{server.port}", Introduction(SCHEMA, AGENT, "arm"), QUICK)
     server.close()
     client.record(stream(4))
     with pytest.raises(WarmloopError, match="4 rows did not reach"):

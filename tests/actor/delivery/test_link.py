@@ -9,7 +9,7 @@ import pytest
 from wire_rows import SCHEMA, agent, numbers, stream
 
 from warmloop.actor.delivery import link as link_module
-from warmloop.actor.delivery.client import Client
+from warmloop.actor.delivery.client import Client, Introduction
 from warmloop.actor.delivery.link import UNANSWERED, Link, LinkLost, open_channel
 from warmloop.data.errors import WarmloopError
 from warmloop.data.wire import row_bytes
@@ -148,4 +148,4 @@ def test_numbers_of_an_answer_that_cannot_be_end_the_actor_with_a_sentence(wrong
     lying = Lying(Intake(SCHEMA))
     lying.wrong = wrong
     with pytest.raises(WarmloopError, match="cannot be believed"):
-        Client(DirectStub(lying), SCHEMA, agent(), "arm", background=False)
+        Client(DirectStub(lying), Introduction(SCHEMA, agent(), "arm"), background=False)

@@ -12,7 +12,7 @@ from wire_rows import SCHEMA, agent, numbers, row, stream
 
 from warmloop.actor.delivery import segments
 from warmloop.actor.delivery.channel import open_channel
-from warmloop.actor.delivery.client import Client
+from warmloop.actor.delivery.client import Client, Introduction
 from warmloop.actor.delivery.spool import Spool
 from warmloop.data.wire.direct import DirectStub
 from warmloop.learner.receiving.intake import Intake
@@ -27,7 +27,7 @@ def test_damage_that_the_learner_never_saw_is_skipped_once_what_precedes_it_is_d
     server = serve("127.0.0.1", 0, intake)
     with opened(tmp_path) as spool:
         assert list(spool.rows.gaps) == [range(20, 25)]
-        client = Client(open_channel(f"127.0.0.1:{server.port}"), SCHEMA, agent(), "arm", rows=spool.rows)
+        client = Client(open_channel(f"127.0.0.1:{server.port}"), Introduction(SCHEMA, agent(), "arm"), rows=spool.rows)
         client.record(stream(5, 45))
         taken, deadline = [], time.monotonic() + 60
         while client.statistics()["held"] and time.monotonic() < deadline:
@@ -51,14 +51,14 @@ def test_a_stream_whose_tail_a_loss_of_power_took_goes_on_after_what_the_learner
     server = serve("127.0.0.1", 0, intake)
     folder = tmp_path / "spool"
     with opened(folder) as spool:
-        client = Client(open_channel(f"127.0.0.1:{server.port}"), SCHEMA, agent(), "arm", rows=spool.rows)
+        client = Client(open_channel(f"127.0.0.1:{server.port}"), Introduction(SCHEMA, agent(), "arm"), rows=spool.rows)
         client.record(stream(30))
         client.flush()
         client.close()
     (path,) = folder.glob("*.rows")
     os.truncate(path, segments.HEADER_BYTES)
     with opened(folder) as spool:
-        client = Client(open_channel(f"127.0.0.1:{server.port}"), SCHEMA, agent(), "arm", rows=spool.rows)
+        client = Client(open_channel(f"127.0.0.1:{server.port}"), Introduction(SCHEMA, agent(), "arm"), rows=spool.rows)
         client.record(stream(10, 30))
         client.flush()
         client.close()
@@ -75,7 +75,7 @@ def test_reports_after_a_crash_are_counted_though_the_actor_numbers_them_anew(tm
     server = serve("127.0.0.1", 0, intake)
     for opening in range(3):
         with opened(tmp_path) as spool:
-            client = Client(open_channel(f"127.0.0.1:{server.port}"), SCHEMA, agent(), "arm", rows=spool.rows)
+            client = Client(open_channel(f"127.0.0.1:{server.port}"), Introduction(SCHEMA, agent(), "arm"), rows=spool.rows)
             client.record(row(spool.rows.end))
             client.report({"actor/episode_return": float(opening)})
             client.close()
@@ -86,7 +86,7 @@ def test_reports_after_a_crash_are_counted_though_the_actor_numbers_them_anew(tm
 def test_a_full_spool_holds_no_more_than_it_may_on_disk(tmp_path):
     spool = Spool(tmp_path, SCHEMA, max_rows=500, segment_bytes=2000)
     assert spool.rows.capacity == 500
-    client = Client(DirectStub(Servicer(Intake(SCHEMA))), SCHEMA, agent(), "arm", rows=spool.rows)
+    client = Client(DirectStub(Servicer(Intake(SCHEMA))), Introduction(SCHEMA, agent(), "arm"), rows=spool.rows)
     recorder = threading.Thread(target=lambda: [client.record(row(number)) for number in range(1000)], daemon=True)
     recorder.start()
     written(spool, 500)

@@ -11,7 +11,7 @@ from wire_rows import SCHEMA, agent, row, stream
 
 from warmloop.actor.delivery import segments, spool
 from warmloop.actor.delivery.buffer import RowBuffer
-from warmloop.actor.delivery.client import Client
+from warmloop.actor.delivery.client import Client, Introduction
 from warmloop.data.errors import WarmloopError
 from warmloop.data.wire.direct import DirectStub
 from warmloop.learner.receiving.intake import Intake
@@ -91,7 +91,7 @@ def test_a_thread_that_dies_reaches_the_control_loop_whatever_it_died_of(tmp_pat
     monkeypatch.setattr(spool.Spool, "_write", die)
     with opened(tmp_path) as one:
         eventually(lambda: one.rows.failure is error)
-        client = Client(DirectStub(Servicer(Intake(SCHEMA))), SCHEMA, agent(), "arm", rows=one.rows, background=False)
+        client = Client(DirectStub(Servicer(Intake(SCHEMA))), Introduction(SCHEMA, agent(), "arm"), rows=one.rows, background=False)
         with pytest.raises(WarmloopError, match="The thread that writes the spool broke"):
             client.record(row(0))
 

@@ -6,7 +6,7 @@ from lamps import lamp_classifier, lamp_episode
 
 from warmloop.actor.endings.classified import Stages, pinned
 from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
-from warmloop.actor.episodes.rollout import record_episode
+from warmloop.actor.episodes.rollout import EpisodePlan, record_episode
 from warmloop.actor.intervention.intervention import Command, Signal
 from warmloop.actor.policies.policy import StillPolicy
 from warmloop.data.errors import WarmloopError
@@ -90,7 +90,8 @@ def test_what_the_agent_does_not_see_is_recorded_where_it_is_asked_for(folders):
     script, policy = [DARK, RIGHT, LEFT, DARK], Seer()
     config = EnvironmentConfig("WarmloopTest/Lamps-v0", {"script": script}, success=f"classifier:{folders[0]}", unseen=("front",))
     found, all_of_it = (
-        record_episode(make_environment(config), policy, 0, stop_at_success=True, unseen=unseen).episode.steps for unseen in (False, True)
+        record_episode(make_environment(config), policy, 0, EpisodePlan(stop_at_success=True, unseen=unseen)).episode.steps
+        for unseen in (False, True)
     )
     assert policy.seen == set(found.observation) == {"pose"} and set(all_of_it.next_observation) == {"front", "pose"}
     lit = [frame[4:12, :8].mean() > 120 for frame in all_of_it.next_observation["front"]]
@@ -164,8 +165,8 @@ class Words:
 
 def recorded(words, success="operator", **settings):
     config = EnvironmentConfig("WarmloopTest/Lamps-v0", {"success_at": settings.pop("success_at", 99)}, success=success)
-    settings = {"stop_at_success": True, "intervener": Words(words)} | settings
-    return record_episode(make_environment(config), StillPolicy(2), 0, **settings)
+    plan = EpisodePlan(**{"stop_at_success": True} | settings)
+    return record_episode(make_environment(config), StillPolicy(2), 0, plan, intervener=Words(words))
 
 
 def test_a_simulator_that_ends_at_success_is_stepped_on_for_as_long_as_it_was_asked():

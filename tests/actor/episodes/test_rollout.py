@@ -5,7 +5,7 @@ import pytest
 from films import frames_of
 
 from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
-from warmloop.actor.episodes.rollout import evaluate, run_episode
+from warmloop.actor.episodes.rollout import EpisodePlan, evaluate, run_episode
 from warmloop.actor.films.video import record_video
 from warmloop.actor.policies.experts import scripted_policy
 from warmloop.actor.policies.policy import NoisyPolicy, RandomPolicy
@@ -20,7 +20,8 @@ REACH = EnvironmentConfig("Meta-World/reach-v3", horizon=120)
 def test_an_episode_is_a_chain_of_the_environments_own_observations_and_rewards():
     environment = make_environment(EnvironmentConfig("Pendulum-v1", horizon=30))
     seen = []
-    episode = run_episode(environment, RandomPolicy(1), 4, source=Source.RANDOM, episode=2, on_step=lambda *step: seen.append(step))
+    plan = EpisodePlan(2, Source.RANDOM)
+    episode = run_episode(environment, RandomPolicy(1), 4, plan, on_step=lambda *step: seen.append(step))
     steps = episode.steps
     assert Spec.of(steps) == environment.spec and length(steps) == 30
     np.testing.assert_array_equal(steps.next_observation[:-1], steps.observation[1:])
@@ -56,7 +57,7 @@ def test_success_that_ends_an_episode_is_recorded_as_the_environment_saw_it_and_
 def test_an_episode_goes_on_after_success_unless_it_is_told_to_stop():
     environment = make_environment(REACH)
     policy = scripted_policy(environment)
-    whole, cut = (run_episode(environment, policy, 0, stop_at_success=stop) for stop in (False, True))
+    whole, cut = (run_episode(environment, policy, 0, EpisodePlan(stop_at_success=stop)) for stop in (False, True))
     assert whole.success is not None and len(whole) == 120 and len(cut) == np.argmax(whole.success) + 1
     np.testing.assert_array_equal(cut.steps.observation, whole.steps.observation[: len(cut)])
 

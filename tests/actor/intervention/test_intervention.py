@@ -9,7 +9,7 @@ from hands import LINE, STEPS, LockStep, Told
 
 from warmloop.actor.config import ActorConfig
 from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
-from warmloop.actor.episodes.rollout import evaluate, record_episode, run_episode
+from warmloop.actor.episodes.rollout import EpisodePlan, evaluate, record_episode, run_episode
 from warmloop.actor.intervention.intervention import Command, Control, Signal, takeovers
 from warmloop.actor.policies.policy import RandomPolicy
 from warmloop.data.errors import WarmloopError
@@ -286,7 +286,7 @@ def test_an_evaluation_in_which_the_environments_device_acts_is_said_to_show_mor
 def test_a_recording_flags_the_steps_of_a_hand_and_keeps_what_it_was_told():
     environment = make_environment(EnvironmentConfig(LINE))
     hand = Told({1: Command(FORWARD), 4: Command(BACK, Signal.SUCCESS)})
-    episode, signal = record_episode(environment, RandomPolicy(2), 0, source=Source.SUBOPTIMAL, intervener=hand)
+    episode, signal = record_episode(environment, RandomPolicy(2), 0, EpisodePlan(source=Source.SUBOPTIMAL), intervener=hand)
     assert signal is Signal.SUCCESS and len(episode) == 5 and episode.succeeded
     assert episode.steps.intervened.tolist() == [False, True, False, False, True]
     assert episode.steps.source.tolist() == [1, 4, 1, 1, 4] and episode.steps.source.dtype == np.int32

@@ -5,7 +5,7 @@ import pytest
 from hands import LINE, LockStep
 
 from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
-from warmloop.actor.episodes.rollout import record_episode
+from warmloop.actor.episodes.rollout import EpisodePlan, record_episode
 from warmloop.actor.intervention.teacher import TakeoverRule, Teacher
 from warmloop.actor.policies.experts import scripted_policy
 from warmloop.actor.policies.policy import NoisyPolicy, RandomPolicy
@@ -101,7 +101,7 @@ def drawer(policy, seed, teaches=True):
     environment = make_environment(DRAWER)
     teacher = Teacher(scripted_policy(environment), TakeoverRule(patience=8, hold=12)) if teaches else None
     acting = policy(environment)
-    return record_episode(environment, acting, seed, stop_at_success=True, intervener=teacher).episode
+    return record_episode(environment, acting, seed, EpisodePlan(stop_at_success=True), intervener=teacher).episode
 
 
 def test_it_opens_the_drawer_for_a_policy_that_cannot_and_is_the_same_for_the_same_seed():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
-from warmloop.actor.episodes.rollout import run_episode
+from warmloop.actor.episodes.rollout import EpisodePlan, run_episode
 from warmloop.actor.policies.experts import scripted_policy
 from warmloop.actor.simulators.metaworld_tasks import expert_for, task_classes
 from warmloop.data.errors import WarmloopError
@@ -13,7 +13,7 @@ from warmloop.data.errors import WarmloopError
 @pytest.mark.parametrize("task", ["reach-v3", "door-open-v3", "drawer-close-v3"])
 def test_a_meta_world_expert_succeeds_with_actions_in_bounds(task: str):
     environment = make_environment(EnvironmentConfig(f"Meta-World/{task}"))
-    episode = run_episode(environment, scripted_policy(environment), 0, stop_at_success=True)
+    episode = run_episode(environment, scripted_policy(environment), 0, EpisodePlan(stop_at_success=True))
     assert episode.succeeded and len(episode) < 150
     assert np.abs(episode.steps.action).max() <= 1
 

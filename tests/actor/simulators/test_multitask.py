@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
-from warmloop.actor.episodes.rollout import evaluate, run_episode
+from warmloop.actor.episodes.rollout import EpisodePlan, evaluate, run_episode
 from warmloop.actor.policies.experts import scripted_policy
 from warmloop.actor.policies.policy import NoisyPolicy, RandomPolicy
 from warmloop.actor.seeds import COLLECTION_STREAM, EVALUATION_STREAM, episode_seed, task_of_seed
@@ -64,8 +64,8 @@ def test_an_episode_is_that_of_its_task_alone_and_recorded_without_the_code():
     for number, name in enumerate(NAMES):
         seed = episode_seed(0, COLLECTION_STREAM, number, 3)
         alone = make_environment(EnvironmentConfig(f"Meta-World/{name}-v3", horizon=120))
-        expected = run_episode(alone, NoisyPolicy(scripted_policy(alone), 0.2), seed, stop_at_success=True)
-        found = run_episode(several, NoisyPolicy(scripted_policy(several), 0.2), seed, stop_at_success=True)
+        expected = run_episode(alone, NoisyPolicy(scripted_policy(alone), 0.2), seed, EpisodePlan(stop_at_success=True))
+        found = run_episode(several, NoisyPolicy(scripted_policy(several), 0.2), seed, EpisodePlan(stop_at_success=True))
         assert found.task == several.task == name and expected.task == "" and found.succeeded
         for field in ("observation", "action", "reward", "next_observation"):
             np.testing.assert_array_equal(getattr(found.steps, field), getattr(expected.steps, field))

@@ -12,6 +12,7 @@ import pytest
 from warmloop.agents import COMBO, CQL, SAC, COMBOConfig, CQLConfig, SACConfig
 from warmloop.agents.base import go_on
 from warmloop.agents.combo import evenly
+from warmloop.agents.cql import Aims
 from warmloop.agents.models.ensembles.rollouts import Imagined
 from warmloop.data.errors import WarmloopError
 from warmloop.data.mixing import MixingConfig
@@ -98,7 +99,7 @@ def test_the_conservative_term_is_one_soft_maximum_over_all_proposals_and_lifts_
     sac, target = state.cql.sac, np.linspace(-1, 1, 8).astype(np.float32)
     actions, density = jax.jit(combo.cql.proposals)(sac, mixed, KEY)
     assert actions.shape == (8, 30, 3)
-    loss, _ = jax.jit(combo.cql.critic_loss)(sac.critic, jnp.float32(2.0), mixed.observation, mixed, target, (actions, density))
+    loss, _ = jax.jit(combo.cql.critic_loss)(sac.critic, jnp.float32(2.0), mixed.observation, mixed, Aims(target, actions, density))
     weight, total = np.asarray(mixed.weight, np.float64), 0.0
     np.testing.assert_array_equal(weight[model], 1)
     for member in range(2):

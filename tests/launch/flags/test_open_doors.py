@@ -11,7 +11,7 @@ from blocks import SPEC as STATES
 from blocks import block_of, rows_of
 
 from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
-from warmloop.actor.episodes.rollout import run_episode
+from warmloop.actor.episodes.rollout import EpisodePlan, run_episode
 from warmloop.actor.policies.outside import outside_policy
 from warmloop.actor.policies.policy import RandomPolicy
 from warmloop.actor.wrappers import wrap
@@ -145,7 +145,7 @@ def test_settings_that_a_network_of_ones_own_replaces_are_refused(name):
 @pytest.mark.parametrize(("rule", "first"), [("own_parts:upright", 0), ("own_parts:Held", 2)])
 def test_a_success_rule_of_ones_own_decides_and_a_class_is_told_where_an_episode_begins(rule, first):
     environment = make_environment(dataclasses.replace(PENDULUM, success=rule))
-    episodes = [run_episode(environment, RandomPolicy(1), seed, stop_at_success=False) for seed in range(12)]
+    episodes = [run_episode(environment, RandomPolicy(1), seed, EpisodePlan(stop_at_success=False)) for seed in range(12)]
     upright = [np.asarray(episode.steps.next_observation)[:, 0] > 0.9 for episode in episodes]
     expected = [np.convolve(up, np.ones(first + 1))[: len(up)] >= first + 1 for up in upright]
     assert any(each.any() for each in expected)

@@ -9,7 +9,7 @@ import pytest
 from runs import Commands, sentence
 
 from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
-from warmloop.actor.episodes.rollout import run_episode
+from warmloop.actor.episodes.rollout import EpisodePlan, run_episode
 from warmloop.actor.policies.policy import RandomPolicy
 from warmloop.agents.models.ensembles.model_quality import Quality
 from warmloop.data.formats import write_episodes
@@ -38,7 +38,7 @@ def test_the_table_marks_where_the_guess_is_better_and_a_picture_is_drawn(tmp_pa
 @pytest.mark.long
 def test_a_warm_up_by_combo_is_judged_by_its_held_out_episodes_and_others_are_refused(tmp_path):
     environment = make_environment(EnvironmentConfig("Pendulum-v1", success="reward>=-0.01", horizon=30))
-    episodes = [run_episode(environment, RandomPolicy(1), seed, source=Source.DEMOS, episode=seed) for seed in range(30)]
+    episodes = [run_episode(environment, RandomPolicy(1), seed, EpisodePlan(source=Source.DEMOS, number=seed)) for seed in range(30)]
     write_episodes(tmp_path / "demos.npz", episodes)
     data = f"--offline_data_path=demos={tmp_path}/demos.npz"
     for name, settings in (("combo", MODEL), ("sac", ("--config=configs/classic.py:pendulum", MODEL[1]))):

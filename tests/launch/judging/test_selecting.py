@@ -11,7 +11,7 @@ import pytest
 from runs import Commands, sentence
 
 from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
-from warmloop.actor.episodes.rollout import run_episode
+from warmloop.actor.episodes.rollout import EpisodePlan, run_episode
 from warmloop.actor.policies.policy import RandomPolicy
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import load_episodes, write_episodes
@@ -36,7 +36,7 @@ def data(commands):
     """Thirty short Pendulum episodes."""
     environment = make_environment(EnvironmentConfig("Pendulum-v1", success="reward>=-0.01", horizon=30))
     policy = RandomPolicy(environment.spec.action_dim)
-    episodes = [run_episode(environment, policy, seed, source=Source.DEMOS, episode=seed) for seed in range(30)]
+    episodes = [run_episode(environment, policy, seed, EpisodePlan(source=Source.DEMOS, number=seed)) for seed in range(30)]
     write_episodes(commands.folder / "demos.npz", episodes)
     return f"--offline_data_path=demos={commands.folder}/demos.npz"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from wire_rows import SCHEMA, SPEC, agent, stream
 
-from warmloop.actor.delivery.client import Client
+from warmloop.actor.delivery.client import Client, Introduction
 from warmloop.actor.delivery.spool import Spool
 from warmloop.actor.environment import EnvironmentConfig
 from warmloop.configs.rows import ELSEWHERE, SECTIONS, row_settings
@@ -74,7 +74,7 @@ def test_another_setting_is_refused_over_a_socket_by_name_and_both_values(addres
     theirs = schema(changed(name, value))
     ours, other = dict(schema().settings)[name], dict(theirs.settings)[name]
     with pytest.raises(WarmloopError, match="start both with the same configuration") as refusal:
-        Client.connect(address, theirs, agent(), "actor-0")
+        Client.connect(address, Introduction(theirs, agent(), "actor-0"))
     assert f"{name} is {ours} and the actor's is {other}" in str(refusal.value) and ours != other
 
 
@@ -94,13 +94,13 @@ def test_a_new_setting_of_a_section_counts_without_being_listed(address):
 )
 def test_other_arguments_of_the_environment_are_refused_by_name(address, kwargs, says):
     with pytest.raises(WarmloopError) as refusal:
-        Client.connect(address, schema(changed("environment.kwargs", kwargs)), agent(), "actor-0")
+        Client.connect(address, Introduction(schema(changed("environment.kwargs", kwargs)), agent(), "actor-0"))
     assert says in str(refusal.value)
 
 
 def test_the_environments_own_rate_and_time_limit_are_agreed_on(address):
     with pytest.raises(WarmloopError, match="control rate in Hz is 10 and the actor's is 20"):
-        Client.connect(address, schema(target=dataclasses.replace(TARGET, control_hz=20.0)), agent(), "actor-0")
+        Client.connect(address, Introduction(schema(target=dataclasses.replace(TARGET, control_hz=20.0)), agent(), "actor-0"))
     own = changed("environment.horizon", 0)
     assert schema(own, dataclasses.replace(TARGET, time_limit=50)) == schema(own.replace(environment={"horizon": 50}))
     assert schema(own, dataclasses.replace(TARGET, time_limit=60)) != schema()
@@ -108,7 +108,7 @@ def test_the_environments_own_rate_and_time_limit_are_agreed_on(address):
 
 def test_an_actor_of_an_earlier_version_which_says_nothing_of_its_settings_is_refused(address):
     with pytest.raises(WarmloopError, match="install the learner's version"):
-        Client.connect(address, schema().without_settings, agent(), "actor-0")
+        Client.connect(address, Introduction(schema().without_settings, agent(), "actor-0"))
 
 
 def test_what_decides_no_row_may_differ():

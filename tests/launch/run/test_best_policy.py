@@ -18,7 +18,7 @@ from leaning import configuration, lean, policies
 from warmloop import OfflineRLTrainer
 from warmloop.actor.config import ActorConfig
 from warmloop.actor.control_loop import ActorLoop, Beside, EpisodeStream
-from warmloop.actor.delivery.client import Client
+from warmloop.actor.delivery.client import Client, Introduction
 from warmloop.actor.environment.environment import make_environment
 from warmloop.actor.intervention import Command
 from warmloop.data.errors import WarmloopError
@@ -247,7 +247,7 @@ def test_several_actors_of_a_served_learner_get_the_best_policy_by_turns(tmp_pat
         lean(learner, GOOD)
         server = serve("127.0.0.1", 0, learner.intake)
         agent, schema = learner.parts.agent, learner.intake.schema
-        clients = [Client.connect(f"127.0.0.1:{server.port}", schema, agent, f"actor-{n}", config.actor) for n in range(2)]
+        clients = [Client.connect(f"127.0.0.1:{server.port}", Introduction(schema, agent, f"actor-{n}"), config.actor) for n in range(2)]
         loops = [ActorLoop(made[n], agent, clients[n], config.actor, EpisodeStream(0, n + 1)) for n in range(2)]
         threads = [threading.Thread(target=loop.run, daemon=True) for loop in loops]
         for thread in threads:

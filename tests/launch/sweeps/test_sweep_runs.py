@@ -8,7 +8,7 @@ import pytest
 from lamps import CONFIG, lamp_episode
 
 from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
-from warmloop.actor.episodes.rollout import evaluate, run_episode
+from warmloop.actor.episodes.rollout import EpisodePlan, evaluate, run_episode
 from warmloop.actor.policies.policy import RandomPolicy
 from warmloop.data.action_limits import ActionLimits
 from warmloop.data.errors import WarmloopError
@@ -34,7 +34,7 @@ def gentle(tmp_path_factory):
     """Pendulum episodes whose torques keep to -1 and 0.5 of the pendulum's ±2."""
     path = tmp_path_factory.mktemp("data") / "gentle.npz"
     environment = make_environment(EnvironmentConfig("Pendulum-v1", action_low=(-1.0,), action_high=(0.5,), horizon=30))
-    episodes = [run_episode(environment, RandomPolicy(1), seed, episode=seed) for seed in range(2)]
+    episodes = [run_episode(environment, RandomPolicy(1), seed, EpisodePlan(number=seed)) for seed in range(2)]
     for episode in episodes:
         episode.steps.action[:2] = [[-1.0], [1.0]]
     write_episodes(path, episodes, mark(environment.config.limits))

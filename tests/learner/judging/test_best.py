@@ -11,9 +11,10 @@ from warmloop.data.errors import WarmloopError
 from warmloop.data.wire.weights import Snapshot
 from warmloop.learner.checkpoints import stored_policies
 from warmloop.learner.config import LearnerConfig
-from warmloop.learner.judging.best import BLOCKS_OF_WINDOW, TURNS, BestPolicy
+from warmloop.learner.judging.best import BLOCKS_OF_WINDOW, BestPolicy
 from warmloop.learner.judging.reported import EVALUATION, TRAINING, Outcome
 from warmloop.learner.judging.tally import Tally
+from warmloop.learner.judging.turns import TURNS
 
 
 def snapshot(version: int) -> Snapshot:

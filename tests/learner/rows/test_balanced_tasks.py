@@ -12,7 +12,7 @@ from recorded import assert_identical, episode
 from warmloop.agents import SAC, SACConfig
 from warmloop.agents.networks.vision import VisionConfig
 from warmloop.data.errors import WarmloopError
-from warmloop.data.mixing import MixingConfig, draw_mixed
+from warmloop.data.mixing import Annealed, BlockShape, MixingConfig, draw_mixed
 from warmloop.data.quality import QualityConfig, weigh
 from warmloop.data.replay import ReplayConfig, replay
 from warmloop.data.retention import RetentionConfig, retain
@@ -96,7 +96,7 @@ def test_where_quality_weighs_the_loss_both_tasks_weigh_alike_in_it():
     offline, online = pool_of(data.rows, config), replay.create(data.spec, config, 1)
     weight = np.zeros(2)
     for seed in range(20):
-        batch, _ = draw_block(offline, online, jax.random.key(seed), (2, 256), MixingConfig().ratio(0), 0.4, config)
+        batch, _ = draw_block(offline, online, jax.random.key(seed), BlockShape(2, 256), Annealed(MixingConfig().ratio(0), 0.4), config)
         tasks = TASKS.numbers(np.asarray(batch.observation).reshape(-1, 5))
         weight += np.bincount(tasks, weights=np.asarray(batch.weight).ravel())
     assert weight[0] / weight.sum() == pytest.approx(0.5, abs=0.02)
