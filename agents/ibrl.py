@@ -27,7 +27,7 @@ from ..data.transition import Batch, PyTree, Spec, Transition
 from .base import Metrics, Params, Problem, WarmStart, run_block
 from .networks.networks import apply
 from .networks.normaliser import Normaliser
-from .sac import SAC, SACConfig, SACState
+from .sac import SAC, ActorCriticSettings, SACConfig, SACState
 from .shared.agent_settings import setting
 from .shared.cloning import better_than, cloning_weight, distance, mean_over
 from .shared.critics import subset
@@ -35,8 +35,13 @@ from .shared.gradients import descend
 
 
 @dataclasses.dataclass(frozen=True)
-class IBRLConfig(SACConfig):
-    """Settings of IBRL beside SAC's, of which those of entropy and temperature do not count."""
+class IBRLConfig(ActorCriticSettings):
+    """Settings of IBRL: those that it shares with SAC, and its own."""
+
+    GONE: ClassVar[tuple[str, ...]] = (
+        "self_imitation", "backup_entropy", "max_backup", "backup_actions", "clone_updates", "log_std_min", "log_std_max",
+        "initial_log_std", "initial_temperature", "temperature_lr", "target_entropy_per_dim",
+    )  # fmt: skip
 
     consent: str = setting("all", "of the critics must prefer π's action to the warm policy's, for it to act", among=("all", "mean"))
     noise: float = setting(0.1, "σ, standard deviation of the noise on π's action in training and in the target", least=1e-3)
@@ -79,7 +84,7 @@ class IBRL:
     @property
     def sac(self) -> SAC:
         """The SAC whose networks, critics' steps and optimizers this uses."""
-        return SAC(self.config, self.spec, self.problem)
+        return SAC(SACConfig(**self.config.part(ActorCriticSettings)), self.spec, self.problem)
 
     def init(self, key: jax.Array, example: Transition) -> IBRLState:
         return self._beside(self.sac.init(key, example), warmed=False)

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from ..data.errors import WarmloopError
 from ..data.mixing import StretchBatch
 from ..data.replay.windows import Window
 from ..data.transition import PyTree, Spec, Transition
@@ -34,16 +35,27 @@ from .shared.gradients import adam, descend
 
 
 @dataclasses.dataclass(frozen=True)
-class QCConfig(FlowSettings, CriticSettings):
-    """Settings of Q-chunking."""
+class ChunkCriticSettings(FlowSettings, CriticSettings):
+    """What QC and QC-FQL have."""
 
     hidden: tuple[int, ...] = (512, 512, 512, 512)
     critic_layer_norm: bool = True
-    samples: int = setting(32, "N, chunks of the flow from which the critics choose, in acting and in targets", least=1)
     q_agg: str = setting("mean", "over the critics, in choices and targets", among=("mean", "min"))
     partial_chunks: bool = setting(False, "learn from chunks that an episode's termination cuts short, too")
     clip_target: bool = setting(False, "whether y is clipped to the bounds of the return")
     vision: VisionConfig = setting(VisionConfig(), "the encoder of camera images, trained by the critics")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.n_step != 1:
+            raise WarmloopError(f"agent.n_step is {self.n_step}, and a chunk's target sums agent.horizon rewards; leave it out.")
+
+
+@dataclasses.dataclass(frozen=True)
+class QCConfig(ChunkCriticSettings):
+    """Settings of Q-chunking."""
+
+    samples: int = setting(32, "N, chunks of the flow from which the critics choose, in acting and in targets", least=1)
 
 
 class QCState(struct.PyTreeNode):

@@ -25,15 +25,17 @@ from ..data.transition import PyTree, Spec, Transition
 from .base import Metrics, Params, Problem, run_block
 from .networks.networks import MLP, apply, initialise
 from .networks.normaliser import Normaliser, blurred
-from .qc import QC, QCConfig, QCState
+from .qc import QC, ChunkCriticSettings, QCConfig, QCState
 from .shared.action_chunks import FIXED, act_by_plan
 from .shared.agent_settings import setting
 from .shared.gradients import descend
 
 
 @dataclasses.dataclass(frozen=True)
-class QCFQLConfig(QCConfig):
-    """Settings of QC-FQL beside QC's, of which `samples` does not count."""
+class QCFQLConfig(ChunkCriticSettings):
+    """Settings of QC-FQL: those that it shares with QC, and its own."""
+
+    GONE: ClassVar[tuple[str, ...]] = ("samples",)
 
     distillation_weight: float = setting(100.0, "α, weight of the distance to the flow", least=0)
     normalise_q: bool = setting(False, "divide the critics' term by their mean size; α is then of the order of 1")
@@ -74,7 +76,7 @@ class QCFQL:
     @property
     def qc(self) -> QC:
         """The QC whose flow, critics and targets this uses."""
-        return QC(self.config, self.spec, self.problem)
+        return QC(QCConfig(**self.config.part(ChunkCriticSettings)), self.spec, self.problem)
 
     @property
     def policy(self) -> MLP:

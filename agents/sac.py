@@ -28,7 +28,7 @@ from .networks.bounds import factor
 from .networks.networks import LOG_STD_MAX, LOG_STD_MIN, Policy, apply, initialise, log_density, sample_action
 from .networks.normaliser import Normaliser, blurred
 from .networks.vision import Vision, VisionConfig
-from .shared.agent_settings import CloningSettings, CriticSettings, setting
+from .shared.agent_settings import CloningSettings, CloningTermSettings, CriticSettings, setting
 from .shared.cloning import cloning_weight, distance, mean_over, worth_cloning
 from .shared.critics import Critics, subset
 from .shared.gradients import adam, descend
@@ -36,23 +36,35 @@ from .shared.temperature import temperature_step
 
 
 @dataclasses.dataclass(frozen=True)
-class SACConfig(CloningSettings, CriticSettings):
-    """Settings of SAC, of RLPD's sizes (Ball et al. 2023). Other published ones are presets (`configs/recipes/published.py`)."""
+class ActorCriticSettings(CloningTermSettings, CriticSettings):
+    """What SAC and IBRL have: RLPD's sizes (Ball et al. 2023), the target, the policy's step."""
 
     utd: int = setting(20, "K, critic steps for each step of the policy", least=1)
     ensemble: int = 10
     critic_layer_norm: bool = True
-    # The target.
     target_subset: int = setting(2, "|M|, critics whose minimum the target is of", least=1)
-    backup_entropy: bool = setting(False, "whether the target has the entropy term")
-    max_backup: bool = setting(False, "the target takes the best of `backup_actions` of the policy's actions instead of one")
-    backup_actions: int = setting(10, "actions that `max_backup` chooses from", least=1)
     monte_carlo_target: bool = setting(False, "y is at least the return that the row's episode reached (MCAC, Wilcox et al. 2022)")
     clip_target: bool = setting(False, "whether y is clipped to the bounds of the return")
-    # The policy.
     actor_q: str = setting("mean", "over the ensemble, in the policy's loss", among=("mean", "min"))
     actor_on_block: bool = setting(False, "the policy's step sees all K·B rows of a block instead of its last minibatch")
     actor_tau: float = setting(1.0, "Polyak rate, per step, of the policy that acts; 1: the one that is trained acts", above=0, most=1)
+    vision: VisionConfig = VisionConfig()
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.target_subset > self.ensemble:
+            raise WarmloopError(f"agent.target_subset is {self.target_subset}; it must lie between 1 and agent.ensemble ({self.ensemble}).")
+
+
+@dataclasses.dataclass(frozen=True)
+class SACConfig(CloningSettings, ActorCriticSettings):
+    """Settings of SAC. Published ones are presets (`configs/recipes/published.py`)."""
+
+    # The target.
+    backup_entropy: bool = setting(False, "whether the target has the entropy term")
+    max_backup: bool = setting(False, "the target takes the best of `backup_actions` of the policy's actions instead of one")
+    backup_actions: int = setting(10, "actions that `max_backup` chooses from", least=1)
+    # The policy.
     clone_updates: int = setting(0, "critic steps at first in which log π of the recorded action stands for Q in L_π", least=0)
     log_std_min: float = setting(LOG_STD_MIN, "least log standard deviation before the tanh")
     log_std_max: float = setting(LOG_STD_MAX, "greatest log standard deviation before the tanh")
@@ -61,12 +73,9 @@ class SACConfig(CloningSettings, CriticSettings):
     initial_temperature: float = setting(1.0, "α before training", least=1e-6)  # its logarithm is learnt
     temperature_lr: float = setting(3e-4, "Adam step size of α", least=0)
     target_entropy_per_dim: float = setting(-0.5, "H̄ / A")
-    vision: VisionConfig = VisionConfig()
 
     def __post_init__(self):
         super().__post_init__()
-        if self.target_subset > self.ensemble:
-            raise WarmloopError(f"agent.target_subset is {self.target_subset}; it must lie between 1 and agent.ensemble ({self.ensemble}).")
         if self.backup_entropy and self.critic_loss != "mse":
             raise WarmloopError(
                 f"agent.backup_entropy adds to the return what the bins of agent.critic_loss={self.critic_loss} do not reach; set "

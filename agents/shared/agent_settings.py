@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ...data.errors import WarmloopError
 from ...data.transition import Spec
@@ -71,7 +71,17 @@ def meanings(cls: type) -> Mapping[str, Meaning]:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """A group of settings. Making one raises WarmloopError, by name, for a value out of its range."""
+    """A group of settings. Making one raises WarmloopError, by name, for a value out of its range.
+
+    Attributes:
+        GONE: settings of earlier versions that changed nothing. Saved configurations and checkpoints may have them.
+    """
+
+    GONE: ClassVar[tuple[str, ...]] = ()
+
+    def part(self, group: type[Settings]) -> dict[str, Any]:
+        """The settings that a group of them has, by name."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(group)}
 
     def __post_init__(self):
         for name, (_, bounds) in meanings(type(self)).items():
@@ -181,12 +191,18 @@ class ScaledRewardSettings(CriticSettings):
 
 
 @dataclasses.dataclass(frozen=True)
-class CloningSettings(Settings):
-    """Settings of cloning beside a critic (`cloning.py`)."""
+class CloningTermSettings(Settings):
+    """Settings of a cloning term beside a critic (`cloning.py`)."""
 
     bc_weight: float = setting(0.0, "weight of the cloning term; 0 leaves it out", least=0)
     bc_decay: float = setting(1.0, "factor on that weight per critic step", least=0)
     bc_reduction: str = setting("mean", "of squared differences over action dimensions", among=("mean", "sum"))
+
+
+@dataclasses.dataclass(frozen=True)
+class CloningSettings(CloningTermSettings):
+    """The same, and which rows are cloned."""
+
     self_imitation: bool = setting(
         False, "clone every row whose recorded return exceeds the policy's value, beside demonstrations (Oh et al. 2018)"
     )

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from ...data.transition import Batch, Source
 from ..base import Problem
-from .agent_settings import CloningSettings
+from .agent_settings import CloningSettings, CloningTermSettings
 
 
 def worth_cloning(config: CloningSettings, problem: Problem, batch: Batch, value: jax.Array) -> jax.Array:
@@ -25,13 +25,13 @@ def better_than(problem: Problem, batch: Batch, value: jax.Array) -> jax.Array:
     return batch.mc_return > jnp.maximum(value, problem.return_low)
 
 
-def distance(config: CloningSettings, action: jax.Array, recorded: jax.Array) -> jax.Array:
+def distance(config: CloningTermSettings, action: jax.Array, recorded: jax.Array) -> jax.Array:
     """`[B]`, squared, the mean or sum over dimensions."""
     squared = jnp.square(action - recorded)
     return squared.mean(axis=-1) if config.bc_reduction == "mean" else squared.sum(axis=-1)
 
 
-def cloning_weight(config: CloningSettings, updates: jax.Array) -> jax.Array:
+def cloning_weight(config: CloningTermSettings, updates: jax.Array) -> jax.Array:
     """`bc_weight · bc_decay^t` after t critic steps."""
     return config.bc_weight * jnp.power(config.bc_decay, updates.astype(jnp.float32))
 

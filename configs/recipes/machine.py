@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 
 from ...agents import IBRLConfig, SACConfig
+from ...agents.sac import ActorCriticSettings
 
 # Where an accelerator's driver shows, and the packages by which JAX uses it.
 ACCELERATORS = {
@@ -37,7 +38,7 @@ SPARSE = SACConfig(
 def going_on_from(warm: SACConfig) -> IBRLConfig:
     """What fine-tunes what a SAC of these settings warmed up, and never gives it up (docs/sparse.md). Returns of five steps carry a success
     back along an episode; those of a whole episode, as bounds, would count luck as skill."""
-    return IBRLConfig(**vars(warm) | {"monte_carlo_target": False, "bc_weight": 5.0, "n_step": 5})
+    return IBRLConfig(**warm.part(ActorCriticSettings) | {"monte_carlo_target": False, "bc_weight": 5.0, "n_step": 5})
 
 
 def has_accelerator() -> bool:

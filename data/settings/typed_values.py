@@ -21,7 +21,8 @@ def decoded(kind: type[T], values: Any, where: str) -> T:
     """An instance of the dataclass `kind`, from plain values by the names of its fields.
 
     Lists become tuples, whole numbers floats and dicts dataclasses, where the fields' types say so. What is of none of these types is
-    taken as it is. A dataclass that has a class method `from_plain(values, where)` is made by it.
+    taken as it is. A dataclass that has a class method `from_plain(values, where)` is made by it. Names that a dataclass lists as `GONE`
+    are left out: settings of earlier versions, which changed nothing.
 
     Args:
         values: a mapping; fields that it leaves out keep their defaults.
@@ -34,7 +35,8 @@ def decoded(kind: type[T], values: Any, where: str) -> T:
         return own(values, where)
     if not isinstance(values, Mapping):
         raise _refused(where, values, kind.__name__)
-    known = _fields(kind)
+    known, gone = _fields(kind), getattr(kind, "GONE", ())
+    values = {name: value for name, value in values.items() if name not in gone}
     for name in values:
         if name not in known:
             raise WarmloopError(f"There is no setting {where}.{name}{did_you_mean(str(name), known, listing=True)}")

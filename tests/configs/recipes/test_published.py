@@ -143,7 +143,7 @@ FLOW = PLAIN | {
 }  # fmt: skip
 QC = FLOW | {
     "agent.ensemble": 2, "agent.critic_lr": 3e-4, "agent.tau": 0.005, "agent.critic_layer_norm": True, "agent.q_agg": "mean",
-    "agent.samples": 32, "agent.partial_chunks": False, "reward.bias": -1.0, "learner.frozen_steps": 5_000,
+    "agent.partial_chunks": False, "reward.bias": -1.0, "learner.frozen_steps": 5_000,
 }  # fmt: skip
 
 MODEL = {
@@ -258,7 +258,7 @@ TABLE = [
     (f"{DOOR},hgdagger", "Kelly et al. 2019: all of the aggregated set, and nothing else", UNIFORM | {
         "agent.hidden": (256, 256), "agent.actor_lr": 3e-4, "agent.batch_size": 256, "agent.beta": 0.5, "agent.log_std_min": -5.0,
         "mixing.initial_ratio": 1.0, "mixing.decay": 1.0, "mixing.min_ratio": 1.0}),
-    (f"{CUBE},qc", "qc: README.md, main.py, agents/acfql.py (best-of-n)", UNIFORM | QC),
+    (f"{CUBE},qc", "qc: README.md, main.py, agents/acfql.py (best-of-n)", UNIFORM | QC | {"agent.samples": 32}),
     (f"{CUBE},qc_fql", "qc: README.md, main.py, agents/acfql.py (distill-ddpg)", UNIFORM | QC | {"agent.distillation_weight": 100.0}),
     (f"{HOPPER},dreamer", "dreamerv3: dreamerv3/configs.yaml (dmc_proprio: size1m, train_ratio 1024), agent.py, rssm.py", UNIFORM | {
         "agent.hidden": (64, 64, 64), "agent.groups": 32, "agent.length": 64, "agent.batch_size": 16, "agent.learning_rate": 4e-5,
