@@ -23,7 +23,8 @@ environment and returns such an object. An action is an array [A] of numbers in 
 environment's action space.
 
 Each finished episode is written at once, to the folder .NAME.part beside --out. After a crash or Ctrl-C, the same command continues
-from there (with --overwrite where an unfinished --out was written). The data do not depend on interruptions or on --workers.
+from there (with --overwrite where an unfinished --out was written). The data do not depend on interruptions or on --workers, and on
+--envs only as far as an agent's network rounds its sums differently.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from .flags import interveners, overrides
 from .flags.arguments import locate_config, named_environment
 from .flags.choices import POLICIES, PolicyChoice, choose_environment, choose_policy
 from .flags.common import log, output_path, progress, run
+from .flags.envs_flag import check_alone, define_envs
 from .parts.collect_report import show
 from .starting.platforms import prefer_cpu
 from .starting.processes import one_thread
@@ -91,6 +93,7 @@ RANDOM_SHARE = flags.DEFINE_string(
     "Share of the steps in bursts that repeat one random action: a number; 0.5:0.1, from the first episode to the last along a line; or "
     "0,0.3,0.6, one episode after another and over again.",
 )
+ENVS = define_envs("each worker")
 HORIZON = flags.DEFINE_integer(
     "horizon",
     None,
@@ -149,6 +152,7 @@ def make_plan(choice: PolicyChoice, hand: InterventionChoice) -> tuple[Plan, Act
 
     if hand.personal and WORKERS.value > 1:
         raise WarmloopError(f"--intervention={hand.text}: a person can take over one worker, and there would be {WORKERS.value}.")
+    check_alone(ENVS.value, hand.text)
     if choice.kind == "none" and not hand.personal:
         raise WarmloopError("With --policy=none nobody acts; add a person, as in --intervention=keyboard.")
     after = AFTER.value if AFTER.value is not None else LABEL_STEPS if LABEL.value else 0
@@ -181,7 +185,7 @@ def make_plan(choice: PolicyChoice, hand: InterventionChoice) -> tuple[Plan, Act
 
 def collect(plan: Plan, choice: PolicyChoice, hand: InterventionChoice, parts: Parts, use: ActorConfig) -> None:
     """Runs the attempts that are not over yet, until the set is complete."""
-    from ..actor.episodes.collection import Attempts, Tally
+    from ..actor.episodes.collection import Attempts, Players, Tally
     from ..actor.episodes.workers import workers
 
     tally = Tally(plan, parts.over())
@@ -189,8 +193,9 @@ def collect(plan: Plan, choice: PolicyChoice, hand: InterventionChoice, parts: P
         log.info("%d finished attempts are in %s; continuing from there", len(tally.over), parts.folder)
     if tally.complete:
         return
+    players = Players(choice, hand, use, ENVS.value)
     with (
-        workers(partial(Attempts, plan, choice, parts.folder, hand, use), WORKERS.value) as job,
+        workers(partial(Attempts, plan, players, parts.folder), WORKERS.value, ENVS.value) as job,
         progress("collecting", plan.episodes) as advance,
     ):
         advance(tally.found)

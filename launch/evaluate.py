@@ -31,6 +31,7 @@ from .flags import data_flags, overrides
 from .flags.arguments import locate_config, named_checkpoint, named_environment, value_of
 from .flags.choices import POLICIES
 from .flags.common import run
+from .flags.envs_flag import define_envs
 from .flags.step_flag import define_step
 from .judging.judge import Subject, judge, table
 from .starting.platforms import prefer_cpu
@@ -64,6 +65,7 @@ SUCCESS = flags.DEFINE_string(
 EPISODES = flags.DEFINE_integer("episodes", 50, "Number of episodes to judge by.", lower_bound=1)
 flags.DEFINE_alias("eval_n_trajs", EPISODES.name)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the episodes' starts.", lower_bound=0)
+ENVS = define_envs("the command")
 STOCHASTIC = flags.DEFINE_bool("stochastic", False, "Sample actions, as training does, instead of taking the policy's mean.")
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object instead of a table.")
 VIDEO = flags.DEFINE_string("video", None, "File for a film of three more episodes; it ends in .mp4, .mkv, .mov or .avi.")
@@ -100,6 +102,8 @@ TIMES = ("environment.horizon", "environment.time_limit_is_truncation", *overrid
 
 
 def main() -> None:
+    if ENVS.value > 1 and (MODEL.value or OFFLINE.value):
+        raise WarmloopError("--envs is for the episodes of one policy; leave it out for --model and --offline.")
     if overrides.configuration() and (CHECKPOINT.value or POLICY.value.startswith("checkpoint:")):
         raise WarmloopError(
             "A checkpoint has its own configuration: leave --config out, name another environment by --env, or change a setting, as by "
@@ -125,7 +129,7 @@ def main() -> None:
     changes = overrides.taken("evaluate", used, overrides.BETWEEN_TWO, {"environment.success": SUCCESS.name})
     chosen = (ENV.value, STOCHASTIC.value, SUCCESS.value, overrides.configured())
     subject = Subject(POLICY.value, CHECKPOINT.value, STEP.value, *chosen, changes)
-    judge(subject, EPISODES.value, SEED.value, VIDEO.value, show)
+    judge(subject, EPISODES.value, SEED.value, VIDEO.value, show, ENVS.value)
 
 
 def show(shown: dict[str, Any]) -> None:

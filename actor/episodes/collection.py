@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,11 @@ from ..environment.environment import Environment, EnvironmentConfig, make_envir
 from ..environment.guard import guarded
 from ..intervention.intervention import Intervener, Signal
 from ..policies.policy import NoisyPolicy, Policy
+from ..policies.shared_policy import Ask
 from ..seeds import COLLECTION_STREAM, episode_seed
+from .abreast import Abreast, check_several
 from .parts import Parts, store
-from .rollout import EpisodePlan, Recording, record_episode
+from .rollout import EpisodePlan, Recording, recording
 from .schedule import Schedule
 
 ATTEMPTS_PER_SUCCESS = 10
@@ -102,33 +104,55 @@ class Plan:
         }
 
 
-class Attempts:
-    """A worker's job: runs attempts in an environment of its own, and puts each on disk; an attempt's result is whether it succeeded,
-    None where a person discarded it."""
+@dataclasses.dataclass(frozen=True)
+class Players:
+    """Who acts in the attempts of a set, and how the environments are used.
 
-    def __init__(
-        self,
-        plan: Plan,
-        make_policy: Callable[[Environment], Policy],
-        folder: Path,
-        make_intervener: Callable[[Environment], Intervener | None] = lambda environment: None,
-        use: ActorConfig | None = None,
-    ):
+    Attributes:
+        make_policy, make_intervener: given the environment.
+        use: its timeouts.
+        abreast: simulators that each worker plays in at once.
+    """
+
+    make_policy: Callable[[Environment], Policy]
+    make_intervener: Callable[[Environment], Intervener | None] = lambda environment: None
+    use: ActorConfig | None = None
+    abreast: int = 1
+
+
+class Attempts:
+    """A worker's job: runs attempts in environments of its own, and puts each on disk; an attempt's result is whether it succeeded,
+    None where a person discarded it.
+
+    Raises WarmloopError when made: the environment cannot be had, or several at once and it may be a robot.
+    """
+
+    def __init__(self, plan: Plan, players: Players, folder: Path):
         self._plan, self._folder = plan, folder
-        self._environment = make_environment(plan.environment, tasks=plan.tasks, use=use)
         with contextlib.ExitStack() as stack:
-            stack.callback(self._environment.close)
-            stack.enter_context(guarded(self._environment))
-            self._policy = make_policy(self._environment)
-            self._intervener = make_intervener(self._environment)
+            environments = list[Environment]()
+            for _ in range(players.abreast):
+                environments.append(environment := make_environment(plan.environment, tasks=plan.tasks, use=players.use))
+                stack.callback(environment.close)
+                check_several(environment, players.abreast)
+                stack.enter_context(guarded(environment))
+            self._abreast = Abreast.of(environments, players.make_policy)
+            self._intervener = players.make_intervener(environments[0])
             if self._intervener is not None:
                 stack.callback(self._intervener.close)
             self._stack = stack.pop_all()
 
-    def __call__(self, number: int) -> bool | None:
-        episode, signal = self._record(number)
+    def __call__(self, numbers: Iterable[int]) -> Iterator[tuple[int, bool | None]]:
+        return self._abreast.play(numbers, self._attempt)
+
+    def close(self) -> None:
+        """Brings the environments to rest, and closes what is open."""
+        self._stack.close()
+
+    def _attempt(self, place: int, number: int) -> Generator[Ask, None, bool | None]:
+        episode, signal = yield from self._record(place, number)
         while signal is Signal.RERECORD:
-            episode, signal = self._record(number)
+            episode, signal = yield from self._record(place, number)
         if signal is Signal.DISCARD:
             store(self._folder, number, None)
             return None
@@ -136,18 +160,14 @@ class Attempts:
         store(self._folder, number, succeeded, episode if succeeded or not self._plan.success_only else None)
         return succeeded
 
-    def close(self) -> None:
-        """Brings the environment to rest, and closes what is open."""
-        self._stack.close()
-
-    def _record(self, number: int) -> Recording:
-        plan = self._plan
+    def _record(self, place: int, number: int) -> Generator[Ask, None, Recording]:
+        plan, environment, policy = self._plan, self._abreast.environments[place], self._abreast.policies[place]
         noise, random_share = plan.levels(number)
-        policy = NoisyPolicy(self._policy, noise, random_share) if noise or random_share else self._policy
+        policy = NoisyPolicy(policy, noise, random_share) if noise or random_share else policy
         seed = episode_seed(plan.seed, COLLECTION_STREAM, number, len(plan.tasks))
         recorded = EpisodePlan(number, plan.source, plan.stop_at_success, plan.after_success, plan.unseen)
         with as_sentence(f"Attempt {number} (seed {seed}) failed in the policy or the environment"):
-            return record_episode(self._environment, policy, seed, recorded, intervener=self._intervener)
+            return (yield from recording(environment, policy, seed, recorded, intervener=self._intervener))
 
 
 class Tally:

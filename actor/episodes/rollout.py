@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Iterator
+from typing import NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -19,11 +20,14 @@ from ..environment.environment import Environment, StepResult
 from ..environment.guard import guarded
 from ..intervention.intervention import Control, Intervener, Signal, Taken
 from ..policies.policy import Policy, drop_plan
+from ..policies.shared_policy import Ask
 from ..seeds import EVALUATION_STREAM, episode_seed
+from .abreast import Abreast
 
 log = logging.getLogger(__name__)
 
 OnStep = Callable[[int, StepResult, PyTree, np.ndarray], None]
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,8 +144,24 @@ def record_episode(
     on_step: OnStep | None = None,
     intervener: Intervener | None = None,
 ) -> Recording:
-    """One episode, recorded as the environment gave it: its own rewards, mask 0 only where it terminated itself, and observations
-    without the task's code, which the policy sees. A person's failure is thus a truncation.
+    """One episode, as `recording` records it, of an environment that is guarded meanwhile."""
+    with guarded(environment):
+        return played(recording(environment, policy, seed, plan, on_step=on_step, intervener=intervener))
+
+
+def recording(
+    environment: Environment,
+    policy: Policy,
+    seed: int,
+    plan: EpisodePlan = WHOLE,
+    *,
+    on_step: OnStep | None = None,
+    intervener: Intervener | None = None,
+) -> Generator[Ask, None, Recording]:
+    """One episode of a guarded environment, which yields before each call of the policy.
+
+    It is recorded as the environment gave it: its own rewards, mask 0 only where it terminated itself, and observations without the task's
+    code, which the policy sees. A person's failure is thus a truncation.
 
     A fault of the environment breaks the episode off, and it is repeated: a recording is whole, and an evaluation counts nothing else.
 
@@ -153,17 +173,26 @@ def record_episode(
         on_step: called after every step with its number, the result, the observation before it and the action.
         intervener: who may act in the policy's place.
     """
-    control = Control(environment, intervener)
-    with guarded(environment) as guard:
-        while True:
-            attempt = _Attempt(control, policy, Ending(environment, plan.stop_at_success, plan.after_success), on_step)
-            try:
-                attempt.run(seed, plan.number)
-                break
-            except EnvironmentFault as fault:
-                guard.faults.meet(fault, plan.number, len(attempt.taken), attempt.observations[-1])
+    control, guard = Control(environment, intervener), environment.guard
+    assert guard is not None, "an environment is guarded while it is used"
+    while True:
+        attempt = _Attempt(control, policy, Ending(environment, plan.stop_at_success, plan.after_success), on_step)
+        try:
+            yield from attempt.run(seed, plan.number)
+            break
+        except EnvironmentFault as fault:
+            guard.faults.meet(fault, plan.number, len(attempt.taken), attempt.observations[-1])
     kept = attempt.observations if plan.unseen else [without(whole, environment.config.unseen) for whole in attempt.observations]
     return Recording(_recorded(environment, kept, attempt.taken, plan.source, plan.number), attempt.taken[-1].signal)
+
+
+def played(episode: Generator[Ask, None, T]) -> T:
+    """What an episode gives that is played alone."""
+    while True:
+        try:
+            next(episode)
+        except StopIteration as end:
+            return end.value
 
 
 class _Attempt:
@@ -173,12 +202,13 @@ class _Attempt:
         self._control, self._policy, self._ending, self._on_step = control, policy, ending, on_step
         self.taken, self.observations = list[Taken](), list[PyTree]()
 
-    def run(self, seed: int, episode: int) -> None:
+    def run(self, seed: int, episode: int) -> Iterator[Ask]:
         self._policy.begin(seed)
         observation, over = self._control.begin(seed, episode), False
         self.observations.append(self._control.environment.whole)
         while not over:
             number = len(self.taken)
+            yield Ask(observation, number)
             step, over = self._ending(self._control.step(observation, self._policy(observation, number), number))
             if step.intervened:
                 drop_plan(self._policy, step.action)
@@ -253,27 +283,47 @@ def evaluate(
     Raises:
         WarmloopError: `episodes` is less than 1, or only a person could tell a success.
     """
-    check_unattended(environment.config.success, "An evaluation")
+    return evaluate_abreast(Abreast([environment], [policy]), seed, episodes, progress, on_step)
+
+
+def evaluate_abreast(
+    abreast: Abreast, seed: int, episodes: int, progress: Callable[[Episode], None] | None = None, on_step: OnStep | None = None
+) -> Evaluation:
+    """`evaluate` in several environments at once; `progress` and `on_step` are called as the episodes go on, in any order."""
+    first = abreast.environments[0]
+    check_unattended(first.config.success, "An evaluation")
     if episodes < 1:
         raise WarmloopError(f"An evaluation needs at least 1 episode, and {episodes} were asked for.")
-    with guarded(environment):
-        return _evaluated(environment, policy, seed, episodes, progress, on_step)
 
-
-def _evaluated(
-    environment: Environment, policy: Policy, seed: int, episodes: int, progress: Callable[[Episode], None] | None, on_step: OnStep | None
-) -> Evaluation:
-    success, final_success, returns, lengths, tasks = [], [], [], [], []
-    for number in range(episodes):
+    def episode(place: int, number: int) -> Generator[Ask, None, Episode]:
+        environment, policy = abreast.environments[place], abreast.policies[place]
         chosen = episode_seed(seed, EVALUATION_STREAM, number, len(environment.tasks))
-        episode = run_episode(environment, policy, chosen, EpisodePlan(number=number), on_step=on_step)
-        if episode.steps.intervened.any():
-            log.warning("In episode %d of an evaluation a hand acted in the environment: it does not show the policy alone.", number)
-        success.append(episode.succeeded)
-        final_success.append(episode.succeeded if episode.success is None else bool(episode.success[-1]))
-        returns.append(episode.undiscounted_return)
-        lengths.append(len(episode))
-        tasks.append(episode.task)
-        if progress is not None:
-            progress(episode)
-    return Evaluation(*map(np.array, (success, final_success, returns, lengths, tasks)))
+        recorded = yield from recording(environment, policy, chosen, EpisodePlan(number), on_step=on_step)
+        return recorded.episode
+
+    found = dict[int, Summary]()
+    with contextlib.ExitStack() as guards:
+        for environment in abreast.environments:
+            guards.enter_context(guarded(environment))
+        for number, one in abreast.play(range(episodes), episode):
+            found[number] = _summary(one, number)
+            if progress is not None:
+                progress(one)
+    return Evaluation(*map(np.array, zip(*(found[number] for number in range(episodes)), strict=True)))
+
+
+class Summary(NamedTuple):
+    """What an evaluation keeps of an episode, in the order of `Evaluation`."""
+
+    success: bool
+    final_success: bool
+    undiscounted_return: float
+    length: int
+    task: str
+
+
+def _summary(episode: Episode, number: int) -> Summary:
+    if episode.steps.intervened.any():
+        log.warning("In episode %d of an evaluation a hand acted in the environment: it does not show the policy alone.", number)
+    final = episode.succeeded if episode.success is None else bool(episode.success[-1])
+    return Summary(episode.succeeded, final, episode.undiscounted_return, len(episode), episode.task)

@@ -21,9 +21,12 @@ Result = TypeVar("Result", covariant=True)
 
 
 class Job(Protocol[Result]):
-    """What a worker does: called with one number after the other, and closed at the end."""
+    """What a worker does: called with numbers, it yields `(number, result)` as it finishes them; it is closed at the end.
 
-    def __call__(self, number: int) -> Result: ...
+    It takes the next number when it has room for one, and waits for it; so at most as many are unfinished as it can be at once.
+    """
+
+    def __call__(self, numbers: Iterable[int]) -> Iterator[tuple[int, Result]]: ...
 
     def close(self) -> None: ...
 
@@ -32,12 +35,13 @@ Run = Callable[[Iterable[int]], Iterator[tuple[int, Result]]]
 
 
 @contextlib.contextmanager
-def workers(make: Callable[[], Job[Result]], count: int) -> Iterator[Run[Result]]:
+def workers(make: Callable[[], Job[Result]], count: int, abreast: int = 1) -> Iterator[Run[Result]]:
     """Gives `run(numbers)`, which yields `(number, result)` in the order in which they finish; at the end the jobs are closed.
 
     Args:
         make: makes a worker's job; with more than one worker, called in a fresh process each, so it must be picklable.
         count: workers; a single one works in this process.
+        abreast: numbers that a job is at, at once.
 
     Numbers are taken one at a time, as workers become free. Whatever goes wrong in a job, its making included, is raised here.
 
@@ -45,38 +49,51 @@ def workers(make: Callable[[], Job[Result]], count: int) -> Iterator[Run[Result]
         WarmloopError: a job raised one, or its process died.
     """
     if count > 1:
-        with _processes(make, count) as crew:
+        with _processes(make, count, abreast) as crew:
             yield crew.run
         return
     job = make()
     try:
-        yield lambda numbers: ((number, job(number)) for number in numbers)
+        yield job
     finally:
         job.close()
 
 
 class _Crew:
-    """Worker processes and what each one is at."""
+    """Worker processes, each of which is at up to `abreast` numbers at once."""
 
-    def __init__(self, processes: dict[Connection, Any]):
-        self._processes = processes
+    def __init__(self, processes: dict[Connection, Any], abreast: int):
+        self._processes, self._abreast = processes, abreast
         for connection in processes:
             self._receive(connection)  # each says that it is ready, or what is wrong
 
     def run(self, numbers: Iterable[int]) -> Iterator[tuple[int, Any]]:
-        waiting, busy = iter(numbers), {}
-        idle = list(self._processes)
+        waiting, busy = iter(numbers), dict.fromkeys(self._processes, 0)
+        room = [connection for _ in range(self._abreast) for connection in self._processes]
         while True:
-            while idle and (number := next(waiting, None)) is not None:
-                busy[connection := idle.pop()] = number
-                with contextlib.suppress(OSError):  # of a process that is gone, which is found below
-                    connection.send(number)
-            if not busy:
-                return
-            for ready in wait(list(busy)):
-                assert isinstance(ready, Connection)
-                idle.append(ready)
-                yield busy.pop(ready), self._receive(ready)
+            while room and (number := next(waiting, None)) is not None:
+                busy[connection := room.pop()] += 1
+                self._send(connection, number)
+            if room:
+                break
+            yield from self._finished(busy, room)
+        for connection in self._processes:
+            self._send(connection, None)
+        while any(busy.values()):
+            yield from self._finished(busy, room)
+
+    def _finished(self, busy: dict[Connection, int], room: list[Connection]) -> Iterator[tuple[int, Any]]:
+        """What is over by now, after waiting for something to be."""
+        for ready in wait([connection for connection, count in busy.items() if count]):
+            assert isinstance(ready, Connection)
+            busy[ready] -= 1
+            room.append(ready)
+            yield self._receive(ready)
+
+    def _send(self, connection: Connection, number: int | None) -> None:
+        """One more number, or None after the last one."""
+        with contextlib.suppress(OSError):  # of a process that is gone, which is found when it is waited for
+            connection.send(number)
 
     def _receive(self, connection: Connection) -> Any:
         try:
@@ -93,7 +110,7 @@ class _Crew:
 
 
 @contextlib.contextmanager
-def _processes(make: Callable[[], Job], count: int) -> Iterator[_Crew]:
+def _processes(make: Callable[[], Job], count: int, abreast: int) -> Iterator[_Crew]:
     context = multiprocessing.get_context("spawn")  # a fork would copy the locks of JAX's threads
     processes: dict[Connection, Any] = {}
     try:
@@ -104,7 +121,7 @@ def _processes(make: Callable[[], Job], count: int) -> Iterator[_Crew]:
                 process.start()
                 theirs.close()
                 processes[ours] = process
-        yield _Crew(processes)
+        yield _Crew(processes, abreast)
     finally:
         for process in processes.values():
             process.terminate()
@@ -129,7 +146,7 @@ def _ignored() -> Iterator[None]:
 
 
 def _work(make: Callable[[], Job], connection: Connection) -> None:
-    """A worker process: answers `(True, result)` or `(False, sentence)` to every number."""
+    """A worker process: answers `(True, (number, result))` or `(False, sentence)` to every number."""
     emergency.process_may_end()
     signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -138,7 +155,8 @@ def _work(make: Callable[[], Job], connection: Connection) -> None:
         job = make()
         connection.send((True, None))
         while True:
-            connection.send((True, job(connection.recv())))
+            for finished in job(iter(connection.recv, None)):
+                connection.send((True, finished))
     except EOFError:
         pass
     except Exception as error:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ...agents.base import Agent, Remembers
 from ...agents.shared.action_chunks import Planned
 from ...data.errors import WarmloopError
 from ...data.transition import PyTree, Spec, alone
+from .shared_policy import SharedPolicy, acting
 
 BURST_STEPS = 10
 
@@ -120,19 +120,19 @@ class Unaided:
     """
 
     def __init__(self, policy: Policy, spec: Spec):
-        self._policy, self._spec = policy, spec
+        self.policy, self.spec = policy, spec
         progress = getattr(policy, "progress", None)  # a teacher's measure
         if progress is not None:
             self.progress = lambda observation: progress(alone(observation, spec))
 
     def begin(self, seed: int) -> None:
-        self._policy.begin(seed)
+        self.policy.begin(seed)
 
     def drop_plan(self, done: np.ndarray) -> None:
-        drop_plan(self._policy, done)
+        drop_plan(self.policy, done)
 
     def __call__(self, observation: PyTree, step: int) -> np.ndarray:
-        return self._policy(alone(observation, self._spec), step)
+        return self.policy(alone(observation, self.spec), step)
 
 
 class AgentPolicy:
@@ -145,6 +145,7 @@ class AgentPolicy:
     """
 
     def __init__(self, agent: Agent, actor_params: PyTree, deterministic: bool = False, version: int = -1):
+        self._agent, self._deterministic = agent, deterministic
         self._act, self._remembers = _jitted_act(agent, deterministic), agent if isinstance(agent, Remembers) else None
         self._device = jax.devices("cpu")[0]
         self._seed = np.uint32(0)
@@ -157,6 +158,12 @@ class AgentPolicy:
         learner may give its own away to the next update."""
         self._next = jax.device_put(jax.tree.map(np.array, actor_params), self._device), version
         self._swap()
+
+    def shared(self, count: int, seen: Callable[[PyTree], PyTree] = lambda observation: observation) -> SharedPolicy:
+        """The same policy for `count` episodes at once, which see `seen` of their observations."""
+        shared = SharedPolicy(self._agent, count, self._deterministic, seen)
+        shared.load(*(self._next or (self._actor, self.version)))
+        return shared
 
     def begin(self, seed: int) -> None:
         self._seed, self._carry = np.uint32(seed), ()
@@ -184,10 +191,4 @@ class AgentPolicy:
 def _jitted_act(agent: Agent, deterministic: bool) -> Callable[..., tuple[jax.Array, Any]]:
     """`(actor, observation, seed, step, carry) -> (action, carry)`, compiled once per agent."""
 
-    @jax.jit
-    def act(actor: PyTree, observation: PyTree, seed: jax.Array, step: jax.Array, carry: PyTree) -> tuple[jax.Array, PyTree]:
-        key = jax.random.fold_in(jax.random.key(seed), step)
-        action, carry = agent.act(actor, observation, key, carry, deterministic)
-        return jnp.clip(action, -1.0, 1.0), carry
-
-    return act
+    return jax.jit(acting(agent, deterministic))

@@ -85,14 +85,24 @@ class Subject:
 
     def load(self) -> tuple[Environment, Policy]:
         """The environment and the policy. Raises WarmloopError where they do not fit or cannot be had."""
-        from ...actor.environment.environment import EnvironmentConfig, make_environment
-        from ...configs.saved import config_of
+        make, make_policy = self.makers()
+        environment = make()
+        return environment, make_policy(environment)
+
+    def makers(self) -> tuple[Callable[[], Environment], Callable[[Environment], Policy]]:
+        """What makes the environment, and what makes the policy that acts in it; they raise as `load`."""
+        from ...actor.environment.environment import make_environment
 
         if self.policy != "checkpoint":
             choice = self._choice
             chosen, tasks, use = choose_environment(self.config, self.environment, self.changes, success=self.success)
-            environment = make_environment(choice.acting_by_own(chosen, self.changes), tasks=tasks, use=use)
-            return environment, choice(environment)
+            return lambda: make_environment(choice.acting_by_own(chosen, self.changes), tasks=tasks, use=use), choice
+        return self._checkpointed_makers()
+
+    def _checkpointed_makers(self) -> tuple[Callable[[], Environment], Callable[[Environment], Policy]]:
+        from ...actor.environment.environment import EnvironmentConfig, make_environment
+        from ...configs.saved import config_of
+
         agent, policy, meta = self.checkpointed()
         config = config_of(meta)
         if self.environment:  # another one, in which the policy's actions still mean what they meant
@@ -102,10 +112,13 @@ class Subject:
         own = config.environment
         if self.success:
             own = dataclasses.replace(own, success=self.success)
-        environment = make_environment(own, config.reward, tasks=config.tasks, use=config.actor)
-        if difference := environment.spec.difference(agent.spec, environment.config.id, "the checkpoint"):
-            raise WarmloopError(f"The checkpoint does not fit the environment: {difference}.")
-        return environment, policy
+
+        def make_policy(environment: Environment) -> Policy:
+            if difference := environment.spec.difference(agent.spec, environment.config.id, "the checkpoint"):
+                raise WarmloopError(f"The checkpoint does not fit the environment: {difference}.")
+            return policy
+
+        return lambda: make_environment(own, config.reward, tasks=config.tasks, use=config.actor), make_policy
 
     def checkpointed(self) -> tuple[Agent, Policy, dict[str, Any]]:
         """The checkpoint's agent, its policy and its description, without an environment."""
@@ -117,24 +130,37 @@ class Subject:
 
 
 def judge(
-    subject: Subject, episodes: int, seed: int, video: str | Path | None = None, show: Callable[[dict[str, Any]], None] = lambda shown: None
+    subject: Subject,
+    episodes: int,
+    seed: int,
+    video: str | Path | None = None,
+    show: Callable[[dict[str, Any]], None] = lambda shown: None,
+    envs: int = 1,
 ) -> dict[str, Any]:
-    """Runs the episodes, and returns what `evaluate --json` prints. A video, where one is wanted, is recorded once `show` was given that.
+    """Runs the episodes in `envs` simulators at once, and returns what `evaluate --json` prints. A video, where one is wanted, is recorded
+    once `show` was given that.
 
     Raises:
         WarmloopError: the subject cannot be had, or the video cannot be recorded; what is wrong with its path is said first.
     """
-    from ...actor.episodes.rollout import evaluate
+    from ...actor.episodes.abreast import Abreast, check_several
+    from ...actor.episodes.rollout import evaluate_abreast
     from ...actor.films.video import check_film, record_video
 
     if video:
         check_film(video)
         check_writable(Path(video))
-    environment, policy = subject.load()
-    with contextlib.closing(environment), progress("evaluating", episodes) as advance:
-        shown = summarise(environment.config, evaluate(environment, policy, seed, episodes, lambda episode: advance()), subject.actions)
+    make, make_policy = subject.makers()
+    with contextlib.ExitStack() as opened:
+        environments = [environment := opened.enter_context(contextlib.closing(make()))]
+        check_several(environment, envs)
+        environments += [opened.enter_context(contextlib.closing(make())) for _ in range(envs - 1)]
+        abreast = Abreast.of(environments, make_policy)
+        advance = opened.enter_context(progress("evaluating", episodes))
+        shown = summarise(environment.config, evaluate_abreast(abreast, seed, episodes, lambda episode: advance()), subject.actions)
     show(shown)
     if video:
+        policy = make_policy(environment)
         episodes = max(VIDEO_EPISODES, len(environment.tasks))
         record_video(environment.config, policy, seed, video, episodes, environment.tasks, environment.use)
         log.info("the video is %s", video)

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warmloop.actor.environment.environment import Environment, EnvironmentConfig
-from warmloop.actor.episodes.collection import Attempts, Plan, Tally, write_set
+from warmloop.actor.episodes.collection import Attempts, Plan, Players, Tally, write_set
 from warmloop.actor.episodes.parts import Parts, store
 from warmloop.actor.episodes.schedule import Schedule
 from warmloop.actor.episodes.workers import workers
@@ -52,10 +53,10 @@ def random_policy(environment: Environment) -> RandomPolicy:
     return RandomPolicy(environment.spec.action_dim)
 
 
-def run(plan: Plan, out: Path, count: int = 1) -> None:
+def run(plan: Plan, out: Path, count: int = 1, abreast: int = 1) -> None:
     parts = Parts.open(out, plan.settings())
     tally = Tally(plan, parts.over())
-    with workers(partial(Attempts, plan, random_policy, parts.folder), count) as job:
+    with workers(partial(Attempts, plan, Players(random_policy, abreast=abreast), parts.folder), count, abreast) as job:
         for attempt, succeeded in job(tally.wanted()):
             tally.add(attempt, succeeded)
     write_set(out, tally, parts)
@@ -106,16 +107,16 @@ def test_what_is_over_is_not_run_again(tmp_path: Path):
     plan, out = make_plan(), tmp_path / "whole.npz"
     run(plan, out)
     parts = Parts.open(tmp_path / "again.npz", plan.settings())
-    job = Attempts(plan, random_policy, parts.folder)
-    first = {attempt: job(attempt) for attempt in (4, 0, 1, 6)}
+    job = Attempts(plan, Players(random_policy), parts.folder)
+    first = dict(job((4, 0, 1, 6)))
     parts.close()
     before = {name: os.stat(parts.folder / name).st_mtime_ns for name in os.listdir(parts.folder)}
     parts = Parts.open(tmp_path / "again.npz", plan.settings())
     assert parts.over() == first and set(first.values()) == {True, False}
     tally = Tally(plan, parts.over())
-    for attempt in tally.wanted():
+    for attempt, succeeded in job(tally.wanted()):
         assert attempt not in first
-        tally.add(attempt, job(attempt))
+        tally.add(attempt, succeeded)
     assert all(os.stat(parts.folder / name).st_mtime_ns == then for name, then in before.items() if name != "lock")
     write_set(tmp_path / "again.npz", tally, parts)
     assert out.read_bytes() == (tmp_path / "again.npz").read_bytes()
@@ -124,7 +125,7 @@ def test_what_is_over_is_not_run_again(tmp_path: Path):
 def test_the_parts_of_other_settings_are_refused_and_kept_until_they_are_overwritten(tmp_path: Path):
     plan, out = make_plan(), tmp_path / "set.npz"
     parts = Parts.open(out, plan.settings())
-    Attempts(plan, random_policy, parts.folder)(0)
+    list(Attempts(plan, Players(random_policy), parts.folder)([0]))
     parts.close()
     other = make_plan(seed=4).settings()
     with pytest.raises(WarmloopError, match=r"\.set\.npz\.part holds finished episodes of another run \(its seed was 3 and is now 4\)"):
@@ -183,7 +184,10 @@ class Sums:
         if fault == "making":
             raise WarmloopError("There is no robot.")
 
-    def __call__(self, number: int) -> int:
+    def __call__(self, numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+        return ((number, self._squared(number)) for number in numbers)
+
+    def _squared(self, number: int) -> int:
         if number == 5 and self._fault == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         if number == 5 and self._fault == "raises":
@@ -233,8 +237,8 @@ def test_a_worker_that_fails_is_one_sentence_and_ends_the_others(tmp_path: Path,
 class Ears:
     """A worker's job: which of two signals it ignores."""
 
-    def __call__(self, number: int) -> bool:
-        return signal.getsignal((signal.SIGINT, signal.SIGHUP)[number]) is signal.SIG_IGN
+    def __call__(self, numbers: Iterable[int]) -> Iterator[tuple[int, bool]]:
+        return ((number, signal.getsignal((signal.SIGINT, signal.SIGHUP)[number]) is signal.SIG_IGN) for number in numbers)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -258,7 +262,7 @@ def test_a_job_that_cannot_be_made_leaves_nothing_open(tmp_path: Path, monkeypat
     monkeypatch.setattr(Environment, "close", lambda environment: closed.append(environment))
     reporting = threading.excepthook
     with pytest.raises(WarmloopError, match="no such policy"):
-        Attempts(make_plan(), no_policy, tmp_path)
+        Attempts(make_plan(), Players(no_policy), tmp_path)
     assert closed == made and made[0].guard is None and threading.excepthook is reporting
 
 
@@ -270,10 +274,10 @@ def test_an_environment_is_used_by_the_timeouts_of_its_configuration(tmp_path: P
         "    return RunConfig(environment).replace(actor={'simulator': False, 'step_timeout': 0.2, 'reset_timeout': 60.0})\n"
     )
     environment, tasks, use = choose_environment(f"{tmp_path}/my.py", None)
-    attempts = Attempts(make_plan(environment=environment, tasks=tasks, success_only=False), random_policy, tmp_path, use=use)
+    players = Players(random_policy, use=use)
+    attempts = Attempts(make_plan(environment=environment, tasks=tasks, success_only=False), players, tmp_path)
     with contextlib.closing(attempts), pytest.raises(EnvironmentGaveOut, match=r"has not returned for 0.2 s"):
-        for number in range(5):
-            attempts(number)
+        list(attempts(range(5)))
 
 
 @pytest.mark.long
