@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Generator, Iterator
 
-import jax
 import numpy as np
 
 from ..agents.base import Agent
@@ -17,46 +14,26 @@ from ..data.episode import Episode
 from ..data.errors import EnvironmentFault
 from ..data.transition import PyTree, Source, Transition
 from .config import ActorConfig
+from .course import Beside as Beside
+from .course import Course, Move
+from .course import EpisodeStream as EpisodeStream
 from .delivery.client import Client
 from .endings.success import check_unattended
 from .environment.environment import Environment, StepResult
 from .environment.guard import Guard
 from .episodes.episode_lines import Ended, EpisodeLines
+from .episodes.episode_rows import EpisodeRows
 from .episodes.rollout import evaluate
 from .films.clips import Clips
-from .intervention.intervention import Control, Intervener, Signal, Taken, takeovers
+from .intervention.intervention import Control, Signal, Taken, takeovers
 from .policies.policy import AgentPolicy, RandomPolicy
+from .policies.shared_policy import Ask
 from .seeds import episode_seed
 from .watchdog import Interrupted, Watchdog
 
 PAUSE_SECONDS = 0.001  # before looking again whether the learner lets a simulator go on
 
 log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class EpisodeStream:
-    """The episodes of one actor. `seed`, `number` and an episode's number decide that episode; `progress` is what `ActorLoop.progress` gave
-    when an earlier run of this stream stopped."""
-
-    seed: int = 0
-    number: int = 0
-    progress: Mapping[str, int] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class Beside:
-    """What is at an environment's side.
-
-    Attributes:
-        intervener: who may act in the policy's place, evaluation excepted.
-        clips: what records the episodes for a person to look at.
-        quarantine: the folder for faults of the environment.
-    """
-
-    intervener: Intervener | None = None
-    clips: Clips | None = None
-    quarantine: Path | None = None
 
 
 class ActorLoop:
@@ -69,6 +46,7 @@ class ActorLoop:
         episode: number of the episode that runs or comes next.
         steps_taken: environment steps so far, evaluation not counted.
         at_boundary: no episode is under way.
+        ask: what the policy is asked next; None where it is not.
     """
 
     def __init__(
@@ -77,32 +55,38 @@ class ActorLoop:
         agent: Agent,
         client: Client,
         config: ActorConfig,
-        stream: EpisodeStream = EpisodeStream(),
-        beside: Beside = Beside(),
+        stream: EpisodeStream | None = None,
+        beside: Beside | None = None,
     ):
+        stream, beside = stream or EpisodeStream(), beside or Beside()
         if config.evaluate_every:
             check_unattended(environment.config.success, f"actor.evaluate_every={config.evaluate_every}")
         self.environment, self.client, self.config = environment, client, config
-        self.seed, self.stream, progress = stream.seed, stream.number, stream.progress
-        self.episode, self.steps_taken, self.at_boundary = progress.get("episode", 0), progress.get("steps_taken", 0), True
-        self._evaluate_at = progress.get("evaluate_at", 0)
+        self.seed, self.stream, self._course = stream.seed, stream.number, stream.course or Course(stream.progress)
+        self.episode, self.at_boundary = self._course.next_episode(), True
+        self.ask: Ask | None = None
         self._held = config.simulator and not environment.can_rest
         self._watchdog = Watchdog(client, config)
-        self._guard = Guard(environment, config, client.actor_id, beside.quarantine)
-        self._guard.faults.check = self._watchdog.leave_if_told
+        self.guard = Guard(environment, config, client.actor_id, beside.quarantine)
+        self.guard.faults.check = self._watchdog.leave_if_told
         self._clips = beside.clips or Clips(environment)
         self._control, self._rows = Control(environment, beside.intervener), EpisodeRows(client, config.hold_episodes)
         version, params = client.wait_for_weights(config.patience)
-        self.policy = AgentPolicy(agent, params, config.deterministic, version)
-        self.judge = AgentPolicy(agent, params, deterministic=True, version=version)
+        self.policy = beside.seat or AgentPolicy(agent, params, config.deterministic, version)
+        self.judge = AgentPolicy(agent, params, deterministic=True, version=version) if config.evaluate_every else None
         self._random = RandomPolicy(environment.spec.action_dim)
-        self._lines, self._began = EpisodeLines(log, client.actor_id), 0.0  # when the episode did
+        self._lines = self._course.lines = self._course.lines or EpisodeLines(log, client.actor_id)
+        self._began = 0.0  # when the episode did
         self._acted = -1  # the newest version that has acted in this episode; -1 where random actions did
 
     @property
     def progress(self) -> dict[str, int]:
         """Where this stream stands, for a run that goes on from here; true at a boundary."""
-        return {"episode": self.episode, "steps_taken": self.steps_taken, "evaluate_at": self._evaluate_at}
+        return {"episode": self.episode, "steps_taken": self.steps_taken, "evaluate_at": self._course.evaluate_at}
+
+    @property
+    def steps_taken(self) -> int:
+        return self._course.steps_taken
 
     @property
     def _random_now(self) -> bool:
@@ -118,27 +102,36 @@ class ActorLoop:
 
         However this ends, the environment is brought to a safe stop.
         """
+        with contextlib.suppress(Interrupted), self.guard:
+            for move in self.moves():
+                if move is Move.WAITS:
+                    time.sleep(PAUSE_SECONDS)
+                elif move is Move.STEPPED:
+                    yield
+
+    def moves(self) -> Generator[Move, None, None]:
+        """The same by single moves, within the guard: yields before the policy is called, after a step, and while there is none to take."""
         try:
-            with contextlib.suppress(Interrupted), self._guard:
-                yield from self._episodes()
+            yield from self._episodes()
         finally:
             self._rows.release()  # of an episode that was broken off; nobody has said that they are not wanted
             self._lines.flush()
 
-    def _episodes(self) -> Iterator[None]:
+    def _episodes(self) -> Iterator[Move]:
+        course = self._course
         while not self.client.stopped:
             self._swap()
-            if self.config.evaluate_every and self.steps_taken >= self._evaluate_at:
+            if self.config.evaluate_every and course.steps_taken >= course.evaluate_at:
                 self._evaluate()
-                self._evaluate_at += self.config.evaluate_every
+                course.evaluate_at += self.config.evaluate_every
             if self.client.paused and not self.config.simulator:
-                self._guard.rest("the learner does not save its rows, or the spool's disk fails, so the robot waits")
-            while self.client.paused and not self.client.stopped:
-                time.sleep(PAUSE_SECONDS)
+                self.guard.rest("the learner does not save its rows, or the spool's disk fails, so the robot waits")
+            while (self.client.paused or course.evaluating) and not self.client.stopped:
+                yield Move.WAITS
             if not self.client.stopped:
                 yield from self._episode()
 
-    def _episode(self) -> Iterator[None]:
+    def _episode(self) -> Iterator[Move]:
         seed = episode_seed(self.seed, self.stream, self.episode, len(self.environment.tasks))
         self._began = time.monotonic()
         self.policy.begin(seed)
@@ -149,6 +142,8 @@ class ActorLoop:
         while not over:
             self._watchdog.check(self.policy.version)
             random = self._random_now
+            self.ask = None if random else Ask(observation, step)
+            yield Move.ACTS
             action = (self._random if random else self.policy)(observation, step)
             self._acted = -1 if random or (step and self._acted < 0) else self.policy.version
             try:
@@ -161,7 +156,7 @@ class ActorLoop:
             result = taken.result
             over, step = result.terminated or result.truncated, step + 1
             succeeded, total = succeeded or result.success, total + result.raw_reward
-            self.steps_taken += 1
+            self._course.steps_taken += 1
             self.at_boundary = over
             self._rows.add(self._row(observation, taken, step - 1))
             self._clips.add(result.next_observation, taken.intervened)
@@ -169,10 +164,10 @@ class ActorLoop:
                 self._end(taken.signal, succeeded and taken.signal is not Signal.FAILURE, total, step)
             observation = result.next_observation
             while self._held and not over and (self.client.paused or self.client.ahead) and not self.client.stopped:
-                time.sleep(PAUSE_SECONDS)
+                yield Move.WAITS
             if self.config.swap == "step" and not over:
                 self._swap()
-            yield
+            yield Move.STEPPED
             if self._held and not over and self.client.spent:
                 self.at_boundary = True
                 return
@@ -183,9 +178,10 @@ class ActorLoop:
         number, self.at_boundary = self.episode, True
         self._rows.release()
         self._clips.begin()
-        self.episode += step > 0
+        if step > 0:
+            self.episode = self._course.next_episode()
         self.client.report({"actor/faults": 1.0})
-        self._guard.faults.meet(fault, number, step, observation, action)
+        self.guard.faults.meet(fault, number, step, observation, action)
 
     def _end(self, signal: Signal | None, succeeded: bool, total: float, steps: int) -> None:
         """Hands an episode's rows over and tells of it, unless it is not wanted."""
@@ -198,7 +194,8 @@ class ActorLoop:
                     self.episode,
                     "discarded" if signal is Signal.DISCARD else "to be recorded again",
                 )
-                self.episode += signal is Signal.DISCARD
+                if signal is Signal.DISCARD:
+                    self.episode = self._course.next_episode()
                 return
             log.warning(
                 "The episode stays, as a truncated one: its rows are with the learner. Set --config.actor.hold_episodes to discard."
@@ -206,7 +203,7 @@ class ActorLoop:
         self._rows.release()
         self._clips.end_training(self.episode, succeeded)
         self._tell(succeeded, total, steps)
-        self.episode += 1
+        self.episode = self._course.next_episode()
         self._report(succeeded, total, steps)
 
     def _tell(self, succeeded: bool, total: float, steps: int) -> None:
@@ -261,12 +258,13 @@ class ActorLoop:
     def _evaluate(self) -> None:
         """The deterministic policy on the evaluation stream's seeds; its steps are not learnt from. Raises Interrupted where a signal came:
         a run that goes on from here evaluates anew."""
-        began, newest = time.monotonic(), self.client.newest_weights()
+        began, newest, judge = time.monotonic(), self.client.newest_weights(), self.judge
+        assert judge is not None, "there is one where evaluations are wanted"
         if newest is not None:
-            self.judge.load(newest[1], newest[0])
+            judge.load(newest[1], newest[0])
 
         def watch(step: int, result: StepResult, observation: PyTree, action: np.ndarray) -> None:
-            self._watchdog.check(self.judge.version)
+            self._watchdog.check(judge.version)
             if step == 0:  # of an episode that a fault had broken off, too
                 self._clips.begin()
             self._clips.add(result.next_observation)
@@ -276,31 +274,7 @@ class ActorLoop:
             if self.client.interrupted:
                 raise Interrupted
 
-        shown = evaluate(self.environment, self.judge, self.seed, self.config.evaluation_episodes, over, watch)
-        about = {"evaluation/environment_steps": float(self.steps_taken), "evaluation/policy_version": float(self.judge.version)}
+        shown = evaluate(self.environment, judge, self.seed, self.config.evaluation_episodes, over, watch)
+        about = {"evaluation/environment_steps": float(self.steps_taken), "evaluation/policy_version": float(judge.version)}
         self.client.report(shown.scalars() | about)
-        self._lines.evaluated(self.steps_taken, shown.scalars(), self.judge.version, time.monotonic() - began)
-
-
-class EpisodeRows:
-    """The running episode's rows on their way to the client: at once or, where they are held, when it has ended."""
-
-    def __init__(self, client: Client, hold: bool):
-        self._client, self._hold, self._held = client, hold, list[Transition]()
-
-    def add(self, row: Transition) -> None:
-        """One more row, without a leading axis."""
-        if self._hold:
-            self._held.append(row)
-        else:
-            self._client.record(row)
-
-    def release(self) -> None:
-        """Hands over what is held."""
-        if self._held:
-            held, self._held = self._held, []
-            self._client.record(jax.tree.map(lambda *leaves: np.stack(leaves), *held))
-
-    def drop(self) -> None:
-        """Forgets what is held."""
-        self._held = []
+        self._lines.evaluated(self.steps_taken, shown.scalars(), judge.version, time.monotonic() - began)

@@ -20,6 +20,7 @@ from ..data.wire.address import is_loopback
 from . import train_rlpd
 from .flags import connection, interveners
 from .flags.common import run
+from .flags.envs_flag import check_alone
 from .reports.writing import write_report
 from .run import settings
 from .starting.platforms import compute_on
@@ -41,6 +42,7 @@ def main() -> None:
     shared, host = [*_without(sys.argv[1:], OWN), f"--seed={settings.run_seed(resuming, checkpoints)}"], connection.IP.value
     if host not in EVERYWHERE and not is_loopback(host):
         raise WarmloopError(f"The actors of this machine use 127.0.0.1, which --ip={host} leaves out; --ip=0.0.0.0 serves others too.")
+    check_alone(train_rlpd.ENVS.value, interveners.INTERVENTION.value)
     if interveners.choose_intervention(interveners.INTERVENTION.value).personal and ACTORS.value > 1:
         raise WarmloopError(f"A person can take over one actor, and there would be {ACTORS.value}; use --actors=1, or a teacher.")
     actors = _without(shared, ("ip",)) if host in EVERYWHERE else shared
@@ -48,7 +50,7 @@ def main() -> None:
         actors = [*actors, *config.environment.limits.flags()]
     # Others find the learner at its usual port; on this machine any will do, so that two runs do not get in each other's way.
     port = config.learner.port if connection.PORT.value is not None or host in EVERYWHERE else 0
-    learner = _without(shared, ("intervention", "actor_platform"))
+    learner = _without(shared, ("intervention", "actor_platform", "envs"))
     run_together(learner, actors, ACTORS.value, port or free_port(), robots=not config.actor.simulator)
     if train_rlpd.VIDEO.value:  # the last clips came after the learner's own report
         write_report(settings.run_folder().path)

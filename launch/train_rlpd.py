@@ -23,10 +23,12 @@ from ..data.errors import WarmloopError
 from ..data.files.run_folder import FILTERED
 from .flags import connection, data_flags, interveners
 from .flags.common import log, run
+from .flags.envs_flag import check_alone, define_envs
 from .flags.limits import taken_over
 from .flags.step_flag import define_step
 from .run import settings
 from .run.acting import acting
+from .run.acting_abreast import act_abreast
 from .run.plan import Origin, Plan
 from .run.session import in_lock_step, running_learner
 from .run.sizes import fine_tuning_told, slow_pictures
@@ -70,6 +72,7 @@ PLATFORM = flags.DEFINE_string(
     "Device that an actor process computes on, such as cpu or cuda. An actor does not read JAX_PLATFORMS, so that it leaves the "
     "GPU to the learner.",
 )
+ENVS = define_envs("an actor process")
 VIDEO = flags.DEFINE_bool("save_video", False, "Record clips of evaluations and interventions, and a contact sheet.")
 
 
@@ -78,6 +81,7 @@ def main() -> None:
         raise WarmloopError("Choose one of --learner and --actor; with neither, both run in this process.")
     if interveners.choose_intervention(interveners.INTERVENTION.value).kinds != ("none",) and LEARNER.value:
         raise WarmloopError("--intervention is for the actor, beside whose robot the person is; leave it out for --learner.")
+    check_envs()
     if ACTOR.value:
         act_on(PLATFORM.value)
     elif not flags.FLAGS["actor_platform"].using_default_value:
@@ -95,6 +99,15 @@ def main() -> None:
         origin = Origin(CHECKPOINT.value, WARM_STEP.value, tuple(DEMOS.value), RESUME.value)
         plan = Plan(config, settings.run_folder(), seed, origin, lock_step=not LEARNER.value)
         learn(plan) if LEARNER.value else lock_step(plan)
+
+
+def check_envs() -> None:
+    """Raises WarmloopError where --envs does not go with the other flags."""
+    check_alone(ENVS.value, interveners.INTERVENTION.value)
+    if ENVS.value > 1 and not ACTOR.value:
+        raise WarmloopError("--envs is for an actor process, as of --actor or warmloop-local; to evaluate, use warmloop-evaluate --envs.")
+    if ENVS.value > 1 and VIDEO.value:
+        raise WarmloopError("--save_video records the episodes of one environment; leave it or --envs out.")
 
 
 def going_on(config: RunConfig) -> RunConfig:
@@ -146,6 +159,9 @@ def act(config: RunConfig, seed: int) -> None:
     chosen = config.replace(actor={"evaluate_every": 0}).actor if connection.ACTOR_ID.value else config.actor
     stream = uuid.uuid4().int % 2**31  # a restarted actor sends what its spool holds, but its episodes are new ones
     run = settings.run_folder()
+    if ENVS.value > 1:
+        act_abreast(config.replace(actor=chosen), run, connection.actor_name(), channel, EpisodeStream(seed, stream), ENVS.value)
+        return
     limits = (config.actor.spool_rows, config.actor.spool_mebibytes << 20)
     with acting(config, VIDEO.value, connection.actor_name() if connection.ACTOR_ID.value else "") as (environment, intervener, clips):
         agent = fine_agent(config, environment.spec)

@@ -6,6 +6,7 @@ the calls, in order, so that a lock-step run is deterministic.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Mapping
@@ -30,6 +31,19 @@ LAST_ACKNOWLEDGEMENT_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
+@dataclasses.dataclass(frozen=True)
+class Among:
+    """A client's place among those of an actor with several environments, each of which has a stream of its own.
+
+    Attributes:
+        count: how many there are.
+        leader: the one that fetches the weights for all; None for that one itself.
+    """
+
+    count: int = 1
+    leader: Client | None = None
+
+
 class Client:
     """One actor's connection. Says Hello when made, and waits for the learner up to `config.patience` seconds.
 
@@ -48,13 +62,15 @@ class Client:
         *,
         background: bool = True,
         rows: RowBuffer | None = None,
+        among: Among | None = None,
     ):
-        self._config = config or ActorConfig()
+        self._config, self._among = config or ActorConfig(), among or Among()
         self._background, self._channel = background, stub if isinstance(stub, grpc.Channel) else None
         self._rows = RowBuffer(introduction.schema) if rows is None else rows
         self.actor_id, self._interrupted, self._closed = introduction.actor_id, False, False
         try:
             self._sender = Sender(stub, introduction, self._config.patience, self._rows, background)
+            self._sender.fetches = self._among.leader is None
             self._sender.connect()
         except BaseException:
             self._close_channel()
@@ -83,7 +99,7 @@ class Client:
     @property
     def ahead(self) -> bool:
         """So many rows are on their way that the learner's wish to pause may be, too. Never of a learner that is gone."""
-        return self._background and self._sender.connected and self._rows.pending > ROWS_AHEAD
+        return self._background and self._sender.connected and self._rows.pending > ROWS_AHEAD // self._among.count
 
     @property
     def spent(self) -> bool:
@@ -113,6 +129,8 @@ class Client:
     @property
     def weights_age(self) -> float:
         """Seconds since the newest weights came; 0 before the first."""
+        if self._among.leader is not None:
+            return self._among.leader.weights_age
         newest = self._sender.weights
         return 0.0 if newest is None else time.monotonic() - newest[2]
 
@@ -145,6 +163,8 @@ class Client:
     def newest_weights(self) -> tuple[int, PyTree] | None:
         """Version and parameters (NumPy leaves) that came last; None before the first. Never waits for the network."""
         self._raise_failure()
+        if self._among.leader is not None:
+            return self._among.leader.newest_weights()
         if not self._background:
             self._sender.exchange()
         return self._sender.weights and self._sender.weights[:2]

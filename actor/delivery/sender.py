@@ -58,6 +58,7 @@ class Sender:
         deserted: it did, and has ended.
         failure: why the connection has ended for good.
         hellos: sessions so far.
+        fetches: whether it fetches the weights; another client of this process may do so for it.
     """
 
     def __init__(self, stub: Stub | grpc.Channel, introduction: Introduction, patience: float, rows: RowBuffer, background: bool):
@@ -72,7 +73,7 @@ class Sender:
         self.weights: tuple[int, PyTree, float] | None = None
         self.stop = self.deserted = False
         self.failure: BaseException | None = None
-        self.hellos = 0
+        self.hellos, self.fetches = 0, True
         self.closing = threading.Event()
 
     @property
@@ -127,7 +128,7 @@ class Sender:
             self._send_reports()
             if not self._background or self._until_due() <= 0 or self._full:
                 self._ask()
-            if link.status.weights_version not in (-1, self._version):
+            if self.fetches and link.status.weights_version not in (-1, self._version):
                 self._fetch_weights()
             self._patience.succeeded()
         except LinkLost as lost:

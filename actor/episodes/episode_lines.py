@@ -62,9 +62,10 @@ def _one(one: Ended) -> str:
 
 def _several(all_: list[Ended]) -> str:
     count, won = len(all_), sum(one.success for one in all_)
+    numbers = [one.number for one in all_]  # of several environments, in the order in which they ended
     mean, steps = sum(one.total for one in all_) / count, sum(one.steps for one in all_) / count
     return (
-        f"episodes {all_[0].number} to {all_[-1].number}: {won} of {count} succeeded, mean return {mean:.4g}, "
+        f"episodes {min(numbers)} to {max(numbers)}: {won} of {count} succeeded, mean return {mean:.4g}, "
         f"{steps:.0f} steps on average, {_rest(all_)}, {sum(one.seconds for one in all_):.1f} s"
     )
 

@@ -103,6 +103,7 @@ class SharedPolicy:
             self._loaded[version] = jax.device_put(jax.tree.map(np.array, actor_params), self._device)
         for place in range(len(self.seats)) if places is None else places:
             self._next[place] = version
+        self._swap()
 
     def look(self, asks: Mapping[int, Ask]) -> None:
         """Computes the actions of the episodes that wait for one, by their seats: one call for each version of the parameters that acts."""

@@ -10,10 +10,11 @@ import errno
 import functools
 import hmac
 import logging
+import re
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent import futures
 from typing import Any
 
@@ -28,6 +29,8 @@ from ...data.wire.keyring import LearnerCredentials
 CALLS_PER_ACTOR = 2  # a call and its retry after a deadline, for each kind of transfer and for the others
 WAITING_PER_ACTOR = 16  # calls that may wait for those
 TRANSFERS = {"Push", "GetWeights"}
+MOST_SIMULATORS = 64  # of an actor, each of which has a call that carries its rows
+SIMULATOR = re.compile(r"\.[1-9][0-9]*$")
 MAX_CALLS = 1024  # of all callers together; the rest are turned away at once
 SMALL_MESSAGE = MIB // 4  # bytes of any message that carries no rows
 OPTIONS = [
@@ -149,7 +152,7 @@ class Gate(grpc.ServerInterceptor):
         kind = f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if handler.response_streaming else 'unary'}"
         behaviour = getattr(handler, kind)
         if name == "Hello" and self._secrets is not None:
-            behaviour = functools.partial(_own_name_only, behaviour, caller)
+            behaviour = functools.partial(_own_names_only, behaviour, caller, self._secrets.tokens)
         parse = functools.partial(self._parsed, caller, handler.request_deserializer, None if name == "Push" else SMALL_MESSAGE)
         behaviour = functools.partial(_parsing, behaviour, parse, handler.request_streaming)
         handler = handler._replace(request_deserializer=None)
@@ -169,14 +172,14 @@ class Gate(grpc.ServerInterceptor):
         except DecodeError:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "These bytes are no message of this call's.") from None
         owner = self._owner(request.session) if caller and hasattr(request, "session") else None
-        if owner is not None and owner != caller:
+        if owner is not None and not _is_of(owner, caller, self._secrets.tokens if self._secrets else ()):
             raise Refused(grpc.StatusCode.PERMISSION_DENIED, f'The token is of actor "{caller}", and this session of another.')
         return request
 
     def _lane(self, caller: str, transfer: str) -> Lane:
         key = caller, transfer
         if key not in self._lanes:
-            actors = self._actors if self._secrets is None else 1
+            actors = self._actors if self._secrets is None else MOST_SIMULATORS if transfer == "Push" else 1
             self._lanes[key] = Lane(CALLS_PER_ACTOR * actors, WAITING_PER_ACTOR * actors)
         return self._lanes[key]
 
@@ -221,9 +224,14 @@ def _parsing(
     return behaviour(map(parsed, received) if streaming else parsed(received), context)
 
 
-def _own_name_only(behaviour: Callable[..., Any], caller: str, request: Any, context: grpc.ServicerContext) -> Any:
+def _is_of(name: str, caller: str, actors: Container[str]) -> bool:
+    """Whether `name` is the `caller`'s own, or that of one of its further simulators, CALLER.1 and so on, and no other actor's."""
+    return name == caller or (name not in actors and SIMULATOR.sub("", name) == caller)
+
+
+def _own_names_only(behaviour: Callable[..., Any], caller: str, actors: Container[str], request: Any, context: grpc.ServicerContext) -> Any:
     """Calls Hello for an actor whose name, token and (where it has one) certificate are the same actor's."""
-    if request.actor_id != caller:
+    if not _is_of(request.actor_id, caller, actors):
         context.abort(
             grpc.StatusCode.PERMISSION_DENIED,
             f'The token is of actor "{caller}", and this process says that it is "{request.actor_id[:80]}"; give it the folder of its own '

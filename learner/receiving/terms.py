@@ -15,7 +15,7 @@ class Limits:
     Attributes:
         queue_rows, queue_bytes: rows that wait for the loop, at most; the smaller of the two holds.
         frame_bytes, push_rows: size of one push, at most.
-        actors: at once.
+        actors: at once; of an actor with several simulators each one counts.
         lease_seconds: silence after which an actor of another process counts as gone.
     """
 
@@ -23,7 +23,7 @@ class Limits:
     queue_bytes: int = 1024 * MIB
     frame_bytes: int = 16 * MIB
     push_rows: int = 1024
-    actors: int = 16
+    actors: int = 256
     lease_seconds: float = 30.0
 
 

@@ -195,7 +195,7 @@ def test_a_robot_without_the_hook_is_said_to_need_a_look(server, caplog):
     caplog.set_level(logging.WARNING)
     with acting(server, ROBOT) as (loop, arm):
         loop.environment.env = gym.make("Pendulum-v1")
-        with pytest.raises(RuntimeError), loop._guard as guard, guard.watching("step"):
+        with pytest.raises(RuntimeError), loop.guard as guard, guard.watching("step"):
             raise RuntimeError("the arm stands in the way")
         assert not arm.stops
     assert "has no safe_stop(): see that the robot stands still. It should have been called: the arm stands in the way" in caplog.text

@@ -56,9 +56,9 @@ def test_a_fault_costs_an_episode_whose_rows_stay_and_the_run_goes_on(quirk, tmp
         assert (np.diff(episode.step) == 1).all()
         assert (episode.truncated[-1] and episode.mask[-1] == 1) or episode.mask[-1] == 0, "cut with its bootstrap, or over"
     resets, stops = ([one for one in events(log) if one["event"] == kind] for kind in ("reset", "safe_stop"))
-    assert len(stops) == run.loop._guard.faults.count + 1 and len(resets) >= 6
+    assert len(stops) == run.loop.guard.faults.count + 1 and len(resets) >= 6
     kept = [row for file in quarantine_files(quarantine) for row in read_quarantine(file)]
-    assert len(kept) == run.loop._guard.faults.count and all("lab_environment" in row.reason for row in kept)
+    assert len(kept) == run.loop.guard.faults.count and all("lab_environment" in row.reason for row in kept)
     if quirk == "nan_once":
         assert "not finite" in kept[0].reason and np.isnan(kept[0].values["next_observation[1]"])
 
@@ -149,10 +149,10 @@ def test_a_thread_that_dies_ends_a_robots_run_at_rest_and_costs_a_simulator_an_e
         log = tmp_path / f"log-{simulator}"
         config = ActorConfig(simulator=simulator)
         run = LockStep(config, environment=lab(log=log, id="stuck_environment:Stuck/ThreadDies-v0"))
-        run.loop._guard._report_thread = lambda died: None
+        run.loop.guard._report_thread = lambda died: None
         if simulator:
             run.run(3)
-            assert run.loop._guard.faults.count == 1
+            assert run.loop.guard.faults.count == 1
         else:
             with pytest.raises(EnvironmentGaveOut, match=r"thread camera ended by ZeroDivisionError.*what it did for the robot"):
                 run.run(3)
