@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from walk import CONFIG as WALK
 
 from warmloop.actor.environment.environment import Environment, EnvironmentConfig
 from warmloop.actor.episodes.collection import Attempts, Plan, Players, Tally, write_set
@@ -101,6 +102,22 @@ def test_one_worker_and_three_write_the_same_file(tmp_path: Path, success_only: 
     assert attempts == [0, 1, 2, 3, 4] if not success_only else (attempts != [0, 1, 2, 3, 4] and all(e.succeeded for e in episodes))
     assert metadata["noise"] == "0:0.5" and metadata["episode_noise"] == pytest.approx([attempt % 5 * 0.125 for attempt in attempts])
     assert metadata["episode_random_share"] == [0.0 if attempt % 2 else 0.2 for attempt in attempts]
+
+
+def test_a_set_is_the_same_from_one_simulator_and_from_four(tmp_path: Path):
+    plan = make_plan(environment=WALK, success_only=True)
+    run(plan, tmp_path / "one.npz")
+    run(plan, tmp_path / "four.npz", abreast=4)
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "four.npz").read_bytes()
+    assert len(load_episodes(tmp_path / "four.npz")) == plan.episodes
+
+
+@pytest.mark.slow
+def test_and_from_two_workers_with_two_each(tmp_path: Path):
+    plan = make_plan()
+    run(plan, tmp_path / "one.npz")
+    run(plan, tmp_path / "four.npz", 2, abreast=2)
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "four.npz").read_bytes()
 
 
 def test_what_is_over_is_not_run_again(tmp_path: Path):
