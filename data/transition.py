@@ -177,7 +177,7 @@ def example(spec: Spec, count: int = 1) -> Transition:
 
 def length(steps: Transition) -> int:
     """Number of rows of a `[T, ...]` record."""
-    return int(np.shape(steps.reward)[0])
+    return len(steps.reward)
 
 
 def take(steps: Transition, index: Any) -> Transition:

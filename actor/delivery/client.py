@@ -25,6 +25,7 @@ from .link import open_channel
 from .sender import Introduction, Sender
 
 ROWS_AHEAD = 32  # that a simulator may have on their way before it waits for an answer
+LEAST_AHEAD = 8  # of each of an actor's simulators
 ROBOT_OVERSHOOT = 1.25  # of the buffer's capacity, so that a robot can end its episode
 LAST_ACKNOWLEDGEMENT_SECONDS = 2.0
 
@@ -70,6 +71,8 @@ class Client:
         self.actor_id, self._interrupted, self._closed = introduction.actor_id, False, False
         try:
             self._sender = Sender(stub, introduction, self._config.patience, self._rows, background)
+            self._most_ahead = max(LEAST_AHEAD, ROWS_AHEAD // self._among.count)
+            self._sender.gather_rows = self._most_ahead // 2
             self._sender.fetches = self._among.leader is None
             self._sender.connect()
         except BaseException:
@@ -99,7 +102,7 @@ class Client:
     @property
     def ahead(self) -> bool:
         """So many rows are on their way that the learner's wish to pause may be, too. Never of a learner that is gone."""
-        return self._background and self._sender.connected and self._rows.pending > ROWS_AHEAD // self._among.count
+        return self._background and self._sender.connected and self._rows.pending > self._most_ahead
 
     @property
     def spent(self) -> bool:

@@ -25,6 +25,8 @@ from .patience import Patience
 
 BEAT_SECONDS = 1.0  # between two signs of life, which also tell of new weights
 ASK_SECONDS = 0.02  # before asking whether rows are durable by now; doubled while they are not
+GATHER_SECONDS = 0.01  # in which the rows of quick steps gather for one message: its price is the same for one as for many
+GATHER_ROWS = 16  # that are not waited for any longer
 PAUSED_SECONDS = 0.05  # between two questions whether the actor may go on
 FULL_SECONDS = 0.02  # before asking a full learner again
 REPORT_BITS = 32  # of a report's number; the bits above say how often the stream was opened, so that numbers always grow
@@ -59,6 +61,7 @@ class Sender:
         failure: why the connection has ended for good.
         hellos: sessions so far.
         fetches: whether it fetches the weights; another client of this process may do so for it.
+        gather_rows: rows that are sent at once, without waiting for more.
     """
 
     def __init__(self, stub: Stub | grpc.Channel, introduction: Introduction, patience: float, rows: RowBuffer, background: bool):
@@ -74,6 +77,7 @@ class Sender:
         self.stop = self.deserted = False
         self.failure: BaseException | None = None
         self.hellos, self.fetches = 0, True
+        self.gather_rows, self._sent_at = GATHER_ROWS, 0.0
         self.closing = threading.Event()
 
     @property
@@ -163,6 +167,16 @@ class Sender:
         timeout = max(0.0, self._until_due())
         with self.rows.lock:
             self.rows.changed.wait_for(lambda: self.rows.sendable or self._report_due() or self.closing.is_set(), timeout)
+            if self.rows.sendable and not self._report_due():
+                self.rows.changed.wait_for(
+                    lambda: self._gathered or self.closing.is_set(), self._sent_at + GATHER_SECONDS - time.monotonic()
+                )
+
+    @property
+    def _gathered(self) -> bool:
+        """Whether what is to be sent waits for nothing more; with the lock held."""
+        quick = self.rows.sendable - self._link.under_way < self.gather_rows
+        return not (self._background and quick and time.monotonic() < self._sent_at + GATHER_SECONDS)
 
     def _until_due(self) -> float:
         """Seconds until the learner should hear of us again."""
@@ -192,6 +206,7 @@ class Sender:
             batch = self._next_batch()
             if batch is not None:
                 first, count, parts = batch
+                self._sent_at = time.monotonic()
                 link.send(first, count, row_bytes.join(self.rows.schema, parts))
             elif link.under_way:
                 link.receive()
@@ -206,6 +221,8 @@ class Sender:
         if not link.ready:
             return None
         with rows.lock:
+            if not (self._gathered or self.closing.is_set()):
+                return None
             count = min(min(rows.sendable, link.status.credits) - link.under_way, link.max_rows, rows.block_rows)
             first = rows.sent + link.under_way
             return (first, count, rows.parts(first, count)) if count > 0 else None

@@ -50,13 +50,13 @@ def decode(schema: Schema, frame: bytes, count: int) -> Transition:
     if count < 1 or len(frame) != count * schema.row_bytes:
         raise WarmloopError(f"A frame of {count} rows has {len(frame)} bytes; this schema takes {count * schema.row_bytes}.")
     leaves, offset = {}, 0
-    for leaf in schema.leaves:
-        size = count * math.prod(leaf.shape)
-        array = np.frombuffer(frame, _little_endian(leaf.dtype), size, offset).reshape(count, *leaf.shape)
-        if leaf.dtype == "bool" and array.view(np.uint8).max(initial=0) > 1:
-            raise WarmloopError(f'Leaf "{leaf.name}" holds bytes that are neither true nor false.')
-        offset += array.nbytes
-        leaves[leaf.name] = array if array.flags.aligned else array.copy()
+    for name, dtype, shape, size in schema.layout:
+        array = np.ndarray((count, *shape), dtype, frame, offset)
+        end = offset + count * size
+        if dtype == np.bool_ and frame[offset:end].translate(None, b"\0\1"):
+            raise WarmloopError(f'Leaf "{name}" holds bytes that are neither true nor false.')
+        offset = end
+        leaves[name] = array if array.flags.aligned else array.copy()
     return unflatten(leaves)
 
 

@@ -91,7 +91,13 @@ class Schema:
     @cached_property
     def row_bytes(self) -> int:
         """Bytes of one row in a frame."""
-        return sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in self.leaves)
+        return sum(size for *_, size in self.layout)
+
+    @cached_property
+    def layout(self) -> tuple[tuple[str, np.dtype, tuple[int, ...], int], ...]:
+        """Name, little-endian type, shape and bytes of each leaf of a row, in the order of a frame."""
+        types = [(leaf, np.dtype(leaf.dtype).newbyteorder("<")) for leaf in self.leaves]
+        return tuple((leaf.name, dtype, tuple(leaf.shape), dtype.itemsize * math.prod(leaf.shape)) for leaf, dtype in types)
 
 
 def difference(mine: Schema, theirs: Schema) -> str | None:

@@ -24,6 +24,7 @@ from .quarantine import Quarantine, faults
 from .records import JournalRecord, Kind
 from .streams import LOST, Chunk, Stream
 
+PLENTY = 100_000  # more rows than any message has, or the learner has room for
 LOST_ROWS = 1024  # in one chunk
 STREAMS_OF_ACTOR = 64  # that are remembered; an actor's spool holds one, and begins another only once that is empty or moved away
 STREAMS = 4096  # of all actors
@@ -82,9 +83,14 @@ class Ledger:
         """Rows that the budget still has, beside those that are held back."""
         return max(0, self.budget - self.released - sum(stream.open is not None for stream in self.streams.values()))
 
+    @property
+    def plenty(self) -> bool:
+        """Whether the budget has rows left for any message, without counting what is held back."""
+        return self.budget - self.released > len(self.streams) + PLENTY
+
     def within(self, rows: Transition, reasons: Array, frame: bytes | None) -> tuple[Transition, Array, bytes | None]:
         """As many of rows `[n]`, of their `reasons` against them, "" for a good one, and of their frame as the budget has room for."""
-        if (left := self.left) >= length(rows):
+        if self.plenty or (left := self.left) >= length(rows):
             return rows, reasons, frame
         count = int(np.searchsorted(np.cumsum(reasons == ""), left, side="right"))
         return (rows, reasons, frame) if count == length(rows) else (take(rows, slice(count)), reasons[:count], None)
@@ -98,7 +104,7 @@ class Ledger:
             refused = b"" if good.all() else np.packbits(~good).tobytes()
             self._write(Kind.ROWS, name, first, length(rows), row_bytes.encode(self.schema, rows) if frame is None else frame, refused)
         released = self._release(self.streams[name].extend(first, rows, good))
-        return released if self.left else [*released, *(chunk for other in list(self.streams) for chunk in self.cut(other))]
+        return released if self.plenty or self.left else [*released, *(chunk for other in list(self.streams) for chunk in self.cut(other))]
 
     def cut(self, name: str) -> list[Chunk]:
         """A stream's open episode ends here; returns its last row."""

@@ -66,6 +66,8 @@ class Stream:
         as truncated: its next observation is true, so the bootstrap stays. A row that is not `good` is nobody's successor.
         """
         self.received = first + length(rows)
+        if length(rows) == 1 and good[0]:
+            return self._extend_by_one(Chunk(self.name, first, rows))
         numbers = first + np.flatnonzero(good)
         if len(numbers) < length(rows):
             rows = take(rows, good)
@@ -82,6 +84,15 @@ class Stream:
             if (count := length(self.open.rows)) > 1:
                 piece, self.open = self.open.split(count - 1)
                 released.append(piece)
+        return released
+
+    def _extend_by_one(self, row: Chunk) -> list[Chunk]:
+        """As `extend`, for the message of one good row that a robot sends at every step."""
+        released = self._release(row.rows)
+        if row.rows.mask[0] != 0 and not row.rows.truncated[0]:
+            self.open = row
+        else:
+            released.append(row)
         return released
 
     def cut(self) -> list[Chunk]:

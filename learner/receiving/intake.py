@@ -110,7 +110,7 @@ class Intake:
             if length(rows) == 0 or length(rows) > self._room:
                 return self._progress(stream)
             self._put(self._ledger.receive(stream.name, first, rows, reasons == "", frame))
-            self._stopped |= not self._ledger.left
+            self._stopped |= not (self._ledger.plenty or self._ledger.left)
             bad = int((reasons != "").sum())
             self._counts["received"] += length(rows)
             self._counts["quarantined"] += bad
@@ -290,7 +290,9 @@ class Intake:
         return self._actors.of(self._sessions.get(session_id).actor_id)
 
     def _progress(self, stream: Stream) -> Progress:
-        return Progress(stream.received, stream.durable, int(min(max(self._room, 0), self._ledger.left)))
+        return Progress(
+            stream.received, stream.durable, int(max(self._room, 0) if self._ledger.plenty else min(max(self._room, 0), self._ledger.left))
+        )
 
     def _put(self, chunks: list[Chunk]) -> None:
         self._queue.put(chunks)

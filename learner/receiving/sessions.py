@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import secrets
 from collections.abc import Callable, Iterable
 
@@ -46,6 +47,7 @@ class Sessions:
         self._newest: dict[str, Session] = {}  # by actor; the one that may speak for it
         self._expected: dict[str, float] = {}  # streams of an earlier learner's actors, and until when these may come back
         self._pulse: float | None = None
+        self._soonest = math.inf  # no lease runs out before; leases are only renewed
 
     @property
     def live(self) -> list[Session]:
@@ -70,6 +72,7 @@ class Sessions:
         now = self.clock()
         session = Session(secrets.token_hex(16), actor_id, stream_id, now + lease, now, lease)
         self._live[session.id] = self._newest[actor_id] = session
+        self._soonest = min(self._soonest, session.deadline)
         self._expected.pop(stream_id, None)
         return session, older
 
@@ -106,9 +109,12 @@ class Sessions:
         """Ends and returns the sessions whose lease has run out while the learner could be reached."""
         self._wake()
         now = self.clock()
+        if now <= self._soonest:
+            return []
         late = [session for session in self._live.values() if session.deadline < now]
         for session in late:
             self.close(session)
+        self._soonest = min((session.deadline for session in self._live.values()), default=math.inf)
         return late
 
     def expect(self, streams: Iterable[str], lease: float) -> None:

@@ -6,6 +6,7 @@ service, and a loop that takes the rows in; so are the actors. Observation 39, a
 
 import contextlib
 import multiprocessing
+import os
 import sys
 import tempfile
 import threading
@@ -189,6 +190,70 @@ def weights_latency(mebibytes: int, seconds: float, secure: bool = False) -> Res
         return milliseconds(durations)
 
 
+# What a row costs the learner.
+
+
+def processor_of_messages(seconds: float) -> Result:
+    """Processor time of the learner for one message of one row, of which 32 are under way."""
+    with learner() as process, open_channel(f"127.0.0.1:{process.port}") as channel:
+        link = opened(channel, "arm")
+        return microseconds(process.pid, lambda: _push_singly(link, seconds))
+
+
+def processor_of_steps(hertz: float, seconds: float) -> Result:
+    """Processor time of the learner for one row of a control loop of `hertz` steps a second, whose client and spool are an actor's."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        learner() as process,
+        spooling_client(process.port, "arm", Path(folder)) as (client, spool),
+    ):
+        rows = [marked(0, number, 1) for number in range(int(hertz * seconds))]
+
+        def run() -> int:
+            due = time.perf_counter()
+            for row in rows:
+                client.record(row)
+                due += 1.0 / hertz
+                time.sleep(max(0.0, due - time.perf_counter()))
+            with spool.rows.lock:
+                spool.rows.changed.wait_for(lambda: len(spool.rows) == 0, 60.0)
+            return len(rows)
+
+        return microseconds(process.pid, run, hertz=hertz)
+
+
+def microseconds(pid: int, run: Callable[[], int], **more: Any) -> Result:
+    """What `run`, which returns a number of rows, costs another process, by row, less what that costs while it idles for as long."""
+    idle, began = processor_seconds(pid), time.perf_counter()
+    time.sleep(2.0)
+    idle = (processor_seconds(pid) - idle) / (time.perf_counter() - began)
+    used, began = processor_seconds(pid), time.perf_counter()
+    rows = run()
+    took = time.perf_counter() - began
+    used = processor_seconds(pid) - used - idle * took
+    return {"value": 1e6 * used / rows, "unit": "us of the learner's processor", "gemm_share": None, "rows": rows, "seconds": took, **more}
+
+
+def processor_seconds(pid: int) -> float:
+    """Processor time that a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _push_singly(link: Link, seconds: float) -> int:
+    frames = [row_bytes.encode(SCHEMA, marked(0, number, 1)) for number in range(4096)]
+    first, deadline = link.status.received, time.perf_counter() + seconds
+    while time.perf_counter() < deadline:
+        sent = link.status.received + link.under_way
+        if link.ready and link.status.credits > link.under_way:
+            link.send(sent, 1, frames[sent % len(frames)])
+        elif link.under_way:
+            link.receive()
+    while link.under_way:
+        link.receive()
+    return link.status.received - first
+
+
 # What a bad day costs.
 
 
@@ -233,6 +298,9 @@ CASES: dict[str, Callable[[float], Result]] = {
     "link_weights_1_tls": lambda seconds: weights_latency(1, seconds, secure=True),
     "link_weights_50": lambda seconds: weights_latency(50, seconds),
     "link_weights_50_tls": lambda seconds: weights_latency(50, seconds, secure=True),
+    "link_processor_message": processor_of_messages,
+    "link_processor_100": lambda seconds: processor_of_steps(100.0, seconds),
+    "link_processor_500": lambda seconds: processor_of_steps(500.0, seconds),
     "link_slow_disk": slow_disk,
     "link_loop": control_loop_step,
 }
