@@ -15,10 +15,10 @@ LOCK = $$($(RUN) -c 'import sys; print("--constraint=requirements.lock" if sys.v
 INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check $(LOCK)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-hil test beside check docs bench slow fault fuzz soak clean
+.PHONY: help demo demo-hil test beside check docs bench bench-gpu slow fault fuzz soak clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## warm up on demonstrations, then finish the training online, small enough for a laptop
 	$(RUN) -m warmloop.launch.demo
@@ -44,6 +44,9 @@ docs: $(READY)  ## build the documentation site into build/site
 bench: $(READY)  ## measure speed; set BENCH_PEERS to a Python that holds the peers to measure them too
 	$(RUN) tests/benchmarks/run.py
 	$(RUN) tests/benchmarks/start_up.py
+
+bench-gpu: $(READY)  ## measure an accelerator in ten minutes; set BENCH_PEERS as for bench
+	$(RUN) tests/benchmarks/gpu.py
 
 slow: $(TESTS)  ## run the tests that train for minutes, and whole runs of several processes
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(RUN) -m pytest -n 2 --dist loadfile -m 'slow or long'

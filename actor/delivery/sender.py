@@ -25,7 +25,7 @@ from .patience import Patience
 
 BEAT_SECONDS = 1.0  # between two signs of life, which also tell of new weights
 ASK_SECONDS = 0.02  # before asking whether rows are durable by now; doubled while they are not
-GATHER_SECONDS = 0.01  # in which the rows of quick steps gather for one message: its price is the same for one as for many
+GATHER_SECONDS = 0.025  # in which the rows of quick steps gather for one message: its price is the same for one as for many
 GATHER_ROWS = 16  # that are not waited for any longer
 PAUSED_SECONDS = 0.05  # between two questions whether the actor may go on
 FULL_SECONDS = 0.02  # before asking a full learner again

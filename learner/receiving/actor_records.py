@@ -11,7 +11,7 @@ import numpy as np
 from ...data.transition import Transition, length
 
 RECENT_EPISODES = 20
-ACTORS = 64  # that are remembered
+ACTORS = 256  # that are remembered
 FREE_REPORTS, SAVED_REPORTS = 100, 10_000  # that an actor may send at once: of a new one, and at most
 REPORTS_PER_SECOND = 1.0  # beside one for every row
 SUCCESS = "actor/success_rate"

@@ -7,7 +7,8 @@ It never imports warmloop and runs in an environment of its own, since the peers
     python -m venv PEERS && PEERS/bin/pip install stable-baselines3 sbx-rl d3rlpy cpprb flashbax
     BENCH_PEERS=PEERS/bin/python make bench
 
-Every case is confined to two cores and no accelerator. Rows are random, with an observation of 39 numbers and an action of 28 (17 and 6
+Every case is confined to two cores and no accelerator, but for --device=any.
+Rows are random, with an observation of 39 numbers and an action of 28 (17 and 6
 in the case iql), and fill the peer's own replay memory beforehand. Networks have two hidden layers of 256, batches 256 rows; an update
 includes drawing its rows.
 """
@@ -21,14 +22,17 @@ import time
 from collections.abc import Callable, Iterator
 
 CORES = 2
-if hasattr(os, "sched_setaffinity"):
+ANY_DEVICE = "--device=any" in sys.argv  # and not two cores alone; read before JAX and PyTorch are imported
+if hasattr(os, "sched_setaffinity") and not ANY_DEVICE:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
-os.environ |= {"OMP_NUM_THREADS": str(CORES), "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+if not ANY_DEVICE:
+    os.environ |= {"OMP_NUM_THREADS": str(CORES), "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
 
 import numpy as np  # noqa: E402
 
 OBSERVATION, ACTION, HIDDEN, BATCH = 39, 28, [256, 256], 256
 LOCOMOTION = 17, 6  # the shapes of the case iql
+TORCH, TORCH_0 = ("auto", "cuda:0") if ANY_DEVICE else ("cpu", "cpu:0")
 EPISODE, EPISODES = 200, 500  # 100,000 rows for the learning cases
 REPLAY_ROWS, REPLAY_DRAW = 1_000_000, 20 * 256  # as a block of 20 critic steps draws at once
 ALPHA, BETA = 0.6, 0.4
@@ -92,7 +96,7 @@ def sac_trainer(algorithm, *, utd: int = 1, **policy_kwargs) -> Callable[[], Non
 
     delay = {"policy_delay": utd} if utd > 1 else {}
     policy_kwargs = {"net_arch": HIDDEN, **policy_kwargs}
-    model = algorithm("MlpPolicy", Spaces(), buffer_size=EPISODE * EPISODES, policy_kwargs=policy_kwargs, device="cpu", seed=0, **delay)
+    model = algorithm("MlpPolicy", Spaces(), buffer_size=EPISODE * EPISODES, policy_kwargs=policy_kwargs, device=TORCH, seed=0, **delay)
     model.set_logger(Logger(None, []))
     fill_sb3_buffer(model.replay_buffer)
     return lambda: model.train(gradient_steps=utd, batch_size=BATCH)  # which ends by reading its losses, so results are there
@@ -128,7 +132,7 @@ def d3rlpy_rate(seconds: float, config: str, critics: bool = True, shape: tuple[
     dataset = d3rlpy.dataset.MDPDataset(rows["observation"], rows["action"], rows["reward"], rows["done"].astype(np.float32))
     encoder = VectorEncoderFactory(HIDDEN)
     networks = {"actor_encoder_factory": encoder, "critic_encoder_factory": encoder} if critics else {"encoder_factory": encoder}
-    algorithm = getattr(d3rlpy.algos, config)(batch_size=BATCH, **networks, **settings).create(device="cpu:0")
+    algorithm = getattr(d3rlpy.algos, config)(batch_size=BATCH, **networks, **settings).create(device=TORCH_0)
     algorithm.build_with_dataset(dataset)
     return torch_rate(lambda: algorithm.update(dataset.sample_transition_batch(BATCH)), seconds)
 
@@ -219,6 +223,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", choices=CASES, required=True)
     parser.add_argument("--seconds", type=float, default=10.0, help="time measured for each peer")
+    parser.add_argument("--device", choices=["cpu", "any"], default="cpu", help="any: the accelerator, where there is one")
     arguments = parser.parse_args()
     output = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):  # d3rlpy logs to stdout, which is for the figures

@@ -174,8 +174,34 @@ def test_local_runs_a_learner_and_its_actors_to_the_end(commands, warm):
     assert shown["episodes"] == 2 and shown["success_low"] <= shown["success_rate"] <= shown["success_high"]
 
 
-def commands_json(commands, checkpoints: Path) -> dict:
-    line = [sys.executable, "-m", "warmloop.launch.evaluate", f"--checkpoint={checkpoints}", "--episodes=2", "--json"]
+@pytest.mark.long
+def test_an_actor_with_several_simulators_sends_a_stream_for_each(commands, warm):
+    common = ("--exp_name=abreast", "--online_steps=700", f"--checkpoint_path={warm}", f"--port={free_port()}")
+    done = commands.run("local", "--envs=3", *common, "--config.actor.evaluate_every=300", "--config.actor.evaluation_episodes=4")
+    assert done.returncode == 0, done.stderr
+    records = read(commands.folder / "abreast")
+    assert records[-1]["environment_steps"] == 700
+    assert any(record.get("evaluation/episodes") == 4 for record in records)
+    names = {name.split("/")[1] for record in records for name in record if name.startswith("actors/")}
+    assert names == {"actor-0", "actor-0.1", "actor-0.2"}
+    assert commands_json(commands, commands.folder / "abreast" / "checkpoints", "--envs=2")["episodes"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("train_rlpd", "--exp_name=x", "--envs=2"), "--envs is for an actor process"),
+        (("train_rlpd", "--exp_name=x", "--envs=2", "--actor", "--intervention=keyboard"), "--intervention=keyboard is for one environment"),
+        (("local", "--exp_name=x", "--envs=2", "--intervention=teacher"), "--envs=2 plays in 2 at once; leave one of them out"),
+    ],
+)
+def test_several_simulators_are_refused_where_they_do_not_go(commands, arguments, said):
+    done = commands.run(*arguments)
+    assert done.returncode and said in done.stderr
+
+
+def commands_json(commands, checkpoints: Path, *more: str) -> dict:
+    line = [sys.executable, "-m", "warmloop.launch.evaluate", f"--checkpoint={checkpoints}", "--episodes=2", "--json", *more]
     return json.loads(subprocess.run(line, capture_output=True, text=True, check=True).stdout)
 
 

@@ -27,7 +27,7 @@ from warmloop.data.wire import warmloop_pb2 as pb
 from warmloop.data.wire.keyring import ActorCredentials, LearnerCredentials
 from warmloop.data.wire.warmloop_pb2_grpc import LearnerStub
 from warmloop.launch.parts.certificates import Authority
-from warmloop.learner.receiving import service
+from warmloop.learner.receiving import security, service
 from warmloop.learner.receiving.intake import Intake, Limits
 from warmloop.learner.receiving.security import SAY_EVERY
 
@@ -113,6 +113,20 @@ def test_each_mistake_in_the_token_has_its_sentence(serve, folder, other):
     stranger = ActorCredentials(mine.folder, mine.ca, arm(other).token)
     assert "does not know this actor's token" in refused(address, stranger)
     assert 'The token is of actor "arm", and this process says that it is "leg"' in refused(address, mine, "leg")
+
+
+def test_an_actor_s_further_simulators_have_its_token_and_names_that_follow_from_its_own(serve, folder):
+    address, mine = serve(folder), arm(folder)
+    for name in ("arm", "arm.1"):
+        one = link(address, mine, name)
+        one.hello(0)
+        one.push(0, 5, row_bytes.encode(SCHEMA, stream(5)))
+    for name in ("leg.1", "arm.x", "arm.0", "arms.1", "arm.1.1"):
+        assert 'The token is of actor "arm"' in refused(address, mine, name)
+
+
+def test_a_name_that_has_a_token_of_its_own_is_no_simulator_of_another_actor():
+    assert security._is_of("arm.1", "arm", {"arm": b"", "leg": b""}) and not security._is_of("arm.1", "arm", {"arm": b"", "arm.1": b""})
 
 
 def test_a_caller_without_a_token_is_told_how_to_get_one(serve, folder):

@@ -1,0 +1,253 @@
+"""What a learner needs for many actors: measured for as many as this machine holds, and computed from that for more.
+
+    python tests/benchmarks/scale.py --measure          # measures what a row and a message cost here, and writes runs/bench_scale.json
+    python tests/benchmarks/scale.py                    # computes the table of docs/scale.md from that file
+
+A learner without a model, with its real service, intake and journal, is a process of its own; so are the actors, whose links send what
+`Sender` would: one message for the rows of 25 ms. A cost is processor time, which other work on the machine hardly changes. The line
+`a + b·rows + c·bytes` is laid through the measured loads.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import multiprocessing
+import os
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ |= {"JAX_PLATFORMS": "cpu"}
+
+import jax
+import numpy as np
+
+from warmloop.actor.delivery.channel import open_channel
+from warmloop.actor.delivery.link import Link
+from warmloop.actor.delivery.sender import GATHER_ROWS, GATHER_SECONDS
+from warmloop.data.replay import ReplayConfig, replay
+from warmloop.data.replay.frames import FramesConfig, layout_of, online_frames, stored_spec
+from warmloop.data.transition import Leaf, Spec, example
+from warmloop.data.wire import row_bytes
+from warmloop.data.wire.row_schema import Schema
+
+STATES = Spec((Leaf("", (39,), "float32"),), 7)
+CAMERAS = Spec((Leaf("front", (128, 128, 3), "uint8"), Leaf("state", (39,), "float32"), Leaf("wrist", (128, 128, 3), "uint8")), 7)
+SPECS = {"states": STATES, "cameras": CAMERAS}
+OUT = Path("runs/bench_scale.json")
+START_SECONDS = 600.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """Actors that each take `hertz` steps a second."""
+
+    spec: str
+    actors: int
+    hertz: float
+
+    @property
+    def rows_each(self) -> int:
+        """Rows of one message."""
+        return min(max(1, int(self.hertz * GATHER_SECONDS)), GATHER_ROWS)
+
+    @property
+    def rows(self) -> float:
+        return self.actors * self.hertz
+
+    @property
+    def messages(self) -> float:
+        return self.rows / self.rows_each
+
+    @property
+    def bytes(self) -> float:
+        return self.rows * Schema.of(SPECS[self.spec], "scale").row_bytes
+
+
+MEASURED = (
+    Load("states", 1, 20.0), Load("states", 4, 100.0), Load("states", 8, 20.0), Load("states", 2, 500.0), Load("states", 10, 500.0),
+    Load("cameras", 1, 20.0), Load("cameras", 4, 20.0), Load("cameras", 10, 20.0),
+)  # fmt: skip
+WANTED = {
+    "100 actors at 20 Hz with two cameras": Load("cameras", 100, 20.0),
+    "10 actors at 500 Hz": Load("states", 10, 500.0),
+    "1 robot at 20 Hz with two cameras": Load("cameras", 1, 20.0),
+}
+
+
+# Measured.
+
+
+def measured(spec: str, seconds: float) -> Iterator[dict[str, Any]]:
+    """Of each load of a spec: rows a second that became durable, and the share of a processor that the learner used for them."""
+    context = multiprocessing.get_context("spawn")
+    with learner(spec) as (port, pid):
+        asks, results = context.Queue(), context.Queue()
+        actors = context.Process(target=_send, args=(port, seconds, asks, results))
+        actors.start()
+        results.get(timeout=START_SECONDS)
+        idle, began = processor_seconds(pid), time.perf_counter()
+        time.sleep(2.0)
+        idle = (processor_seconds(pid) - idle) / (time.perf_counter() - began)
+        for load in (load for load in MEASURED if load.spec == spec):
+            before = processor_seconds(pid)
+            asks.put(load)
+            rows, took, own = results.get(timeout=START_SECONDS + 10 * seconds)
+            share = (processor_seconds(pid) - before) / took - idle
+            found = {"rows": rows / took, "asked": load.rows, "learner": share, "idle": idle, "actors": own / took}
+            yield {"load": dataclasses.asdict(load)} | found
+        asks.put(None)
+        actors.join(60)
+
+
+def processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def learner(spec: str) -> Iterator[tuple[int, int]]:
+    """Port and process of a learner, whose files are gone afterwards."""
+    context = multiprocessing.get_context("spawn")
+    ports, done = context.Queue(), context.Event()
+    with tempfile.TemporaryDirectory() as folder:
+        process = context.Process(target=_serve, args=(spec, folder, ports, done))
+        process.start()
+        yield ports.get(timeout=START_SECONDS), process.pid or 0
+        done.set()
+        process.join(60)
+
+
+def _serve(spec: str, folder: str, ports: Any, done: Any) -> None:
+    from warmloop.data.plausible import PlausibleLimits
+    from warmloop.learner.journal.journal import Journal
+    from warmloop.learner.receiving.intake import Intake
+    from warmloop.learner.receiving.service import serve
+
+    journal = Journal(folder)
+    intake = Intake(Schema.of(SPECS[spec], "scale"), journal=journal, plausible=PlausibleLimits.unknown(SPECS[spec]))
+    list(intake.recover(0, {}))
+    server, taken = serve("127.0.0.1", 0, intake), 0
+    ports.put(server.port)
+    while not done.is_set():
+        intake.wait(0.1)
+        taken += sum(len(chunk.rows.reward) for chunk in intake.take(1024))
+        journal.discard(taken)
+        time.sleep(0.005)
+    server.stop(1.0)
+    journal.close()
+
+
+def _send(port: int, seconds: float, asks: Any, results: Any) -> None:
+    """A process with a link for each actor of the loads that it is asked for."""
+    results.put("ready")
+    for load in iter(asks.get, None):
+        used = time.process_time()
+        rows, took = _acted(port, load, seconds)
+        results.put((rows, took, time.process_time() - used))
+
+
+def _acted(port: int, load: Load, seconds: float) -> tuple[int, float]:
+    """Durable rows, and the seconds from the first to the last."""
+    schema = Schema.of(SPECS[load.spec], "scale")
+    rows = example(SPECS[load.spec], load.rows_each).replace(quality=np.ones(load.rows_each, np.float32))
+    frame, period = row_bytes.encode(schema, rows), load.rows_each / load.hertz
+    with open_channel(f"127.0.0.1:{port}") as channel:
+        links = [Link(channel, schema, f"actor-{number}", uuid.uuid4().hex) for number in range(load.actors)]
+        for link in links:
+            link.hello(0)
+        began = time.perf_counter()
+
+        def act(link: Link, offset: float) -> None:
+            due = began + offset
+            while time.perf_counter() < began + seconds:
+                link.push(link.status.received, load.rows_each, frame)
+                due += period
+                time.sleep(max(0.0, due - time.perf_counter()))
+            while link.status.durable < link.status.received:
+                link.heartbeat()
+                time.sleep(0.01)
+
+        threads = [threading.Thread(target=act, args=(link, period * place / len(links))) for place, link in enumerate(links)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return sum(link.status.received for link in links), time.perf_counter() - began
+
+
+# Computed.
+
+
+def prices(found: list[dict[str, Any]]) -> tuple[float, float, float]:
+    """Seconds of the learner's processor for a message, for a row in it, and for a byte: the line through the measured loads, none of them
+    negative."""
+    loads = [Load(**one["load"]) for one in found]
+    share = [one["rows"] / load.rows for one, load in zip(found, loads, strict=True)]
+    columns = np.array([[load.messages, load.rows, load.bytes] for load in loads]) * np.array(share)[:, None]
+    used, scale = np.array([one["learner"] for one in found]), columns.max(axis=0)
+    best, price = np.inf, np.zeros(3)
+    for kept in ([0, 1, 2], [0, 2], [0, 1], [1, 2], [0], [2]):  # as many of them as are not negative
+        solved = np.linalg.lstsq(columns[:, kept] / scale[kept], used, rcond=None)[0]
+        error = float(np.square(columns[:, kept] / scale[kept] @ solved - used).sum())
+        if (solved >= 0).all() and error < best:
+            best, price = error, np.zeros(3)
+            price[kept] = solved / scale[kept]
+    return float(price[0]), float(price[1]), float(price[2])
+
+
+def pool_bytes(spec: Spec, rows: int) -> float:
+    """What an online pool of so many rows takes, with its camera frames."""
+    config, frames = ReplayConfig(capacity=rows), FramesConfig()
+    arrays = jax.eval_shape(lambda: replay.create(stored_spec(spec), config, rows, False))
+    total = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(arrays))
+    if spec.cameras:
+        total += online_frames(spec, rows, config=frames, at_once=256) * sum(layout_of(leaf, frames).size for leaf in spec.cameras)
+    return total
+
+
+def computed(load: Load, price: tuple[float, float, float], pool: int = 1_000_000) -> dict[str, float]:
+    """What a load needs; `pool` is the online pool's rows."""
+    a, b, c = price
+    return {
+        "rows a second": load.rows,
+        "messages a second": load.messages,
+        "MB a second on the wire, and to the journal": load.bytes / 1e6,
+        "GB of journal an hour": load.bytes * 3600 / 1e9,
+        "GB of journal for the pool": pool * load.bytes / load.rows / 1e9,
+        "processors of the learner, beside its updates": a * load.messages + b * load.rows + c * load.bytes,
+        "GB of the pool": pool_bytes(SPECS[load.spec], pool) / 1e9,
+        "seconds until the queue of 1 GiB is full, if nothing is taken": min(2**30 / load.bytes, 50_000 / load.rows),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", action="store_true", help="measure the loads first")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each load")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of the online pool")
+    parser.add_argument("--file", type=Path, default=OUT)
+    given = parser.parse_args()
+    if given.measure:
+        found = []
+        for one in (one for spec in SPECS for one in measured(spec, given.seconds)):
+            found.append(one)
+            print({name: round(value, 4) if isinstance(value, float) else value for name, value in one.items()}, flush=True)
+        given.file.parent.mkdir(parents=True, exist_ok=True)
+        given.file.write_text(json.dumps(found, indent=1) + "\n")
+    price = prices(json.loads(given.file.read_text()))
+    message, row, byte = price
+    print(f"microseconds of the learner: {1e6 * message:.0f} a message, {1e6 * row:.1f} a row, {1e11 * byte:.1f} for 100 kB")
+    for name, load in WANTED.items():
+        print(name)
+        for what, value in computed(load, price, given.rows).items():
+            print(f"  {value:12.4g}  {what}")
+
+
+if __name__ == "__main__":
+    main()
