@@ -4,13 +4,14 @@
     python tests/benchmarks/scale.py                    # computes the table of docs/scale.md from that file
 
 A learner without a model, with its real service, intake and journal, is a process of its own; so are the actors, whose links send what
-`Sender` would: one message for the rows of 25 ms. A cost is processor time, which other work on the machine hardly changes. The line
-`a + b·rows + c·bytes` is laid through the measured loads.
+`Sender` would: one message for the rows of 25 ms. A cost is processor time, which other work on the machine changes little. The price of a
+message, of a commit to the disk (which many messages share), of a row and of a byte are fitted to the measured loads.
 """
 
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import json
 import multiprocessing
 import os
@@ -41,6 +42,7 @@ CAMERAS = Spec((Leaf("front", (128, 128, 3), "uint8"), Leaf("state", (39,), "flo
 SPECS = {"states": STATES, "cameras": CAMERAS}
 OUT = Path("runs/bench_scale.json")
 START_SECONDS = 600.0
+COMMIT_SECONDS = 0.008  # from one commit to the next: the journal's rest of 5 ms, and an fsync
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Load:
     spec: str
     actors: int
     hertz: float
+    pace: float = 1.0  # the share of its steps that it came to
 
     @property
     def rows_each(self) -> int:
@@ -58,11 +61,16 @@ class Load:
 
     @property
     def rows(self) -> float:
-        return self.actors * self.hertz
+        return self.actors * self.hertz * self.pace
 
     @property
     def messages(self) -> float:
         return self.rows / self.rows_each
+
+    @property
+    def commits(self) -> float:
+        """Of the journal: a commit takes what came since the last one, and the next begins some milliseconds later."""
+        return self.messages / (1.0 + self.messages * COMMIT_SECONDS)
 
     @property
     def bytes(self) -> float:
@@ -184,21 +192,30 @@ def _acted(port: int, load: Load, seconds: float) -> tuple[int, float]:
 # Computed.
 
 
-def prices(found: list[dict[str, Any]]) -> tuple[float, float, float]:
-    """Seconds of the learner's processor for a message, for a row in it, and for a byte: the line through the measured loads, none of them
-    negative."""
-    loads = [Load(**one["load"]) for one in found]
-    share = [one["rows"] / load.rows for one, load in zip(found, loads, strict=True)]
-    columns = np.array([[load.messages, load.rows, load.bytes] for load in loads]) * np.array(share)[:, None]
-    used, scale = np.array([one["learner"] for one in found]), columns.max(axis=0)
-    best, price = np.inf, np.zeros(3)
-    for kept in ([0, 1, 2], [0, 2], [0, 1], [1, 2], [0], [2]):  # as many of them as are not negative
-        solved = np.linalg.lstsq(columns[:, kept] / scale[kept], used, rcond=None)[0]
-        error = float(np.square(columns[:, kept] / scale[kept] @ solved - used).sum())
-        if (solved >= 0).all() and error < best:
-            best, price = error, np.zeros(3)
+def parts_of(load: Load) -> tuple[float, float, float, float]:
+    """Messages, commits, rows and bytes a second."""
+    return load.messages, load.commits, load.rows, load.bytes
+
+
+def achieved(one: dict[str, Any]) -> np.ndarray:
+    """What a measured load came to: on a busy machine its actors do not keep their pace."""
+    load = Load(**one["load"])
+    return np.array(parts_of(dataclasses.replace(load, pace=one["rows"] / load.rows)))
+
+
+def prices(found: list[dict[str, Any]]) -> np.ndarray:
+    """Seconds of the learner's processor for a message, a commit, a row and a byte: those that fit the measured loads best and are not
+    negative. Each load counts by its own size, so that small ones are fitted as well as large ones."""
+    used = np.array([one["learner"] for one in found])
+    columns = np.array([achieved(one) for one in found]) / used[:, None]
+    scale, best, price = columns.max(axis=0), np.inf, np.zeros(4)
+    for kept in (list(some) for count in (4, 3, 2, 1) for some in itertools.combinations(range(4), count)):
+        solved = np.linalg.lstsq(columns[:, kept] / scale[kept], np.ones(len(used)), rcond=None)[0]
+        error = float(np.square(columns[:, kept] / scale[kept] @ solved - 1.0).sum())
+        if (solved >= 0).all() and error < best - 1e-12:
+            best, price = error, np.zeros(4)
             price[kept] = solved / scale[kept]
-    return float(price[0]), float(price[1]), float(price[2])
+    return price
 
 
 def pool_bytes(spec: Spec, rows: int) -> float:
@@ -211,16 +228,15 @@ def pool_bytes(spec: Spec, rows: int) -> float:
     return total
 
 
-def computed(load: Load, price: tuple[float, float, float], pool: int = 1_000_000) -> dict[str, float]:
+def computed(load: Load, price: np.ndarray, pool: int = 1_000_000) -> dict[str, float]:
     """What a load needs; `pool` is the online pool's rows."""
-    a, b, c = price
     return {
         "rows a second": load.rows,
         "messages a second": load.messages,
         "MB a second on the wire, and to the journal": load.bytes / 1e6,
         "GB of journal an hour": load.bytes * 3600 / 1e9,
         "GB of journal for the pool": pool * load.bytes / load.rows / 1e9,
-        "processors of the learner, beside its updates": a * load.messages + b * load.rows + c * load.bytes,
+        "processors of the learner, beside its updates": float(np.dot(price, parts_of(load))),
         "GB of the pool": pool_bytes(SPECS[load.spec], pool) / 1e9,
         "seconds until the queue of 1 GiB is full, if nothing is taken": min(2**30 / load.bytes, 50_000 / load.rows),
     }
@@ -241,8 +257,12 @@ def main() -> None:
         given.file.parent.mkdir(parents=True, exist_ok=True)
         given.file.write_text(json.dumps(found, indent=1) + "\n")
     price = prices(json.loads(given.file.read_text()))
-    message, row, byte = price
-    print(f"microseconds of the learner: {1e6 * message:.0f} a message, {1e6 * row:.1f} a row, {1e11 * byte:.1f} for 100 kB")
+    message, commit, row, byte = 1e6 * price
+    print(f"microseconds of the learner: {message:.0f} a message, {commit:.0f} a commit, {row:.1f} a row, {1e5 * byte:.1f} for 100 kB")
+    for one in json.loads(given.file.read_text()):
+        load = Load(**one["load"])
+        said = f"{load.actors} of {load.spec} at {load.hertz:g} Hz: {one['rows']:.0f} of {load.rows:.0f} rows/s"
+        print(f"{said}, {100 * one['learner']:.1f} % of a processor, {100 * np.dot(price, achieved(one)):.1f} % by these prices")
     for name, load in WANTED.items():
         print(name)
         for what, value in computed(load, price, given.rows).items():

@@ -195,11 +195,11 @@ def test_streams_that_are_never_heard_of_again_are_forgotten_and_those_in_use_ar
 
 
 def test_actors_that_come_and_go_under_new_names_do_not_fill_the_metrics(intake):
-    for number in range(200):
+    for number in range(400):
         session = intake.open(f"a{number}", f"s{number}", 0)[0]
         intake.accept(session.id, 0, stream(1))
         intake.close(session.id)
-    assert len({name.split("/")[1] for name in intake.metrics() if name.startswith("actors/")}) == 64
+    assert len({name.split("/")[1] for name in intake.metrics() if name.startswith("actors/")}) == 256
 
 
 def test_a_stream_belongs_to_the_actor_that_began_it_also_for_the_next_learner(tmp_path):
