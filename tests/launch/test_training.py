@@ -191,7 +191,7 @@ def test_an_actor_with_several_simulators_sends_a_stream_for_each(commands, warm
     ("arguments", "said"),
     [
         (("train_rlpd", "--exp_name=x", "--envs=2"), "--envs is for an actor process"),
-        (("train_rlpd", "--exp_name=x", "--envs=2", "--actor", "--intervention=keyboard"), "--intervention=keyboard is for one environment"),
+        (("train_rlpd", "--exp_name=x", "--envs=2", "--actor", "--intervention=keyboard"), "keyboard is for one environment"),
         (("local", "--exp_name=x", "--envs=2", "--intervention=teacher"), "--envs=2 plays in 2 at once; leave one of them out"),
     ],
 )
