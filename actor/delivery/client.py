@@ -83,9 +83,7 @@ class Client:
             self._thread.start()
 
     @classmethod
-    def connect(
-        cls, address: str, introduction: Introduction, config: ActorConfig | None = None, rows: RowBuffer | None = None
-    ) -> Client:
+    def connect(cls, address: str, introduction: Introduction, config: ActorConfig | None = None, rows: RowBuffer | None = None) -> Client:
         """A client of the learner at `host:port`, over gRPC on this machine."""
         return cls(open_channel(address), introduction, config, rows=rows)
 

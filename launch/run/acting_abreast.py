@@ -103,12 +103,14 @@ class Connections:
 
     def _opened(self, stack: contextlib.ExitStack, name: str, among: Among) -> Client:
         from ...actor.delivery.client import Client
+        from ...actor.delivery.sender import Introduction
         from ...actor.delivery.spool import Spool
         from ...data.wire.warmloop_pb2_grpc import LearnerStub
 
         limits = self._config.spool_rows, self._config.spool_mebibytes << 20
         spool = stack.enter_context(Spool(self._spools / name, self._schema, *limits))
         stub = self._channel if not self.open_ones else LearnerStub(self._channel)  # the first client closes the channel, as the last one
-        client = Client(stub, self._schema, self._agent, name, self._config, rows=spool.rows, among=among)
+        introduction = Introduction(self._schema, self._agent, name)
+        client = Client(stub, introduction, self._config, rows=spool.rows, among=among)
         stack.callback(client.close)
         return client

@@ -14,6 +14,7 @@ from warmloop.actor.config import ActorConfig
 from warmloop.actor.control_loop import ActorLoop, EpisodeStream
 from warmloop.actor.delivery.channel import open_channel
 from warmloop.actor.delivery.client import Among, Client
+from warmloop.actor.delivery.sender import Introduction
 from warmloop.actor.environment.environment import make_environment
 from warmloop.actor.loops_abreast import LoopsAbreast
 from warmloop.agents import SAC, SACConfig
@@ -43,7 +44,8 @@ class Bench:
         for place in range(envs):
             stub = LearnerStub(channel) if place else channel
             among = Among(envs, self.clients[0] if place else None)
-            self.clients.append(Client(stub, schema, self.agent, f"arm.{place}" if place else "arm", self.config, among=among))
+            introduction = Introduction(schema, self.agent, f"arm.{place}" if place else "arm")
+            self.clients.append(Client(stub, introduction, self.config, among=among))
             stack.callback(self.clients[-1].close)
         self.rows: dict[str, list[Transition]] = {}
         self.seen: list[dict[str, float]] = []
