@@ -6,6 +6,7 @@ from absl import flags
 
 from ...data.errors import WarmloopError
 
+flags.disclaim_key_flags()  # a command's --help lists it among its own
 MOST = 64
 
 
