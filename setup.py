@@ -73,6 +73,7 @@ EXTRAS = {
     "cuda": ["jax[cuda12]>=0.10"],
     "tpu": ["jax[tpu]>=0.10"],
     "ray": ["ray>=2.60"],
+    "page": ["starlette>=1.0", "uvicorn>=0.40"],
     "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"],  # in no lock: the site is built from what is newest
     "dev": [
         "google-crc32c>=1.6",  # of the extra `rlds`
@@ -98,7 +99,7 @@ setup(
     python_requires=">=3.11",
     package_dir={"warmloop": "."},
     packages=["warmloop", *sub_packages()],
-    package_data={"warmloop": ["py.typed"], "warmloop.data.wire": ["*.proto", "*.pyi"]},
+    package_data={"warmloop": ["py.typed"], "warmloop.data.wire": ["*.proto", "*.pyi"], "warmloop.launch.operating": ["static/*"]},
     install_requires=REQUIRED,
     extras_require=EXTRAS,
     entry_points={

@@ -9,22 +9,24 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from ..agents.base import Agent
 from ..data.episode import Episode
 from ..data.errors import EnvironmentFault
 from ..data.transition import PyTree, Source, Transition
+from ..data.wire.episode_report import told
 from .config import ActorConfig
 from .delivery.client import Client
 from .endings.success import check_unattended
 from .environment.environment import Environment, StepResult
 from .environment.guard import Guard
 from .episodes.episode_lines import Ended, EpisodeLines
+from .episodes.episode_rows import EpisodeRows
 from .episodes.rollout import evaluate
 from .films.clips import Clips
 from .intervention.intervention import Control, Intervener, Signal, Taken, takeovers
+from .operating.actor_desk import EVALUATING, PAUSED, WAITING, ActorDesk
 from .policies.policy import AgentPolicy, RandomPolicy
 from .seeds import episode_seed
 from .watchdog import Interrupted, Watchdog
@@ -52,11 +54,13 @@ class Beside:
         intervener: who may act in the policy's place, evaluation excepted.
         clips: what records the episodes for a person to look at.
         quarantine: the folder for faults of the environment.
+        desk: what the operator's page sees and says.
     """
 
     intervener: Intervener | None = None
     clips: Clips | None = None
     quarantine: Path | None = None
+    desk: ActorDesk | None = None
 
 
 class ActorLoop:
@@ -91,7 +95,10 @@ class ActorLoop:
         self._guard = Guard(environment, config, client.actor_id, beside.quarantine)
         self._guard.faults.check = self._watchdog.leave_if_told
         self._clips = beside.clips or Clips(environment)
-        self._control, self._rows = Control(environment, beside.intervener), EpisodeRows(client, config.hold_episodes)
+        self._desk = beside.desk or ActorDesk()
+        self._desk.attach(environment, client, config.hold_episodes, self._clips.last_frame)
+        intervener = beside.intervener if beside.desk is None else self._desk.beside(beside.intervener)
+        self._control, self._rows = Control(environment, intervener), EpisodeRows(client, config.hold_episodes)
         version, params = client.wait_for_weights(config.patience)
         self.policy = AgentPolicy(agent, params, config.deterministic, version)
         self.judge = AgentPolicy(agent, params, deterministic=True, version=version)
@@ -129,14 +136,28 @@ class ActorLoop:
         while not self.client.stopped:
             self._swap()
             if self.config.evaluate_every and self.steps_taken >= self._evaluate_at:
-                self._evaluate()
+                self._evaluate(self.config.evaluation_episodes)
                 self._evaluate_at += self.config.evaluate_every
+            self._as_the_page_says()
             if self.client.paused and not self.config.simulator:
                 self._guard.rest("the learner does not save its rows, or the spool's disk fails, so the robot waits")
             while self.client.paused and not self.client.stopped:
                 time.sleep(PAUSE_SECONDS)
             if not self.client.stopped:
                 yield from self._episode()
+
+    def _as_the_page_says(self) -> None:
+        """Pauses and evaluates for the person at the operator's page."""
+        desk = self._desk
+        while desk.words.paused and not self.client.stopped:
+            if desk.doing != PAUSED:
+                desk.doing = PAUSED
+                log.info("%s pauses before episode %d, as the operator's page says.", self.client.actor_id, self.episode)
+                self._guard.rest("a person at the operator's page pauses the run", logging.INFO)
+            time.sleep(PAUSE_SECONDS)
+        desk.doing = WAITING
+        if (episodes := desk.words.evaluation()) and not self.client.stopped:
+            self._evaluate(episodes)
 
     def _episode(self) -> Iterator[None]:
         seed = episode_seed(self.seed, self.stream, self.episode, len(self.environment.tasks))
@@ -145,6 +166,7 @@ class ActorLoop:
         self._random.begin(seed)
         observation, over, step = self._control.begin(seed, self.episode), False, 0
         self._clips.begin()
+        self._desk.begun(self.episode, observation)
         succeeded, total = False, 0.0
         while not over:
             self._watchdog.check(self.policy.version)
@@ -165,6 +187,7 @@ class ActorLoop:
             self.at_boundary = over
             self._rows.add(self._row(observation, taken, step - 1))
             self._clips.add(result.next_observation, taken.intervened)
+            self._desk.stepped(step, taken, self._acted)
             if over:
                 self._end(taken.signal, succeeded and taken.signal is not Signal.FAILURE, total, step)
             observation = result.next_observation
@@ -184,7 +207,8 @@ class ActorLoop:
         self._rows.release()
         self._clips.begin()
         self.episode += step > 0
-        self.client.report({"actor/faults": 1.0})
+        self._desk.ended(number, "fault", None)
+        self.client.report({"actor/faults": 1.0} | told(number, "fault", step))
         self._guard.faults.meet(fault, number, step, observation, action)
 
     def _end(self, signal: Signal | None, succeeded: bool, total: float, steps: int) -> None:
@@ -198,6 +222,9 @@ class ActorLoop:
                     self.episode,
                     "discarded" if signal is Signal.DISCARD else "to be recorded again",
                 )
+                unwanted = "discarded" if signal is Signal.DISCARD else "recorded again"
+                self._desk.ended(self.episode, unwanted, signal)
+                self.client.report(told(self.episode, unwanted, steps))
                 self.episode += signal is Signal.DISCARD
                 return
             log.warning(
@@ -206,8 +233,10 @@ class ActorLoop:
         self._rows.release()
         self._clips.end_training(self.episode, succeeded)
         self._tell(succeeded, total, steps)
+        outcome = "success" if succeeded else "failure" if signal is Signal.FAILURE else "no success"
+        self._desk.ended(self.episode, outcome, signal)
         self.episode += 1
-        self._report(succeeded, total, steps)
+        self._report(succeeded, total, steps, told(self.episode - 1, outcome, steps))
 
     def _tell(self, succeeded: bool, total: float, steps: int) -> None:
         """Says the episode that has ended."""
@@ -216,8 +245,8 @@ class ActorLoop:
         seconds = time.monotonic() - self._began
         self._lines.ended(Ended(self.episode, succeeded, total, steps, begun, by_hand, self._acted, seconds))
 
-    def _report(self, succeeded: bool, total: float, steps: int) -> None:
-        """What the learner's metrics shall know of an episode that has ended."""
+    def _report(self, succeeded: bool, total: float, steps: int, episode: dict[str, float]) -> None:
+        """What the learner's metrics shall know of an episode that has ended, and its own line."""
         shown = {"actor/success_rate": float(succeeded), "actor/episode_return": total}
         if self.environment.task:
             shown |= {f"{name}/{self.environment.task}": value for name, value in shown.items()}
@@ -232,6 +261,7 @@ class ActorLoop:
                 "actor/weights_age": self.client.weights_age,
                 "actor/spool_rows": float(self.client.statistics()["held"]),
             }
+            | episode
         )
 
     def _row(self, observation: PyTree, taken: Taken, step: int) -> Transition:
@@ -258,10 +288,11 @@ class ActorLoop:
         if newest is not None and newest[0] != self.policy.version:
             self.policy.load(newest[1], newest[0])
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, episodes: int) -> None:
         """The deterministic policy on the evaluation stream's seeds; its steps are not learnt from. Raises Interrupted where a signal came:
         a run that goes on from here evaluates anew."""
         began, newest = time.monotonic(), self.client.newest_weights()
+        self._desk.doing = EVALUATING
         if newest is not None:
             self.judge.load(newest[1], newest[0])
 
@@ -270,37 +301,15 @@ class ActorLoop:
             if step == 0:  # of an episode that a fault had broken off, too
                 self._clips.begin()
             self._clips.add(result.next_observation)
+            self._desk.saw(result.next_observation)
 
         def over(episode: Episode) -> None:
             self._clips.end_evaluation(self.steps_taken, episode.number, episode.succeeded)
             if self.client.interrupted:
                 raise Interrupted
 
-        shown = evaluate(self.environment, self.judge, self.seed, self.config.evaluation_episodes, over, watch)
+        shown = evaluate(self.environment, self.judge, self.seed, episodes, over, watch)
         about = {"evaluation/environment_steps": float(self.steps_taken), "evaluation/policy_version": float(self.judge.version)}
         self.client.report(shown.scalars() | about)
+        self._desk.doing = WAITING
         self._lines.evaluated(self.steps_taken, shown.scalars(), self.judge.version, time.monotonic() - began)
-
-
-class EpisodeRows:
-    """The running episode's rows on their way to the client: at once or, where they are held, when it has ended."""
-
-    def __init__(self, client: Client, hold: bool):
-        self._client, self._hold, self._held = client, hold, list[Transition]()
-
-    def add(self, row: Transition) -> None:
-        """One more row, without a leading axis."""
-        if self._hold:
-            self._held.append(row)
-        else:
-            self._client.record(row)
-
-    def release(self) -> None:
-        """Hands over what is held."""
-        if self._held:
-            held, self._held = self._held, []
-            self._client.record(jax.tree.map(lambda *leaves: np.stack(leaves), *held))
-
-    def drop(self) -> None:
-        """Forgets what is held."""
-        self._held = []
