@@ -166,7 +166,7 @@ class ActorLoop:
         self._random.begin(seed)
         observation, over, step = self._control.begin(seed, self.episode), False, 0
         self._clips.begin()
-        self._desk.begun(self.episode, observation)
+        self._desk.begun(self.episode)
         succeeded, total = False, 0.0
         while not over:
             self._watchdog.check(self.policy.version)
@@ -301,7 +301,7 @@ class ActorLoop:
             if step == 0:  # of an episode that a fault had broken off, too
                 self._clips.begin()
             self._clips.add(result.next_observation)
-            self._desk.saw(result.next_observation)
+            self._desk.saw()
 
         def over(episode: Episode) -> None:
             self._clips.end_evaluation(self.steps_taken, episode.number, episode.succeeded)

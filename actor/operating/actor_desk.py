@@ -13,7 +13,6 @@ import numpy as np
 
 from ...data.desk.warnings_kept import KeptWarnings
 from ...data.errors import WarmloopError
-from ...data.transition import PyTree
 from ..endings.success import check_unattended
 from ..environment.environment import Environment
 from ..intervention.intervention import Intervener, Signal, Taken
@@ -48,7 +47,8 @@ class ActorDesk:
         self.warnings: KeptWarnings | None = None
         self._episode = self._version = -1
         self._step = self._late = self._steps = 0
-        self._newest: tuple[int, PyTree, Taken | None] = (0, {}, None)
+        self._taken: Taken | None = None
+        self._seen = 0  # observations
         self._last: dict[str, Any] = {}
 
     def attach(self, environment: Environment, client: Client, hold: bool, frame: Callable[[], np.ndarray | None]) -> None:
@@ -61,20 +61,21 @@ class ActorDesk:
 
     # The control loop's side.
 
-    def begun(self, episode: int, observation: PyTree) -> None:
+    def begun(self, episode: int) -> None:
         """An episode begins."""
-        self._episode, self._step, self.doing = episode, 0, ACTING
-        self._newest = (self._newest[0] + 1, observation, None)
+        self._episode, self._step, self._taken, self.doing = episode, 0, None, ACTING
+        self._seen += 1
 
     def stepped(self, step: int, taken: Taken, version: int) -> None:
         """A step was taken, by the policy of that version."""
         self._step, self._version, self._steps = step, version, self._steps + 1
         self._late += taken.result.info.get("late") in (True, np.True_)
-        self._newest = (self._newest[0] + 1, taken.result.next_observation, taken)
+        self._taken = taken
+        self._seen += 1
 
-    def saw(self, observation: PyTree) -> None:
-        """A step of an evaluation led to this."""
-        self._newest = (self._newest[0] + 1, observation, None)
+    def saw(self) -> None:
+        """A step of an evaluation was taken."""
+        self._seen += 1
 
     def ended(self, episode: int, outcome: str, signal: Signal | None) -> None:
         """An episode ended so, by a person's word where there is one."""
@@ -84,7 +85,7 @@ class ActorDesk:
     # The desk's side.
 
     def show(self) -> Mapping[str, Any]:
-        client, taken = self._client, self._newest[2]
+        client, taken = self._client, self._taken
         known: dict[str, Any] = {}
         if client is not None:
             counts = client.statistics()
@@ -113,13 +114,13 @@ class ActorDesk:
         }
 
     def pictures(self) -> Mapping[str, tuple[int, np.ndarray]]:
-        number, observation, _ = self._newest
+        """Of all cameras, those among them that the policy does not see."""
         if self._environment is None:
             return {}
-        names = [leaf.name for leaf in self._environment.spec.cameras]
-        views = observation if isinstance(observation, Mapping) else dict.fromkeys(names, observation)
-        shown = {name: np.asarray(views[name]) for name in names if name in views}
-        if not names and (frame := self._frame()) is not None:
+        whole, number = self._environment.whole, self._seen
+        views = whole if isinstance(whole, Mapping) else {"camera": whole}
+        shown = {name: view for name, view in views.items() if is_picture(view)}
+        if not shown and (frame := self._frame()) is not None:
             shown = {"view": frame}
         return {name: (number, view[-1] if view.ndim == 4 else view) for name, view in shown.items()}
 
@@ -157,3 +158,8 @@ class ActorDesk:
             except WarmloopError as error:
                 return str(error)
         return ""
+
+
+def is_picture(view: object) -> bool:
+    """Whether a part of an observation is a camera's picture, or a stack of its newest ones."""
+    return isinstance(view, np.ndarray) and view.dtype == np.uint8 and view.ndim in (3, 4) and view.shape[-1] in (1, 3, 4)

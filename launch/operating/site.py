@@ -16,11 +16,11 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from .access import COOKIE, Access
-from .curves_shown import curves
-from .desks import Desks
 from .doorkeeper import Doorkeeper
-from .page_state import marks
-from .run_files import RunFiles
+from .facts.curves_shown import curves
+from .facts.desks import Desks
+from .facts.page_state import marks
+from .facts.run_files import RunFiles
 from .viewers import TOO_MANY, Viewers
 
 STATIC = Path(__file__).parent / "static"

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from ..flags.common import log
-from .desks import Desks
-from .page_state import PageState
-from .run_files import RunFiles
+from .facts.desks import Desks
+from .facts.page_state import PageState
+from .facts.run_files import RunFiles
 
 MOST_VIEWERS = 8
 TICK_SECONDS, STATE_SECONDS, PING_SECONDS = 0.2, 0.5, 3.0
@@ -65,6 +65,7 @@ class Viewers:
 
     async def _follow(self) -> None:
         looking, story = asyncio.create_task(self.desks.run()), None
+        await asyncio.sleep(STATE_SECONDS)  # until the run's processes are found
         try:
             unseen = 0.0
             while unseen < LINGER_SECONDS:

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ...data.wire import MIB
-from ..flags.progress import span
+from ....data.wire import MIB
+from ...flags.progress import span
 from .desks import Process
 from .run_files import RunFiles
 

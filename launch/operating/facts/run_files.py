@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...data.errors import WarmloopError
-from ...data.files.run_folder import RunFolder
-from ...data.statistics import wilson
-from ...learner.diagnosis.metrics import LINES
-from ..telling.run_history import BEGAN, ENDED, HISTORY
+from ....data.errors import WarmloopError
+from ....data.files.run_folder import RunFolder
+from ....data.statistics import wilson
+from ....learner.diagnosis.metrics import LINES
+from ...telling.run_history import BEGAN, ENDED, HISTORY
 from .tail import Tail
 
 if TYPE_CHECKING:
-    from ..reports.outcomes import Result
-    from ..reports.story import Story
+    from ...reports.outcomes import Result
+    from ...reports.story import Story
 
 EVALUATION = "evaluation/success_rate"
 MOST_RECORDS = 4000  # of the metrics; beyond them every second one is left out
@@ -106,10 +106,10 @@ class RunFiles:
 
     def read_story(self) -> None:
         """Reads the configuration, and how the warm-up did, as the run's report has them. The first time it imports what takes seconds."""
-        from ...configs.schema import from_dict
-        from ...data.reward import return_bounds
-        from ..reports.outcomes import results
-        from ..reports.story import read_story
+        from ....configs.schema import from_dict
+        from ....data.reward import return_bounds
+        from ...reports.outcomes import results
+        from ...reports.story import read_story
 
         self.story_due = False
         try:

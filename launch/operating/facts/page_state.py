@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from ..flags.progress import span
+from ...flags.progress import span
 from .alarms import alarms, as_shown
 from .desks import Desks, Process
 from .run_files import EVALUATION, RunFiles, rate_of, result_of

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ...data.desk.desk_messages import Unpacker, packed
-from ...data.errors import WarmloopError
+from ....data.desk.desk_messages import Unpacker, packed
+from ....data.errors import WarmloopError
 from .camera_picture import CameraPicture
 
 LOOK_SECONDS = 0.5  # between two looks for processes that have begun
