@@ -79,12 +79,15 @@ EXTRAS = {
         "google-crc32c>=1.6",  # of the extra `rlds`
         "grpcio-tools>=1.85.1",
         "hypothesis>=6.130",
+        "playwright>=1.50",  # drives a Chromium that is there, for the tests of the extra `page`
         "pyarrow>=18",  # so that LeRobot's and Minari's Arrow files are tested
         "pyright[nodejs]>=1.1.400",
         "pytest>=8.3",
         "pytest-timeout>=2.3",
         "pytest-xdist>=3.6",
         "ruff>=0.12",
+        "starlette>=1.0",  # of the extra `page`
+        "uvicorn>=0.40",
     ],
 }
 

@@ -69,7 +69,8 @@ class ActorDesk:
     def stepped(self, step: int, taken: Taken, version: int) -> None:
         """A step was taken, by the policy of that version."""
         self._step, self._version, self._steps = step, version, self._steps + 1
-        self._late += taken.result.info.get("late") in (True, np.True_)
+        late = taken.result.info.get("late")
+        self._late += isinstance(late, bool | np.bool_) and bool(late)
         self._taken = taken
         self._seen += 1
 
@@ -137,7 +138,7 @@ class ActorDesk:
             self.stop()
         elif word == "evaluate":
             episodes = values.get("episodes")
-            if not isinstance(episodes, int) or not 1 <= episodes <= MOST_EPISODES:
+            if isinstance(episodes, bool) or not isinstance(episodes, int) or not 1 <= episodes <= MOST_EPISODES:
                 return f"An evaluation has 1 to {MOST_EPISODES} episodes."
             if why := self._why_not(word):
                 return why

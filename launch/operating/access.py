@@ -56,7 +56,10 @@ class Access:
 
     def right_host(self, host: str | None) -> bool:
         """Whether a request's Host is a name of this page: another would be a foreign page's, led here by its own name server."""
-        name = urlsplit(f"//{host or ''}").hostname
+        try:
+            name = urlsplit(f"//{host or ''}").hostname
+        except ValueError:  # brackets that do not close
+            return False
         return name is not None and name.lower() in self._hosts
 
     def right_origin(self, origin: str | None, host: str | None) -> bool:

@@ -99,10 +99,10 @@ class Site:
         """A camera's newest picture."""
         process = self.desks.processes.get(request.path_params["actor"])
         picture = process and process.pictures.get(request.path_params["camera"])
-        data = picture and await asyncio.to_thread(picture.jpeg)
-        if not data:
+        data = picture and await asyncio.to_thread(picture.encoded)
+        if not picture or not data:
             raise HTTPException(404)
-        return Response(data, media_type="image/jpeg")
+        return Response(data, media_type=picture.kind)
 
     async def clip(self, request: Request) -> Response:
         """A recorded episode."""

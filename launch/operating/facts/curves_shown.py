@@ -9,7 +9,8 @@ from typing import Any
 from .run_files import COUNTED, EVALUATION, WINDOWS, RunFiles, rate_of
 
 MOST_POINTS = 500  # of a line
-LOSSES = ("critic/loss", "value/loss", "model/loss", "actor/loss")
+LEAST = 5  # episodes before a rate is drawn
+LOSSES = ("critic/loss", "value/loss", "model/loss")
 
 Columns = dict[str, list[float | None]]
 
@@ -24,6 +25,7 @@ def curves(files: RunFiles) -> dict[str, Any]:
         "return": _of(records, axis, {"return": "actor/episode_return"}),
         "interventions": _of(records, axis, {"per episode": "actor/interventions", "share of steps": "actor/intervention_rate"}),
         "losses": _of(records, axis, {name: name for name in LOSSES}),
+        "policy": _of(records, axis, {"actor/loss": "actor/loss"}),
         "values": _of(records, axis, {"Q": "critic/q_mean", "target": "critic/target_mean"}),
         "pace": _of(records, axis, {"reached": "learner/updates_per_step", "asked": "learner/updates_per_step_asked"}),
         "offline": _of(records, axis, {"asked": "learner/offline_ratio", "reached": "learner/effective_offline_ratio"}),
@@ -52,9 +54,10 @@ def _success(files: RunFiles) -> Columns:
         row = {"x": float(episode.get("environment_steps", 0))}
         for window, newest in windows.items():
             newest.append(episode["outcome"] == "success")
-            if len(newest) >= min(window, 20):
-                row[f"last {window}"] = sum(newest) / len(newest)
+            row[f"last {window}"] = sum(newest) / len(newest)
         whole = windows[WINDOWS[-1]]
+        if len(whole) < LEAST:
+            continue
         rate = rate_of(sum(whole), len(whole))
         rows.append(row | {"low": rate["low"], "high": rate["high"]})
     if not rows:  # of an older run, whose episodes have no lines

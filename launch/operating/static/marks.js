@@ -46,7 +46,7 @@ export class Marks {
       this.place.firstChild.remove();
     }
     for (const mark of this.place.children) {
-      const height = `${Math.round(12 + (48 * this.episodes.get(Number(mark.dataset.id)).length) / longest)}px`;
+      const height = `${Math.round(10 + 50 * Math.sqrt(this.episodes.get(Number(mark.dataset.id)).length / longest))}px`;
       if (mark.lastChild.style.height !== height) mark.lastChild.style.height = height;
     }
     if (atEnd || this.choice === null) this.place.scrollLeft = this.place.scrollWidth;

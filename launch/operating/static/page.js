@@ -77,7 +77,7 @@ function showSuccess(success) {
   const last = success["20"];
   setText(at("success"), last ? percent(last.rate) : "–");
   const helped = last && last.helped ? `, a hand helped in ${last.helped}` : "";
-  setText(at("success-of"), last ? `of ${last.count}${helped}` : "no episode yet");
+  setText(at("success-of"), last ? `of ${last.count} episodes${helped}` : "no episode yet");
   const rows = [["last 20", last, ""], ["last 100", success["100"], ""], ["warm-up", success.warm, "warm"]];
   set(at("scales"), JSON.stringify(rows), () => rows.filter(([, found]) => found).map((row) => scale(...row)));
 }
@@ -150,7 +150,7 @@ function pictures(numbers) {
       const figure = made("figure", {}, image, caption);
       views.append(figure);
       shown.set(key, [figure, image, { loading: false, wanted: newest, had: -1 }]);
-      image.addEventListener("load", () => next(key));
+      image.addEventListener("load", () => { image.classList.toggle("small", image.naturalWidth < 100); next(key); });
       image.addEventListener("error", () => next(key));
     }
     shown.get(key)[2].wanted = newest;

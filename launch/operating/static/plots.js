@@ -2,7 +2,7 @@
 import { made, number } from "./shown.js";
 
 const TITLES = {
-  success: "Success", return: "Return", interventions: "Interventions", losses: "Losses", values: "Value of the batch",
+  success: "Success", return: "Return", interventions: "Interventions", losses: "Critic's loss", policy: "Policy's loss", values: "Value of the batch",
   pace: "Updates per step", offline: "Offline share", heldout: "Held-out episodes",
 };
 const LINES = ["--success", "--failure", "--third", "--hand"];
@@ -65,7 +65,7 @@ export class Plots {
         if (!hidden) line += 1;
         const evaluated = key === "evaluation";
         return {
-          label: hidden ? `interval, ${key}` : key, stroke, dash, width: evaluated ? 0 : 2.2, spanGaps: true, value: (_, value) => number(value, 3),
+          label: hidden ? `interval, ${key}` : key, class: hidden ? "silent" : undefined, stroke, dash, width: evaluated ? 0 : 2.2, spanGaps: true, value: (_, value) => number(value, 3),
           points: { show: evaluated, size: 9, width: 2, stroke, fill: colour("--card") },
         };
       })],

@@ -1,6 +1,5 @@
 """A process shows itself to whoever looks, hears them at once, and waits for none of them."""
 
-import os
 import stat
 import threading
 import time
@@ -143,13 +142,6 @@ def test_only_its_user_can_enter_and_nothing_is_left(tmp_path):
     desk.close()
     assert not place.exists() and not (tmp_path / "actor-0.json").exists()
     assert not any(thread.name == "desk" for thread in threading.enumerate())
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
-def test_a_folder_that_takes_no_file_costs_the_desk_and_not_the_process(tmp_path, caplog):
-    tmp_path.chmod(0o500)
-    with Desk(tmp_path / "desk", "actor-0", Counter()):
-        assert "cannot be looked at" in caplog.text
 
 
 def test_a_file_in_the_folders_place_costs_the_desk_and_not_the_process(tmp_path):
