@@ -31,7 +31,8 @@ def chromium():
 @pytest.fixture
 def run(tmp_path) -> Path:
     """The folder of a run with 30 episodes, one of them with a clip."""
-    lines = [{"updates": n, "time": 1e9 + n, "environment_steps": n, "actor/episode_return": n, "critic/loss": 1 / n} for n in range(1, 300)]
+    steps = [{"updates": n, "time": 1e9 + n, "environment_steps": n} for n in range(1, 300)]
+    lines = [line | {"actor/episode_return": n, "critic/loss": 1 / n} for n, line in enumerate(steps, 1)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     kinds = ["success"] * 21 + ["no success", "failure", "discarded", "recorded again", "fault", "success", "success", "success", "success"]
     with open(tmp_path / "episodes.jsonl", "w") as file:
