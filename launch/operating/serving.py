@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import sys
 import threading
 from pathlib import Path
 
@@ -55,5 +54,6 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def _end_with_the_run(server: uvicorn.Server) -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1024):  # not by Python's stdin, whose lock must be free when the process ends
+        pass
     server.should_exit = True

@@ -93,7 +93,8 @@ class Site:
             after = int(request.query_params.get("after", "-1"))
         except ValueError:
             raise HTTPException(400) from None
-        return JSONResponse({"readings": self.files.readings, "episodes": marks(self.files, after, MOST_MARKS)})
+        shown = await asyncio.to_thread(marks, self.files, after, MOST_MARKS)
+        return JSONResponse({"readings": self.files.readings, "episodes": shown})
 
     async def camera(self, request: Request) -> Response:
         """A camera's newest picture."""
@@ -129,7 +130,7 @@ class Site:
         """Writes a note about an episode into the run's folder."""
         given = await _values(request)
         actor, number, text = str(given.get("actor", "")), given.get("number"), str(given.get("text", "")).strip()
-        known = any(episode.get("actor") == actor and episode.get("number") == number for episode in self.files.episodes)
+        known = any(one.get("actor") == actor and one.get("number") == number for one in [*self.files.episodes])
         if not known or len(text) > LONGEST_NOTE:
             return _refused(f"A note is of an episode of this run, and has up to {LONGEST_NOTE} characters.", 400)
         line = {"time": round(time.time(), 3), "actor": actor, "number": number, "text": text}

@@ -17,6 +17,11 @@ Columns = dict[str, list[float | None]]
 
 def curves(files: RunFiles) -> dict[str, Any]:
     """Each plot's columns, by its name; against environment steps, or updates while only a warm-up has run."""
+    with files.lock:
+        return _curves(files)
+
+
+def _curves(files: RunFiles) -> dict[str, Any]:
     fine = bool(files.online or files.episodes)
     records = files.online if fine else files.warm
     axis = "environment_steps" if fine else "updates"

@@ -138,7 +138,8 @@ def _evaluation(record: Mapping[str, float]) -> dict[str, Any]:
 
 def marks(files: RunFiles, after: int, most: int) -> list[dict[str, Any]]:
     """The episodes whose `id` is above `after`, the newest `most` of them, oldest first, each with its note and its clip."""
-    found = list(itertools.takewhile(lambda episode: episode["id"] > after, reversed(files.episodes)))[:most]
+    with files.lock:
+        found = list(itertools.islice(itertools.takewhile(lambda one: one["id"] > after, reversed(files.episodes)), most))
     clips = clips_of(files)
     shown = []
     for episode in reversed(found):

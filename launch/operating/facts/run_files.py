@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import threading
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +42,7 @@ class RunFiles:
 
     Attributes:
         folder: the run's.
+        lock: to be held where records or episodes are gone through while another thread may refresh.
         online, warm: records of the metrics, oldest first, thinned.
         episodes: training episodes as `learner/diagnosis/episode_log.py` writes them, oldest first, each with its `id`.
         notes: by actor and number of an episode.
@@ -53,7 +55,7 @@ class RunFiles:
     """
 
     def __init__(self, path: Path):
-        self.folder = RunFolder(path)
+        self.folder, self.lock = RunFolder(path), threading.Lock()
         self._metrics, self._warm_metrics = Tail(path / LINES), Tail(self.folder.warmup_metrics / LINES)
         self._episodes, self._notes, self._history = Tail(self.folder.episodes), Tail(self.folder.notes), Tail(path / HISTORY)
         self.online, self.warm, self.evaluations = list[dict[str, float]](), list[dict[str, float]](), list[dict[str, float]]()
@@ -69,6 +71,10 @@ class RunFiles:
 
     def refresh(self) -> None:
         """Reads what is new."""
+        with self.lock:
+            self._refresh()
+
+    def _refresh(self) -> None:
         self._refresh_metrics("online", self._metrics)
         self._refresh_metrics("warm", self._warm_metrics)
         replaced, new = self._episodes.read()

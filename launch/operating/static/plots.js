@@ -48,6 +48,7 @@ export class Plots {
     const colour = (variable) => getComputedStyle(document.documentElement).getPropertyValue(variable).trim();
     const area = made("div");
     const card = made("figure", { class: "card plot" }, made("h2", {}, TITLES[name]), area);
+    card.style.order = Object.keys(TITLES).indexOf(name); // wherever in time it is drawn
     this.place.append(card);
     const axis = { stroke: colour("--faint"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 }, font: "13px system-ui, sans-serif" };
     const low = names.indexOf("low") + 1, high = names.indexOf("high") + 1;
