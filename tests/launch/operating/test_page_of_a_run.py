@@ -15,6 +15,7 @@ pytest.importorskip("uvicorn", reason="uvicorn is not installed")
 pytest.importorskip("starlette", reason="starlette is not installed")
 
 from served import Viewer
+
 from warmloop.learner.checkpoints import checkpoint
 from warmloop.learner.diagnosis.metrics import read
 
