@@ -26,7 +26,7 @@ from .episodes.episode_rows import EpisodeRows
 from .episodes.rollout import evaluate
 from .films.clips import Clips
 from .intervention.intervention import Control, Intervener, Signal, Taken, takeovers
-from .operating.actor_desk import EVALUATING, PAUSED, WAITING, ActorDesk
+from .operating.actor_desk import BETWEEN, EVALUATING, PAUSED, WAITING, ActorDesk
 from .policies.policy import AgentPolicy, RandomPolicy
 from .seeds import episode_seed
 from .watchdog import Interrupted, Watchdog
@@ -142,20 +142,23 @@ class ActorLoop:
             if self.client.paused and not self.config.simulator:
                 self._guard.rest("the learner does not save its rows, or the spool's disk fails, so the robot waits")
             while self.client.paused and not self.client.stopped:
+                self._desk.doing = WAITING
                 time.sleep(PAUSE_SECONDS)
             if not self.client.stopped:
                 yield from self._episode()
 
     def _as_the_page_says(self) -> None:
         """Pauses and evaluates for the person at the operator's page."""
-        desk = self._desk
+        desk, began = self._desk, time.monotonic()
         while desk.words.paused and not self.client.stopped:
             if desk.doing != PAUSED:
                 desk.doing = PAUSED
                 log.info("%s pauses before episode %d, as the operator's page says.", self.client.actor_id, self.episode)
                 self._guard.rest("a person at the operator's page pauses the run", logging.INFO)
             time.sleep(PAUSE_SECONDS)
-        desk.doing = WAITING
+        if desk.doing == PAUSED:
+            self._watchdog.stood(time.monotonic() - began)
+        desk.doing = BETWEEN
         if (episodes := desk.words.evaluation()) and not self.client.stopped:
             self._evaluate(episodes)
 
@@ -311,5 +314,5 @@ class ActorLoop:
         shown = evaluate(self.environment, self.judge, self.seed, episodes, over, watch)
         about = {"evaluation/environment_steps": float(self.steps_taken), "evaluation/policy_version": float(self.judge.version)}
         self.client.report(shown.scalars() | about)
-        self._desk.doing = WAITING
+        self._desk.doing = BETWEEN
         self._lines.evaluated(self.steps_taken, shown.scalars(), self.judge.version, time.monotonic() - began)

@@ -22,7 +22,8 @@ from .page_words import SIGNALS, Asked, PageWords
 if TYPE_CHECKING:
     from ..delivery.client import Client
 
-NONE, ACTING, EVALUATING, PAUSED, WAITING = "not yet acting", "acting", "evaluating", "paused", "waiting for the learner"
+NONE, ACTING, BETWEEN = "not yet acting", "acting", "between two episodes"
+EVALUATING, PAUSED, WAITING = "evaluating", "paused", "waiting for the learner"
 MOST_EPISODES = 500  # of an evaluation that the page asks for
 HELD = (
     "Its rows are with the learner at once, so nothing can be dropped: start the actor with --config.actor.hold_episodes to discard or to "
@@ -81,7 +82,7 @@ class ActorDesk:
     def ended(self, episode: int, outcome: str, signal: Signal | None) -> None:
         """An episode ended so, by a person's word where there is one."""
         self._last = {"episode": episode, "outcome": outcome, "signal": signal and signal.value, "time": time.time()}
-        self.doing = WAITING
+        self.doing = BETWEEN
 
     # The desk's side.
 

@@ -25,6 +25,7 @@ import numpy as np
 
 from ..errors import WarmloopError
 from ..files.whole_files import replacing
+from ..running.seldom import Seldom
 from .desk_messages import LONGEST_WORD, Unpacker, packed
 from .warnings_kept import KeptWarnings
 
@@ -78,7 +79,7 @@ class Desk:
     def __init__(self, folder: Path, name: str, shown: Shown):
         self._shown, self._looking = shown, dict[socket.socket, Looking]()
         self._place, self._file = "", folder / f"{name}.json"
-        self._closing = threading.Event()
+        self._closing, self._say = threading.Event(), Seldom(log, 60.0)
         try:
             self._place = tempfile.mkdtemp(prefix="warmloop-")
             self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -106,7 +107,8 @@ class Desk:
             return
         self._closing.set()
         if hasattr(self, "_thread"):
-            self._wake.send(b"x")
+            with contextlib.suppress(OSError):  # where the thread has ended
+                self._wake.send(b"x")
             self._thread.join(1.0)
             with contextlib.suppress(OSError, ValueError):  # of a later process of this name
                 if json.loads(self._file.read_bytes())["pid"] == os.getpid():
@@ -120,7 +122,16 @@ class Desk:
         self.close()
 
     def _run(self) -> None:
-        """The thread."""
+        """The thread. Whatever goes wrong in it costs the desk, and nothing else: an actor's robot is not brought to rest for it."""
+        try:
+            self._serve_all()
+        except Exception as error:
+            log.error("%s is not shown any more: %s: %s. It runs all the same.", self._file.stem, type(error).__name__, error)
+        finally:
+            for one in (*self._looking, self._listener, self._wake, self._woken):
+                one.close()
+
+    def _serve_all(self) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
             selector.register(self._woken, selectors.EVENT_READ)
@@ -139,8 +150,6 @@ class Desk:
                     selector.modify(looking.connection, selectors.EVENT_READ | (selectors.EVENT_WRITE if looking.waiting else 0))
             for looking in [*self._looking.values()]:
                 self._part(selector, looking)
-        for one in (self._listener, self._wake, self._woken):
-            one.close()
 
     def _accept(self, selector: selectors.BaseSelector) -> None:
         with contextlib.suppress(OSError):  # it is gone again
@@ -179,7 +188,11 @@ class Desk:
         ready = [looking for looking in self._looking.values() if not looking.waiting]
         if not ready:  # they are slow: they get a later one
             return
-        state, pictures = packed({"kind": "state", "state": dict(self._shown.show())}), self._shown.pictures()
+        try:
+            state, pictures = packed({"kind": "state", "state": dict(self._shown.show())}), self._shown.pictures()
+        except Exception as error:  # what it shows is changed by another thread at this moment
+            self._say("%s could not be shown just now: %s: %s", self._file.stem, type(error).__name__, error)
+            return
         for looking in ready:
             looking.waiting += state
             for camera, (number, picture) in pictures.items():

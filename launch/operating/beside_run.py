@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..flags import connection, page_flags
+from ..flags import page_flags
 from ..flags.common import log
 from ..starting.processes import command
 
@@ -22,7 +22,8 @@ def beside_the_run(run: Path) -> Iterator[None]:
     if not page_flags.PAGE.value:
         yield
         return
-    secrets = [f"--credentials={connection.CREDENTIALS.value}"] if connection.CREDENTIALS.value else []
+    folder = page_flags.credentials_here()
+    secrets = [f"--credentials={folder}"] if folder else []
     where = [f"--page_port={page_flags.PAGE_PORT.value}", f"--page_ip={page_flags.PAGE_IP.value}"]
     # Its input ends with this process, whatever ends that; a Ctrl-C is this process's alone.
     process = subprocess.Popen(

@@ -75,6 +75,8 @@ class Site:
 
     async def live(self, request: Request) -> Response:
         """A stream of events that lasts while a viewer looks."""
+        if request.method == "HEAD":
+            return Response(status_code=405)
         if not self.viewers.room:
             return _refused(TOO_MANY, 503)
         events = self.viewers.events(request.is_disconnected)

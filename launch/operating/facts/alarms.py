@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ SILENT_ACTOR = 10.0  # seconds
 LITTLE_DISK, HARDLY_DISK = 5 * 1024 * MIB, 512 * MIB
 BEYOND = 0.05  # share of the range of returns by which Q may be above its bound
 SAID_SECONDS = 600.0  # for which a warning of a process is shown
+MOST_SAID = 5
 
 
 class Alarm(NamedTuple):
@@ -58,7 +61,8 @@ def _processes(processes: Mapping[str, Process]) -> Iterator[Alarm]:
             yield Alarm("stop", f"{process.name} has not answered for {span(process.silent)}: it hangs, or its machine is busy.")
         for camera, picture in process.pictures.items():
             if picture.frozen:
-                yield Alarm("stop", f"The camera {camera} of {process.name} is frozen: the same picture for {span(picture.frozen)}.")
+                frozen = span(picture.frozen)
+                yield Alarm("stop", f"The camera {camera} of {process.name} is frozen: the same picture, to the last bit, for {frozen}.")
 
 
 def _actors(processes: Mapping[str, Process]) -> Iterator[Alarm]:
@@ -68,14 +72,16 @@ def _actors(processes: Mapping[str, Process]) -> Iterator[Alarm]:
 
 
 def _said(processes: Mapping[str, Process]) -> Iterator[Alarm]:
-    """What the processes warned of in the last minutes, once each."""
-    newest: dict[tuple[str, str], tuple[float, str]] = {}
+    """What the processes warned of in the last minutes, the newest first; warnings that differ by their numbers are one."""
+    newest, counts = dict[tuple[str, str], tuple[float, str, str]](), Counter[tuple[str, str]]()
     for process in processes.values():
         for when, level, text in process.state.get("said", []):
             if time.time() - when < SAID_SECONDS:
-                newest[process.name, text] = when, level
-    for (name, text), (when, level) in newest.items():
-        yield Alarm("look" if level == "warning" else "stop", f"{name}: {text}", when)
+                kind = process.name, re.sub(r"\d+", "#", text)
+                newest[kind], counts[kind] = (when, level, text), counts[kind] + 1
+    for kind, (when, level, text) in sorted(newest.items(), key=lambda item: -item[1][0])[:MOST_SAID]:
+        often = f" ({counts[kind]} times in {span(SAID_SECONDS)})" if counts[kind] > 1 else ""
+        yield Alarm("look" if level == "warning" else "stop", f"{kind[0]}: {text}{often}", when)
 
 
 def _numbers(processes: Mapping[str, Process]) -> dict[str, float]:

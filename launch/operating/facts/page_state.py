@@ -114,7 +114,8 @@ class PageState:
     def _actor(self, name: str) -> dict[str, Any]:
         numbers, here = self._numbers, self.desks.processes.get(name)
         known = {key: numbers.get(f"actors/{name}/{key}") for key in ("steps", "episodes", "success_rate", "silence_seconds", "policy_lag")}
-        shown: dict[str, Any] = {"name": name, "here": here is not None, "known": known}
+        local = (self.files.folder.spools / name).is_dir()
+        shown: dict[str, Any] = {"name": name, "here": here is not None, "local": local, "known": known}
         if here is not None:
             shown |= {key: value for key, value in here.state.items() if key not in ("said", "kind")}
             shown |= {"silent": here.silent, "cameras": _cameras(here)}

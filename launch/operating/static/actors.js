@@ -80,7 +80,7 @@ class Card {
   show(actor, state) {
     this.paused = actor.pause;
     const known = actor.known, silent = actor.silent || (actor.here ? 0 : known.silence_seconds);
-    setText(this.doing, !actor.here ? (state.run.here ? "on another machine" : "not running") : silent ? "silent" : actor.task ? `${actor.doing} · ${actor.task}` : actor.doing);
+    setText(this.doing, !actor.here ? (state.run.here && !actor.local ? "on another machine" : "not running") : silent ? "silent" : actor.task ? `${actor.doing} · ${actor.task}` : actor.doing);
     figures(this.figures, actor.here ? [
       ["episode", number(actor.episode), actor.step ? `step ${number(actor.step)}` : ""],
       ["reward", number(actor.reward, 2), actor.intervened ? "by hand" : ""],

@@ -32,10 +32,10 @@ function listen() {
   live.onerror = async () => {
     page.viewer = "";
     if (live.readyState !== EventSource.CLOSED) return;
-    const answer = await fetch("/live", { method: "HEAD" }).catch(() => null);
-    if (answer && answer.status === 401) location.reload();
-    const why = await fetch("/live").then((got) => (got.ok ? (got.body.cancel(), null) : got.json())).catch(() => null);
-    lost(why ? why.refused : "");
+    const answer = await fetch("/live").catch(() => null);
+    if (answer && answer.status === 401) { location.reload(); return; }
+    if (answer && answer.ok) answer.body.cancel();
+    else lost(answer ? (await answer.json().catch(() => ({}))).refused : "");
     setTimeout(listen, 2000);
   };
 }

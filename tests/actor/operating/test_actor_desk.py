@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from warmloop.actor.environment.environment import EnvironmentConfig
 from warmloop.actor.intervention import Command
 from warmloop.actor.intervention.intervention import Signal
 from warmloop.actor.operating.actor_desk import ActorDesk, is_picture
+from warmloop.actor.watchdog import Watchdog
 from warmloop.data.desk.desk import Desk
+from warmloop.data.errors import WarmloopError
 from warmloop.data.wire.episode_report import LENGTH, NUMBER, OUTCOME, OUTCOMES
 
 HOLD = ActorConfig(hold_episodes=True)
@@ -212,3 +215,16 @@ def test_late_steps_are_counted_where_the_environment_tells_them_by_true_alone()
 def test_what_is_a_picture():
     assert is_picture(np.zeros((8, 8, 3), np.uint8)) and is_picture(np.zeros((2, 8, 8, 1), np.uint8))
     assert not is_picture(np.zeros((8, 8, 3), np.float32)) and not is_picture(np.zeros((8, 8), np.uint8)) and not is_picture([1])
+
+
+def test_a_pause_that_a_person_wanted_makes_no_weights_stale():
+    client = SimpleNamespace(interrupted=False, newest_version=3, weights_age=400.0)
+    watchdog = Watchdog(client, ActorConfig(max_weights_age=300.0))
+    with pytest.raises(WarmloopError, match="No new weights have come for 400 s"):
+        watchdog.check(3)
+    watchdog.stood(60.0)
+    watchdog.stood(60.0)
+    watchdog.check(3)
+    client.newest_version = 4
+    with pytest.raises(WarmloopError, match="No new weights"):
+        watchdog.check(4)

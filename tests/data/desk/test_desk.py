@@ -169,3 +169,37 @@ def test_messages_come_whole_however_they_are_cut():
         assert got == [({"a": 1}, b"xyz"), ({"b": [2]}, b"")]
     with pytest.raises(WarmloopError):
         list(Unpacker(longest=4).feed(packed({"a": 1})))
+
+
+def test_a_process_that_cannot_be_shown_at_a_moment_is_shown_at_the_next_and_its_desk_never_ends_it(tmp_path, caplog):
+    class Torn(Counter):
+        def pictures(self):
+            if self.asked < 3:
+                raise RuntimeError("dictionary changed size during iteration")
+            return {}
+
+    failed = list[threading.ExceptHookArgs]()
+    before, threading.excepthook = threading.excepthook, failed.append
+    try:
+        with Desk(tmp_path, "actor-0", Torn()):
+            assert Look(tmp_path, "actor-0").state()["asked"] == 3
+    finally:
+        threading.excepthook = before
+    assert not failed and "could not be shown just now" in caplog.text
+
+
+def test_an_error_in_hearing_costs_the_desk_alone(tmp_path, caplog):
+    class Deaf(Counter):
+        def hear(self, word, values, viewer):
+            raise RuntimeError("deaf")
+
+    failed = list[threading.ExceptHookArgs]()
+    before, threading.excepthook = threading.excepthook, failed.append
+    try:
+        with Desk(tmp_path, "actor-0", Deaf()):
+            look = Look(tmp_path, "actor-0")
+            look.socket.sendall(packed({"word": "success"}))
+            assert look.hung_up()
+    finally:
+        threading.excepthook = before
+    assert not failed and "is not shown any more" in caplog.text
