@@ -32,6 +32,7 @@ from .warnings_kept import KeptWarnings
 SHOW_SECONDS = 0.2  # between two looks at the process
 LOOKING = 4  # connections at once
 READ_BYTES = 1 << 16
+END_SECONDS = 5.0  # for the thread, which waits for nothing
 
 log = logging.getLogger(__name__)
 
@@ -109,11 +110,15 @@ class Desk:
         if hasattr(self, "_thread"):
             with contextlib.suppress(OSError):  # where the thread has ended
                 self._wake.send(b"x")
-            self._thread.join(1.0)
+            self._thread.join(END_SECONDS)
+            self._wake.close()
             with contextlib.suppress(OSError, ValueError):  # of a later process of this name
                 if json.loads(self._file.read_bytes())["pid"] == os.getpid():
                     self._file.unlink()
-        shutil.rmtree(self._place, ignore_errors=True) if self._place else None
+        if hasattr(self, "_listener"):
+            self._listener.close()
+        if self._place:
+            shutil.rmtree(self._place, ignore_errors=True)
 
     def __enter__(self) -> Desk:
         return self
@@ -128,7 +133,7 @@ class Desk:
         except Exception as error:
             log.error("%s is not shown any more: %s: %s. It runs all the same.", self._file.stem, type(error).__name__, error)
         finally:
-            for one in (*self._looking, self._listener, self._wake, self._woken):
+            for one in (*self._looking, self._listener, self._woken):
                 one.close()
 
     def _serve_all(self) -> None:

@@ -35,7 +35,7 @@ def serve(run: Path, host: str, port: int, credentials: LearnerCredentials | Non
     print(f"page         {'https' if credentials else 'http'}://{shown}/", flush=True)
     certificate, key = (None, None) if credentials is None else (credentials.folder / CERTIFICATE, credentials.folder / KEY)
     config = uvicorn.Config(
-        site.app, http="h11", ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
+        site.app, loop="asyncio", http="h11", ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
         timeout_graceful_shutdown=END_SECONDS, limit_concurrency=64, ssl_certfile=certificate, ssl_keyfile=key,
     )  # fmt: skip
     server = uvicorn.Server(config)

@@ -88,7 +88,7 @@ def served(
     site, listener = Site(run, Access("127.0.0.1", credentials)), listening("127.0.0.1", port)
     pair = (None, None) if credentials is None else (credentials.folder / CERTIFICATE, credentials.folder / KEY)
     config = uvicorn.Config(
-        site.app, http="h11", ws="none", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1,
+        site.app, loop="asyncio", http="h11", ws="none", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1,
         ssl_certfile=pair[0], ssl_keyfile=pair[1],
     )  # fmt: skip
     server = uvicorn.Server(config)

@@ -73,14 +73,14 @@ class Desks:
     async def say(self, name: str, word: str, viewer: str, **values: Any) -> str:
         """Says a word to a process; "" where it counts, else why not."""
         process = self.processes.get(name)
-        if process is None:
+        if process is None or process.writer.is_closing():
             return f"{name} does not run on this machine, so it cannot be told."
         number = next(self._ids)
         self._answers[number] = asyncio.get_running_loop().create_future()
         try:
             process.writer.write(packed({"word": word, "viewer": viewer, "id": number, **values}))
             return await asyncio.wait_for(self._answers[number], ANSWER_SECONDS)
-        except (TimeoutError, OSError):
+        except (TimeoutError, OSError, RuntimeError):
             self._tell_lost(process, viewer)
             return f"{name} did not answer within {ANSWER_SECONDS:g} s; see its terminal."
         finally:
@@ -88,12 +88,13 @@ class Desks:
 
     def lost(self, viewer: str) -> None:
         """A viewer is gone: what they said and what has not begun does not count any more."""
-        for process in self.processes.values():
+        for process in [*self.processes.values()]:
             self._tell_lost(process, viewer)
 
     def _tell_lost(self, process: Process, viewer: str) -> None:
-        with contextlib.suppress(OSError):
-            process.writer.write(packed({"word": "lost", "viewer": viewer}))
+        if not process.writer.is_closing():  # else the process knows that all its viewers are gone
+            with contextlib.suppress(OSError, RuntimeError):
+                process.writer.write(packed({"word": "lost", "viewer": viewer}))
 
     async def _look(self, path: Path) -> None:
         """Stays with one process until it is gone."""
