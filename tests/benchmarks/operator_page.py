@@ -203,7 +203,7 @@ def said_words(run: Path, port: int, seconds: float) -> list[float]:
     return delays
 
 
-def measure(seconds: float, rounds: int) -> dict[str, Any]:
+def measure(seconds: float, rounds: int, talk: float) -> dict[str, Any]:
     """All of it; shares of a core."""
     context, found = multiprocessing.get_context("spawn"), {name: {"steps": 0, "late": 0, "cpu": []} for name in CONDITIONS}
     pictures, refused, rates, page_cpu, words = list[float](), list[int](), list[float](), list[float](), list[float]()
@@ -236,10 +236,10 @@ def measure(seconds: float, rounds: int) -> dict[str, Any]:
                 for viewer in viewers:
                     viewer.join()
                 orders.put("on")
-        orders.put(("nobody looks", 2 * seconds))
+        orders.put(("nobody looks", talk + 10.0))
         told.get()
         orders.put("go")
-        words = said_words(run, port, 2 * seconds - 10)
+        words = said_words(run, port, talk)
         told.get()
         orders.put("on")
         orders.put(None)
@@ -268,8 +268,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0, help="Of each condition in a round.")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--talk", type=float, default=60.0, help="Seconds in which words are said.")
     options = parser.parse_args()
-    print(json.dumps(measure(options.seconds, options.rounds), indent=1))
+    print(json.dumps(measure(options.seconds, options.rounds, options.talk), indent=1))
 
 
 if __name__ == "__main__":
