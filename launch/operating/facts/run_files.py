@@ -127,7 +127,7 @@ class RunFiles:
         self.changes += 1
 
     @property
-    def newest(self) -> Mapping[str, float]:
+    def newest(self) -> dict[str, float]:
         """Of each metric its newest value: of the fine-tuning, or of the warm-up while nothing else has run."""
         return self._newest["online"] or self._newest["warm"]
 

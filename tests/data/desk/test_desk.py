@@ -11,13 +11,14 @@ from looking import PATIENCE, Look
 
 from warmloop.data.desk.desk import LOOKING, Desk, at_desk
 from warmloop.data.desk.desk_messages import LONGEST_WORD, Unpacker, packed
+from warmloop.data.desk.warnings_kept import KeptWarnings
 from warmloop.data.errors import WarmloopError
 
 
 class Counter:
     """A process that counts how often it was asked, and has a camera."""
 
-    warnings = None
+    warnings: KeptWarnings | None = None
 
     def __init__(self, picture=None):
         self.asked, self.said, self.gone = 0, list[str](), list[str]()
