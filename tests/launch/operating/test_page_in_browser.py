@@ -12,8 +12,8 @@ from browsers import DESKTOP, PHONE, Tab, browser
 pytest.importorskip("uvicorn", reason="uvicorn is not installed")
 pytest.importorskip("starlette", reason="starlette is not installed")
 
-from acting import Acting
-from served import served
+from acting_at_desk import Acting
+from page_served import served
 
 from warmloop.actor.config import ActorConfig
 from warmloop.actor.films.film import Film

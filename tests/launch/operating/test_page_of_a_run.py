@@ -14,7 +14,7 @@ from runs import Commands
 pytest.importorskip("uvicorn", reason="uvicorn is not installed")
 pytest.importorskip("starlette", reason="starlette is not installed")
 
-from served import Viewer
+from page_served import Viewer
 
 from warmloop.learner.checkpoints import checkpoint
 from warmloop.learner.diagnosis.metrics import read

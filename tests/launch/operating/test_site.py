@@ -13,8 +13,8 @@ from secrets_folder import make_credentials
 pytest.importorskip("uvicorn", reason="uvicorn is not installed")
 pytest.importorskip("starlette", reason="starlette is not installed")
 
-from acting import Acting
-from served import PATIENCE, Served, served
+from acting_at_desk import Acting
+from page_served import PATIENCE, Served, served
 
 from warmloop.actor.config import ActorConfig
 from warmloop.data.errors import WarmloopError
