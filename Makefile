@@ -81,6 +81,7 @@ $(TESTS): $(READY)
 	  || { echo "gym-hil and pynput need a C compiler and the kernel's headers: without them, their tests are skipped."; \
        echo "To try again, remove $@."; $(INSTALL) pygame hidapi; }
 	@command -v Xvfb > /dev/null || echo "Xvfb is not installed: the keyboard's tests are skipped. (Debian: apt-get install xvfb)"
+	@command -v chromium > /dev/null || echo "Chromium is not installed: the page's tests in a browser are skipped. (Debian: apt-get install chromium)"
 	@touch $@
 
 # PyTorch comes first, since the newest may be too new. The .pth file lets pip see, and not install again, what .venv has.

@@ -73,17 +73,21 @@ EXTRAS = {
     "cuda": ["jax[cuda12]>=0.10"],
     "tpu": ["jax[tpu]>=0.10"],
     "ray": ["ray>=2.60"],
+    "page": ["starlette>=1.0", "uvicorn>=0.40"],
     "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"],  # in no lock: the site is built from what is newest
     "dev": [
         "google-crc32c>=1.6",  # of the extra `rlds`
         "grpcio-tools>=1.85.1",
         "hypothesis>=6.130",
+        "playwright>=1.50",  # drives a Chromium that is there, for the tests of the extra `page`
         "pyarrow>=18",  # so that LeRobot's and Minari's Arrow files are tested
         "pyright[nodejs]>=1.1.400",
         "pytest>=8.3",
         "pytest-timeout>=2.3",
         "pytest-xdist>=3.6",
         "ruff>=0.12",
+        "starlette>=1.0",  # of the extra `page`
+        "uvicorn>=0.40",
     ],
 }
 
@@ -98,7 +102,7 @@ setup(
     python_requires=">=3.11",
     package_dir={"warmloop": "."},
     packages=["warmloop", *sub_packages()],
-    package_data={"warmloop": ["py.typed"], "warmloop.data.wire": ["*.proto", "*.pyi"]},
+    package_data={"warmloop": ["py.typed"], "warmloop.data.wire": ["*.proto", "*.pyi"], "warmloop.launch.operating": ["static/*"]},
     install_requires=REQUIRED,
     extras_require=EXTRAS,
     entry_points={

@@ -13,6 +13,7 @@ from ..agents.base import Agent
 from ..data.episode import Episode
 from ..data.errors import EnvironmentFault
 from ..data.transition import PyTree, Source, Transition
+from ..data.wire.episode_report import told
 from .config import ActorConfig
 from .course import Beside as Beside
 from .course import Course, Move
@@ -26,6 +27,7 @@ from .episodes.episode_rows import EpisodeRows
 from .episodes.rollout import evaluate
 from .films.clips import Clips
 from .intervention.intervention import Control, Signal, Taken, takeovers
+from .operating.actor_desk import BETWEEN, EVALUATING, PAUSED, WAITING, ActorDesk
 from .policies.policy import AgentPolicy, RandomPolicy
 from .policies.shared_policy import Ask
 from .seeds import episode_seed
@@ -70,10 +72,14 @@ class ActorLoop:
         self.guard = Guard(environment, config, client.actor_id, beside.quarantine)
         self.guard.faults.check = self._watchdog.leave_if_told
         self._clips = beside.clips or Clips(environment)
-        self._control, self._rows = Control(environment, beside.intervener), EpisodeRows(client, config.hold_episodes)
+        self._desk = beside.desk or ActorDesk()
+        self._desk.attach(environment, client, config.hold_episodes, self._clips.last_frame)
+        intervener = beside.intervener if beside.desk is None else self._desk.beside(beside.intervener)
+        self._control, self._rows = Control(environment, intervener), EpisodeRows(client, config.hold_episodes)
         version, params = client.wait_for_weights(config.patience)
         self.policy = beside.seat or AgentPolicy(agent, params, config.deterministic, version)
-        self.judge = AgentPolicy(agent, params, deterministic=True, version=version) if config.evaluate_every else None
+        judges = config.evaluate_every or beside.desk is not None
+        self.judge = AgentPolicy(agent, params, deterministic=True, version=version) if judges else None
         self._random = RandomPolicy(environment.spec.action_dim)
         self._lines = self._course.lines = self._course.lines or EpisodeLines(log, client.actor_id)
         self._began = 0.0  # when the episode did
@@ -122,14 +128,31 @@ class ActorLoop:
         while not self.client.stopped:
             self._swap()
             if self.config.evaluate_every and course.steps_taken >= course.evaluate_at:
-                self._evaluate()
+                self._evaluate(self.config.evaluation_episodes)
                 course.evaluate_at += self.config.evaluate_every
+            yield from self._as_the_page_says()
             if self.client.paused and not self.config.simulator:
                 self.guard.rest("the learner does not save its rows, or the spool's disk fails, so the robot waits")
             while (self.client.paused or course.evaluating) and not self.client.stopped:
+                self._desk.doing = WAITING
                 yield Move.WAITS
             if not self.client.stopped:
                 yield from self._episode()
+
+    def _as_the_page_says(self) -> Iterator[Move]:
+        """Pauses and evaluates for the person at the operator's page."""
+        desk, began = self._desk, time.monotonic()
+        while desk.words.paused and not self.client.stopped:
+            if desk.doing != PAUSED:
+                desk.doing = PAUSED
+                log.info("%s pauses before episode %d, as the operator's page says.", self.client.actor_id, self.episode)
+                self.guard.rest("a person at the operator's page pauses the run", logging.INFO)
+            yield Move.WAITS
+        if desk.doing == PAUSED:
+            self._watchdog.stood(time.monotonic() - began)
+        desk.doing = BETWEEN
+        if (episodes := desk.words.evaluation()) and not self.client.stopped:
+            self._evaluate(episodes)
 
     def _episode(self) -> Iterator[Move]:
         seed = episode_seed(self.seed, self.stream, self.episode, len(self.environment.tasks))
@@ -138,6 +161,7 @@ class ActorLoop:
         self._random.begin(seed)
         observation, over, step = self._control.begin(seed, self.episode), False, 0
         self._clips.begin()
+        self._desk.begun(self.episode)
         succeeded, total = False, 0.0
         while not over:
             self._watchdog.check(self.policy.version)
@@ -160,6 +184,7 @@ class ActorLoop:
             self.at_boundary = over
             self._rows.add(self._row(observation, taken, step - 1))
             self._clips.add(result.next_observation, taken.intervened)
+            self._desk.stepped(step, taken, self._acted)
             if over:
                 self._end(taken.signal, succeeded and taken.signal is not Signal.FAILURE, total, step)
             observation = result.next_observation
@@ -180,7 +205,8 @@ class ActorLoop:
         self._clips.begin()
         if step > 0:
             self.episode = self._course.next_episode()
-        self.client.report({"actor/faults": 1.0})
+        self._desk.ended(number, "fault", None)
+        self.client.report({"actor/faults": 1.0} | told(number, "fault", step))
         self.guard.faults.meet(fault, number, step, observation, action)
 
     def _end(self, signal: Signal | None, succeeded: bool, total: float, steps: int) -> None:
@@ -194,6 +220,9 @@ class ActorLoop:
                     self.episode,
                     "discarded" if signal is Signal.DISCARD else "to be recorded again",
                 )
+                unwanted = "discarded" if signal is Signal.DISCARD else "recorded again"
+                self._desk.ended(self.episode, unwanted, signal)
+                self.client.report(told(self.episode, unwanted, steps))
                 if signal is Signal.DISCARD:
                     self.episode = self._course.next_episode()
                 return
@@ -203,8 +232,10 @@ class ActorLoop:
         self._rows.release()
         self._clips.end_training(self.episode, succeeded)
         self._tell(succeeded, total, steps)
+        outcome, number = "success" if succeeded else "failure" if signal is Signal.FAILURE else "no success", self.episode
+        self._desk.ended(number, outcome, signal)
         self.episode = self._course.next_episode()
-        self._report(succeeded, total, steps)
+        self._report(succeeded, total, steps, told(number, outcome, steps))
 
     def _tell(self, succeeded: bool, total: float, steps: int) -> None:
         """Says the episode that has ended."""
@@ -213,8 +244,8 @@ class ActorLoop:
         seconds = time.monotonic() - self._began
         self._lines.ended(Ended(self.episode, succeeded, total, steps, begun, by_hand, self._acted, seconds))
 
-    def _report(self, succeeded: bool, total: float, steps: int) -> None:
-        """What the learner's metrics shall know of an episode that has ended."""
+    def _report(self, succeeded: bool, total: float, steps: int, episode: dict[str, float]) -> None:
+        """What the learner's metrics shall know of an episode that has ended, and its own line."""
         shown = {"actor/success_rate": float(succeeded), "actor/episode_return": total}
         if self.environment.task:
             shown |= {f"{name}/{self.environment.task}": value for name, value in shown.items()}
@@ -229,6 +260,7 @@ class ActorLoop:
                 "actor/weights_age": self.client.weights_age,
                 "actor/spool_rows": float(self.client.statistics()["held"]),
             }
+            | episode
         )
 
     def _row(self, observation: PyTree, taken: Taken, step: int) -> Transition:
@@ -255,11 +287,12 @@ class ActorLoop:
         if newest is not None and newest[0] != self.policy.version:
             self.policy.load(newest[1], newest[0])
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, episodes: int) -> None:
         """The deterministic policy on the evaluation stream's seeds; its steps are not learnt from. Raises Interrupted where a signal came:
         a run that goes on from here evaluates anew."""
         began, newest, judge = time.monotonic(), self.client.newest_weights(), self.judge
         assert judge is not None, "there is one where evaluations are wanted"
+        self._desk.doing = EVALUATING
         if newest is not None:
             judge.load(newest[1], newest[0])
 
@@ -268,13 +301,15 @@ class ActorLoop:
             if step == 0:  # of an episode that a fault had broken off, too
                 self._clips.begin()
             self._clips.add(result.next_observation)
+            self._desk.saw()
 
         def over(episode: Episode) -> None:
             self._clips.end_evaluation(self.steps_taken, episode.number, episode.succeeded)
             if self.client.interrupted:
                 raise Interrupted
 
-        shown = evaluate(self.environment, judge, self.seed, self.config.evaluation_episodes, over, watch)
+        shown = evaluate(self.environment, judge, self.seed, episodes, over, watch)
         about = {"evaluation/environment_steps": float(self.steps_taken), "evaluation/policy_version": float(judge.version)}
         self.client.report(shown.scalars() | about)
+        self._desk.doing = BETWEEN
         self._lines.evaluated(self.steps_taken, shown.scalars(), judge.version, time.monotonic() - began)

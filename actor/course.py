@@ -10,6 +10,7 @@ from pathlib import Path
 from .episodes.episode_lines import EpisodeLines
 from .films.clips import Clips
 from .intervention.intervention import Intervener
+from .operating.actor_desk import ActorDesk
 from .policies.shared_policy import Seat
 
 
@@ -32,12 +33,14 @@ class Beside:
         intervener: who may act in the policy's place, evaluation excepted.
         clips: what records the episodes for a person to look at.
         quarantine: the folder for faults of the environment.
+        desk: what the operator's page sees and says.
         seat: at a policy that several environments share; None for a policy of its own.
     """
 
     intervener: Intervener | None = None
     clips: Clips | None = None
     quarantine: Path | None = None
+    desk: ActorDesk | None = None
     seat: Seat | None = None
 
 

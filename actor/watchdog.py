@@ -19,6 +19,13 @@ class Watchdog:
 
     def __init__(self, client: Client, config: ActorConfig):
         self._client, self._config = client, config
+        self._stood = 0.0  # seconds of pauses since the newest weights, of this version, came
+        self._stood_at = -1
+
+    def stood(self, seconds: float) -> None:
+        """The actor stood still for so long because a person wanted it: a learner without rows has no new weights."""
+        version = self._client.newest_version
+        self._stood, self._stood_at = seconds + (self._stood if version == self._stood_at else 0.0), version
 
     def leave_if_told(self) -> None:
         """To be called while a retry waits. Raises Interrupted where the actor shall leave, and WarmloopError as the client."""
@@ -41,8 +48,9 @@ class Watchdog:
                 f"The policy is {lag} updates behind the learner's, and actor.max_policy_lag is {config.max_policy_lag}; "
                 "let new weights take over more often (actor.swap), or raise the limit."
             )
-        if 0 < config.max_weights_age < client.weights_age:
+        age = client.weights_age - (self._stood if client.newest_version == self._stood_at else 0.0)
+        if 0 < config.max_weights_age < age:
             raise WarmloopError(
-                f"No new weights have come for {client.weights_age:.0f} s, and actor.max_weights_age is {config.max_weights_age:g}; "
+                f"No new weights have come for {age:.0f} s, and actor.max_weights_age is {config.max_weights_age:g}; "
                 "see whether the learner still learns, or raise the limit."
             )

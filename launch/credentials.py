@@ -17,12 +17,14 @@ from pathlib import Path
 from absl import flags
 
 from ..data.errors import WarmloopError
-from ..data.wire.keyring import AUTHORITY, CERTIFICATE, CLIENTS, LEARNER, TOKENS
+from ..data.wire.keyring import AUTHORITY, CERTIFICATE, CLIENTS, LEARNER, PAGE, TOKEN, TOKENS
 from .flags.common import run
 
 OUT = flags.DEFINE_string("out", None, "Folder to write, which gets a folder for each machine.")
 HOST = flags.DEFINE_list("host", [], "Names and IP addresses by which actors reach the learner, separated by commas.")
-ACTORS = flags.DEFINE_list("actors", ["1"], "How many actors (named actor-0, actor-1, ... as train_rlpd does), or their names.")
+ACTORS = flags.DEFINE_list(
+    "actors", ["1"], "How many actors (named actor-0, actor-1, ... as train_rlpd does), or their names; page is the operator's page."
+)
 MUTUAL_TLS = flags.DEFINE_bool("mutual_tls", False, "Make the learner ask each actor for a certificate, beside its token.")
 DAYS = flags.DEFINE_integer("days", 730, "Number of days for which the certificates are valid.", lower_bound=1)
 
@@ -44,6 +46,9 @@ def main() -> None:
     new = [name for name in names if make_actor(out / name, learner, authority, DAYS.value)]
     print(f"{learner}: for the learner's machine; start it with --credentials={learner}")
     for name in names:
+        if name == PAGE:
+            print(f"{out / name / TOKEN}: opens the operator's page, which is served with --credentials={learner}")
+            continue
         print(f"{out / name}: for that actor's machine; start it with --credentials={out / name}{'' if name in new else ' (as it was)'}")
     print(f"{out / AUTHORITY}: keep it here, and from others; {learner / TOKENS} says who may connect, read when the learner starts")
 

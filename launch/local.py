@@ -18,7 +18,7 @@ from absl import flags
 from ..data.errors import WarmloopError
 from ..data.wire.address import is_loopback
 from . import train_rlpd
-from .flags import connection, interveners
+from .flags import connection, interveners, page_flags
 from .flags.common import run
 from .flags.envs_flag import check_alone
 from .reports.writing import write_report
@@ -32,11 +32,13 @@ for flag in list(flags.FLAGS.get_key_flags_for_module(train_rlpd.__name__)):
     if flag.name not in TRAIN_RLPDS:
         flags.declare_key_flag(flag.name)
 ACTORS = flags.DEFINE_integer("actors", 1, "Number of actor processes.", lower_bound=1)
+PAGES = ("page", "nopage", "page_port", "page_ip")  # the learner's process starts it
 EVERYWHERE = ("0.0.0.0", "::")
 
 
 def main() -> None:
     compute_on("cpu", children=False)  # the accelerator is the learner's
+    page_flags.check()
     resuming, checkpoints = train_rlpd.RESUME.value, settings.run_folder().checkpoints
     config = train_rlpd.going_on(settings.run_config(resuming, checkpoints, port=connection.PORT.value))
     shared, host = [*_without(sys.argv[1:], OWN), f"--seed={settings.run_seed(resuming, checkpoints)}"], connection.IP.value
@@ -45,7 +47,7 @@ def main() -> None:
     check_alone(train_rlpd.ENVS.value, interveners.INTERVENTION.value)
     if interveners.choose_intervention(interveners.INTERVENTION.value).personal and ACTORS.value > 1:
         raise WarmloopError(f"A person can take over one actor, and there would be {ACTORS.value}; use --actors=1, or a teacher.")
-    actors = _without(shared, ("ip",)) if host in EVERYWHERE else shared
+    actors = _without(shared, ("ip", *PAGES) if host in EVERYWHERE else PAGES)
     if config.environment.limits:
         actors = [*actors, *config.environment.limits.flags()]
     # Others find the learner at its usual port; on this machine any will do, so that two runs do not get in each other's way.

@@ -21,7 +21,7 @@ from absl import flags
 
 from ..data.errors import WarmloopError
 from ..data.files.run_folder import FILTERED
-from .flags import connection, data_flags, interveners
+from .flags import connection, data_flags, interveners, page_flags
 from .flags.common import log, run
 from .flags.envs_flag import check_alone, define_envs
 from .flags.limits import taken_over
@@ -43,6 +43,7 @@ flags.adopt_module_key_flags(settings)
 flags.adopt_module_key_flags(data_flags)
 flags.adopt_module_key_flags(connection)
 flags.adopt_module_key_flags(interveners)
+flags.adopt_module_key_flags(page_flags)
 LEARNER = flags.DEFINE_bool("learner", False, "Run the learner process alone; actors connect to it.")
 ACTOR = flags.DEFINE_bool("actor", False, "Run an actor process alone, which connects to the learner at --ip.")
 CHECKPOINT = flags.DEFINE_string(
@@ -86,6 +87,7 @@ def main() -> None:
         act_on(PLATFORM.value)
     elif not flags.FLAGS["actor_platform"].using_default_value:
         raise WarmloopError("--actor_platform is for an actor process; elsewhere JAX_PLATFORMS chooses, as in JAX_PLATFORMS=cpu.")
+    page_flags.check(acting_alone=ACTOR.value or bool(EVAL_STEP.value))
     checkpoints = None if ACTOR.value else settings.run_folder().checkpoints
     config = settings.run_config(RESUME.value, checkpoints, port=connection.PORT.value, online_steps=ONLINE_STEPS.value)
     config = data_flags.with_reading(config)
@@ -130,15 +132,20 @@ def going_on(config: RunConfig) -> RunConfig:
 
 def learn(plan: Plan) -> None:
     """The learner process."""
+    from ..data.desk.desk import at_desk
+    from ..learner.operating.learner_desk import LearnerDesk
     from ..learner.receiving.service import serve
+    from .operating.beside_run import beside_the_run
 
     secrets = connection.learner_credentials()
     with learning(plan) as (learner, _):
         server = serve(connection.IP.value, plan.config.learner.port, learner.intake, secrets)
         log.info("learning; actors connect to port %d", server.port)
         plan.folder.port.write_text(f"{server.port}\n", encoding="utf-8")
+        shown = LearnerDesk(learner, lambda: setattr(learner, "stop_requested", True))
         try:
-            learner.run()
+            with at_desk(plan.folder.desks, "learner", shown), beside_the_run(plan.folder.path):
+                learner.run()
         finally:
             learner.intake.stop()
             server.stop(grace=10.0)
@@ -152,6 +159,8 @@ def act(config: RunConfig, seed: int) -> None:
     from ..actor.control_loop import ActorLoop, Beside, EpisodeStream
     from ..actor.delivery.client import Client, Introduction
     from ..actor.delivery.spool import Spool
+    from ..actor.operating.actor_desk import ActorDesk
+    from ..data.desk.desk import at_desk
     from .run.assemble import fine_agent, schema_of
     from .run.recorded_data import target_of
 
@@ -169,8 +178,9 @@ def act(config: RunConfig, seed: int) -> None:
         with Spool(run.spools / connection.actor_name(), schema, *limits) as spool:
             client = Client(channel, Introduction(schema, agent, connection.actor_name()), config.actor, rows=spool.rows)
             try:
-                with answering(client.stop):
-                    beside = Beside(intervener, clips, run.quarantine)
+                desk = ActorDesk(client.stop)
+                with answering(client.stop), at_desk(run.desks, connection.actor_name(), desk):
+                    beside = Beside(intervener, clips, run.quarantine, desk)
                     ActorLoop(environment, agent, client, chosen, EpisodeStream(seed, stream), beside).run()
             finally:
                 client.close()
@@ -179,9 +189,20 @@ def act(config: RunConfig, seed: int) -> None:
 def lock_step(plan: Plan) -> None:
     """Actor and learner in this process, in turn."""
     from ..actor.control_loop import Beside
+    from ..actor.operating.actor_desk import ActorDesk
+    from ..data.desk.desk import at_desk
+    from ..learner.operating.learner_desk import LearnerDesk
+    from .operating.beside_run import beside_the_run
 
+    desk = ActorDesk()
     with learning(plan) as (learner, meta), acting(plan.config, VIDEO.value) as (environment, intervener, clips):
-        in_lock_step(plan, learner, meta, environment, beside=Beside(intervener, clips))
+        folder = plan.folder
+        with (
+            at_desk(folder.desks, "learner", LearnerDesk(learner, lambda: desk.stop())),
+            at_desk(folder.desks, "actor-0", desk),
+            beside_the_run(folder.path),
+        ):
+            in_lock_step(plan, learner, meta, environment, beside=Beside(intervener, clips, desk=desk))
 
 
 @contextlib.contextmanager

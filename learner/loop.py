@@ -21,6 +21,7 @@ import numpy as np
 
 from ..data.errors import WarmloopError
 from ..data.replay import replay
+from ..data.wire import episode_report
 from ..data.wire.weights import Snapshot
 from .checkpoints import stored_policies
 from .checkpoints.saver import SAVE_AGAIN_SECONDS, Saver
@@ -252,9 +253,12 @@ class Learner:
             self.state = self.ingest.insert(self.state, chunk.stream, chunk.rows)
         self._news |= bool(chunks)
         for report in self.intake.reports():
-            self.best.heard(report.scalars, self.environment_steps)
-            self.intake.weights.offer(self.best.offered)
-            self._note(dict(report.scalars))
+            scalars, episode = episode_report.split(report.scalars)
+            self.recorder.episodes.note(report.actor, self.environment_steps, scalars, episode)
+            if scalars:
+                self.best.heard(scalars, self.environment_steps)
+                self.intake.weights.offer(self.best.offered)
+                self._note(scalars)
         return bool(chunks)
 
     def _tell_pace(self) -> None:

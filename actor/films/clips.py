@@ -85,6 +85,11 @@ class Clips:
             self._hands[-1] |= intervened
         self._step += 1
 
+    def last_frame(self) -> np.ndarray | None:
+        """The newest frame `[H, W, 3]`, where frames are recorded."""
+        frames = self._frames
+        return frames[-1] if frames else None
+
     def end_training(self, episode: int, succeeded: bool) -> None:
         """A training episode is over; it is kept where a hand acted in it."""
         self._end(f"intervention-{episode:06d}", succeeded, any(self._hands))

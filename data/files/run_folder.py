@@ -65,6 +65,21 @@ class RunFolder:
         return self.path / "cluster"
 
     @property
+    def episodes(self) -> Path:
+        """Every training episode in a line: see learner/diagnosis/episode_log.py."""
+        return self.path / "episodes.jsonl"
+
+    @property
+    def notes(self) -> Path:
+        """What was written on the operator's page about episodes."""
+        return self.path / "notes.jsonl"
+
+    @property
+    def desks(self) -> Path:
+        """Where the running processes of this machine can be spoken to: see data/desk/desk.py."""
+        return self.path / "desk"
+
+    @property
     def videos(self) -> Path:
         """The clips of `--save_video`."""
         return self.path / "videos"

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from ..errors import WarmloopError
 
 AUTHORITY, LEARNER = "authority", "learner"
+PAGE = "page"  # whose token opens the operator's page, and is no actor's
 CA, CERTIFICATE, KEY, CLIENTS, TOKEN, TOKENS = "ca.pem", "certificate.pem", "key.pem", "clients.pem", "token", "tokens.json"
 COMMAND = "python -m warmloop.launch.credentials --out=credentials --host={host}"
 HEADER = "authorization"  # of every call: "Bearer TOKEN"
@@ -33,12 +34,21 @@ MADE_BY = f"{MAKER} makes it"
 
 @dataclasses.dataclass(frozen=True)
 class LearnerCredentials:
-    """The learner's part. `tokens` maps an actor's id to its token's `digest`; `clients` is the authority of its certificates."""
+    """The learner's part.
+
+    Attributes:
+        tokens: an actor's id to its token's `digest`.
+        clients: the authority of actors' certificates.
+        page_tokens: the same as `tokens` of who may open the operator's page, which no actor is.
+        folder: where it was read.
+    """
 
     certificate: bytes
     key: bytes = dataclasses.field(repr=False)
     tokens: dict[str, bytes] = dataclasses.field(repr=False)
     clients: bytes | None = None
+    page_tokens: dict[str, bytes] = dataclasses.field(default_factory=dict, repr=False)
+    folder: Path = Path()
 
     @classmethod
     def read(cls, folder: str | Path) -> LearnerCredentials:
@@ -46,7 +56,9 @@ class LearnerCredentials:
         part = _part(folder, LEARNER)
         clients = part / CLIENTS
         certificate, key = read_pair(part / CERTIFICATE, part / KEY)
-        return cls(certificate, key, _tokens(part / TOKENS), _certificate(clients) if clients.exists() else None)
+        tokens = _tokens(part / TOKENS)
+        pages = {name: tokens.pop(name) for name in (PAGE,) if name in tokens}
+        return cls(certificate, key, tokens, _certificate(clients) if clients.exists() else None, pages, part)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -94,6 +94,8 @@ def in_lock_step(
         learner.stop_requested = True
         client.stop()  # on which a robot does not finish its episode
 
+    if beside.desk is not None:
+        beside.desk.stop = stop
     try:
         with answering(stop):
             watch(learner)

@@ -14,6 +14,7 @@ COMMANDS = {
     "warmloop-evaluate": "evaluate",
     "warmloop-export": "export",
     "warmloop-local": "local",
+    "warmloop-page": "page_run",
     "warmloop-report": "report_run",
     "warmloop-sweep": "sweep",
 }
@@ -30,6 +31,7 @@ VERBS = {
     "local": "warmloop-local",
     "cluster": "warmloop-cluster",
     "evaluate": "warmloop-evaluate",
+    "page": "warmloop-page",
     "report": "warmloop-report",
     "sweep": "warmloop-sweep",
     "export": "warmloop-export",

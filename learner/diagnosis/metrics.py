@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from ...data.files.whole_files import replacing
 from ...data.wire import MIB
+from .episode_log import EpisodeLog
 from .trackers import TrackedRun, Trackers
 
 LINES, STEPS = "metrics.jsonl", "environment_steps"
@@ -32,6 +33,9 @@ class Recorder:
         trackers: as `learner.trackers` names them.
         name, config: the run's, for the trackers.
 
+    Attributes:
+        episodes: a line for each training episode, beside the metrics.
+
     Raises:
         WarmloopError: there is no such tracker, or its package is not installed.
     """
@@ -41,6 +45,7 @@ class Recorder:
     ):
         self.directory = Path(directory)
         self._trackers = Trackers(trackers, TrackedRun(self.directory, name, config or {}))
+        self.episodes = EpisodeLog(self.directory)
         self._lines: IO[str] | None = None
         self._thin_at, self._failing = 0.0, False
 

@@ -76,7 +76,9 @@ class Told:
 class LockStep:
     """An actor's loop with the real client, and the learner's intake, in turn."""
 
-    def __init__(self, config=None, intervener=None, reward=None, settings=None, environment=None, seed=0, quarantine=None, agent=None):
+    def __init__(
+        self, config=None, intervener=None, reward=None, settings=None, environment=None, seed=0, quarantine=None, agent=None, desk=None
+    ):
         self.environment = make_environment(environment or EnvironmentConfig(LINE, settings or {}), reward or RewardConfig())
         spec = self.environment.spec
         agent = agent or SAC(SACConfig(hidden=(8,), ensemble=2, utd=1, batch_size=4), spec)
@@ -85,7 +87,7 @@ class LockStep:
         self.intake.publish(0, agent.actor_params(agent.init(jax.random.key(0), example(spec))))
         introduction = Introduction(schema, agent, "actor-0")
         self.client = Client(DirectStub(Servicer(self.intake)), introduction, config or ActorConfig(), background=False)
-        beside = Beside(intervener, quarantine=quarantine)
+        beside = Beside(intervener, quarantine=quarantine, desk=desk)
         self.loop = ActorLoop(self.environment, agent, self.client, config or ActorConfig(), EpisodeStream(seed), beside)
         self.waiting = list[int]()  # rows that had come, after each step
 
