@@ -35,7 +35,7 @@ NAMED_BY_OTHERS = {
 # Of the commands that judge, and of a reader: to be shortened. No other joins them.
 STILL_LONG = {
     ("actor/films/video.py", "record_video"), ("learner/judging/fqe.py", "estimates"), ("learner/judging/fqe.py", "fit"),
-    ("learner/judging/fqe.py", "_run"), ("launch/judging/play_off.py", "compare_checkpoints"), ("launch/judging/select.py", "_candidates"),
+    ("learner/judging/fqe.py", "_run"), ("launch/judging/select.py", "_candidates"),
     ("launch/parts/demo_parts.py", "summarise"), ("launch/sweeps/sweep_runs.py", "train_and_judge"),
     ("data/formats/minari/episodes.py", "to_part"),
 }  # fmt: skip

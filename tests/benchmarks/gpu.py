@@ -159,7 +159,7 @@ def pictures(size: Size) -> Iterator[Line]:
 def transfers(size: Size) -> Iterator[Line]:
     """An update of states moves nothing between host and device."""
     call, _ = compiled(partial(learner, STATES, size.rows, ensemble=2, utd=2, batch_size=size.batches[0], hidden=size.hidden))
-    said = ""
+    said, metrics = "", None
     try:
         with jax.transfer_guard("disallow"):
             for _ in range(size.checked):
