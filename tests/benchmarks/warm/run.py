@@ -10,7 +10,8 @@ A run is a warm-up on recordings and then so many environment steps, in one proc
 OUT/RECIPE/TASK-SEED.json. The same command resumes: a run that is done is not done again, and one that was cut off begins anew.
 
 Recipes are in warm_recipes.py, where a new one is a line; tasks in warm_tasks.py. Choose with the choosing half. Run the judging half once
-for a recipe that you believe to be done: OUT/judged.json counts how often it was.
+for a recipe that you believe to be done: OUT/judged.json counts how often it was. A judging takes hours: --keep puts its runs into judged/,
+beside this file, where the next one finds them, also on another machine.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import warm_kept
 import warm_report
 from warm_data import HERE, lacking, specification
 from warm_measures import measured
@@ -191,6 +193,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "warm", help="folder of everything (runs/warm)")
     parser.add_argument("--keep_folders", action="store_true", help="keep each run's checkpoints and metrics")
     parser.add_argument("--list", action="store_true", help="show the tasks and end")
+    parser.add_argument("--keep", action="store_true", help="add OUT's runs of the judging half by --recipe to judged/, and end")
     parser.add_argument("--report", action="store_true", help="write OUT/report-HALF.md and OUT/curves-HALF.png, and end")
     return parser.parse_args(given)
 
@@ -200,7 +203,11 @@ def main() -> None:
     try:
         if given.list:
             print(listed())
+        elif given.keep:
+            print(f"{warm_kept.keep(given.out, named(given.recipe))} runs are kept in {warm_kept.JUDGED}")
         elif given.report:
+            for recipe in RECIPES:
+                warm_kept.restore(given.out, recipe)
             print(warm_report.write(given.out, given.half, [given.recipe] if given.recipe else list(RECIPES)))
         else:
             sys.exit(bench(given))
@@ -210,21 +217,28 @@ def main() -> None:
         sys.exit("Stopped: the same command resumes.")
 
 
+def named(recipe: str | None) -> str:
+    """Raises WarmloopError where no recipe is named."""
+    if recipe is None:
+        raise WarmloopError(f"Name what to run, as in --recipe=old; there are {', '.join(RECIPES)}.")
+    return recipe
+
+
 def bench(given: argparse.Namespace) -> int:
     """Runs what is asked for and not done yet; the exit code."""
-    if given.recipe is None:
-        raise WarmloopError(f"Name what to run, as in --recipe=old; there are {', '.join(RECIPES)}.")
-    tasks, out = chosen_tasks(given.half, given.tasks), given.out.resolve()
+    recipe, tasks, out = named(given.recipe), chosen_tasks(given.half, given.tasks), given.out.resolve()
     if missing := [told for task in tasks if (told := lacking(task))]:
         raise WarmloopError("Not all of the tasks can run here:\n  " + "\n  ".join(missing) + "\nInstall that, or name others by --tasks.")
-    configs = [(task, configured(task, RECIPES[given.recipe], given.steps, given.warmup_steps)) for task in tasks]
+    configs = [(task, configured(task, RECIPES[recipe], given.steps, given.warmup_steps)) for task in tasks]
     settings = {task.name: settings_of(each, given.episodes) for task, each in configs}
+    if given.half == JUDGING:
+        warm_kept.restore(out, recipe)
     jobs = [Job(task, seed) for seed in given.seeds for task in tasks]
-    left = [job for job in jobs if not is_done(result(out, given.recipe, job), given.steps, settings[job.task.name])]
+    left = [job for job in jobs if not is_done(result(out, recipe, job), given.steps, settings[job.task.name])]
     print(f"{len(jobs) - len(left)} of {len(jobs)} runs are done", flush=True)
     if given.half == JUDGING and left:
         asked = {"seeds": given.seeds, "steps": given.steps, "tasks": [task.name for task in tasks]}
-        note_judging(out, given.recipe, list(settings.values()), asked)
+        note_judging(out, recipe, list(settings.values()), asked)
     return 1 if Bench(given, out).run(left) else 0
 
 

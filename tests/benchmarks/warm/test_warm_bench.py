@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import run as bench
+import warm_kept
 import warm_report
 from warm_data import facts_of
 from warm_environments import Lucky
@@ -31,6 +32,22 @@ def finished(path: Path, steps: int = 100, **more: object) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"steps": steps, "settings": settings(), **more}))
     return path
+
+
+def test_judged_runs_are_kept_beside_the_bench_and_found_by_the_next_one(tmp_path):
+    out, folder, other = tmp_path / "out", tmp_path / "judged", tmp_path / "other"
+    judged = bench.Job(NAMED["lucky-40"], 0)
+    for job in (judged, JOB):
+        finished(bench.result(out, "old", job), task=job.task.name, seed=job.seed, half=job.task.half)
+    assert warm_kept.keep(out, "old", folder) == 1, "only the judging half is kept"
+    finished(bench.result(out, "old", judged), 200, task=judged.task.name, seed=0, half=JUDGING)
+    assert warm_kept.keep(out, "old", folder) == 1
+    warm_kept.restore(other, "old", folder)
+    assert bench.is_done(bench.result(other, "old", judged), 200, settings()) and not bench.result(other, "old", JOB).exists()
+    finished(bench.result(other, "old", judged), 300)
+    warm_kept.restore(other, "old", folder)
+    assert bench.is_done(bench.result(other, "old", judged), 300, settings()), "what is there stays"
+    assert warm_kept.kept("new", folder) == {}
 
 
 def test_a_run_is_done_where_its_result_has_the_steps_that_are_asked_for(tmp_path):
