@@ -15,6 +15,7 @@ from warmloop.actor.policies.policy import RandomPolicy
 from warmloop.data.errors import WarmloopError
 from warmloop.data.reward import RewardConfig, apply_reward
 from warmloop.data.transition import Source
+from warmloop.data.wire.episode_report import told
 
 FORWARD = np.array([1.0, 0.0], np.float32)
 BACK = np.array([-0.5, 0.25], np.float32)
@@ -102,7 +103,8 @@ def test_a_discarded_episode_is_not_sent_and_the_next_one_is_another():
     hand = Told({3: Command(FORWARD, Signal.DISCARD)}, {})
     run = LockStep(HOLD, hand)
     (rows,), reports = run.run(2)
-    assert len(rows.reward) == STEPS and set(rows.episode) == {1} and len(reports) == 1 and not rows.intervened.any()
+    assert len(rows.reward) == STEPS and set(rows.episode) == {1} and not rows.intervened.any()
+    assert reports[0] == told(0, "discarded", 4) and len(reports) == 2, "the page shows it, and no measure counts it"
     assert hand.seeds[0] != hand.seeds[1] and run.loop.steps_taken == 4 + STEPS
     assert run.waiting == [0] * (4 + STEPS - 1) + [STEPS]
 
@@ -110,7 +112,8 @@ def test_a_discarded_episode_is_not_sent_and_the_next_one_is_another():
 def test_an_episode_recorded_again_begins_from_the_same_start():
     hand = Told({3: Command(None, Signal.RERECORD)}, {2: Command(BACK, Signal.RERECORD)}, {})
     rows, reports = LockStep(HOLD, hand).run(4)
-    assert len(rows) == len(reports) == 2 and [set(part.episode) for part in rows] == [{0}, {1}]
+    assert len(rows) == 2 and [set(part.episode) for part in rows] == [{0}, {1}]
+    assert reports[:2] == [told(0, "recorded again", 4), told(0, "recorded again", 3)] and len(reports) == 4
     assert hand.seeds[0] == hand.seeds[1] == hand.seeds[2] != hand.seeds[3]
 
 

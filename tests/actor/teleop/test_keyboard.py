@@ -21,6 +21,7 @@ from warmloop.actor.teleop import keyboard as module
 from warmloop.actor.teleop.axes import MOTIONS
 from warmloop.actor.teleop.keyboard import HELP, MOVES, SIGNALS, Keyboard, why_deaf
 from warmloop.data.errors import WarmloopError
+from warmloop.data.wire.episode_report import told
 
 # pynput's thread says so where its display goes away.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -238,7 +239,8 @@ def test_a_person_at_the_keyboard_corrects_the_policy_and_ends_the_episode(displ
     until(lambda: some() or not run.loop._control.intervened[-1])
     keys.tap("Delete")
     until(lambda: some() or run.loop.at_boundary)
-    assert not rows and not run.intake.reports()
+    (report,) = run.intake.reports()
+    assert not rows and report.scalars.keys() == told(0, "discarded", 1).keys(), "nothing of it is measured"
     some(2)
     keys.press("Left")
     until(lambda: some() or run.loop._control.intervened[-1])

@@ -16,6 +16,7 @@ from warmloop.actor.policies.policy import RandomPolicy
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import load_episodes, write_episodes
 from warmloop.data.transition import Source
+from warmloop.launch.judging.judge import Subject
 from warmloop.launch.judging.play_off import play_off
 from warmloop.learner.checkpoints import complete_checkpoints, selection_file
 from warmloop.learner.diagnosis.metrics import read
@@ -135,11 +136,11 @@ def test_checkpoints_that_are_out_do_not_play(warm, tmp_path):
         ]
         return sorted(found, key=lambda ranked: bool(ranked.reason))
 
-    played = play_off(folder, ranking("", "FQE diverged", ""), None, 9, 0)
+    played = play_off(Subject(checkpoint=folder), ranking("", "FQE diverged", ""), 9, 0)
     assert played["first_round"].keys() == {"20", "60"} and played["chosen"] != 40
     assert len(selection_of(folder)["candidates"]) == 3
     with pytest.raises(WarmloopError, match=r"All checkpoints .* are out \(FQE diverged\)"):
-        play_off(folder, ranking(*["FQE diverged"] * 3), None, 9, 0)
+        play_off(Subject(checkpoint=folder), ranking(*["FQE diverged"] * 3), 9, 0)
 
 
 @pytest.mark.slow
