@@ -95,9 +95,12 @@ def bench(envs: int, **config: Any) -> Iterator[Bench]:
 
 def test_the_rows_of_a_simulator_are_a_stream_of_whole_episodes():
     with bench(4) as made:
-        made.act(made.loops().rounds(), 150)
+        loops = made.loops()
+        made.act(loops.rounds(), 150)
         episodes = made.episodes()
-    assert len(made.rows) == 4 and sorted(episodes) == list(range(len(episodes)))
+    assert len(made.rows) == 4 and len(episodes) > 10
+    missing = set(range(max(episodes))) - episodes.keys()
+    assert missing <= {loop.episode for loop in loops.loops}, "but for those that came next where the learner said stop"
     for rows in episodes.values():
         assert rows.step.tolist() == list(range(len(rows.step)))
         assert len({*rows.observation[:, 0], *rows.next_observation[:, 0]}) == 1, "one seed's walk"
