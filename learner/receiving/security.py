@@ -29,7 +29,7 @@ from ...data.wire.keyring import LearnerCredentials
 CALLS_PER_ACTOR = 2  # a call and its retry after a deadline, for each kind of transfer and for the others
 WAITING_PER_ACTOR = 16  # calls that may wait for those
 TRANSFERS = {"Push", "GetWeights"}
-MOST_SIMULATORS = 64  # of an actor, each of which has a call that carries its rows
+MOST_SIMULATORS = 64  # of an actor for which its lane grows: each has a call that carries its rows
 SIMULATOR = re.compile(r"\.[1-9][0-9]*$")
 MAX_CALLS = 1024  # of all callers together; the rest are turned away at once
 SMALL_MESSAGE = MIB // 4  # bytes of any message that carries no rows
@@ -113,8 +113,9 @@ class Gate(grpc.ServerInterceptor):
 
     def __init__(self, secrets: LearnerCredentials | None, actors: int, owner: Callable[[str], str | None]):
         self._secrets, self._actors, self._owner = secrets, actors, owner
-        self._handlers: dict[tuple[str, str], tuple[Lane, Any]] = {}  # by caller and method
-        self._lanes: dict[tuple[str, str], Lane] = {}  # by caller and kind of transfer
+        self._handlers: dict[tuple[str, str, int], tuple[Lane, Any]] = {}  # by caller, method and size of the lane
+        self._lanes: dict[tuple[str, str, int], Lane] = {}  # by caller, kind of transfer and size
+        self._names: dict[str, set[str]] = {}  # by caller: those of its simulators that have said Hello
         self._doormen = futures.ThreadPoolExecutor(1, thread_name_prefix="gate")
         self._refused, self._said = 0, float("-inf")
 
@@ -123,7 +124,8 @@ class Gate(grpc.ServerInterceptor):
         caller, problem = self._identify(handler_call_details.invocation_metadata)
         if caller is None:
             return self._refusal(grpc.StatusCode.UNAUTHENTICATED, problem)
-        key = caller, handler_call_details.method
+        method = handler_call_details.method
+        key = caller, method, self._size(caller, method.rpartition("/")[2])
         if key not in self._handlers:
             handler = continuation(handler_call_details)
             if handler is None:
@@ -145,14 +147,15 @@ class Gate(grpc.ServerInterceptor):
                 caller = actor
         return caller, WRONG_TOKEN
 
-    def _admit(self, handler: Any, caller: str, method: str) -> tuple[Lane, Any]:
+    def _admit(self, handler: Any, caller: str, method: str, size: int) -> tuple[Lane, Any]:
         """The handler in its caller's lane; Hello only under the caller's own name, and the others only in its own sessions."""
         name = method.rpartition("/")[2]
-        lane = self._lane(caller, name if name in TRANSFERS else "")
+        lane = self._lane(caller, name if name in TRANSFERS else "", size)
         kind = f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if handler.response_streaming else 'unary'}"
         behaviour = getattr(handler, kind)
         if name == "Hello" and self._secrets is not None:
-            behaviour = functools.partial(_own_names_only, behaviour, caller, self._secrets.tokens)
+            names = self._names.setdefault(caller, set())
+            behaviour = functools.partial(_own_names_only, behaviour, caller, self._secrets.tokens, names)
         parse = functools.partial(self._parsed, caller, handler.request_deserializer, None if name == "Push" else SMALL_MESSAGE)
         behaviour = functools.partial(_parsing, behaviour, parse, handler.request_streaming)
         handler = handler._replace(request_deserializer=None)
@@ -176,11 +179,17 @@ class Gate(grpc.ServerInterceptor):
             raise Refused(grpc.StatusCode.PERMISSION_DENIED, f'The token is of actor "{caller}", and this session of another.')
         return request
 
-    def _lane(self, caller: str, transfer: str) -> Lane:
-        key = caller, transfer
+    def _size(self, caller: str, name: str) -> int:
+        """How many actors' calls of a method the caller's lane is for: each of its simulators has a call that carries its rows. Sizes are
+        powers of two, since each is a lane of its own."""
+        if self._secrets is None:
+            return self._actors
+        return 1 << max(len(self._names.get(caller, ())) - 1, 0).bit_length() if name == "Push" else 1
+
+    def _lane(self, caller: str, transfer: str, size: int) -> Lane:
+        key = caller, transfer, size
         if key not in self._lanes:
-            actors = self._actors if self._secrets is None else MOST_SIMULATORS if transfer == "Push" else 1
-            self._lanes[key] = Lane(CALLS_PER_ACTOR * actors, WAITING_PER_ACTOR * actors)
+            self._lanes[key] = Lane(CALLS_PER_ACTOR * size, WAITING_PER_ACTOR * size)
         return self._lanes[key]
 
     def _refusal(self, code: grpc.StatusCode, sentence: str) -> Any:
@@ -229,15 +238,19 @@ def _is_of(name: str, caller: str, actors: Container[str]) -> bool:
     return name == caller or (name not in actors and SIMULATOR.sub("", name) == caller)
 
 
-def _own_names_only(behaviour: Callable[..., Any], caller: str, actors: Container[str], request: Any, context: grpc.ServicerContext) -> Any:
-    """Calls Hello for an actor whose name, token and (where it has one) certificate are the same actor's."""
+def _own_names_only(
+    behaviour: Callable[..., Any], caller: str, actors: Container[str], names: set[str], request: Any, context: grpc.ServicerContext
+) -> Any:
+    """Calls Hello for an actor whose name, token and (where it has one) certificate are the same actor's, and adds its name to `names`."""
     if not _is_of(request.actor_id, caller, actors):
         context.abort(
             grpc.StatusCode.PERMISSION_DENIED,
             f'The token is of actor "{caller}", and this process says that it is "{request.actor_id[:80]}"; give it the folder of its own '
             "name.",
         )
-    names = [str(name, "utf-8", "replace") for name in context.auth_context().get("x509_common_name", [])]  # pyright: ignore[reportArgumentType]
-    if names and names != [caller]:
-        context.abort(grpc.StatusCode.PERMISSION_DENIED, f'The token is of actor "{caller}", and the certificate of "{names[0]}".')
+    certified = [str(name, "utf-8", "replace") for name in context.auth_context().get("x509_common_name", [])]  # pyright: ignore[reportArgumentType]
+    if certified and certified != [caller]:
+        context.abort(grpc.StatusCode.PERMISSION_DENIED, f'The token is of actor "{caller}", and the certificate of "{certified[0]}".')
+    if len(names) < MOST_SIMULATORS:
+        names.add(request.actor_id)
     return behaviour(request, context)

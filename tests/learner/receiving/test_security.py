@@ -125,6 +125,20 @@ def test_an_actor_s_further_simulators_have_its_token_and_names_that_follow_from
         assert 'The token is of actor "arm"' in refused(address, mine, name)
 
 
+def test_a_lane_for_rows_grows_with_the_simulators_that_have_said_hello_and_with_nothing_else(folder, monkeypatch):
+    gates, real = [], security.Gate
+    monkeypatch.setattr(security, "Gate", lambda *given: gates.append(real(*given)) or gates[-1])
+    server = service.serve("127.0.0.1", 0, Intake(SCHEMA, limits=Limits(actors=8)), LearnerCredentials.read(folder))
+    try:
+        for name, size in (("arm", 1), ("arm.1", 2), ("arm.2", 4), ("arm.2", 4), ("arm.3", 4)):
+            one = link(f"127.0.0.1:{server.port}", arm(folder), name)
+            one.hello(0)
+            one.push(0, 5, row_bytes.encode(SCHEMA, stream(5)))
+            assert (gates[0]._size("arm", "Push"), gates[0]._size("arm", "GetWeights"), gates[0]._size("leg", "Push")) == (size, 1, 1)
+    finally:
+        server.close()
+
+
 def test_a_name_that_has_a_token_of_its_own_is_no_simulator_of_another_actor():
     assert security._is_of("arm.1", "arm", {"arm": b"", "leg": b""}) and not security._is_of("arm.1", "arm", {"arm": b"", "arm.1": b""})
 
