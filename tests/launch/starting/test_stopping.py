@@ -51,6 +51,7 @@ def test_local_saves_and_takes_its_learner_and_actors_with_it(commands, tell):
     assert "Traceback" not in log and "started again" not in log
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_warm_up_saves_says_how_to_go_on_and_goes_on(commands, demos, number):
     line = ("train_offline_warmup", "--exp_name=warm", f"--offline_data_path=demos={demos}")
