@@ -158,11 +158,11 @@ def judge(
         abreast = Abreast.of(environments, make_policy)
         advance = opened.enter_context(progress("evaluating", episodes))
         shown = summarise(environment.config, evaluate_abreast(abreast, seed, episodes, lambda episode: advance()), subject.actions)
+        filmed = make_policy(environment) if video and envs > 1 else abreast.policies[0]  # one of several acts with the others alone
     show(shown)
     if video:
-        policy = make_policy(environment)
         episodes = max(VIDEO_EPISODES, len(environment.tasks))
-        record_video(environment.config, policy, seed, video, episodes, environment.tasks, environment.use)
+        record_video(environment.config, filmed, seed, video, episodes, environment.tasks, environment.use)
         log.info("the video is %s", video)
     return shown
 

@@ -3,24 +3,16 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from runs import sentence
 
-from warmloop.agents import SAC, SACConfig
 from warmloop.agents.export import numpy_source
-from warmloop.configs.classic import task
-from warmloop.configs.schema import to_dict
 from warmloop.data.errors import WarmloopError
-from warmloop.data.mixing import MixingConfig
-from warmloop.data.replay import ReplayConfig
-from warmloop.data.transition import Leaf, Spec
 from warmloop.launch.parts.exporting import export_checkpoint
-from warmloop.learner.checkpoints.checkpoint import load_policy, save
-from warmloop.learner.state import LearnerParts, create
+from warmloop.learner.checkpoints.checkpoint import load_policy
 
 ALONE = """
 import sys
@@ -35,24 +27,14 @@ print(json.dumps([acting(observation).tolist(), acting.scaled(observation).tolis
 """
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    """A checkpoint of a small policy of Pendulum, as a training command writes it."""
-    folder = tmp_path_factory.mktemp("run") / "checkpoints"
-    agent = SAC(SACConfig(hidden=(16, 16)), Spec((Leaf("", (3,), "float32"),), 1))
-    state = create(LearnerParts(agent, ReplayConfig(), MixingConfig()), 0, None, online_capacity=1)
-    save(folder, state, agent, {"config": to_dict(task("pendulum")), "phase": "warmup"})
-    return folder
-
-
 def export(*flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "warmloop.launch.export", *flags], capture_output=True, text=True, timeout=200)
 
 
 @pytest.mark.long
-def test_the_command_writes_a_policy_that_runs_where_there_is_numpy_alone(trained, tmp_path):
+def test_the_command_writes_a_policy_that_runs_where_there_is_numpy_alone(pendulum_checkpoint, tmp_path):
     out = tmp_path / "policy"
-    done = export(f"--checkpoint={trained}", f"--out={out}")
+    done = export(f"--checkpoint={pendulum_checkpoint}", f"--out={out}")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["agent", "policy.stablehlo", "sampled.stablehlo", "policy.py", "written"]
@@ -60,7 +42,7 @@ def test_the_command_writes_a_policy_that_runs_where_there_is_numpy_alone(traine
     alone = subprocess.run([sys.executable, "-I", "-c", ALONE, str(out)], capture_output=True, text=True, check=True, cwd="/")
     action, scaled, loaded = json.loads(alone.stdout)
     assert {name for name in loaded if not name.startswith("__editable__")} <= {"numpy", "_distutils_hack", "policy"}
-    agent, actor, _ = load_policy(trained)
+    agent, actor, _ = load_policy(pendulum_checkpoint)
     expected, _ = agent.act(actor, np.array([0.6, -0.8, 1.5], np.float32), jax.random.key(0), (), deterministic=True)
     np.testing.assert_allclose(scaled, expected, atol=1e-5)
     np.testing.assert_allclose(action, 2 * np.asarray(expected), atol=2e-5)
@@ -69,22 +51,22 @@ def test_the_command_writes_a_policy_that_runs_where_there_is_numpy_alone(traine
     assert about["observation"][""]["high"] == [1.0, 1.0, 8.0] and about["normaliser"]["normaliser.scale"] == [1.0, 1.0, 1.0]
 
 
-def test_a_form_that_differs_from_the_agent_leaves_nothing(trained, tmp_path, monkeypatch):
+def test_a_form_that_differs_from_the_agent_leaves_nothing(pendulum_checkpoint, tmp_path, monkeypatch):
     monkeypatch.setitem(numpy_source.RULES, "tanh", lambda equation, inputs: f"np.sin({inputs[0].text} + 0.1)")
     with pytest.raises(WarmloopError, match=r"policy.py differs from the agent by .*; nothing is written"):
-        export_checkpoint(trained, tmp_path / "policy")
+        export_checkpoint(pendulum_checkpoint, tmp_path / "policy")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_an_export_is_replaced(trained, tmp_path):
+def test_only_an_export_is_replaced(pendulum_checkpoint, tmp_path):
     out = tmp_path / "policy"
     out.mkdir()
     (out / "notes.txt").write_text("mine")
     with pytest.raises(WarmloopError, match="is no folder of an exported policy; it is not replaced"):
-        export_checkpoint(trained, out)
+        export_checkpoint(pendulum_checkpoint, out)
     assert [path.name for path in out.iterdir()] == ["notes.txt"]
     (out / "policy.json").write_text("{}")
-    export_checkpoint(trained, out)
+    export_checkpoint(pendulum_checkpoint, out)
     assert not (out / "notes.txt").exists() and (out / "policy.stablehlo").is_file()
 
 

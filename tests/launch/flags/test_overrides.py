@@ -12,22 +12,14 @@ from absl import flags
 from ml_collections import config_flags
 from runs import sentence
 
-from warmloop.agents import SAC, SACConfig
-from warmloop.configs.classic import task
-from warmloop.configs.schema import to_dict
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import load_episodes
-from warmloop.data.mixing import MixingConfig
-from warmloop.data.replay import ReplayConfig
-from warmloop.data.transition import Leaf, Spec
 from warmloop.launch.flags import overrides
 from warmloop.launch.flags.arguments import Base, locate_config, named_environment
 from warmloop.launch.judging.judge import Subject, judge
 from warmloop.launch.parts.exporting import export_checkpoint
 from warmloop.launch.run.compared_environment import find_reference
 from warmloop.launch.sweeps.sweeping import runs_of
-from warmloop.learner.checkpoints.checkpoint import save
-from warmloop.learner.state import LearnerParts, create
 
 PENDULUM = "--config=configs/classic.py:pendulum"
 
@@ -35,16 +27,6 @@ PENDULUM = "--config=configs/classic.py:pendulum"
 def command(folder: Path, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "warmloop", verb, *arguments]
     return subprocess.run(line, capture_output=True, text=True, timeout=300, cwd=folder)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    """A checkpoint of a small policy of Pendulum."""
-    folder = tmp_path_factory.mktemp("run") / "checkpoints"
-    agent = SAC(SACConfig(hidden=(16, 16)), Spec((Leaf("", (3,), "float32"),), 1))
-    state = create(LearnerParts(agent, ReplayConfig(), MixingConfig()), 0, None, online_capacity=1)
-    save(folder, state, agent, {"config": to_dict(task("pendulum")), "phase": "warmup"})
-    return folder
 
 
 @pytest.fixture
@@ -135,43 +117,43 @@ def test_a_mistake_is_one_sentence(tmp_path, verb, arguments, says):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_checkpoint_is_judged_with_the_changes_of_its_environment(trained, tmp_path):
-    done = command(tmp_path, "evaluate", f"--checkpoint={trained}", "--config.environment.horizon=7", "--episodes=2", "--json")
+def test_a_checkpoint_is_judged_with_the_changes_of_its_environment(pendulum_checkpoint, tmp_path):
+    done = command(tmp_path, "evaluate", f"--checkpoint={pendulum_checkpoint}", "--config.environment.horizon=7", "--episodes=2", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["mean_length"] == 7
     gone = {"environment.horizon": 7}
-    assert judge(Subject(checkpoint=trained, environment="Pendulum-v1", changes=gone), 1, 0)["mean_length"] == 7
+    assert judge(Subject(checkpoint=pendulum_checkpoint, environment="Pendulum-v1", changes=gone), 1, 0)["mean_length"] == 7
     assert judge(Subject("random", environment="Pendulum-v1", changes=gone), 1, 0)["mean_length"] == 7
 
 
 @pytest.mark.long
-def test_a_checkpoint_is_exported_with_the_changes_of_its_environment(trained, tmp_path):
+def test_a_checkpoint_is_exported_with_the_changes_of_its_environment(pendulum_checkpoint, tmp_path):
     changed = ("--config.environment.id=Pendulum-v1", "--config.environment.kwargs={'g': 5.0}")
-    done = command(tmp_path, "export", f"--checkpoint={trained}", *changed, "--out=policy")
+    done = command(tmp_path, "export", f"--checkpoint={pendulum_checkpoint}", *changed, "--out=policy")
     assert done.returncode == 0 and (tmp_path / "policy" / "policy.json").is_file(), done.stderr
 
 
-def test_an_environment_that_no_longer_fits_the_checkpoint_is_refused(trained, tmp_path):
+def test_an_environment_that_no_longer_fits_the_checkpoint_is_refused(pendulum_checkpoint, tmp_path):
     changes = {"environment.id": "MountainCarContinuous-v0"}
     with pytest.raises(WarmloopError, match=r"does not fit the environment: .*MountainCarContinuous-v0"):
-        export_checkpoint(trained, tmp_path / "policy", changes=changes)
+        export_checkpoint(pendulum_checkpoint, tmp_path / "policy", changes=changes)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_checkpoint_and_an_export_act_within_their_own_limits(trained, tmp_path):
+def test_a_checkpoint_and_an_export_act_within_their_own_limits(pendulum_checkpoint, tmp_path):
     halved = {"environment.action_low": (-1.0,), "environment.action_high": (1.0,)}
     with pytest.raises(WarmloopError, match=r"acts within the limits of the action space, and environment.action_low and action_high say"):
-        Subject(checkpoint=trained, changes=halved).load()
+        Subject(checkpoint=pendulum_checkpoint, changes=halved).load()
     with pytest.raises(WarmloopError, match="of the action space, and environment"):
-        export_checkpoint(trained, tmp_path / "a", changes=halved)
-    export_checkpoint(trained, tmp_path / "policy")
+        export_checkpoint(pendulum_checkpoint, tmp_path / "a", changes=halved)
+    export_checkpoint(pendulum_checkpoint, tmp_path / "policy")
     with pytest.raises(WarmloopError, match=r"environment.action_low and action_high say"):
         Subject(f"export:{tmp_path / 'policy'}", environment="Pendulum-v1", changes=halved).load()
 
 
 @pytest.mark.long
-def test_recorded_data_judge_checkpoints_by_the_changes(trained, demos, tmp_path):
-    common = ("--offline", f"--checkpoint={trained}", f"--offline_data_path=demos={demos}")
+def test_recorded_data_judge_checkpoints_by_the_changes(pendulum_checkpoint, demos, tmp_path):
+    common = ("--offline", f"--checkpoint={pendulum_checkpoint}", f"--offline_data_path=demos={demos}")
     few = ("--config.fqe.steps=7", "--config.fqe.hidden=(8,)")
     done = command(tmp_path, "evaluate", *common, *few, "--json")
     assert done.returncode == 0, done.stderr

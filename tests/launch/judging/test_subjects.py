@@ -8,18 +8,10 @@ import pytest
 from warmloop.actor.environment.environment import EnvironmentConfig, make_environment
 from warmloop.actor.episodes.rollout import run_episode
 from warmloop.actor.policies.exported import exported_policy
-from warmloop.agents import SAC, SACConfig
-from warmloop.configs.classic import task
-from warmloop.configs.schema import to_dict
 from warmloop.data.errors import WarmloopError
-from warmloop.data.mixing import MixingConfig
-from warmloop.data.replay import ReplayConfig
-from warmloop.data.transition import Leaf, Spec
 from warmloop.launch.flags.choices import choose_policy
 from warmloop.launch.judging.judge import MEAN, Subject, judge
 from warmloop.launch.parts.exporting import export_checkpoint
-from warmloop.learner.checkpoints.checkpoint import save
-from warmloop.learner.state import LearnerParts, create
 
 CONTROLLER = """
 import numpy as np
@@ -29,15 +21,29 @@ def still(observation):
 """
 
 
+COUNTED = """
+import numpy as np
+
+class Counted:
+    made = []
+
+    def __init__(self, environment):
+        environment.reset(0)
+        self.made.append("open")
+
+    def begin(self, seed): ...
+
+    def __call__(self, observation, step):
+        return np.zeros(1, np.float32)
+"""
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> tuple[Path, Path]:
+def trained(pendulum_checkpoint) -> tuple[Path, Path]:
     """A checkpoint of a small policy of Pendulum, and its export."""
-    folder = tmp_path_factory.mktemp("run") / "checkpoints"
-    agent = SAC(SACConfig(hidden=(16, 16)), Spec((Leaf("", (3,), "float32"),), 1))
-    state = create(LearnerParts(agent, ReplayConfig(), MixingConfig()), 0, None, online_capacity=1)
-    save(folder, state, agent, {"config": to_dict(task("pendulum")), "phase": "warmup"})
-    export_checkpoint(folder, folder.parent / "policy")
-    return folder, folder.parent / "policy"
+    exported = pendulum_checkpoint.parent / "policy"
+    export_checkpoint(pendulum_checkpoint, exported)
+    return pendulum_checkpoint, exported
 
 
 @pytest.mark.parametrize("stochastic", [False, True])
@@ -70,6 +76,16 @@ def test_a_function_of_ones_own_is_judged_in_a_configurations_environment(tmp_pa
 
 
 @pytest.mark.long
+def test_a_policy_of_ones_own_is_made_once_and_films_what_it_was_judged_by(tmp_path, monkeypatch):
+    (tmp_path / "counted.py").write_text(COUNTED)
+    monkeypatch.syspath_prepend(tmp_path)
+    film = tmp_path / "film.mp4"
+    judge(Subject("counted:Counted", environment="Pendulum-v1", config=None), 1, 0, film)
+    from counted import Counted  # pyright: ignore[reportMissingImports] (written above)
+
+    assert Counted.made == ["open"] and film.stat().st_size > 0, "another one would find the environment closed"
+
+
 def test_a_stable_baselines3_zip_is_judged_by_its_mode_or_sampled(tmp_path):
     sb3 = pytest.importorskip("stable_baselines3", reason="Stable-Baselines3 is not installed (extra [sb3])")
     sb3.PPO("MlpPolicy", "Pendulum-v1", n_steps=8, batch_size=8, seed=0, device="cpu").save(tmp_path / "ppo.zip")
