@@ -75,7 +75,6 @@ def test_a_function_of_ones_own_is_judged_in_a_configurations_environment(tmp_pa
     assert shown["environment"] == "Pendulum-v1" and shown["actions"] == "own_controller:still" and shown["mean_return"] < -100
 
 
-@pytest.mark.long
 def test_a_policy_of_ones_own_is_made_once_and_films_what_it_was_judged_by(tmp_path, monkeypatch):
     (tmp_path / "counted.py").write_text(COUNTED)
     monkeypatch.syspath_prepend(tmp_path)
@@ -86,6 +85,7 @@ def test_a_policy_of_ones_own_is_made_once_and_films_what_it_was_judged_by(tmp_p
     assert Counted.made == ["open"] and film.stat().st_size > 0, "another one would find the environment closed"
 
 
+@pytest.mark.long
 def test_a_stable_baselines3_zip_is_judged_by_its_mode_or_sampled(tmp_path):
     sb3 = pytest.importorskip("stable_baselines3", reason="Stable-Baselines3 is not installed (extra [sb3])")
     sb3.PPO("MlpPolicy", "Pendulum-v1", n_steps=8, batch_size=8, seed=0, device="cpu").save(tmp_path / "ppo.zip")
