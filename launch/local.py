@@ -26,7 +26,7 @@ from .run import settings
 from .starting.platforms import compute_on
 from .starting.processes import free_port, run_together
 
-OWN = ("actors", "port", "learner", "actor", "nolearner", "noactor", "actor_id", "seed")
+OWN = ("actors", "port", "learner", "actor", "nolearner", "noactor", "actor_id", "seed", "config.learner.port")
 TRAIN_RLPDS = ("learner", "actor", "actor_id", "eval_checkpoint_step", "eval_n_trajs")  # nobody gives them to this command
 for flag in list(flags.FLAGS.get_key_flags_for_module(train_rlpd.__name__)):
     if flag.name not in TRAIN_RLPDS:
@@ -51,7 +51,7 @@ def main() -> None:
     if config.environment.limits:
         actors = [*actors, *config.environment.limits.flags()]
     # Others find the learner at its usual port; on this machine any will do, so that two runs do not get in each other's way.
-    port = config.learner.port if connection.PORT.value is not None or host in EVERYWHERE else 0
+    port = config.learner.port if settings.gives(connection.PORT.name, "learner.port") or host in EVERYWHERE else 0
     learner = _without(shared, ("intervention", "actor_platform", "envs"))
     run_together(learner, actors, ACTORS.value, port or free_port(), robots=not config.actor.simulator)
     if train_rlpd.VIDEO.value:  # the last clips came after the learner's own report

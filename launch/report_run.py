@@ -22,8 +22,8 @@ from pathlib import Path
 from absl import flags
 
 from ..data.errors import WarmloopError
+from ..data.files.run_folder import REPORT
 from .flags.common import check_writable, output_path, run
-from .reports.links import REPORT
 from .reports.writing import write
 from .starting.platforms import prefer_cpu
 

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 FILTERED = "filtered_demos.npz"  # beside the checkpoints of a warm-up
+REPORT = "report.html"
 
 
 @dataclasses.dataclass(frozen=True)

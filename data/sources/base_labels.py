@@ -89,4 +89,4 @@ def _labelled(episode: Episode, base: Base) -> Episode:
 def _follows(observation: PyTree, following: PyTree) -> np.ndarray:
     """Whether the observation behind each row but the last is the one of the next row."""
     pairs = zip(jax.tree.leaves(observation), jax.tree.leaves(following), strict=True)
-    return np.logical_and.reduce([(here[1:] == after[:-1]).reshape(len(here) - 1, -1).all(axis=1) for here, after in pairs])
+    return np.logical_and.reduce([(here[1:] == after[:-1]).all(axis=tuple(range(1, here.ndim))) for here, after in pairs])

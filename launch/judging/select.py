@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...data.errors import WarmloopError
-from ...data.reward import return_bounds
 from ..flags.common import log, progress
 from ..run.sizes import fqe_of
 
@@ -48,6 +47,7 @@ def select(directory: str | Path, config: RunConfig, data: OfflineData, seed: in
     import numpy as np
 
     from ...configs.schema import to_dict
+    from ...data.reward import return_bounds
     from ...learner.checkpoints import complete_checkpoints
     from ...learner.judging import selection
     from ...learner.rows.offline_rows import prepare

@@ -10,7 +10,6 @@ from ...data.pages.sheet import Html, tag
 from .story import Story
 
 MOST_CLIPS = 200
-REPORT = "report.html"
 
 
 def linked(path: Path, out: Path, said: object) -> Html:

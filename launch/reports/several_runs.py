@@ -7,11 +7,12 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ...data.files.run_folder import REPORT
 from ...data.pages.sheet import figures, table, tag
 from ..telling.run_history import BEGAN, last
 from . import run_pictures as pictures
 from . import words
-from .links import REPORT, linked
+from .links import linked
 from .one_run import flat, sectioned, side_by_side, whole
 from .outcomes import Result, clocks, over_seeds, results
 from .story import Story

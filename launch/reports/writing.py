@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...data.errors import WarmloopError
+from ...data.files.run_folder import REPORT
 from ...data.files.whole_files import replacing
 from ..flags.common import log
-from .links import REPORT
 
 
 def write_report(directory: str | Path) -> Path:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 from ml_collections import config_flags
 
-from ...configs import load
-from ...configs.schema import RunConfig, from_config_dict, to_dict
 from ...data.errors import WarmloopError
 from ...data.files.names import check_name
 from ...data.files.run_folder import RunFolder
 from ..flags.arguments import as_named, specification_of
 from ..flags.arguments import locate_config as locate_config
-from ..flags.choices import pinned_environment
 from ..flags.common import log
-from .run_record import differences, own_seed, resumed
+from ..flags.overrides import refuse_both
+
+if TYPE_CHECKING:
+    from ...configs.schema import RunConfig
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -39,8 +39,12 @@ def run_config(resuming: bool = False, checkpoints: Path | None = None, **learne
     with what `--config.SECTION.NAME` changes of it.
 
     Raises:
-        WarmloopError: no `--config`, a setting that is unknown or out of range, or a classifier of success that is not there.
+        WarmloopError: no `--config`, a setting that is unknown, out of range or given twice, or a classifier of success that is not there.
     """
+    from ...configs.schema import from_config_dict
+    from ..flags.choices import pinned_environment
+    from .run_record import resumed
+
     if DEBUG.value:
         import jax
 
@@ -57,7 +61,11 @@ def run_config(resuming: bool = False, checkpoints: Path | None = None, **learne
     else:
         raise WarmloopError("Name a configuration, such as --config=configs/adroit.py:door.")
     config = config.replace(environment=pinned_environment(config.environment))
-    return config.replace(learner={name: value for name, value in learner.items() if value is not None})
+    given = {name: value for name, value in learner.items() if value is not None}
+    for name in given:
+        if f"learner.{name}" in changed():
+            refuse_both(f"learner.{name}", name)
+    return config.replace(learner=given)
 
 
 def _changes_of_the_saved() -> dict[str, Any] | None:
@@ -69,8 +77,20 @@ def _changes_of_the_saved() -> dict[str, Any] | None:
     return config_flags.get_override_values(flag) if path.absolute() == run_folder().config.absolute() else None
 
 
+def changed() -> dict[str, Any]:
+    """What `--config.SECTION.NAME` changes, by SECTION.NAME."""
+    return {} if CONFIG.value is None else config_flags.get_override_values(flags.FLAGS["config"])
+
+
+def gives(flag: str, setting: str) -> bool:
+    """Whether a flag or `--config.` says what a setting SECTION.NAME is."""
+    return not flags.FLAGS[flag].using_default_value or setting in changed()
+
+
 def run_seed(resuming: bool = False, checkpoints: Path | None = None) -> int:
     """What decides everything random: --seed; of a run that is resumed the seed that it was started with, whatever --seed says."""
+    from .run_record import own_seed
+
     given = None if flags.FLAGS["seed"].using_default_value else SEED.value
     own = own_seed(run_folder(), checkpoints) if resuming else None
     if own is not None and given is not None and given != own:
@@ -84,12 +104,12 @@ def refuse_unused_agent(config: RunConfig) -> None:
     Raises:
         WarmloopError: a flag sets something of `agent`, and none the same of `warmup_agent`.
     """
-    if CONFIG.value is None:  # a run that is resumed by its own configuration
-        return
-    given, known = config_flags.get_override_values(flags.FLAGS["config"]), to_dict(config)["warmup_agent"]
-    for path in given:
+    from ...configs.schema import to_dict
+
+    known = to_dict(config)["warmup_agent"]
+    for path in changed():
         section, _, name = path.partition(".")
-        if section != "agent" or f"warmup_agent.{name}" in given:
+        if section != "agent" or f"warmup_agent.{name}" in changed():
             continue
         if name.split(".")[0] in known:
             raise WarmloopError(f"The warm-up trains warmup_agent, not agent: write --config.warmup_agent.{name}, or both.")
@@ -102,6 +122,9 @@ def refuse_unused_agent(config: RunConfig) -> None:
 def asked(config: RunConfig) -> dict[str, Any]:
     """What `--config` named, and by what the run's configuration differs from that, for the run's history. Of a run that is resumed with
     its own configuration, what flags change of it. Empty where nothing was named."""
+    from ...configs import load
+    from .run_record import differences
+
     if CONFIG.value is None:
         return {}
     if (changes := _changes_of_the_saved()) is not None:

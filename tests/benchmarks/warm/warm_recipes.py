@@ -57,12 +57,14 @@ class Recipe:
         changes: of settings, by section, for every task alike.
         first: what is done to the task's configuration before the presets.
         about: what it is, for the report.
+        base: the recipe whose warm-up is the base policy that this one improves (`environment.base`); "" for none.
     """
 
     presets: tuple[str, ...] = ()
     changes: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     about: str = ""
     first: Callable[[RunConfig], RunConfig] = lambda config: config
+    base: str = ""
 
 
 HALF = {"initial_ratio": 0.5, "decay": 1.0, "min_ratio": 0.5, "pooled": False}
@@ -97,6 +99,14 @@ RECIPES = {
         {"agent": PLAIN, "mixing": HALF},
         "behaviour cloning, then SAC of warmloop's size on half demonstrations, without any cloning or bounds from recorded returns",
     ),
+    "flow": Recipe(("flow_bc", "small"), about="cloning by a flow in chunks of five, which goes on online"),
+    "qc": Recipe(("qc", "small"), about="Q-chunking at the size `small`: the best of the flow's chunks"),
+    "qc_fql": Recipe(("qc_fql", "small"), about="Q-chunking with a one-step actor, at the size `small`"),
+    "edit-bc": Recipe(("edit", "small"), about="edits of a policy that `bc` cloned", base="bc5050"),
+    "edit-flow": Recipe(
+        ("edit", "small"), {"environment": {"base_proposals": 4}}, "edits of four proposals of a policy that `flow_bc` cloned", base="flow"
+    ),
+    "mpc": Recipe(("mpc", "small"), about="TD-MPC2 with demonstrations, at the size `small`"),
 }
 # Of every run: the last weights of the warm-up, as in the published figures, and a checkpoint at each evaluation only.
 COMMON = {"learner": {"held_out": 0.0, "warmup_checkpoints": 1, "checkpoint_every": 0}}
@@ -123,7 +133,7 @@ def settings_of(config: RunConfig, episodes: int) -> dict[str, Any]:
 
 
 def warmup_digest(config: RunConfig) -> str:
-    """Of all that decides a warm-up, but its seed and its data: recipes that share it share the warm-up."""
+    """Of all that decides a warm-up, but its seed, its data and a base policy: recipes that share it share the warm-up."""
     values = to_dict(config)
     for section in ("agent", "actor"):
         values.pop(section)

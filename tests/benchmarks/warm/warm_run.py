@@ -9,6 +9,7 @@ stays in OUT/warmups, with what was seen of its policy.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import platform
 import shutil
@@ -37,6 +38,7 @@ from warmloop.data.errors import WarmloopError  # noqa: E402
 from warmloop.data.files.run_folder import FILTERED, RunFolder  # noqa: E402
 from warmloop.data.files.whole_files import replacing  # noqa: E402
 from warmloop.data.reward import RewardConfig  # noqa: E402
+from warmloop.launch.flags.choices import pinned_environment  # noqa: E402
 from warmloop.launch.run.plan import Origin, Plan  # noqa: E402
 from warmloop.launch.run.recorded_data import target_of  # noqa: E402
 from warmloop.launch.run.session import in_lock_step, running_learner  # noqa: E402
@@ -72,34 +74,61 @@ class Judge:
         return found
 
 
-def run(config: RunConfig, seed: int, episodes: int, data: list[str], folder: Path, shared: Path) -> dict[str, Any]:
-    """Warm-up, fine-tuning and evaluations; `folder` is the run's own, and empty; `shared` is where its warm-up is, or shall be, with what
-    its policy does. Raises StoppedError."""
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What is run: by these settings, from this seed and these data, judged by so many episodes, in `folder`, which is its own and empty;
+    `shared` is where its warm-up is, or shall be, with what its policy does."""
+
+    config: RunConfig
+    seed: int
+    data: list[str]
+    episodes: int
+    folder: Path
+    shared: Path
+
+
+def run(asked: Asked) -> dict[str, Any]:
+    """Warm-up, fine-tuning and evaluations. Raises StoppedError."""
+    config, steps = asked.config, asked.config.learner.online_steps
     environment = make_environment(config.environment, config.reward, tasks=config.tasks)
-    judge, curve, steps = Judge(environment, episodes), [], config.learner.online_steps
-    warm, demos, seconds, checkpoints = None, data, {"warmup": 0.0, "online": []}, folder / "online" / "checkpoints"
+    judge, curve, checkpoints = Judge(environment, asked.episodes), [], asked.folder / "online" / "checkpoints"
+    warm, demos, seconds = None, asked.data, {"warmup": 0.0, "online": []}
     training: list[dict[str, float]] = []
     if config.learner.warmup_steps:
-        warm = shared / "warmup"
-        if not shared.exists():
-            began, made = time.perf_counter(), folder / "shared"
-            warm_up(config, seed, data, made / "warmup")
-            told = {"seconds": time.perf_counter() - began, "look": {"steps": 0} | judge(made / "warmup")}
-            (made / "told.json").write_text(json.dumps(told))
-            share(made, shared)
-        told = json.loads((shared / "told.json").read_text())
+        warm, told = asked.shared / "warmup", warmed(asked, judge)
         demos = [str(warm / FILTERED)] if (warm / FILTERED).exists() else []
         seconds["warmup"] = told["seconds"]
         curve.append(told["look"])
     for until in [*(look for look in LOOKS if look < steps), steps]:
         began = time.perf_counter()
-        state = fine_tune(config, environment, checkpoints.parent, seed, warm, demos, until)
+        state = fine_tune(config, environment, checkpoints.parent, asked.seed, warm, demos, until)
         seconds["online"].append(time.perf_counter() - began)
         curve.append({"steps": until} | judge(checkpoints, often=until == steps))
         training = windows(state, config.reward)
     kept = judge(checkpoints, "best") if keeps_another(checkpoints) else None
     environment.close()
     return {"curve": curve, "kept": kept, "training": training, "seconds": seconds | {"evaluation": judge.seconds}}
+
+
+def warmed(asked: Asked, judge: Judge) -> dict[str, Any]:
+    """What is known of the warm-up, which is made where it is not there yet. Raises StoppedError."""
+    if not asked.shared.exists():
+        began, made = time.perf_counter(), asked.folder / "shared"
+        warm_up(asked.config, asked.seed, asked.data, made / "warmup")
+        told = {"seconds": time.perf_counter() - began, "look": {"steps": 0} | judge(made / "warmup")}
+        (made / "told.json").write_text(json.dumps(told))
+        share(made, asked.shared)
+    return json.loads((asked.shared / "told.json").read_text())
+
+
+def over_base(asked: Asked, base: Asked) -> Asked:
+    """The run with the policy of another one's warm-up as its base. Raises StoppedError."""
+    environment = make_environment(base.config.environment, base.config.reward, tasks=base.config.tasks)
+    warmed(base, Judge(environment, base.episodes))
+    environment.close()
+    config = asked.config.replace(environment={"base": f"checkpoint:{base.shared / 'warmup'}"})
+    config = config.replace(environment=pinned_environment(config.environment))
+    return dataclasses.replace(asked, config=config, shared=asked.shared.with_name(f"{asked.shared.name}-over-{base.shared.name}"))
 
 
 def share(made: Path, shared: Path) -> None:
@@ -181,7 +210,7 @@ def main() -> None:
     parser.add_argument("--keep_folder", action="store_true", help="keep checkpoints and metrics")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    task, folder = NAMED[given.task], given.out.resolve() / given.recipe / f"{given.task}-{given.seed}"
+    task, recipe, folder = NAMED[given.task], RECIPES[given.recipe], given.out.resolve() / given.recipe / f"{given.task}-{given.seed}"
     data = given.out.resolve() / "data" / task.name
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was cut off
     folder.mkdir(parents=True)
@@ -189,10 +218,17 @@ def main() -> None:
         facts = facts_of(task, data)
         if facts is None:
             raise WarmloopError(f"The recordings of {task.name} are not in {data}; make them first, by warm_data.py.")
-        config = configured(task, RECIPES[given.recipe], given.steps, given.warmup_steps)
-        episodes = max(round(given.episodes * task.judged), 1)
-        shared = given.out.resolve() / "warmups" / f"{task.name}-{given.seed}-{warmup_digest(config)}-{episodes}"
-        found = run(config, given.seed, episodes, arguments(task, data), folder, shared)
+        config = configured(task, recipe, given.steps, given.warmup_steps)
+
+        def asked(config: RunConfig) -> Asked:
+            episodes = max(round(given.episodes * task.judged), 1)
+            shared = given.out.resolve() / "warmups" / f"{task.name}-{given.seed}-{warmup_digest(config)}-{episodes}"
+            return Asked(config, given.seed, arguments(task, data), episodes, folder, shared)
+
+        one = asked(config)
+        if recipe.base:
+            one = over_base(one, asked(configured(task, RECIPES[recipe.base], given.steps, given.warmup_steps)))
+        found = run(one)
     except WarmloopError as error:
         sys.exit(str(error))
     except StoppedError:

@@ -62,6 +62,12 @@ def test_a_next_observation_that_is_not_the_next_row_s_is_asked_about_by_itself(
     np.testing.assert_allclose(made.steps.next_observation[BASE][:, 0], [0.01, 0.52, 0.03, 0.04], rtol=1e-6)
 
 
+def test_an_episode_of_one_step_is_asked_about_twice():
+    (made,) = labelled([episode(length=1)], base := Base())
+    assert base.asked == [(0, 0), (1, 1)]
+    assert made.steps.observation[BASE].shape == made.steps.next_observation[BASE].shape == (1, 2)
+
+
 def test_the_seed_is_the_episode_s_own_wherever_it_stands():
     one, other = episode(), episode(first=9.0)
     ways = Base(), Base()

@@ -75,6 +75,7 @@ def test_bad_data_are_refused_before_any_training(commands, demos, make, name, s
         (("--exp_name=x", "--config=configs/adroit.py:door,wsrll"), "wsrl"),
         (("--exp_name=a/b",), "exp_name"),
         (("stray",), "stray"),
+        (("--exp_name=x", "--warmup_steps=9", "--config.learner.warmup_steps=8"), "--config.learner.warmup_steps set the same; leave one"),
         (("--exp_name=x", "--config.environment.success=operator", "--eval_n_trajs=5"), "--eval_n_trajs=5 would count no success"),
     ],
 )
@@ -128,3 +129,9 @@ def test_an_actor_without_a_learner_waits_and_then_says_so(commands):
 @pytest.mark.long
 def test_both_roles_at_once_are_refused(commands):
     assert "--learner and --actor" in sentence(commands.run("train_rlpd", "--exp_name=x", "--learner", "--actor"))
+
+
+@pytest.mark.long
+def test_a_setting_that_two_flags_say_is_refused(commands):
+    given = ("--exp_name=x", "--online_steps=9", "--config.learner.online_steps=8")
+    assert "--online_steps and --config.learner.online_steps set the same" in sentence(commands.run("train_rlpd", *given))

@@ -14,11 +14,10 @@ from warmloop import __version__
 from warmloop.actor.environment.environment import make_environment
 from warmloop.configs.classic import task
 from warmloop.data.errors import WarmloopError
-from warmloop.data.files.run_folder import RunFolder
+from warmloop.data.files.run_folder import REPORT, RunFolder
 from warmloop.data.files.sealed_json import seal, write_sealed
 from warmloop.data.transition import example
 from warmloop.launch.reports import writing
-from warmloop.launch.reports.links import REPORT
 from warmloop.launch.reports.outcomes import clocks, over_seeds, results
 from warmloop.launch.reports.story import read_story
 from warmloop.launch.reports.writing import write, write_report

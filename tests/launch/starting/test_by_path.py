@@ -31,6 +31,12 @@ def test_a_command_is_started_by_its_files_path_from_any_folder(tmp_path, module
     assert "Flags:" in shown
 
 
+@pytest.mark.parametrize("module", COMMANDS.values())
+def test_a_command_says_what_it_is_before_jax_is_loaded(tmp_path, module):
+    looked = f"import sys, warmloop.launch.{module}; print(sorted({{'jax', 'flax', 'torch', 'gymnasium'}} & set(sys.modules)))"
+    assert started(tmp_path, sys.executable, "-c", looked) == "[]\n"
+
+
 def test_every_command_is_installed_has_a_verb_and_is_listed_with_a_line():
     installed = {entry.name: entry.value for entry in importlib.metadata.distribution("warmloop").entry_points}
     commands = {name: f"warmloop.launch.{module}:cli" for name, module in COMMANDS.items()}
