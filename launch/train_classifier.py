@@ -46,7 +46,7 @@ COMBINE = flags.DEFINE_enum(
     "Combination of the ensemble's probabilities: their mean, or their minimum, which is high only if all networks agree.",
 )
 ENCODER = flags.DEFINE_enum("encoder", "cnn", ["cnn", "resnet10"], "Network that encodes the images.")
-WEIGHTS = flags.DEFINE_string("weights", "", "Safetensors file with the pretrained trunk of --encoder=resnet10.")
+WEIGHTS = flags.DEFINE_string("weights", "", "Trunk of --encoder=resnet10: HIL-SERL's resnet10_params.pkl or LeRobot's model.safetensors.")
 FROZEN = flags.DEFINE_bool("frozen", False, "Keep the trunk of --weights as it is, and train the rest.")
 FEATURES = flags.DEFINE_integer("features", 64, "Size of the encoding of each camera's image.")
 PROPRIOCEPTION = flags.DEFINE_bool(

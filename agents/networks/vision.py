@@ -20,11 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import safetensors
 from flax import linen as nn
 from flax import traverse_util
 from jax.core import Tracer
-from safetensors.numpy import load_file
 
 from ...data.doors.door import Door
 from ...data.errors import WarmloopError
@@ -33,6 +31,7 @@ from ...data.transition import Leaf, PyTree, Spec
 from ..base import Params
 from .networks import NETWORK, initialise, own_network
 from .normaliser import Normaliser
+from .resnet_weights import read_trunk
 
 IMAGENET_MEAN, IMAGENET_DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 RESNET = "trunk"
@@ -49,8 +48,8 @@ class VisionConfig:
         features: numbers that each camera's image becomes.
         channels: of the CNN's layers, each of which halves the image.
         embeddings: of ResNet-10's last feature map, spatial-learned, per channel.
-        weights: a safetensors file with ResNet-10's trunk, named as HIL-SERL names its layers ("conv_init/kernel",
-            "ResNetBlock_0/Conv_0/kernel", …); "" begins at random.
+        weights: a file with a pretrained trunk of ResNet-10: HIL-SERL's resnet10_params.pkl, the model.safetensors of LeRobot's
+            helper2424/resnet10, or safetensors with HIL-SERL's names; "" begins at random.
         frozen: leave ResNet-10's trunk as it is and train what stands on it.
     """
 
@@ -216,19 +215,9 @@ def with_weights(params: Params, config: VisionConfig) -> Params:
     """
     if not config.weights or not params:
         return params
-    path = Path(config.weights)
-    try:
-        given = load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise WarmloopError(f"agent.vision.weights: {path} cannot be read as safetensors ({error}).") from error
     trunk: dict[str, Any] = traverse_util.flatten_dict(params["params"][RESNET], sep="/")
-    if missing := sorted(trunk.keys() - given.keys()):
-        known = ", ".join(sorted(given)[:3])
-        raise WarmloopError(f'agent.vision.weights: {path} has no array "{missing[0]}"; it has {known}, ….')
-    for name, old in trunk.items():
-        if old.shape != given[name].shape:
-            raise WarmloopError(f'agent.vision.weights: "{name}" in {path} is {list(given[name].shape)}; it must be {list(old.shape)}.')
-    loaded = traverse_util.unflatten_dict({name: jnp.asarray(given[name], jnp.float32) for name in trunk}, sep="/")
+    given = read_trunk(Path(config.weights).expanduser(), {name: x.shape for name, x in trunk.items()})
+    loaded = traverse_util.unflatten_dict({name: jnp.asarray(x) for name, x in given.items()}, sep="/")
     return {"params": params["params"] | {RESNET: loaded}}
 
 
