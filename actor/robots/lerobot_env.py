@@ -47,6 +47,7 @@ class LeRobotEnv(gym.Env):
         self._commands = JointCommands(config)
         self._health: MotorHealth | None = None
         self._told: dict[str, Any] = {}  # by the robot, last
+        self._told_at = -math.inf
         self._lost = 0
         self.action_space = self._commands.space
         self.observation_space = self._space()
@@ -96,6 +97,11 @@ class LeRobotEnv(gym.Env):
         if self.config.actions == "effector":
             raise WarmloopError('A leader arm moves joints: set environment.kwargs.actions to "absolute" or "delta".')
         return self._commands.towards(goal)
+
+    def pose(self) -> tuple[float, dict[str, float]]:
+        """When the robot was last looked at, by `time.monotonic` (minus infinity before the first time), and where its joints were."""
+        at, told = self._told_at, self._told
+        return at, {name: float(told[name]) for name in self.config.joints if name in told}
 
     def render(self) -> np.ndarray:
         """The cameras' pictures side by side."""
@@ -164,7 +170,7 @@ class LeRobotEnv(gym.Env):
         return gym.spaces.Dict(spaces)
 
     def _look(self) -> None:
-        self._told = self._link.read()
+        self._told, self._told_at = self._link.read(), time.monotonic()
 
     def _measured(self) -> np.ndarray:
         """`[N]` where the joints are."""

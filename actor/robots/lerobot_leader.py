@@ -1,11 +1,13 @@
 """A teleoperator of LeRobot as an intervener: `--intervention=warmloop.actor.robots.lerobot_leader:Leader:port=/dev/ttyACM1,id=blue`.
 
-A leader arm takes over while it is moved: the follower goes where the leader is, no faster than the environment's `max_step`. A gamepad
-or a keyboard of LeRobot, which moves the tool, takes over while it says so, and its keys for an episode's outcome count.
+A leader arm takes over while it is moved: the follower goes where the leader is, no faster than the environment's `max_step`. With
+`follow=on` the leader goes where the follower is while the policy acts, and takes over when a hand pulls on it. A gamepad or a keyboard
+of LeRobot, which moves the tool, takes over while it says so, and its keys for an episode's outcome count.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -18,6 +20,7 @@ from ..environment.environment import Environment
 from ..intervention.intervention import Command, Signal
 from ..teleop import OperatorConfig, open_devices
 from ..teleop.operator import Operator
+from .leading.following_arm import FollowingArm
 from .lerobot_link import LOST, disconnected, was_lost
 from .lerobot_parts import make_teleoperator
 
@@ -25,8 +28,11 @@ WHERE = "--intervention"
 TRIES = 4  # for a packet of the leader that is lost
 JOIN_SECONDS = 2.0
 KEYS = ("keyboard", "terminal", "gamepad")
+FOLLOW = {"on": True, "off": False, True: True, False: False}
+IDLE_SECONDS = 1.0  # since the robot was last looked at, or three steps, after which nobody acts and the leader is limp
 SHIFTS = ("delta_x", "delta_y", "delta_z")  # as LeRobot names them
 OUTCOMES = {"rerecord_episode": Signal.RERECORD, "success": Signal.SUCCESS, "terminate_episode": Signal.FAILURE}
+log = logging.getLogger(__name__)
 
 
 class Leader:
@@ -41,6 +47,9 @@ class Leader:
         release: seconds without a movement after which the policy acts again.
         rate: times a second that the leader is read.
         keys: keyboard, terminal or gamepad, whose keys for an episode's outcome count beside the leader; "" for none.
+        follow: on: the leader arm goes where the follower is while the policy acts, and is limp while a person leads or nobody acts.
+        pull: with follow, how far a hand must pull a joint from where it goes, in its units, to take over.
+        torque: with follow, percent of its motors' torque.
     """
 
     def __init__(
@@ -54,13 +63,18 @@ class Leader:
         release: float = 1.0,
         rate: float = 30.0,
         keys: str = "",
+        follow: str | bool = "off",
+        pull: float = 8.0,
+        torque: float = 30.0,
     ):
-        if min(takeover, release, rate) <= 0:
-            raise WarmloopError(f"{WHERE}: takeover, release and rate must be above 0.")
+        if min(takeover, release, rate, pull) <= 0 or not 0 < torque <= 100:
+            raise WarmloopError(f"{WHERE}: takeover, release, rate and pull must be above 0, and torque above 0 and at most 100.")
+        if follow not in FOLLOW:
+            raise WarmloopError(f'{WHERE}: follow is "{follow}"; it must be on or off.')
         if not environment.env.has_wrapper_attr("towards"):
             raise WarmloopError(f'{WHERE}: a teleoperator of LeRobot moves "LeRobot-v0", and this is "{environment.config.id}".')
         self._environment, self._release, self._period = environment, release, 1.0 / rate
-        self._motion = Motion(takeover)
+        self._motion, self._following = Motion(takeover), (pull, torque) if FOLLOW[follow] else None
         self._made = lambda: make_teleoperator(type, str(port), str(id), str(calibration_dir))
         self._name = " ".join(filter(None, (type, str(id), f"at {port}" if port else "")))
         self._device: Any = None
@@ -135,9 +149,13 @@ class Leader:
         self._device, self._failed, self._goal = device, "", {}
         if not hasattr(device, "get_teleop_events"):
             self._check_joints(device)
+            arm = self._following_arm(device)
             self._over = threading.Event()
-            self._thread = threading.Thread(target=self._follow, args=(device, self._over), name=f"leader {self._name}", daemon=True)
+            self._thread = threading.Thread(target=self._watch, args=(device, arm, self._over), name=f"leader {self._name}", daemon=True)
             self._thread.start()
+        elif self._following:
+            self._disconnect()
+            raise WarmloopError(f"{WHERE}: follow=on is for leader arms, and {self._name} has no motors.")
 
     def _opened(self) -> tuple[Any, bool]:
         """A device that is connected, and whether it is calibrated; tried again where a packet was lost."""
@@ -161,22 +179,55 @@ class Leader:
                 f"The teleoperator {self._name} moves {', '.join(device.action_features)}, and the robot {', '.join(joints)}."
             )
 
-    def _follow(self, device: Any, over: threading.Event) -> None:
-        """Reads the leader until it is closed or fails; a packet that is lost is asked for again."""
+    def _following_arm(self, device: Any) -> FollowingArm | None:
+        """The leader's motors, which follow as fast as the robot's joints may move."""
+        if not self._following:
+            return None
+        config = self._environment.env.get_wrapper_attr("config")
+        speed = np.array(config.max_step) * config.hz * config.speed
+        try:
+            return FollowingArm(device, dict(zip(config.joints, speed.tolist(), strict=True)), *self._following)
+        except WarmloopError:
+            self._disconnect()
+            raise
+
+    def _watch(self, device: Any, arm: FollowingArm | None, over: threading.Event) -> None:
+        """Reads the leader until it is closed or fails; a packet that is lost is asked for again. Then it is limp."""
         lost = 0
         while not over.wait(self._period):
             try:
-                goal, lost = {name: float(number) for name, number in device.get_action().items()}, 0
+                self._look(device, arm)
+                lost = 0
             except Exception as error:  # of a driver: any kind
                 lost += 1
                 if not isinstance(error, LOST) or lost == TRIES:
                     with self._lock:
                         self._failed = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-                    return
-                continue
-            with self._lock:
-                self._goal = goal
+                    break
+        if arm is not None and arm.on:
+            try:
+                arm.relax()
+            except Exception as error:  # of a driver: any kind
+                log.warning("The leader arm %s is not limp: %s", self._name, error)
+
+    def _look(self, device: Any, arm: FollowingArm | None) -> None:
+        """Where the leader is now, who leads, and where it is to go."""
+        goal = {name: float(number) for name, number in device.get_action().items()}
+        with self._lock:
+            self._goal = goal
+            led = time.monotonic() - self._motion.at <= self._release
+            if arm is None or led:
                 self._motion.see(goal)
+        if arm is None or led:
+            return
+        looked, pose = self._environment.env.get_wrapper_attr("pose")()
+        if time.monotonic() - looked > max(IDLE_SECONDS, 3.0 / self._environment.env.get_wrapper_attr("config").hz):
+            if arm.on:
+                arm.relax()
+        elif arm.follow(goal, pose):
+            arm.relax()
+            with self._lock:
+                self._motion.take(goal)
 
     def _shift(self, given: Mapping[str, Any]) -> np.ndarray:
         """The tool's action of the names that LeRobot's gamepad and keyboard use; its gripper is 0, 1 or 2: close, stay, open."""
@@ -204,6 +255,10 @@ class Motion:
 
     def rest(self) -> None:
         self.at, self._anchor = -np.inf, None
+
+    def take(self, joints: Mapping[str, float]) -> None:
+        """A hand has the leader, whose joints are given."""
+        self.at, self._anchor = time.monotonic(), joints
 
     def see(self, joints: Mapping[str, float]) -> None:
         """The joints of the leader, now."""

@@ -3,8 +3,9 @@
     python docs/robot/fake_so101.py --link=/tmp/so101 --calibration=/tmp/so101-calibration
 
 Six STS3215 servos answer ping, read, write, registered write, action, sync read and sync write, at the addresses of Feetech's memory
-table. Each follows its goal with a first-order lag and a greatest speed, while its torque is on. Its faults are switched on by the
-attributes of `Bus`: lost and late answers, an overheated motor, a low voltage, a blocked joint, a cable that is pulled out.
+table. Each follows its goal with a first-order lag and a greatest speed, while its torque is on; a hand moves one whose torque is off or
+low. Its faults are switched on by the attributes of `Bus`: lost and late answers, an overheated motor, a low voltage, a blocked joint, a
+cable that is pulled out.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ MOTORS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_ro
 RANGES = ((797, 3297), (909, 3185), (945, 3149), (961, 3133), (0, 4095), (1490, 3670))  # ticks, from one end of a joint to the other
 TICKS, MODEL = 4096, 777
 SETTLING, FASTEST = 0.05, 3400.0  # seconds; ticks a second
+HAND = 600  # thousandths of a motor's torque that a hand overcomes
 LOOK_SECONDS = 0.02  # between two looks at whether the cable is in
 PING, READ, WRITE, REGISTERED, ACTION, SYNC_READ, SYNC_WRITE, EVERYONE = 1, 2, 3, 4, 5, 0x82, 0x83, 0xFE
 OVERHEATED, LOW_VOLTAGE, OVERLOADED = 4, 1, 32  # bits of a status
 
 # Addresses of the memory table, as Feetech's manual of the STS series has them; numbers of two bytes are little-endian.
 ID, LOWEST, HIGHEST, MOST_CELSIUS, LEAST_VOLTS, OFFSET = 5, 9, 11, 13, 15, 31
-TORQUE, GOAL, LOCK, POSITION, VELOCITY, LOAD, VOLTS, CELSIUS, STATUS, MOVING = 40, 42, 55, 56, 58, 60, 62, 63, 65, 66
+TORQUE, GOAL, LIMIT, LOCK, POSITION, VELOCITY, LOAD, VOLTS, CELSIUS, STATUS, MOVING = 40, 42, 48, 55, 56, 58, 60, 62, 63, 65, 66
 
 
 class Servo:
@@ -39,12 +41,15 @@ class Servo:
     def __init__(self, number: int, ticks: float):
         self.memory, self.ticks, self.speed = bytearray(128), ticks, 0.0
         self.blocked = False
+        self.hand: float | None = None  # where a hand holds the shaft
+        self.sag = 0.0  # ticks that its load holds it below its goal
         self.waiting: tuple[int, bytes] | None = None  # of a registered write
         self.memory[0:3] = bytes((3, 10, 0))  # firmware
         self.memory[ID], self.memory[MOST_CELSIUS], self.memory[LEAST_VOLTS] = number, 70, 40
         self.memory[VOLTS], self.memory[CELSIUS] = 74, 32  # tenths of a volt, degrees
         self.put(3, MODEL)
         self.put(HIGHEST, TICKS - 1)
+        self.put(LIMIT, 1000)
         self.put(GOAL, self.seen())
 
     def get(self, address: int) -> int:
@@ -70,8 +75,11 @@ class Servo:
         if self.memory[STATUS] & OVERHEATED:
             self.memory[TORQUE] = 0
         before, goal = self.ticks, min(max(self.get(GOAL) & 0x7FFF, self.get(LOWEST)), self.get(HIGHEST)) + self.offset()
-        if self.memory[TORQUE] and not self.blocked:
-            move = (1.0 - np.exp(-seconds / SETTLING)) * (goal - self.ticks)
+        wanted = goal - self.sag if self.memory[TORQUE] and not self.blocked else None
+        if self.hand is not None and not (self.memory[TORQUE] and self.get(LIMIT) > HAND):
+            wanted = self.hand
+        if wanted is not None:
+            move = (1.0 - np.exp(-seconds / SETTLING)) * (wanted - self.ticks)
             self.ticks += float(np.clip(move, -FASTEST * seconds, FASTEST * seconds))
         self.speed = (self.ticks - before) / seconds if seconds else 0.0
         load = (goal - self.ticks) if self.memory[TORQUE] else 0.0

@@ -128,6 +128,56 @@ class PlainLeader:
         self.is_connected = False
 
 
+class PlainArmBus:
+    """The motors of a leader arm, which are at once where they are to be, unless a hand holds them."""
+
+    model_ctrl_table = {"plain": {"Torque_Limit": (48, 2), "Torque_Enable": (40, 1)}}  # noqa: RUF012
+    model_resolution_table = {"plain": 4096}  # noqa: RUF012
+
+    def __init__(self, arm):
+        self._arm, self.stuck, self.written = arm, False, list[tuple[str, dict]]()
+        self.motors = {"lift": SimpleNamespace(model="plain", norm_mode=SimpleNamespace(value="degrees")),
+                       "grip": SimpleNamespace(model="plain", norm_mode=SimpleNamespace(value="range_0_100"))}  # fmt: skip
+        self.calibration = {"lift": SimpleNamespace(range_min=1000, range_max=3000)}  # 87.9 degrees to each side
+        self.values = {"Torque_Limit": dict.fromkeys(JOINTS, 1000), "Torque_Enable": dict.fromkeys(JOINTS, 0)}
+        self.goal, self.sag = {"lift": 0.0, "grip": 0.0}, 0.0
+
+    @property
+    def torque(self):
+        return all(self.values["Torque_Enable"].values())
+
+    def sync_read(self, name, motors=None):
+        return {motor: self.values[name][motor] for motor in motors or self.motors}
+
+    def sync_write(self, name, values):
+        self.written.append((name, dict(values)))
+        if name == "Goal_Position":
+            self.goal.update(values)
+            if self.torque and self._arm.hand is None:
+                self._arm.joints = {f"{motor}.pos": goal - self.sag for motor, goal in self.goal.items()}
+        elif not self.stuck:
+            self.values[name].update(values)
+
+    def write(self, name, motor, value):
+        self.sync_write(name, {motor: value})
+
+    def enable_torque(self, motors, num_retry=0):
+        self.sync_write("Torque_Enable", dict.fromkeys(motors, 1))
+
+
+class PlainArm(PlainLeader):
+    """A leader arm with motors; `hand`, where a hand holds its joints."""
+
+    def __init__(self, port="", id=""):
+        super().__init__(port, id)
+        self.hand, self.bus = None, PlainArmBus(self)
+
+    def get_action(self):
+        if self.hand is not None:
+            self.joints = dict(self.hand)
+        return super().get_action()
+
+
 class PlainPad(PlainLeader):
     """A gamepad, as LeRobot's: the tool's shifts, and events."""
 

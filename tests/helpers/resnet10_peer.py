@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 from safetensors.torch import save_file
 
 sys.path.insert(0, sys.argv[1])

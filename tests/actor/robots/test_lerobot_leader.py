@@ -21,10 +21,10 @@ def led():
     """A robot and a leader."""
     begun = []
 
-    def both(teleoperator="PlainLeader", **settings):
+    def both(teleoperator="PlainLeader", options=(), **settings):
         environment = make_environment(EnvironmentConfig("LeRobot-v0", SETTINGS | settings, horizon=1_000))
         environment.reset(0)
-        leader = Leader(environment, type=f"plain_robot:{teleoperator}", release=0.3, rate=200.0)
+        leader = Leader(environment, type=f"plain_robot:{teleoperator}", release=0.3, rate=200.0, **dict(options))
         begun.extend([leader.close, environment.close])
         leader.begin(0)
         return environment, leader, plain_robot.leaders[-1]
@@ -48,6 +48,107 @@ def test_a_leader_takes_over_while_it_is_moved_and_the_follower_goes_where_it_is
     assert plain_robot.made[-1].joints == pytest.approx({"lift.pos": 12.0, "grip.pos": 40.0}, abs=1e-3)
     time.sleep(0.5)
     assert leader({}, policy, 4).action is None, "it rests again"
+
+
+def until(fact, seconds=10.0):
+    """Waits for a fact; whether it came."""
+    end = time.monotonic() + seconds
+    while not (found := fact()) and time.monotonic() < end:
+        time.sleep(0.005)
+    return found
+
+
+class Acting:
+    """Steps of a policy towards a pose, and who acted in each."""
+
+    def __init__(self, environment, leader, pose):
+        self.environment, self.leader = environment, leader
+        self.action = environment.limits.scale(np.array(pose, np.float32))
+
+    def __call__(self):
+        """One step; whether the leader took it."""
+        command = self.leader({}, self.action, 0)
+        self.environment.step(self.action if command.action is None else command.action)
+        return command.action is not None
+
+
+def test_a_leader_follows_while_the_policy_acts_until_a_hand_pulls_and_the_takeover_does_not_jump(led):
+    environment, leader, device = led("PlainArm", {"follow": "on"})
+    act = Acting(environment, leader, (60.0, 80.0))
+    assert until(lambda: [act()] and plain_robot.made[-1].joints["lift.pos"] > 59.0 and abs(device.joints["lift.pos"] - 60.0) < 1.0)
+    assert device.bus.torque and device.bus.values["Torque_Limit"] == {"lift": 300, "grip": 300}
+    writes = [name for name, _ in device.bus.written]
+    assert writes.index("Torque_Limit") < writes.index("Goal_Position") < writes.index("Torque_Enable")
+    goals = [values["lift"] for name, values in device.bus.written if name == "Goal_Position"]
+    assert goals[0] == 0.0 and len(goals) > 3, "it begins where it is"
+
+    before = dict(plain_robot.made[-1].joints)
+    device.hand = {"lift.pos": 45.0, "grip.pos": 80.0}
+    assert until(act)
+    assert not device.bus.torque and device.bus.values["Torque_Limit"] == {"lift": 1000, "grip": 1000}
+    assert abs(plain_robot.made[-1].joints["lift.pos"] - before["lift.pos"]) <= 5.0 + 1e-3, "one step of max_step"
+    assert until(lambda: [act()] and abs(plain_robot.made[-1].joints["lift.pos"] - 45.0) < 1.0), "the follower goes where the leader is"
+
+    device.hand = None
+    assert until(lambda: not act() and device.bus.torque), "it rests, so the policy acts and the leader follows"
+
+
+def test_a_leader_that_only_lags_or_sags_is_pulled_by_nobody(led):
+    environment, leader, device = led("PlainArm", {"follow": True})
+    device.bus.sag = 7.0
+    act = Acting(environment, leader, (80.0, 20.0))
+    for _ in range(40):
+        assert not act()
+        time.sleep(0.01)
+    assert device.joints["lift.pos"] == pytest.approx(73.0, abs=1.0)
+    act = Acting(environment, leader, (90.0, 20.0))  # beyond the leader's own end, 87.9
+    assert until(lambda: [act()] and plain_robot.made[-1].joints["lift.pos"] > 89.0)
+    time.sleep(0.1)
+    assert not act() and max(values["lift"] for name, values in device.bus.written if name == "Goal_Position") < 88.0
+
+
+def test_a_leader_is_limp_while_nobody_acts_and_after_its_end(led):
+    environment, leader, device = led("PlainArm", {"follow": "on"})
+    act = Acting(environment, leader, (20.0, 20.0))
+    assert until(lambda: [act()] and device.bus.torque)
+    assert until(lambda: not device.bus.torque), "nobody acts"
+    assert until(lambda: [act()] and device.bus.torque)
+    leader.close()
+    assert not device.bus.torque
+
+
+def test_a_leader_whose_motor_lets_go_or_stays_on_is_a_fault_and_no_takeover(led):
+    environment, leader, device = led("PlainArm", {"follow": "on"})
+    act = Acting(environment, leader, (20.0, 20.0))
+    assert until(lambda: [act()] and device.joints["lift.pos"] > 19.0)
+    device.bus.values["Torque_Enable"]["lift"] = 0  # as a motor that is too hot does
+    device.hand = {"lift.pos": -30.0, "grip.pos": 20.0}
+    with pytest.raises(EnvironmentFault, match="Motor lift of the leader arm has switched its torque off"):
+        assert not until(act)
+    assert until(lambda: not any(device.bus.values["Torque_Enable"].values()))
+
+    leader.ready()
+    device = plain_robot.leaders[-1]
+    leader.begin(0)
+    assert until(lambda: [act()] and device.bus.torque)
+    device.bus.stuck = True
+    with pytest.raises(EnvironmentFault, match=r"torque of the leader arm's lift, grip cannot be switched off; unplug"):
+        until(lambda: [time.sleep(1.5)] and leader({}, act.action, 0).action is not None, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("teleoperator", "options", "problem"),
+    [
+        ("PlainLeader", {"follow": "on"}, "follow=on needs a leader arm whose motors have Torque_Limit"),
+        ("PlainPad", {"follow": "on"}, "follow=on is for leader arms"),
+        ("PlainArm", {"follow": "yes"}, 'follow is "yes"; it must be on or off'),
+        ("PlainArm", {"torque": 0}, "torque above 0 and at most 100"),
+    ],
+)
+def test_a_leader_that_cannot_follow_is_refused_in_a_sentence(led, teleoperator, options, problem):
+    with pytest.raises(WarmloopError, match=problem):
+        led(teleoperator, options)
+    assert not any(device.is_connected for device in plain_robot.leaders[-1:])
 
 
 def test_a_leader_that_is_unplugged_costs_the_episode_and_is_connected_again(led):
