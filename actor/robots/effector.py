@@ -39,19 +39,20 @@ class Effector:
         self._places = [int(self._model.jnt_qposadr[joint]) for joint in joints]
         self._columns = [int(self._model.jnt_dofadr[joint]) for joint in joints]
         self._limits = np.radians([np.array(limits)[self._moving] for limits in (config.low, config.high)])
+        self._box = (config.workspace_low, config.workspace_high) if config.workspace_low else (-np.inf, np.inf)
         self._site = mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_SITE, config.frame)
         self._body = self._named(mujoco.mjtObj.mjOBJ_BODY, config.frame) if self._site < 0 else -1
 
     def moved(self, joints: np.ndarray, motion: np.ndarray) -> np.ndarray:
         """Joints `[N]` that have the tool shifted by `motion[:3]` metres and turned by the vector `motion[3:]` radians, about the base's
-        axes, from where it is at `joints` `[N]`; as near as the arm can."""
+        axes, from where it is at `joints` `[N]`, within the workspace; as near as the arm can."""
         angles = np.radians(joints[self._moving])
         place, turn = self._pose(angles)
         rotation = np.zeros(9)
         quaternion = np.zeros(4)
         mujoco.mju_axisAngle2Quat(quaternion, _unit(motion[3:]), float(np.linalg.norm(motion[3:])))
         mujoco.mju_quat2Mat(rotation, quaternion)
-        goal, facing = place + motion[:3], rotation.reshape(3, 3) @ turn
+        goal, facing = np.clip(place + motion[:3], *self._box), rotation.reshape(3, 3) @ turn
         for _ in range(ROUNDS):
             place, turn = self._pose(angles)
             error = np.append(goal - place, LEVER * _vector(facing @ turn.T))

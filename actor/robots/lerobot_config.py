@@ -56,6 +56,8 @@ class LeRobotConfig:
         model: for "effector", the path of the arm's MJCF, whose hinges are named as the joints are, without what follows the dot.
         frame: for "effector", the site or body of the model that is moved.
         max_shift, max_turn: for "effector", metres and radians of an action of 1.
+        workspace_low, workspace_high: for "effector", corners of the box that the tool is commanded to stay in, metres along the axes of
+            the arm's base; () for none.
         speed: how much faster than real time all goes, for a simulated robot alone.
     """
 
@@ -96,11 +98,14 @@ class LeRobotConfig:
     frame: str = ""
     max_shift: float = 0.01
     max_turn: float = 0.1
+    workspace_low: tuple[float, ...] = ()
+    workspace_high: tuple[float, ...] = ()
     speed: float = 1.0
 
     def __post_init__(self):
         self._check_joints()
         self._check_choices()
+        self._check_workspace()
         for name in ("hz", "reset_speed", "tolerance", "goal_tolerance", "lead", "camera_seconds", "speed", "max_shift", "max_turn"):
             self._positive(name)
         if min(self.reset_seconds, self.settle_seconds, self.retries, self.max_celsius, self.min_volts, self.motors) < 0:
@@ -109,6 +114,17 @@ class LeRobotConfig:
             raise WarmloopError(f"{WHERE}.image_size is {self.image_size}; it must be at least 1.")
         for text in self.cameras:
             camera_of(text)
+
+    def _check_workspace(self) -> None:
+        low, high = self.workspace_low, self.workspace_high
+        if not (low or high):
+            return
+        if len(low) != 3 or len(high) != 3 or not all(least < most for least, most in zip(low, high, strict=True)):
+            raise WarmloopError(
+                f"{WHERE}: workspace_low is {low!r} and workspace_high {high!r}; each must be three numbers, the first lower."
+            )
+        if self.actions != "effector":
+            raise WarmloopError(f'{WHERE}.workspace_low is for actions="effector", and actions is "{self.actions}"; set low and high.')
 
     def _positive(self, name: str) -> None:
         number = getattr(self, name)

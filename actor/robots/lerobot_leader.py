@@ -21,7 +21,7 @@ from ..intervention.intervention import Command, Signal
 from ..teleop import OperatorConfig, open_devices
 from ..teleop.operator import Operator
 from .leading.following_arm import FollowingArm
-from .lerobot_link import LOST, disconnected, was_lost
+from .lerobot_link import LOST, buses_of, disconnected, until_quiet, was_lost
 from .lerobot_parts import make_teleoperator
 
 WHERE = "--intervention"
@@ -200,6 +200,7 @@ class Leader:
                 lost = 0
             except Exception as error:  # of a driver: any kind
                 lost += 1
+                until_quiet(buses_of(device).values())
                 if not isinstance(error, LOST) or lost == TRIES:
                     with self._lock:
                         self._failed = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -65,7 +65,7 @@ class LeRobotLink:
             self.close()
         if self._robot is None:
             self._robot = self._opened()
-            self._buses = _buses(self._robot)
+            self._buses = buses_of(self._robot)
             self._check_connected()
             self._worked, self._gone = True, False
 
@@ -149,44 +149,22 @@ class LeRobotLink:
             for attempt in range(self.config.retries + 1):
                 if self._robot is None:
                     raise EnvironmentFault(f"The robot {self.name} is not connected.")
-                self._drain()
+                drain(self._buses.values())
                 try:
                     found = call(self._robot)
                 except Exception as error:  # of a driver: any kind
-                    self._after_loss()
+                    until_quiet(self._buses.values())
                     if not isinstance(error, LOST) or attempt == self.config.retries:
                         self._gone |= not isinstance(error, (*LOST, RuntimeError))
                         raise self._fault(what, error) from error
                     self.lost += 1
                     continue
                 if attempt:
-                    self._after_loss()
+                    until_quiet(self._buses.values())
                 return found
         finally:
             self._lock.release()
         raise AssertionError
-
-    def _drain(self) -> bool:
-        """Throws away what came too late, and whether there was any: LeRobot's driver would take it for the answer to its next packet. A
-        call that a signal broke into has left the port in use."""
-        found = False
-        for bus in self._buses.values():
-            port: Any = getattr(bus, "port_handler", None)
-            if getattr(port, "ser", None) is not None:
-                port.is_using = False
-                with contextlib.suppress(Exception):  # a port that is gone is told by the call itself
-                    found |= port.ser.in_waiting > 0
-                    port.ser.reset_input_buffer()
-        return found
-
-    def _after_loss(self) -> None:
-        """Waits until the cable is quiet: an answer that was only late may come after the next question, and then what answers that."""
-        until = time.monotonic() + LONGEST_NOISE
-        quiet = time.monotonic() + QUIET_SECONDS
-        while time.monotonic() < min(quiet, until):
-            time.sleep(QUIET_SECONDS / 10)
-            if self._drain():
-                quiet = time.monotonic() + QUIET_SECONDS
 
     def _plausible(self, found: dict[str, Any]) -> dict[str, Any]:
         """An observation whose joints are somewhere near their limits: an answer that came too late has other numbers' bytes."""
@@ -233,7 +211,7 @@ class LeRobotLink:
             raise WarmloopError(f"The robot {self.name} {problem}.")
 
 
-def _buses(robot: Any) -> dict[str, Any]:
+def buses_of(robot: Any) -> dict[str, Any]:
     """The motors' buses that a robot has, by where they are."""
     found = {}
     for path in BUSES:
@@ -243,6 +221,31 @@ def _buses(robot: Any) -> dict[str, Any]:
         if part is not None:
             found[path] = part
     return found
+
+
+def drain(buses: Iterable[Any]) -> bool:
+    """Throws away what came too late, and whether there was any: LeRobot's driver would take it for the answer to its next packet. A
+    call that a signal broke into has left the port in use."""
+    found = False
+    for bus in buses:
+        port: Any = getattr(bus, "port_handler", None)
+        if getattr(port, "ser", None) is not None:
+            port.is_using = False
+            with contextlib.suppress(Exception):  # a port that is gone is told by the call itself
+                found |= port.ser.in_waiting > 0
+                port.ser.reset_input_buffer()
+    return found
+
+
+def until_quiet(buses: Iterable[Any]) -> None:
+    """After a loss: waits until the cable is quiet. An answer that was only late may come after the next question, and then what answers
+    that."""
+    buses, until = list(buses), time.monotonic() + LONGEST_NOISE
+    quiet = time.monotonic() + QUIET_SECONDS
+    while time.monotonic() < min(quiet, until):
+        time.sleep(QUIET_SECONDS / 10)
+        if drain(buses):
+            quiet = time.monotonic() + QUIET_SECONDS
 
 
 def was_lost(error: Exception) -> bool:
@@ -257,6 +260,6 @@ def disconnected(device: Any) -> None:
             device.disconnect()
     except Exception as error:  # of a driver: any kind
         log.warning("%s was not disconnected in order: %s", type(device).__name__, error)
-        for bus in _buses(device).values():
+        for bus in buses_of(device).values():
             with contextlib.suppress(Exception):
                 bus.port_handler.closePort()

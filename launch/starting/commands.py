@@ -13,6 +13,7 @@ COMMANDS = {
     "warmloop-demo-hil": "demo_hil",
     "warmloop-evaluate": "evaluate",
     "warmloop-export": "export",
+    "warmloop-limits": "find_limits",
     "warmloop-local": "local",
     "warmloop-page": "page_run",
     "warmloop-report": "report_run",
@@ -22,6 +23,7 @@ COMMANDS = {
 VERBS = {
     "demo": "warmloop-demo",
     "demo-hil": "warmloop-demo-hil",
+    "limits": "warmloop-limits",
     "collect": "warmloop-collect",
     "inspect": "inspect_data",
     "merge": "merge_data",

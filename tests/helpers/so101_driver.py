@@ -298,6 +298,84 @@ def test_a_leader_arm_of_lerobot_takes_over(make, bus, tmp_path):
     environment.close()
 
 
+@pytest.fixture
+def led(make, bus, tmp_path):
+    """The pretend arm as an environment, and a pretend leader arm, which follows."""
+    make()
+    other = Bus(SPEED)
+    write_calibration(tmp_path / "blue.json", other)
+    given = PRESET | {"port": bus.port, "robot_id": "fake", "calibration_dir": str(tmp_path), "speed": SPEED, "retries": 8}
+    environment = make_environment(EnvironmentConfig("LeRobot-v0", given, horizon=1_000))
+    environment.reset(0)
+    leader = Leader(environment, port=other.port, id="blue", calibration_dir=str(tmp_path), follow="on")
+    leader.begin(0)
+    yield environment, leader, other
+    leader.close()
+    environment.close()
+    other.close()
+
+
+def acted(environment, leader, pose, steps=200, over=lambda taken: taken):
+    """Steps of a policy towards a pose, until `over` of whether the leader took the last one: of each, the leader's action, or None."""
+    action, taken = environment.limits.scale(np.array(pose, np.float32)), []
+    for _ in range(steps):
+        command = leader({}, action, 0)
+        environment.step(action if command.action is None else command.action)
+        taken.append(command.action)
+        if over(command.action is not None):
+            break
+    return taken
+
+
+def is_on(bus):
+    return [bool(servo.memory[40]) for servo in bus.servos.values()]
+
+
+def test_a_leader_arm_follows_until_a_hand_pulls_and_the_follower_does_not_jump(led, bus):
+    environment, leader, other = led
+    pose = [40.0, -20.0, 30.0, 40.0, 60.0, 70.0]
+    for servo in other.servos.values():
+        servo.sag = 40.0  # 3.5 degrees under a low torque
+    assert not any(step is not None for step in acted(environment, leader, pose, 120)), "a leader that lags and sags takes nothing over"
+    assert all(is_on(other)) and {servo.get(48) for servo in other.servos.values()} == {300}
+    np.testing.assert_allclose(degrees(other)[:5], np.array(pose[:5]) - 3.5, atol=2.0)
+
+    before = degrees(bus)
+    pan = other.motor("shoulder_pan")
+    pan.hand = pan.ticks + 25.0 * 4095 / 360
+    assert acted(environment, leader, pose)[-1] is not None
+    assert not any(is_on(other)) and {servo.get(48) for servo in other.servos.values()} == {1000}, "limp, with its own limit of torque"
+    assert np.abs(degrees(bus) - before).max() <= max(PRESET["max_step"]) + 1.0, "no farther than a step"
+    for _ in range(20):  # the hand goes on
+        pan.hand += 2.0
+        acted(environment, leader, pose, 1)
+    np.testing.assert_allclose(degrees(bus)[0], degrees(other)[0], atol=6.0)
+
+    pan.hand = None
+    acted(environment, leader, pose, 400, over=lambda taken: not taken and all(is_on(other)))
+    assert all(is_on(other)), "the policy acts again, and the leader follows"
+
+
+def test_a_leader_arm_is_limp_while_nobody_acts_after_a_fault_and_at_its_end(led):
+    environment, leader, other = led
+    pose = PRESET["start"]
+    acted(environment, leader, pose, 100, over=lambda _: all(is_on(other)))
+    assert all(is_on(other))
+    time.sleep(2.0)
+    assert not any(is_on(other)), "nobody acts"
+    acted(environment, leader, pose, 100, over=lambda _: all(is_on(other)))
+    other.loses = 1.0
+    with pytest.raises(EnvironmentFault, match="failed"):
+        acted(environment, leader, pose, 100)
+    assert not any(is_on(other)), "what no motor answers is written all the same"
+    other.loses = 0.0
+    leader.ready()
+    leader.begin(0)
+    acted(environment, leader, pose, 100, over=lambda _: all(is_on(other)))
+    leader.close()
+    assert not any(is_on(other))
+
+
 def test_the_port_of_the_arm_names_all_motors(bus):
     from lerobot.motors.feetech import FeetechMotorsBus
 

@@ -7,7 +7,6 @@ from one of these goals to another. The torque is limited by the motors' `Torque
 from __future__ import annotations
 
 import collections
-import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ....data.errors import EnvironmentFault, WarmloopError
-from ..lerobot_link import LOST
+from ..lerobot_link import LOST, until_quiet
 
 LIMIT, GOAL, TORQUE = "Torque_Limit", "Goal_Position", "Torque_Enable"
 FULL = 1000  # of the register: all of the torque
@@ -99,11 +98,14 @@ class FollowingArm:
         self._path.clear()
         self._pulled, still = 0, list[str]()
         for _ in range(TRIES):
-            with contextlib.suppress(*LOST):
-                self._bus.sync_write(TORQUE, dict.fromkeys(self._bus.motors, 0))  # no motor answers it, so that no faulty one stops it
+            self._bus.sync_write(TORQUE, dict.fromkeys(self._bus.motors, 0))  # no motor answers it, so that no faulty one stops it
+            try:
                 still = [name for name, on in self._bus.sync_read(TORQUE).items() if on]
-                if not still:
-                    break
+            except LOST:
+                until_quiet([self._bus])
+                continue
+            if not still:
+                break
         else:
             named = ", ".join(still) or "motors"
             raise EnvironmentFault(f"The torque of the leader arm's {named} cannot be switched off; unplug its power.")
@@ -113,28 +115,30 @@ class FollowingArm:
 
     def _check_torque(self) -> None:
         """Raises EnvironmentFault for a motor that protects itself: it falls, and nobody pulls on it."""
-        if off := [name for name, on in _again(lambda: self._bus.sync_read(TORQUE, list(self._motors.values()))).items() if not on]:
+        told = self._again(lambda: self._bus.sync_read(TORQUE, list(self._motors.values())))
+        if off := [name for name, on in told.items() if not on]:
             raise EnvironmentFault(f"Motor {', '.join(off)} of the leader arm has switched its torque off; wait until it has cooled.")
 
     def _wake(self, here: np.ndarray) -> None:
         """Limits the torque, has the arm hold where it is, and then switches the torque on."""
         self._path.clear()
-        limits = self._limits or _again(lambda: self._bus.sync_read(LIMIT))
+        limits = self._limits or self._again(lambda: self._bus.sync_read(LIMIT))
         self._limits = {name: int(limit) for name, limit in limits.items()}
         least = {name: min(limit, round(FULL * self._torque / 100)) for name, limit in self._limits.items()}
         for name in self._motors.values():
-            _again(lambda name=name: self._bus.write(LIMIT, name, least[name]))  # is answered, unlike a write to all
+            self._again(lambda name=name: self._bus.write(LIMIT, name, least[name]))  # is answered, unlike a write to all
         self._bus.sync_write(GOAL, dict(zip(self._motors.values(), here.tolist(), strict=True)))
         self.on = True  # before it is, so that whatever fails now it is switched off
         self._bus.enable_torque(list(self._motors.values()), num_retry=TRIES)
 
-
-def _again(call: Callable[[], Any]) -> Any:
-    """What a call of the driver gives; a packet that is lost is asked for again."""
-    for _ in range(TRIES - 1):
-        with contextlib.suppress(*LOST):
-            return call()
-    return call()
+    def _again(self, call: Callable[[], Any]) -> Any:
+        """What a call of the driver gives; a packet that is lost is asked for again."""
+        for _ in range(TRIES - 1):
+            try:
+                return call()
+            except LOST:
+                until_quiet([self._bus])
+        return call()
 
 
 def _range(bus: Any, motor: str) -> tuple[float, float]:
