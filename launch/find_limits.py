@@ -45,14 +45,14 @@ def main() -> None:
     robot = make_limp_robot(ROBOT.value, PORT.value, ID.value, CALIBRATION.value)
     with LimpArm(robot, name) as arm:
         found = ArmLimits(arm.joints, (ROBOT.value, PORT.value, ID.value, CALIBRATION.value), MODEL.value, FRAME.value)
+        if out is not None and found.preset is None:
+            raise WarmloopError(f"--out is for robots that configs/lerobot.py knows, and {ROBOT.value} is none; copy what is printed.")
         if not YES.value:
             ask(f"The torque of {name} goes off: hold the arm, or it falls. Enter goes on, Ctrl-C leaves it as it is.")
         arm.relax()
         watch(found, arm.read, SECONDS.value)
     settings = found.settings(MARGIN.value, TOOL_MARGIN.value, START.value)
     if out is not None:
-        if not found.preset:
-            raise WarmloopError(f"--out needs a robot that configs/lerobot.py knows, and {ROBOT.value} is none; copy what is printed.")
         out.write_text(found.file(settings))
         print(f"{out}: train with --config={out}")
 

@@ -115,15 +115,15 @@ class ArmLimits:
         assert self.tool is not None
         box = HandLimits.of(self.tool, AXES, margin, TOOL_LEAST).rounded(3)
         if box.kept:
-            least = 2 * margin + TOOL_LEAST
-            raise WarmloopError(f"The {', '.join(box.kept)} moved by less than {least:g} m; move it, or give a smaller --tool_margin.")
+            print(f"# The {', '.join(box.kept)} moved by less than {2 * margin + TOOL_LEAST:g} m: there is no box of the tool.")
+            return
         found |= {"actions": "effector", "model": self._model, "frame": self._frame, "workspace_low": box.low, "workspace_high": box.high}
 
     def _made_effector(self) -> Any:
         from ...actor.robots.effector import Effector
 
         size, hinge = len(self.joints), 360.0
-        gripper = self.preset.gripper if self.preset is not None else "gripper.pos" if "gripper.pos" in self.joints else ""
+        gripper = next((joint for joint in self.joints if "grip" in joint), "")
         config = LeRobotConfig(
             robot=self._robot[0], joints=self.joints, low=(-hinge,) * size, high=(hinge,) * size, max_step=(1.0,) * size,
             start=(0.0,) * size, gripper=gripper, actions="effector", model=self._model, frame=self._frame,

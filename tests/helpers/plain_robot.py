@@ -31,7 +31,13 @@ class PlainBus:
         self.motors = {name: SimpleNamespace(model="plain") for name in JOINTS}
         self.values = {"Status": 0, "Torque_Enable": 1, "Present_Voltage": 74, "Present_Temperature": 30, "Present_Load": 5}
         self.special: dict[tuple[str, str], int] = {}
-        self.torque = True
+        self.torque, self.is_connected = True, False
+
+    def connect(self):
+        self.is_connected = True
+
+    def disconnect(self):
+        self.is_connected = False
 
     def sync_read(self, name):
         return {motor: self.special.get((name, motor), self.values[name]) for motor in self.motors}
@@ -88,6 +94,31 @@ class PlainRobot:
         self.calls += 1
         if self.failing:
             raise self.failing.pop(0)
+
+
+class PlainRobotMovedByHand(PlainRobot):
+    """A hand moves it while its torque is off, from one end of a joint to the other and back, and a packet with another's bytes comes."""
+
+    reach = {"lift.pos": (-60.0, 45.0), "grip.pos": (2.0, 98.0)}  # noqa: RUF012
+    period = 40  # readings
+    stuck = False  # the torque stays on
+
+    def __init__(self, port="", id="", **settings):
+        super().__init__(port, id, **settings)
+        if hasattr(self, "bus"):
+            self.bus.disable_torque = self._disable_torque
+
+    def get_observation(self):
+        found = super().get_observation()
+        if self.bus.torque:
+            return found
+        share = 0.5 - 0.5 * np.cos(2 * np.pi * self.calls / self.period)
+        found |= {joint: low + share * (high - low) for joint, (low, high) in self.reach.items()}
+        return found | ({"lift.pos": 350.0} if self.calls == 30 else {})
+
+    def _disable_torque(self, motors=None, num_retry=0):
+        if not self.stuck:
+            PlainBus.disable_torque(self.bus)
 
 
 class PlainCamera:

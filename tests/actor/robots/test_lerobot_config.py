@@ -27,6 +27,9 @@ from warmloop.data.errors import WarmloopError
         ({"gripper": "", "gripper_commands": True}, "gripper_commands needs the name of the gripper"),
         ({"hz": 0.0}, "hz is 0.0; it must be above 0"),
         ({"retries": -1}, "must not be negative"),
+        ({"workspace_low": (0.0, 0.0, 0.0)}, "each must be three numbers, the first lower"),
+        ({"workspace_low": (0.0,) * 3, "workspace_high": (0.1, 0.1, 0.0)}, "each must be three numbers, the first lower"),
+        ({"workspace_low": (0.0,) * 3, "workspace_high": (0.1,) * 3}, 'actions is "absolute"; set low and high'),
         ({"cameras": ("front",)}, "it must be NAME=KIND:SOURCE"),
     ],
 )
