@@ -97,7 +97,7 @@ def test_a_terminal_shows_a_table_until_enter_or_ctrl_c(end):
 def swept(**options):
     """Limits of an SO-101 whose joints were moved by 40 to each side, the roll not at all."""
     found = ArmLimits(SO_ARM.joints, SO101, options.pop("model", ""), "gripperframe")
-    for number in np.linspace(-40.0, 40.0, 81):
+    for number in np.repeat(np.linspace(-40.0, 40.0, 81), 3):
         found.see(np.array([number, number - 20.0, number + 10.0, number + 30.0, 0.0, number + 50.0]))
     return found
 
@@ -106,7 +106,7 @@ def test_a_file_of_limits_is_a_configuration_of_the_preset(tmp_path, capsys):
     found = swept()
     settings = found.settings(3.0, 0.01, with_start=False)
     (tmp_path / "arm.py").write_text(found.file(settings))
-    kwargs = load(str(tmp_path / "arm.py")).environment.kwargs
+    kwargs = dict(load(str(tmp_path / "arm.py")).environment.kwargs)
     assert tuple(kwargs["low"]) == (-37.0, -57.0, -27.0, -7.0, -150.0, 13.0) and tuple(kwargs["high"])[4] == 150.0
     assert (kwargs["port"], kwargs["robot_id"], kwargs["calibration_dir"]) == ("/dev/ttyACM0", "black", "")
     said = capsys.readouterr().out
