@@ -56,13 +56,13 @@ def test_the_tool_moves_as_it_is_told_and_the_gripper_stays(arm, motion):
 def test_the_tool_stays_within_the_workspace(arm):
     joints = np.array([20.0, 40.0, -30.0, 50.0])
     place = Effector(arm()).place(joints)
-    effector = Effector(arm(workspace_low=tuple(place - 0.05), workspace_high=tuple(place + (0.05, 0.03, 0.05))))
+    effector = Effector(arm(workspace_low=tuple(place - 0.05), workspace_high=tuple(np.add(place, (0.05, 0.03, 0.05)))))
     for _ in range(10):
         joints = effector.moved(joints, np.array([0.0, 0.01, 0, 0, 0, 0]))
-    np.testing.assert_allclose(effector.place(joints), place + (0.0, 0.03, 0.0), atol=1e-3)
+    np.testing.assert_allclose(effector.place(joints), np.add(place, (0.0, 0.03, 0.0)), atol=1e-3)
     for _ in range(12):
         joints = effector.moved(joints, np.array([0.0, -0.01, 0, 0, 0, 0]))
-    np.testing.assert_allclose(effector.place(joints), place - (0.0, 0.05, 0.0), atol=1e-3)
+    np.testing.assert_allclose(effector.place(joints), np.subtract(place, (0.0, 0.05, 0.0)), atol=1e-3)
 
 
 def test_a_motion_out_of_reach_stretches_the_arm_and_stays_finite(arm):
