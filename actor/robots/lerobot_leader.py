@@ -7,6 +7,7 @@ of LeRobot, which moves the tool, takes over while it says so, and its keys for 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...data.errors import EnvironmentFault, WarmloopError
+from ...data.running import emergency
 from ..environment.environment import Environment
 from ..intervention.intervention import Command, Signal
 from ..teleop import OperatorConfig, open_devices
@@ -79,7 +81,7 @@ class Leader:
         self._name = " ".join(filter(None, (type, str(id), f"at {port}" if port else "")))
         self._device: Any = None
         self._thread: threading.Thread | None = None
-        self._over, self._failed = threading.Event(), ""
+        self._over, self._failed, self._resting = threading.Event(), "", contextlib.ExitStack()
         self._lock, self._goal = threading.Lock(), dict[str, float]()
         self._keys = self._opened_keys(keys)
         self._connect()
@@ -134,11 +136,16 @@ class Leader:
 
     def _disconnect(self) -> None:
         device, self._device = self._device, None
+        self._end_watch()
+        self._resting.close()
+        if device is not None:
+            disconnected(device)
+
+    def _end_watch(self) -> None:
+        """Ends the thread, whose last act is to have the leader limp."""
         self._over.set()
         if self._thread is not None:
             self._thread.join(JOIN_SECONDS)
-        if device is not None:
-            disconnected(device)
 
     def _connect(self) -> None:
         device, calibrated = self._opened()
@@ -153,6 +160,7 @@ class Leader:
             self._over = threading.Event()
             self._thread = threading.Thread(target=self._watch, args=(device, arm, self._over), name=f"leader {self._name}", daemon=True)
             self._thread.start()
+            self._resting.enter_context(emergency.resting(lambda reason: self._end_watch()))  # where the process ends at once
         elif self._following:
             self._disconnect()
             raise WarmloopError(f"{WHERE}: follow=on is for leader arms, and {self._name} has no motors.")

@@ -3,6 +3,7 @@
 python -m pytest --noconftest -c /dev/null --import-mode=importlib tests/helpers/so101_driver.py
 """
 
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -374,6 +375,36 @@ def test_a_leader_arm_is_limp_while_nobody_acts_after_a_fault_and_at_its_end(led
     acted(environment, leader, pose, 100, over=lambda _: all(is_on(other)))
     leader.close()
     assert not any(is_on(other))
+
+
+def test_limits_are_found_while_a_hand_moves_the_limp_arm(make, bus, tmp_path):
+    make()
+    for servo in bus.servos.values():
+        servo.memory[40] = 1  # as an earlier run left it
+    line = [sys.executable, "-m", "warmloop.launch.find_limits", f"--port={bus.port}", "--id=fake", f"--calibration_dir={tmp_path}"]
+    line += [f"--out={tmp_path / 'arm.py'}", "--start"]
+    process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1)
+    assert process.stdin is not None and process.stdout is not None
+    assert "goes off: hold the arm" in process.stdout.readline()
+    assert all(is_on(bus)), "until Enter"
+    process.stdin.write("\n")
+    assert "Enter ends" in process.stdout.readline()
+    middle = bus.state()
+    for share in (0.0, 0.5, 1.0, 0.0, -1.0, 0.0):
+        for servo, at, (low, high) in zip(bus.servos.values(), middle, RANGES, strict=True):
+            servo.hand = at + share * 0.3 * (high - low)
+        time.sleep(1.5)
+        assert not any(is_on(bus))
+    said, wrong = process.communicate("\n", timeout=60)
+    assert process.returncode == 0, wrong
+    half = 0.3 * np.diff(RANGES)[:, 0] * 360 / 4095
+    half[-1] = 30.0
+    kwargs = dict(load(str(tmp_path / "arm.py")).environment.kwargs)
+    centre = np.array([0.0] * 5 + [50.0])
+    np.testing.assert_allclose(kwargs["low"], centre - half + 3.0, atol=1.0)
+    np.testing.assert_allclose(kwargs["high"], centre + half - 3.0, atol=1.0)
+    np.testing.assert_allclose(kwargs["start"], centre, atol=1.0)
+    assert "kept" not in said and not any(is_on(bus)), "the torque stays off"
 
 
 def test_the_port_of_the_arm_names_all_motors(bus):

@@ -14,6 +14,7 @@ from warmloop.actor.robots.lerobot_leader import Leader
 from warmloop.actor.teleop import DEVICES
 from warmloop.actor.teleop.operator import Reading
 from warmloop.data.errors import EnvironmentFault, WarmloopError
+from warmloop.data.running import emergency
 
 
 @pytest.fixture
@@ -114,6 +115,15 @@ def test_a_leader_is_limp_while_nobody_acts_and_after_its_end(led):
     assert until(lambda: not device.bus.torque), "nobody acts"
     assert until(lambda: [act()] and device.bus.torque)
     leader.close()
+    assert not device.bus.torque
+
+
+def test_a_leader_is_limp_where_its_process_ends_at_once(led):
+    environment, leader, device = led("PlainArm", {"follow": "on"})
+    act = Acting(environment, leader, (20.0, 20.0))
+    assert until(lambda: [act()] and device.bus.torque)
+    emergency.bring_to_rest("a test")
+    act()
     assert not device.bus.torque
 
 
