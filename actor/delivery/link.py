@@ -6,16 +6,18 @@ import contextlib
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import grpc
 
 from ...data.errors import WarmloopError
-from ...data.wire import END_OF_NUMBERS, PROTOCOL_MAX, PROTOCOL_MIN, row_bytes, weights
+from ...data.transition import Array
+from ...data.wire import END_OF_NUMBERS, PROTOCOL_MAX, PROTOCOL_MIN, SHARED_PICTURES, row_bytes, weights
 from ...data.wire import warmloop_pb2 as pb
 from ...data.wire.direct import Stub
 from ...data.wire.row_schema import Schema
+from ...data.wire.shared_pictures import Packer
 from ...data.wire.warmloop_pb2_grpc import LearnerStub
 from .channel import open_channel as open_channel
 from .failures import meaning
@@ -83,7 +85,8 @@ class Link:
             schema=schema.json,
             schema_hash=schema.hash,
         )
-        self._session = ""
+        self._session, self._schema, self._packer = "", schema, Packer(schema)
+        self._shares = False  # pictures of rows with those before them: the schema has some, and the learner knows how
         self._pushes: Pushes | None = None
         self._unanswered: deque[tuple[int, int]] = deque()  # where each push under way ends, and its rows
         self.under_way, self._rewinding = 0, False
@@ -116,6 +119,8 @@ class Link:
                 f"The learner takes {reply.max_rows} rows at a time and gives a lease of {reply.lease_seconds:g} s; it cannot be believed."
             )
         self._session, self.status, self.max_rows, self.lease = reply.session, reply.status, reply.max_rows, reply.lease_seconds
+        self._shares = bool(self._schema.cameras) and reply.protocol >= SHARED_PICTURES
+        self._packer.restart()
 
     @property
     def ready(self) -> bool:
@@ -123,13 +128,23 @@ class Link:
         aging = self._pushes is not None and self._pushes.old
         return not self._unanswered or not (self._rewinding or aging or len(self._unanswered) >= UNANSWERED)
 
-    def send(self, first: int, count: int, frame: bytes) -> None:
-        """Sends rows, without awaiting the answer."""
+    def send_rows(self, first: int, count: int, parts: Sequence[Mapping[str, Array]]) -> None:
+        """Sends rows, given as pieces with leaves `[n_i, ...]` by name that never change, without awaiting the answer.
+
+        A picture goes over once: rows that follow those sent before refer to these. The learner takes such rows only where it took the
+        others, and else says where to go on; rows from there on refer to none before them.
+        """
+        frame = self._packer.pack(first, count, parts) if self._shares else row_bytes.join(self._schema, parts)
+        self.send(first, count, frame, shared=self._shares)
+
+    def send(self, first: int, count: int, frame: bytes, shared: bool = False) -> None:
+        """Sends the bytes of rows, without awaiting the answer; `shared`: as in `shared_pictures`, not as in `row_bytes`."""
         if self._pushes is not None and self._pushes.old and not self._unanswered:
             self._end_pushes()
         if self._pushes is None:
             self._pushes = Pushes(self._stub)
-        self._pushes.send(pb.PushRequest(session=self._session, first=first, count=count, frame=frame, crc32=row_bytes.checksum(frame)))
+        crc32 = row_bytes.checksum(frame)
+        self._pushes.send(pb.PushRequest(session=self._session, first=first, count=count, frame=frame, crc32=crc32, shared=shared))
         self._unanswered.append((first + count, count))
         self.under_way += count
 

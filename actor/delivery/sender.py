@@ -15,8 +15,8 @@ import jax
 from ...agents.base import Agent
 from ...data.errors import WarmloopError
 from ...data.transition import Array, PyTree, example
-from ...data.wire import row_bytes, weights
 from ...data.wire import warmloop_pb2 as pb
+from ...data.wire import weights
 from ...data.wire.direct import Stub
 from ...data.wire.row_schema import Schema
 from .buffer import RowBuffer
@@ -207,7 +207,7 @@ class Sender:
             if batch is not None:
                 first, count, parts = batch
                 self._sent_at = time.monotonic()
-                link.send(first, count, row_bytes.join(self.rows.schema, parts))
+                link.send_rows(first, count, parts)
             elif link.under_way:
                 link.receive()
                 self._ask_after = ASK_SECONDS

@@ -19,9 +19,10 @@ from ...data.errors import WarmloopError
 from ...data.files.disk import lock_directory, sync_directory
 from ...data.files.sealed_json import read_sealed, write_sealed
 from ...data.running.threads import vital_thread
-from ...data.transition import take
+from ...data.transition import Array, length, take
 from ...data.wire import MIB, row_bytes
 from ...data.wire.row_schema import Schema, differences, settings_told
+from ...data.wire.shared_pictures import Packer
 from . import segments
 from .buffer import RowBuffer
 from .segments import Contents, Header, Segment
@@ -55,7 +56,7 @@ class Spool:
         self.folder, self._schema, self._segment_bytes = Path(folder), schema, segment_bytes
         self._lock = lock_directory(self.folder, "The spool", "give every actor its own --actor_id, or stop that one")
         self._old: deque[tuple[Path, int, bool]] = deque()  # segments of closed files: path, end, damaged
-        self._serial = 0
+        self._serial, self._packer = 0, Packer(schema)
         try:
             self.rows = self._restored(max_rows, max_bytes)
             write_sealed(self.folder / SCHEMA, json.loads(schema.json))
@@ -128,7 +129,7 @@ class Spool:
         try:
             self._free(safe)  # first, since it makes room on a full disk
             if count:
-                self._append(first, count, row_bytes.join(self._schema, parts))
+                self._append(first, count, parts)
             if self._until_flush() == 0.0 or closing:
                 self._flush(safe)
         except OSError as error:
@@ -141,7 +142,7 @@ class Spool:
             rows.changed.notify_all()
             return not closing or rows.written < rows.end
 
-    def _append(self, first: int, count: int, frame: bytes) -> None:
+    def _append(self, first: int, count: int, parts: list[dict[str, Array]]) -> None:
         segment = self._segment
         if segment is not None and (segment.end != first or segment.size >= self._segment_bytes):
             self._flush(self.rows.first)
@@ -149,6 +150,7 @@ class Spool:
             segment = None
         if segment is None:
             segment = self._segment = self._new_segment(first)
+        frame = self._packer.pack(first, count, parts) if self._schema.cameras else row_bytes.join(self._schema, parts)
         segment.append(first, count, frame)
         self._unflushed_since = self._unflushed_since or time.monotonic()
 
@@ -201,7 +203,8 @@ class Spool:
         self._delete(below)
 
     def _new_segment(self, first: int) -> Segment:
-        header = Header(self.rows.stream_id, self._schema.hash, self._serial + 1, first)
+        header = Header(self.rows.stream_id, self._schema.hash, self._serial + 1, first, shared=bool(self._schema.cameras))
+        self._packer.restart()
         segment = Segment(self.folder / f"{header.serial:010d}-{header.stream_id}.rows", header)
         self._serial = header.serial
         return segment
@@ -228,7 +231,7 @@ class Spool:
             raise WarmloopError(f"The spool {self.folder} holds rows of {len(streams)} streams; move the older one's files away.")
         rows = RowBuffer(self._schema, max_rows, max_bytes, next(iter(streams), None))
         for path in paths:
-            contents = segments.read(path, self._schema.row_bytes)
+            contents = segments.read(path, self._schema)
             if contents.header is not None and contents.header.schema_hash not in (self._schema.hash, self._schema.without_settings.hash):
                 raise WarmloopError(self._other_rows())
             self._serial = int(path.stem.partition("-")[0])
@@ -261,12 +264,11 @@ class Spool:
         if not self._old and starts:  # the oldest segment says where the stream begins
             rows.skip(starts[0])
         missing = sum(self._reach(rows, number) for number in starts)
-        for record in contents.records:
-            missing += self._reach(rows, record.first)
-            known = rows.end - record.first
-            if known < record.count:
-                decoded = row_bytes.decode(self._schema, bytes(record.frame), record.count)
-                rows.append(take(decoded, slice(known, None)) if known else decoded)
+        for first, piece, lost in segments.pieces(contents, self._schema):
+            missing += self._reach(rows, first + lost)
+            known = rows.end - first
+            if known < length(piece):
+                rows.append(take(piece, slice(known, None)) if known else piece)
         rows.written = rows.end
         return missing
 

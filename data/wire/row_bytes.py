@@ -19,12 +19,17 @@ from .row_schema import Schema, flatten, unflatten
 
 def encode(schema: Schema, rows: Transition) -> bytes:
     """The frame of rows `[n]`. Raises WarmloopError where a leaf's shape is not the schema's."""
+    return join(schema, (check(schema, rows),))
+
+
+def check(schema: Schema, rows: Transition) -> dict[str, Array]:
+    """The leaves of rows `[n]` by name. Raises WarmloopError where a leaf's shape is not the schema's."""
     leaves, count = flatten(rows), length(rows)
     for leaf in schema.leaves:
         shape = np.shape(leaves[leaf.name])
         if shape != (count, *leaf.shape):
             raise WarmloopError(f'Leaf "{leaf.name}" has shape {list(shape)}; the schema wants {[count, *leaf.shape]}.')
-    return join(schema, (leaves,))
+    return leaves
 
 
 def join(schema: Schema, parts: Iterable[Mapping[str, Array]]) -> bytes:
@@ -47,17 +52,22 @@ def merge(schema: Schema, pieces: Sequence[tuple[bytes | memoryview, int]]) -> b
 
 def decode(schema: Schema, frame: bytes, count: int) -> Transition:
     """The rows `[count]` of a frame, as read-only views of it. Raises WarmloopError unless the length fits exactly."""
+    return unflatten(columns(schema, frame, count))
+
+
+def columns(schema: Schema, frame: bytes | memoryview, count: int) -> dict[str, Array]:
+    """As `decode`, the leaves `[count, ...]` by name."""
     if count < 1 or len(frame) != count * schema.row_bytes:
         raise WarmloopError(f"A frame of {count} rows has {len(frame)} bytes; this schema takes {count * schema.row_bytes}.")
     leaves, offset = {}, 0
     for name, dtype, shape, size in schema.layout:
         array = np.ndarray((count, *shape), dtype, frame, offset)
         end = offset + count * size
-        if dtype == np.bool_ and frame[offset:end].translate(None, b"\0\1"):
+        if dtype == np.bool_ and bytes(frame[offset:end]).translate(None, b"\0\1"):
             raise WarmloopError(f'Leaf "{name}" holds bytes that are neither true nor false.')
         offset = end
         leaves[name] = array if array.flags.aligned else array.copy()
-    return unflatten(leaves)
+    return leaves
 
 
 def checksum(frame: bytes) -> int:

@@ -24,6 +24,40 @@ Settings = tuple[tuple[str, str], ...]
 
 
 @dataclasses.dataclass(frozen=True)
+class Camera:
+    """Two leaves of a schema that hold the pictures of one camera.
+
+    Attributes:
+        observation, next_observation: their names.
+        shape: of one row: `[H, W]`, `[H, W, C]`, or `[k, H, W, C]` for a stack.
+    """
+
+    observation: str
+    next_observation: str
+    shape: tuple[int, ...]
+
+    @cached_property
+    def stack(self) -> int:
+        """Pictures in one observation, k."""
+        return self.shape[0] if len(self.shape) == 4 else 1
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of one picture."""
+        return math.prod(self.shape) // self.stack
+
+    @cached_property
+    def distances(self) -> tuple[int, ...]:
+        """How many pictures earlier an equal one is looked for, likely ones first, if pictures are in order of rows, a row's observation
+        before its next: in the observation before; in it, one place further; or the picture before, as a stack begins after a reset."""
+        return tuple(dict.fromkeys(back for back in (self.stack, self.stack - 1, 1) if back > 0))
+
+    def pictures(self, leaf: Array) -> Array:
+        """A leaf `[n, ...]` as `[n, k, bytes of a picture]`."""
+        return np.ascontiguousarray(leaf).reshape(len(leaf), self.stack, self.size)
+
+
+@dataclasses.dataclass(frozen=True)
 class Schema:
     """The leaves of a Transition row, sorted by name, and what else the two sides must agree on.
 
@@ -87,6 +121,24 @@ class Schema:
     def without_settings(self) -> Schema:
         """What rows look like, whatever decided them: the schema of versions that did not know `settings`."""
         return dataclasses.replace(self, settings=())
+
+    @cached_property
+    def cameras(self) -> tuple[Camera, ...]:
+        """Its cameras: leaves of pictures that an observation and its next one have alike. A stack is at most 255 pictures."""
+        known, (here, after) = {leaf.name: leaf for leaf in self.leaves}, OBSERVATIONS
+        pairs = [(leaf, known.get(after + leaf.name.removeprefix(here))) for leaf in self.leaves if leaf.name.partition("/")[0] == here]
+        cameras = (
+            Camera(leaf.name, twin.name, tuple(leaf.shape))
+            for leaf, twin in pairs
+            if twin is not None and leaf.dtype == twin.dtype == "uint8" and leaf.shape == twin.shape and len(leaf.shape) >= 2
+        )
+        return tuple(camera for camera in cameras if math.prod(camera.shape) > 0 and camera.stack < 256)
+
+    @cached_property
+    def without_pictures(self) -> Schema:
+        """The schema of all leaves but the cameras'."""
+        names = {name for camera in self.cameras for name in (camera.observation, camera.next_observation)}
+        return dataclasses.replace(self, leaves=tuple(leaf for leaf in self.leaves if leaf.name not in names))
 
     @cached_property
     def row_bytes(self) -> int:

@@ -26,7 +26,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0ewarmloop.proto\x12\x0bwarmloop.v1\"\x99\x01\n\x0cHelloRequest\x12\x14\n\x0cprotocol_min\x18\x01 \x01(\r\x12\x14\n\x0cprotocol_max\x18\x02 \x01(\r\x12\x10\n\x08\x61\x63tor_id\x18\x03 \x01(\t\x12\x11\n\tstream_id\x18\x04 \x01(\t\x12\x0e\n\x06schema\x18\x05 \x01(\t\x12\x13\n\x0bschema_hash\x18\x06 \x01(\x0c\x12\x13\n\x0boldest_held\x18\x07 \x01(\x03\"\xa7\x01\n\nHelloReply\x12\x0f\n\x07refusal\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x10\n\x08protocol\x18\x03 \x01(\r\x12\x15\n\rlease_seconds\x18\x04 \x01(\x01\x12\x17\n\x0fmax_frame_bytes\x18\x05 \x01(\x03\x12\x10\n\x08max_rows\x18\x06 \x01(\x03\x12#\n\x06status\x18\x07 \x01(\x0b\x32\x13.warmloop.v1.Status\"Z\n\x0bPushRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\x03\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12\r\n\x05\x66rame\x18\x04 \x01(\x0c\x12\r\n\x05\x63rc32\x18\x05 \x01(\x07\"#\n\x10HeartbeatRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\"\x9a\x01\n\rReportRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x38\n\x07scalars\x18\x03 \x03(\x0b\x32\'.warmloop.v1.ReportRequest.ScalarsEntry\x1a.\n\x0cScalarsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"!\n\x0eGoodbyeRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\"\x80\x01\n\x06Status\x12\x10\n\x08received\x18\x01 \x01(\x03\x12\x0f\n\x07\x64urable\x18\x02 \x01(\x03\x12\x0f\n\x07\x63redits\x18\x03 \x01(\x03\x12\x17\n\x0fweights_version\x18\x04 \x01(\x03\x12)\n\tdirective\x18\x05 \x01(\x0e\x32\x16.warmloop.v1.Directive\"/\n\x0eWeightsRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0c\n\x04held\x18\x02 \x01(\x03\"K\n\x0cWeightsChunk\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c*+\n\tDirective\x12\t\n\x05GO_ON\x10\x00\x12\t\n\x05PAUSE\x10\x01\x12\x08\n\x04STOP\x10\x02\x32\x82\x03\n\x07Learner\x12;\n\x05Hello\x12\x19.warmloop.v1.HelloRequest\x1a\x17.warmloop.v1.HelloReply\x12\x39\n\x04Push\x12\x18.warmloop.v1.PushRequest\x1a\x13.warmloop.v1.Status(\x01\x30\x01\x12\x46\n\nGetWeights\x12\x1b.warmloop.v1.WeightsRequest\x1a\x19.warmloop.v1.WeightsChunk0\x01\x12?\n\tHeartbeat\x12\x1d.warmloop.v1.HeartbeatRequest\x1a\x13.warmloop.v1.Status\x12\x39\n\x06Report\x12\x1a.warmloop.v1.ReportRequest\x1a\x13.warmloop.v1.Status\x12;\n\x07Goodbye\x12\x1b.warmloop.v1.GoodbyeRequest\x1a\x13.warmloop.v1.Statusb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0ewarmloop.proto\x12\x0bwarmloop.v1\"\x99\x01\n\x0cHelloRequest\x12\x14\n\x0cprotocol_min\x18\x01 \x01(\r\x12\x14\n\x0cprotocol_max\x18\x02 \x01(\r\x12\x10\n\x08\x61\x63tor_id\x18\x03 \x01(\t\x12\x11\n\tstream_id\x18\x04 \x01(\t\x12\x0e\n\x06schema\x18\x05 \x01(\t\x12\x13\n\x0bschema_hash\x18\x06 \x01(\x0c\x12\x13\n\x0boldest_held\x18\x07 \x01(\x03\"\xa7\x01\n\nHelloReply\x12\x0f\n\x07refusal\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x10\n\x08protocol\x18\x03 \x01(\r\x12\x15\n\rlease_seconds\x18\x04 \x01(\x01\x12\x17\n\x0fmax_frame_bytes\x18\x05 \x01(\x03\x12\x10\n\x08max_rows\x18\x06 \x01(\x03\x12#\n\x06status\x18\x07 \x01(\x0b\x32\x13.warmloop.v1.Status\"j\n\x0bPushRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\x03\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12\r\n\x05\x66rame\x18\x04 \x01(\x0c\x12\r\n\x05\x63rc32\x18\x05 \x01(\x07\x12\x0e\n\x06shared\x18\x06 \x01(\x08\"#\n\x10HeartbeatRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\"\x9a\x01\n\rReportRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x38\n\x07scalars\x18\x03 \x03(\x0b\x32\'.warmloop.v1.ReportRequest.ScalarsEntry\x1a.\n\x0cScalarsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"!\n\x0eGoodbyeRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\"\x80\x01\n\x06Status\x12\x10\n\x08received\x18\x01 \x01(\x03\x12\x0f\n\x07\x64urable\x18\x02 \x01(\x03\x12\x0f\n\x07\x63redits\x18\x03 \x01(\x03\x12\x17\n\x0fweights_version\x18\x04 \x01(\x03\x12)\n\tdirective\x18\x05 \x01(\x0e\x32\x16.warmloop.v1.Directive\"/\n\x0eWeightsRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0c\n\x04held\x18\x02 \x01(\x03\"K\n\x0cWeightsChunk\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c*+\n\tDirective\x12\t\n\x05GO_ON\x10\x00\x12\t\n\x05PAUSE\x10\x01\x12\x08\n\x04STOP\x10\x02\x32\x82\x03\n\x07Learner\x12;\n\x05Hello\x12\x19.warmloop.v1.HelloRequest\x1a\x17.warmloop.v1.HelloReply\x12\x39\n\x04Push\x12\x18.warmloop.v1.PushRequest\x1a\x13.warmloop.v1.Status(\x01\x30\x01\x12\x46\n\nGetWeights\x12\x1b.warmloop.v1.WeightsRequest\x1a\x19.warmloop.v1.WeightsChunk0\x01\x12?\n\tHeartbeat\x12\x1d.warmloop.v1.HeartbeatRequest\x1a\x13.warmloop.v1.Status\x12\x39\n\x06Report\x12\x1a.warmloop.v1.ReportRequest\x1a\x13.warmloop.v1.Status\x12;\n\x07Goodbye\x12\x1b.warmloop.v1.GoodbyeRequest\x1a\x13.warmloop.v1.Statusb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,28 +35,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REPORTREQUEST_SCALARSENTRY']._loaded_options = None
   _globals['_REPORTREQUEST_SCALARSENTRY']._serialized_options = b'8\001'
-  _globals['_DIRECTIVE']._serialized_start=935
-  _globals['_DIRECTIVE']._serialized_end=978
+  _globals['_DIRECTIVE']._serialized_start=951
+  _globals['_DIRECTIVE']._serialized_end=994
   _globals['_HELLOREQUEST']._serialized_start=32
   _globals['_HELLOREQUEST']._serialized_end=185
   _globals['_HELLOREPLY']._serialized_start=188
   _globals['_HELLOREPLY']._serialized_end=355
   _globals['_PUSHREQUEST']._serialized_start=357
-  _globals['_PUSHREQUEST']._serialized_end=447
-  _globals['_HEARTBEATREQUEST']._serialized_start=449
-  _globals['_HEARTBEATREQUEST']._serialized_end=484
-  _globals['_REPORTREQUEST']._serialized_start=487
-  _globals['_REPORTREQUEST']._serialized_end=641
-  _globals['_REPORTREQUEST_SCALARSENTRY']._serialized_start=595
-  _globals['_REPORTREQUEST_SCALARSENTRY']._serialized_end=641
-  _globals['_GOODBYEREQUEST']._serialized_start=643
-  _globals['_GOODBYEREQUEST']._serialized_end=676
-  _globals['_STATUS']._serialized_start=679
-  _globals['_STATUS']._serialized_end=807
-  _globals['_WEIGHTSREQUEST']._serialized_start=809
-  _globals['_WEIGHTSREQUEST']._serialized_end=856
-  _globals['_WEIGHTSCHUNK']._serialized_start=858
-  _globals['_WEIGHTSCHUNK']._serialized_end=933
-  _globals['_LEARNER']._serialized_start=981
-  _globals['_LEARNER']._serialized_end=1367
+  _globals['_PUSHREQUEST']._serialized_end=463
+  _globals['_HEARTBEATREQUEST']._serialized_start=465
+  _globals['_HEARTBEATREQUEST']._serialized_end=500
+  _globals['_REPORTREQUEST']._serialized_start=503
+  _globals['_REPORTREQUEST']._serialized_end=657
+  _globals['_REPORTREQUEST_SCALARSENTRY']._serialized_start=611
+  _globals['_REPORTREQUEST_SCALARSENTRY']._serialized_end=657
+  _globals['_GOODBYEREQUEST']._serialized_start=659
+  _globals['_GOODBYEREQUEST']._serialized_end=692
+  _globals['_STATUS']._serialized_start=695
+  _globals['_STATUS']._serialized_end=823
+  _globals['_WEIGHTSREQUEST']._serialized_start=825
+  _globals['_WEIGHTSREQUEST']._serialized_end=872
+  _globals['_WEIGHTSCHUNK']._serialized_start=874
+  _globals['_WEIGHTSCHUNK']._serialized_end=949
+  _globals['_LEARNER']._serialized_start=997
+  _globals['_LEARNER']._serialized_end=1383
 # @@protoc_insertion_point(module_scope)

@@ -54,18 +54,20 @@ class HelloReply(_message.Message):
     def __init__(self, refusal: _Optional[str] = ..., session: _Optional[str] = ..., protocol: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., max_frame_bytes: _Optional[int] = ..., max_rows: _Optional[int] = ..., status: _Optional[_Union[Status, _Mapping]] = ...) -> None: ...
 
 class PushRequest(_message.Message):
-    __slots__ = ("session", "first", "count", "frame", "crc32")
+    __slots__ = ("session", "first", "count", "frame", "crc32", "shared")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     FIRST_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     FRAME_FIELD_NUMBER: _ClassVar[int]
     CRC32_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
     session: str
     first: int
     count: int
     frame: bytes
     crc32: int
-    def __init__(self, session: _Optional[str] = ..., first: _Optional[int] = ..., count: _Optional[int] = ..., frame: _Optional[bytes] = ..., crc32: _Optional[int] = ...) -> None: ...
+    shared: bool
+    def __init__(self, session: _Optional[str] = ..., first: _Optional[int] = ..., count: _Optional[int] = ..., frame: _Optional[bytes] = ..., crc32: _Optional[int] = ..., shared: _Optional[bool] = ...) -> None: ...
 
 class HeartbeatRequest(_message.Message):
     __slots__ = ("session",)

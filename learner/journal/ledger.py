@@ -17,8 +17,9 @@ import numpy as np
 
 from ...data.errors import WarmloopError
 from ...data.transition import Array, Transition, length, take
-from ...data.wire import row_bytes
+from ...data.wire import row_bytes, shared_pictures
 from ...data.wire.row_schema import Schema, differences, settings_told
+from ...data.wire.shared_pictures import Packed
 from .journal import Journal
 from .quarantine import Quarantine, faults
 from .records import JournalRecord, Kind
@@ -88,26 +89,28 @@ class Ledger:
         """Whether the budget has rows left for any message, without counting what is held back."""
         return self.budget - self.released > len(self.streams) + PLENTY
 
-    def within(self, rows: Transition, reasons: Array, frame: bytes | None) -> tuple[Transition, Array, bytes | None]:
+    def within(self, rows: Transition, reasons: Array, frame: Packed | None) -> tuple[Transition, Array, Packed | None]:
         """As many of rows `[n]`, of their `reasons` against them, "" for a good one, and of their frame as the budget has room for."""
         if self.plenty or (left := self.left) >= length(rows):
             return rows, reasons, frame
         count = int(np.searchsorted(np.cumsum(reasons == ""), left, side="right"))
         return (rows, reasons, frame) if count == length(rows) else (take(rows, slice(count)), reasons[:count], None)
 
-    def receive(self, name: str, first: int, rows: Transition, good: Array, frame: bytes | None = None) -> list[Chunk]:
+    def receive(self, name: str, first: int, rows: Transition, good: Array, frame: Packed | None = None) -> list[Chunk]:
         """Rows `[n]` arrived that continue a stream, of which those are learnt from that are `good`; returns what is released.
 
         `frame` is the rows' own, if it is at hand.
         """
+        stream = self.streams[name]
         if self.journal is not None:
-            refused = b"" if good.all() else np.packbits(~good).tobytes()
-            self._write(Kind.ROWS, name, first, length(rows), row_bytes.encode(self.schema, rows) if frame is None else frame, refused)
-        released = self._release(self.streams[name].extend(first, rows, good))
+            self._write_rows(stream, first, rows, good, frame)
+        self._remember(stream, first, rows)
+        released = self._release(stream.extend(first, rows, good))
         return released if self.plenty or self.left else [*released, *(chunk for other in list(self.streams) for chunk in self.cut(other))]
 
     def cut(self, name: str) -> list[Chunk]:
         """A stream's open episode ends here; returns its last row."""
+        self.streams[name].pictures = None
         if self.streams[name].open is None:
             return []
         self._write(Kind.CUT, name)
@@ -124,7 +127,7 @@ class Ledger:
         self.streams[name].reports = number
 
     def snapshot(self) -> JournalRecord:
-        """Where all streams stand."""
+        """Where all streams stand. What follows may refer to the pictures of the rows in it."""
         streams = sorted(self.streams.values(), key=lambda stream: stream.name)
         state = {
             "schema": self.schema.without_settings.hash.hex(),
@@ -134,6 +137,8 @@ class Ledger:
                 for stream in streams
             ],
         }
+        for stream in streams:
+            stream.journaled = -1 if stream.open is None else stream.open.end
         rows = b"".join(row_bytes.encode(self.schema, chunk.rows) for chunk in (stream.open for stream in streams) if chunk is not None)
         return JournalRecord(Kind.SNAPSHOT, released=self.released, payload=json.dumps(state).encode() + b"\n" + rows)
 
@@ -155,24 +160,49 @@ class Ledger:
         stream = self.stream(record.stream)
         return missing + self._catch_up(stream, record) + self._do(stream, record)
 
+    def forget_pictures(self) -> None:
+        """Of all streams: to be called after the last `replay`. Actors that go on send whole rows first."""
+        for stream in self.streams.values():
+            stream.pictures = None
+
     def reach(self, released: int) -> list[Chunk]:
         """Releases as lost what is missing up to a number of released rows."""
         missing = self._lost(released - self.released)
         self.released = max(self.released, released)
         return missing
 
-    def _write(self, kind: Kind, name: str, number: int = 0, count: int = 0, payload: bytes = b"", refused: bytes = b"") -> None:
+    def _write(self, kind: Kind, name: str, number: int = 0) -> None:
         if self.journal is None:
             return
         stream = self.streams[name]
+        self._begin_record(self.journal, stream)
+        self.journal.append(JournalRecord(kind, name, number, released=self.released, held=stream.open is not None))
+
+    def _write_rows(self, stream: Stream, first: int, rows: Transition, good: Array, frame: Packed | None) -> None:
+        """Their `frame`, unless it refers to pictures that the segment does not have."""
+        self._begin_record(self.journal, stream)
+        if frame is None or (frame.leans and stream.journaled != first):
+            frame = shared_pictures.whole(self.schema, rows)
+        refused = b"" if good.all() else np.packbits(~good).tobytes()
         held = stream.open is not None
-        record = JournalRecord(kind, name, number, count, payload, self.released, held, refused)
-        if self.journal.snapshot_due:
-            self.journal.append(self.snapshot())
+        self.journal.append(
+            JournalRecord(Kind.ROWS, stream.name, first, length(rows), frame.data, self.released, held, refused, frame.shared)
+        )
+        stream.journaled = first + length(rows)
+
+    def _begin_record(self, journal: Journal, stream: Stream) -> None:
+        """Writes what has to be there before a record of a stream."""
+        if journal.snapshot_due:
+            journal.append(self.snapshot())
         elif stream.owner and not stream.owner_noted:
-            self.journal.append(JournalRecord(Kind.OWNER, name, 0, 0, stream.owner.encode(), self.released, held))
+            owner = stream.owner.encode()
+            journal.append(JournalRecord(Kind.OWNER, stream.name, payload=owner, released=self.released, held=stream.open is not None))
         stream.owner_noted = True
-        self.journal.append(record)
+
+    def _remember(self, stream: Stream, first: int, rows: Transition) -> None:
+        """What the cameras showed after rows `[n]` of a stream, numbered from `first`."""
+        if self.schema.cameras:
+            stream.pictures = first + length(rows), shared_pictures.last(self.schema, rows)
 
     def _release(self, chunks: list[Chunk]) -> list[Chunk]:
         self.released += sum(length(chunk.rows) for chunk in chunks)
@@ -196,6 +226,7 @@ class Ledger:
             if held >= 0:
                 one = row_bytes.decode(self.schema, rows[at : at + self.schema.row_bytes], 1)
                 self.streams[name].open, at = Chunk(name, held, one), at + self.schema.row_bytes
+                self._remember(self.streams[name], held, one)
             if not quiet and received != known.get(name, 0):
                 _say_missing(name, known.get(name, 0), received)
 
@@ -211,8 +242,9 @@ class Ledger:
     def _do(self, stream: Stream, record: JournalRecord) -> list[Chunk]:
         match record.kind:
             case Kind.ROWS:
-                rows = row_bytes.decode(self.schema, bytes(record.payload), record.count)
+                rows, missing = self._rows_of(stream, record)
                 reasons = _reasons(rows, record)
+                self._say_black(stream, record.number, int((reasons[:missing] == "").sum()))
                 if (reasons != "").any():
                     self.quarantine.keep_again(record.stream, record.number + np.arange(record.count), rows, reasons)
                 return self._release(stream.extend(record.number, rows, reasons == ""))
@@ -226,6 +258,23 @@ class Ledger:
             case _:
                 stream.reports = record.number
                 return []
+
+    def _rows_of(self, stream: Stream, record: JournalRecord) -> tuple[Transition, int]:
+        """The rows of a record; the first so many, of quality zero, refer to pictures that the journal lost."""
+        if not record.shared:
+            rows, missing = row_bytes.decode(self.schema, bytes(record.payload), record.count), 0
+        else:
+            before = stream.pictures_before(record.number)
+            rows, _, missing = shared_pictures.decode(self.schema, bytes(record.payload), record.count, before)
+        if missing:
+            rows = rows.replace(quality=np.where(np.arange(record.count) < missing, np.float32(0), rows.quality))
+        self._remember(stream, record.number, rows)
+        return rows, missing
+
+    def _say_black(self, stream: Stream, first: int, count: int) -> None:
+        if count:
+            log.error("The journal lost pictures of %d rows of stream %s, from %d on; they are not learnt from.", count, stream.name, first)
+            self.lost += count
 
     def _given_up(self, name: str, number: int) -> list[Chunk]:
         last = self._release(self.streams[name].cut())

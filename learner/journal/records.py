@@ -5,7 +5,9 @@
 in little endian. A record of kind
 
     SNAPSHOT  begins a segment; the payload is the streams' state
-    ROWS      `count` rows of a stream from `number`; the payload is their frame as it came
+    ROWS      `count` rows of a stream from `number`; the payload is their bytes, as in `data/wire/row_bytes.py`
+    SHARED    the same, as in `data/wire/shared_pictures.py`; they may refer to the row before them, which is in the same segment, or in the
+              one before where this does not begin with a snapshot: in the record before of that stream, or held back in the snapshot
     CUT       the stream's open episode ends here: its actor left, or is gone
     GIVEN_UP  the stream goes on at `number`: no one holds the rows before it any more
     REPORT    the stream's report `number` was taken
@@ -43,6 +45,7 @@ class Kind(enum.IntEnum):
     GIVEN_UP = 4
     REPORT = 5
     OWNER = 6
+    SHARED = 7
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class JournalRecord:
 
     Attributes:
         refused: `numpy.packbits` of the rows that are not learnt from; empty where all are.
+        shared: a record of kind ROWS is SHARED on disk.
     """
 
     kind: Kind
@@ -61,6 +65,7 @@ class JournalRecord:
     released: int = 0
     held: bool = False
     refused: bytes = b""
+    shared: bool = False
 
     def __post_init__(self) -> None:
         for name, end in BEYOND.items():
@@ -79,8 +84,9 @@ class JournalRecord:
     def parts(self) -> tuple[bytes, bytes | memoryview]:
         """What is written: the head with the stream's name, and the payload."""
         name, flags = self.stream.encode(), (HELD if self.held else 0) | (HAS_REFUSED if self.refused else 0)
-        body = BODY.pack(self.kind, len(name), flags, self.count, self.number, self.released) + name + self.refused
-        return FRAMING.framed(body, self.payload)
+        kind = Kind.SHARED if self.shared else self.kind
+        body = BODY.pack(kind, len(name), flags, self.count, self.number, self.released)
+        return FRAMING.framed(body + name + self.refused, self.payload)
 
 
 def stretches(data: bytes | memoryview) -> list[tuple[int, int, list[JournalRecord]]]:
@@ -114,7 +120,8 @@ def _record(body: memoryview) -> JournalRecord:
     named = BODY.size + name_length
     masked = named + (_mask_bytes(count) if flags & HAS_REFUSED else 0)
     name, refused, payload = str(body[BODY.size : named], "ascii"), bytes(body[named:masked]), body[masked:]
-    return JournalRecord(Kind(kind), name, number, count, payload, released, bool(flags & HELD), refused)
+    shared = kind == Kind.SHARED
+    return JournalRecord(Kind.ROWS if shared else Kind(kind), name, number, count, payload, released, bool(flags & HELD), refused, shared)
 
 
 def _mask_bytes(count: int) -> int:

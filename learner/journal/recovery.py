@@ -15,7 +15,7 @@ from ...data.errors import WarmloopError
 from ...data.files.disk import sync_directory
 from ...data.plausible import PlausibleLimits, implausible
 from ...data.transition import length
-from ...data.wire import row_bytes
+from ...data.wire import row_bytes, shared_pictures
 from ...data.wire.row_schema import Schema
 from .ledger import Ledger
 from .records import JournalRecord, Kind, segments, stretches
@@ -63,17 +63,20 @@ def replay(directory: Path, ledger: Ledger, reach: int, broken: list[Broken]) ->
 
 
 def believed(chunk: Chunk, limits: PlausibleLimits | None, schema: Schema) -> tuple[Chunk, int]:
-    """A chunk with zeros, of quality zero, in place of rows that `limits` refuse and those of an earlier learner did not, and how many
-    they are. They keep their numbers and are never learnt from."""
+    """A chunk with zeros, of quality zero, in place of rows whose pictures are lost (these have quality zero already), and of those that
+    `limits` refuse and an earlier learner's did not; and how many the latter are. They keep their numbers and are never learnt from."""
+    lost = chunk.rows.quality == 0
     bad = np.zeros(length(chunk.rows), bool)
     for fault, reason in implausible(chunk.rows, limits) if limits is not None and chunk.stream != LOST else ():
-        bad |= fault
-        log.error("%d rows of stream %s in the journal are not learnt from any more: %s", fault.sum(), chunk.stream, reason)
-    if not bad.any():
+        if (fault := fault & ~lost).any():
+            bad |= fault
+            log.error("%d rows of stream %s in the journal are not learnt from any more: %s", fault.sum(), chunk.stream, reason)
+    refused = int(bad.sum())
+    if chunk.stream == LOST or not (bad := bad | lost).any():
         return chunk, 0
     zeros = row_bytes.decode(schema, bytes(len(bad) * schema.row_bytes), len(bad))
     rows = jax.tree.map(lambda zero, kept: np.where(bad.reshape(-1, *[1] * (kept.ndim - 1)), zero, kept), zeros, chunk.rows)
-    return Chunk(chunk.stream, chunk.first, rows), int(bad.sum())
+    return Chunk(chunk.stream, chunk.first, rows), refused
 
 
 def merged(records: Sequence[JournalRecord], schema: Schema) -> Iterator[JournalRecord]:
@@ -95,6 +98,7 @@ def _continues(first: JournalRecord, rows: int, record: JournalRecord) -> bool:
     released = first.released + rows + first.held - record.held
     return (
         record.kind == first.kind == Kind.ROWS
+        and record.shared == first.shared
         and not (first.refused or record.refused)
         and record.stream == first.stream
         and record.number == first.number + rows
@@ -105,7 +109,8 @@ def _continues(first: JournalRecord, rows: int, record: JournalRecord) -> bool:
 def _joined(run: list[JournalRecord], rows: int, schema: Schema) -> JournalRecord:
     if len(run) == 1:
         return run[0]
-    return dataclasses.replace(run[0], count=rows, payload=row_bytes.merge(schema, [(record.payload, record.count) for record in run]))
+    merge = shared_pictures.merge if run[0].shared else row_bytes.merge
+    return dataclasses.replace(run[0], count=rows, payload=merge(schema, [(record.payload, record.count) for record in run]))
 
 
 def _numbered(ledger: Ledger, chunks: list[Chunk]) -> Iterator[tuple[int, Chunk]]:

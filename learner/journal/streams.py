@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ...data.transition import Array, Transition, concatenate, length, take
+from ...data.wire.shared_pictures import Pictures
 
 LOST = ""  # the stream of rows that were lost on the learner's disk; no actor's can be called so
 
@@ -44,6 +45,8 @@ class Stream:
         reports: number of the newest report.
         owner: id of the actor that it belongs to; "" where an earlier version's journal does not say.
         owner_noted: the journal has it.
+        pictures: a number, and what the cameras showed after the row before it; None where that is not known.
+        journaled: the number before which the journal's newest segment has a row whose pictures a record may refer to.
     """
 
     name: str
@@ -53,11 +56,17 @@ class Stream:
     reports: int = -1
     owner: str = ""
     owner_noted: bool = False
+    pictures: tuple[int, Pictures] | None = None
+    journaled: int = -1
 
     @property
     def untouched(self) -> bool:
         """Nothing came, so nothing is lost where it is forgotten."""
         return self.received == 0 and self.reports < 0
+
+    def pictures_before(self, number: int) -> Pictures | None:
+        """What the cameras showed after the row before a number; None where that is not known."""
+        return self.pictures[1] if self.pictures is not None and self.pictures[0] == number else None
 
     def extend(self, first: int, rows: Transition, good: Array) -> list[Chunk]:
         """Rows `[n]` numbered from `first` = `received` arrive; returns what may be learnt from, in order.

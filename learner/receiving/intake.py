@@ -21,6 +21,7 @@ from ...data.plausible import PlausibleLimits
 from ...data.running.seldom import Seldom
 from ...data.transition import PyTree, Transition, length, take
 from ...data.wire.row_schema import Schema
+from ...data.wire.shared_pictures import Packed, Pictures
 from ..journal.journal import Journal
 from ..journal.ledger import Ledger
 from ..journal.quarantine import Quarantine, faults
@@ -91,7 +92,13 @@ class Intake:
             self._ledger.forget(self._sessions.busy_streams | self._queue.oldest().keys())
             return session, self._progress(stream)
 
-    def accept(self, session_id: str, first: int, rows: Transition, frame: bytes | None = None) -> Progress:
+    def pictures_before(self, session_id: str, first: int) -> Pictures | None:
+        """What the cameras showed after the row before number `first`; None where that is not the newest row of the session's stream.
+        Raises Fenced or UnknownSession."""
+        with self._changed:
+            return self._stream(session_id).pictures_before(first)
+
+    def accept(self, session_id: str, first: int, rows: Transition, frame: Packed | None = None) -> Progress:
         """Takes rows `[n]` numbered from `first`: what came before is dropped, and after a gap or without room, all.
 
         `frame` holds the rows' bytes if they are at hand. Raises Fenced or UnknownSession.
@@ -254,6 +261,7 @@ class Intake:
                 self._queue.put([after])
         repair(self.journal.directory, broken)
         self.restore(state)
+        self._ledger.forget_pictures()
         self.mark_durable({name: stream.received for name, stream in self._ledger.streams.items()})
         self._sessions.expect((stream.name for stream in self._ledger.streams.values() if stream.open), self.limits.lease_seconds)
         self._counts["lost"] += self._ledger.lost

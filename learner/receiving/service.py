@@ -15,13 +15,14 @@ import grpc
 
 from ...data.errors import WarmloopError
 from ...data.running.threads import vital_thread
-from ...data.wire import END_OF_NUMBERS, MIB, PROTOCOL_MAX, PROTOCOL_MIN, row_bytes, weights
+from ...data.wire import END_OF_NUMBERS, MIB, PROTOCOL_MAX, PROTOCOL_MIN, row_bytes, shared_pictures, weights
 from ...data.wire import warmloop_pb2 as pb
 from ...data.wire import warmloop_pb2_grpc as pb_grpc
 from ...data.wire.address import join
 from ...data.wire.direct import DirectContext
 from ...data.wire.keyring import LearnerCredentials
 from ...data.wire.row_schema import Schema, difference
+from ...data.wire.shared_pictures import Packed
 from . import security
 from .intake import Intake, Progress
 from .sessions import Fenced, UnknownSession
@@ -107,8 +108,15 @@ class Servicer(pb_grpc.LearnerServicer):
             )
         if row_bytes.checksum(request.frame) != request.crc32:
             context.abort(grpc.StatusCode.DATA_LOSS, f"The rows from number {request.first} arrived damaged: their crc32 differs.")
-        rows = row_bytes.decode(self.intake.schema, request.frame, request.count)
-        return self._status(self.intake.accept(request.session, request.first, rows, request.frame))
+        if not request.shared:
+            rows = row_bytes.decode(self.intake.schema, request.frame, request.count)
+            return self._status(self.intake.accept(request.session, request.first, rows, Packed(request.frame)))
+        before = self.intake.pictures_before(request.session, request.first)
+        found = shared_pictures.decode(self.intake.schema, request.frame, request.count, before)
+        if found.missing:  # as after a gap: the actor goes on where the stream is, with whole rows
+            return self._status(self.intake.touch(request.session))
+        frame = Packed(request.frame, shared=True, leans=found.leans)
+        return self._status(self.intake.accept(request.session, request.first, found.rows, frame))
 
     @_aborting
     def GetWeights(self, request: pb.WeightsRequest, context: Any) -> Iterator[pb.WeightsChunk]:  # noqa: N802

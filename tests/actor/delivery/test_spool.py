@@ -68,7 +68,7 @@ def test_a_process_killed_while_it_wrote_loses_no_written_row_and_the_stream_goe
 def test_a_torn_tail_is_cut_wherever_it_was_torn(memory, caplog):
     (path,) = filled(memory / "whole")
     data, ends = path.read_bytes(), {segments.HEADER_BYTES: 0}
-    for record in segments.read(path, SCHEMA.row_bytes).records:
+    for record in segments.read(path, SCHEMA).records:
         ends[max(ends) + segments.RECORD_BYTES + len(record.frame)] = record.first + record.count
     for size in range(len(data) + 1):
         folder = memory / f"torn{size}"
@@ -142,7 +142,7 @@ def test_a_segment_is_read_and_written_byte_for_byte_as_by_earlier_versions(tmp_
     segment.append(41, 2, b"tworow")
     segment.close()
     assert segment.path.read_bytes() == WRITTEN and segment.size == len(WRITTEN)
-    found = segments.read(segment.path, row_bytes=3)
+    found = segments.read(segment.path, Schema((Leaf("x", (3,), "uint8"),), "any"))
     assert (found.header, found.damaged, found.end, found.torn) == (header, 0, len(WRITTEN), False)
     assert [(record.first, record.count, bytes(record.frame)) for record in found.records] == [(40, 1, b"row"), (41, 2, b"tworow")]
 

@@ -21,7 +21,7 @@ from warmloop.learner.receiving.service import Servicer, serve
 
 def test_damage_that_the_learner_never_saw_is_skipped_once_what_precedes_it_is_durable(tmp_path, caplog):
     path = filled(tmp_path, counts=(20, 5, 20))[0]
-    data, record = path.read_bytes(), segments.read(path, SCHEMA.row_bytes).records[1]
+    data, record = path.read_bytes(), segments.read(path, SCHEMA).records[1]
     path.write_bytes(data.replace(bytes(record.frame), bytes(len(record.frame))))
     intake = Intake(SCHEMA)
     server = serve("127.0.0.1", 0, intake)

@@ -76,7 +76,7 @@ def test_a_session_opens_with_the_limits_and_rows_come_through(stub, intake):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"protocol_min": 2, "protocol_max": 3}, "protocol 1 to 1 and the actor 2 to 3"),
+        ({"protocol_min": 3, "protocol_max": 4}, "protocol 1 to 2 and the actor 3 to 4"),
         ({"protocol_min": 0, "protocol_max": 0}, "protocol"),
         ({"schema": Schema.of(SPEC, "Other-v0")}, "environment is Rows-v0 and the actor's is Other-v0"),
         ({"schema": WIDER}, '"next_observation" is float32 [3] and the actor\'s is float32 [4]'),
