@@ -23,6 +23,7 @@ import formats
 import jax
 import jax.numpy as jnp
 import link
+import link_pictures
 import numpy as np
 from control_loop import control_loop
 from flops import bc_update, cql_update, iql_update, sac_update, td3bc_update
@@ -145,7 +146,7 @@ def main() -> None:
         "replay_chunk5": partial(replay_case, window=Window(5, "chunk")),
         "replay_sequence64": partial(replay_case, window=Window(64, "sequence"), draw=DRAW // 10),
     }
-    cases |= windows | {"replay": replay_case, "control_loop": control_loop, **link.CASES, **formats.CASES}
+    cases |= windows | {"replay": replay_case, "control_loop": control_loop, **link.CASES, **link_pictures.CASES, **formats.CASES}
     parser.add_argument("--case", choices=list(cases), action="append", help="only this case (repeatable)")
     parser.add_argument("--seconds", type=float, default=10.0, help="time for each measurement")
     parser.add_argument("--out", type=Path, default=Path("runs/bench.json"))

@@ -34,14 +34,15 @@ from warmloop.actor.delivery.sender import GATHER_ROWS, GATHER_SECONDS
 from warmloop.data.replay import ReplayConfig, replay
 from warmloop.data.replay.frames import FramesConfig, layout_of, online_frames, stored_spec
 from warmloop.data.transition import Leaf, Spec, example
-from warmloop.data.wire import row_bytes
-from warmloop.data.wire.row_schema import Schema
+from warmloop.data.wire.row_schema import Schema, flatten
 
 STATES = Spec((Leaf("", (39,), "float32"),), 7)
 CAMERAS = Spec((Leaf("front", (128, 128, 3), "uint8"), Leaf("state", (39,), "float32"), Leaf("wrist", (128, 128, 3), "uint8")), 7)
 SPECS = {"states": STATES, "cameras": CAMERAS}
 OUT = Path("runs/bench_scale.json")
 START_SECONDS = 600.0
+EPISODE = 100  # steps
+PICTURES = 8  # that an actor's cameras show in turn
 COMMIT_SECONDS = 0.008  # from one commit to the next: the journal's rest of 5 ms, and an fsync
 
 
@@ -74,7 +75,10 @@ class Load:
 
     @property
     def bytes(self) -> float:
-        return self.rows * Schema.of(SPECS[self.spec], "scale").row_bytes
+        """On the wire, and to the journal: each picture once, and one more for each episode."""
+        schema = Schema.of(SPECS[self.spec], "scale")
+        pictures = sum(camera.size * (1 + 1 / EPISODE) + 2 for camera in schema.cameras)
+        return self.rows * (schema.without_pictures.row_bytes + pictures)
 
 
 MEASURED = (
@@ -119,19 +123,19 @@ def processor_seconds(pid: int) -> float:
 
 
 @contextlib.contextmanager
-def learner(spec: str) -> Iterator[tuple[int, int]]:
-    """Port and process of a learner, whose files are gone afterwards."""
+def learner(spec: str, kept: Path | None = None) -> Iterator[tuple[int, int]]:
+    """Port and process of a learner, whose files are gone afterwards; its whole journal stays in the folder `kept`, if given."""
     context = multiprocessing.get_context("spawn")
     ports, done = context.Queue(), context.Event()
     with tempfile.TemporaryDirectory() as folder:
-        process = context.Process(target=_serve, args=(spec, folder, ports, done))
+        process = context.Process(target=_serve, args=(spec, str(kept or folder), ports, done, kept is not None))
         process.start()
         yield ports.get(timeout=START_SECONDS), process.pid or 0
         done.set()
         process.join(60)
 
 
-def _serve(spec: str, folder: str, ports: Any, done: Any) -> None:
+def _serve(spec: str, folder: str, ports: Any, done: Any, keep: bool) -> None:
     from warmloop.data.plausible import PlausibleLimits
     from warmloop.learner.journal.journal import Journal
     from warmloop.learner.receiving.intake import Intake
@@ -145,7 +149,7 @@ def _serve(spec: str, folder: str, ports: Any, done: Any) -> None:
     while not done.is_set():
         intake.wait(0.1)
         taken += sum(len(chunk.rows.reward) for chunk in intake.take(1024))
-        journal.discard(taken)
+        journal.discard(0 if keep else taken)
         time.sleep(0.005)
     server.stop(1.0)
     journal.close()
@@ -162,9 +166,7 @@ def _send(port: int, seconds: float, asks: Any, results: Any) -> None:
 
 def _acted(port: int, load: Load, seconds: float) -> tuple[int, float]:
     """Durable rows, and the seconds from the first to the last."""
-    schema = Schema.of(SPECS[load.spec], "scale")
-    rows = example(SPECS[load.spec], load.rows_each).replace(quality=np.ones(load.rows_each, np.float32))
-    frame, period = row_bytes.encode(schema, rows), load.rows_each / load.hertz
+    schema, pieces, period = Schema.of(SPECS[load.spec], "scale"), pieces_of(load.spec, load.rows_each), load.rows_each / load.hertz
     with open_channel(f"127.0.0.1:{port}") as channel:
         links = [Link(channel, schema, f"actor-{number}", uuid.uuid4().hex) for number in range(load.actors)]
         for link in links:
@@ -174,7 +176,9 @@ def _acted(port: int, load: Load, seconds: float) -> tuple[int, float]:
         def act(link: Link, offset: float) -> None:
             due = began + offset
             while time.perf_counter() < began + seconds:
-                link.push(link.status.received, load.rows_each, frame)
+                first = link.status.received
+                link.send_rows(first, load.rows_each, [pieces[first // load.rows_each % PICTURES]])
+                link.receive()
                 due += period
                 time.sleep(max(0.0, due - time.perf_counter()))
             while link.status.durable < link.status.received:
@@ -187,6 +191,20 @@ def _acted(port: int, load: Load, seconds: float) -> tuple[int, float]:
         for thread in threads:
             thread.join()
         return sum(link.status.received for link in links), time.perf_counter() - began
+
+
+def pieces_of(spec: str, rows_each: int) -> list[dict[str, np.ndarray]]:
+    """The leaves of one message's rows after another, over and over: what the cameras show after a row they show before the next."""
+    random, pieces = np.random.default_rng(0), []
+    shown = {leaf.name: random.integers(0, 256, (PICTURES, *leaf.shape), np.uint8) for leaf in SPECS[spec].cameras}
+    for piece in range(PICTURES):
+        numbers = piece * rows_each + np.arange(rows_each + 1)
+        rows = example(SPECS[spec], rows_each)
+        if shown:
+            here, after = ({name: pictures[part % PICTURES] for name, pictures in shown.items()} for part in (numbers[:-1], numbers[1:]))
+            rows = rows.replace(observation=rows.observation | here, next_observation=rows.next_observation | after)
+        pieces.append(flatten(rows.replace(step=numbers[:-1].astype(np.int32))))
+    return pieces
 
 
 # Computed.
