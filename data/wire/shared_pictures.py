@@ -84,7 +84,7 @@ def encode(schema: Schema, parts: Iterable[Mapping[str, Array]], before: Picture
     `before` are those of the row before the first; shapes are the caller's care.
     """
     parts = tuple(parts)
-    codes, new, last = [], [], []
+    codes, new, last = list[bytearray](), list[memoryview](), list[Array]()
     for place, camera in enumerate(schema.cameras):
         recent, marks = deque[Array](() if before is None else before[place], maxlen=camera.stack), bytearray()
         for part in parts:
@@ -121,8 +121,9 @@ def merge(schema: Schema, pieces: Sequence[tuple[bytes | memoryview, int]]) -> b
     """The bytes of several pieces that follow each other, each given with its number of rows."""
     parts = [_parts(schema, data, count) for data, count in pieces]
     columns = row_bytes.merge(schema.without_pictures, [(part[0], count) for part, (_, count) in zip(parts, pieces, strict=True)])
-    shared = [part[kind][place] for kind in (1, 2) for place in range(len(schema.cameras)) for part in parts]
-    return b"".join([columns, *shared])
+    places = range(len(schema.cameras))
+    codes, pictures = ([part[kind][place] for place in places for part in parts] for kind in (1, 2))
+    return b"".join([columns, *codes, *pictures])
 
 
 def fits(schema: Schema, size: int, count: int) -> bool:
@@ -167,12 +168,12 @@ def _sources(codes: bytes, stack: int) -> list[int]:
 def _gathered(fresh: Array, earlier: Array | None, sources: Sequence[int]) -> Array:
     """Pictures `[m, bytes]` by their sources; where they lie side by side, as a view."""
     start, count = sources[0], len(sources)
-    earlier = np.zeros((-min(0, *sources), fresh.shape[1]), np.uint8) if earlier is None else earlier
+    known = np.zeros((-min(0, *sources), fresh.shape[1]), np.uint8) if earlier is None else earlier
     if count == 1 or (start >= 0 and sources == list(range(start, start + count))):
-        return fresh[start : start + count] if start >= 0 else earlier[start][None]
+        return fresh[start : start + count] if start >= 0 else known[start][None]
     found = np.empty((count, fresh.shape[1]), np.uint8)
     for picture, source in zip(found, sources, strict=True):
-        picture[:] = fresh[source] if source >= 0 else earlier[source]
+        picture[:] = fresh[source] if source >= 0 else known[source]
     return found
 
 

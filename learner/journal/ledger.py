@@ -102,9 +102,8 @@ class Ledger:
         `frame` is the rows' own, if it is at hand.
         """
         stream = self.streams[name]
-        if self.journal is not None:
-            self._write_rows(stream, first, rows, good, frame)
-        self._remember(stream, first, rows)
+        self._write_rows(stream, first, rows, good, frame)
+        stream.remember(self.schema, first, rows)
         released = self._release(stream.extend(first, rows, good))
         return released if self.plenty or self.left else [*released, *(chunk for other in list(self.streams) for chunk in self.cut(other))]
 
@@ -180,15 +179,14 @@ class Ledger:
 
     def _write_rows(self, stream: Stream, first: int, rows: Transition, good: Array, frame: Packed | None) -> None:
         """Their `frame`, unless it refers to pictures that the segment does not have."""
+        if self.journal is None:
+            return
         self._begin_record(self.journal, stream)
         if frame is None or (frame.leans and stream.journaled != first):
             frame = shared_pictures.whole(self.schema, rows)
-        refused = b"" if good.all() else np.packbits(~good).tobytes()
-        held = stream.open is not None
-        self.journal.append(
-            JournalRecord(Kind.ROWS, stream.name, first, length(rows), frame.data, self.released, held, refused, frame.shared)
-        )
-        stream.journaled = first + length(rows)
+        refused, count, held = b"" if good.all() else np.packbits(~good).tobytes(), length(rows), stream.open is not None
+        self.journal.append(JournalRecord(Kind.ROWS, stream.name, first, count, frame.data, self.released, held, refused, frame.shared))
+        stream.journaled = first + count
 
     def _begin_record(self, journal: Journal, stream: Stream) -> None:
         """Writes what has to be there before a record of a stream."""
@@ -198,11 +196,6 @@ class Ledger:
             owner = stream.owner.encode()
             journal.append(JournalRecord(Kind.OWNER, stream.name, payload=owner, released=self.released, held=stream.open is not None))
         stream.owner_noted = True
-
-    def _remember(self, stream: Stream, first: int, rows: Transition) -> None:
-        """What the cameras showed after rows `[n]` of a stream, numbered from `first`."""
-        if self.schema.cameras:
-            stream.pictures = first + length(rows), shared_pictures.last(self.schema, rows)
 
     def _release(self, chunks: list[Chunk]) -> list[Chunk]:
         self.released += sum(length(chunk.rows) for chunk in chunks)
@@ -226,7 +219,7 @@ class Ledger:
             if held >= 0:
                 one = row_bytes.decode(self.schema, rows[at : at + self.schema.row_bytes], 1)
                 self.streams[name].open, at = Chunk(name, held, one), at + self.schema.row_bytes
-                self._remember(self.streams[name], held, one)
+                self.streams[name].remember(self.schema, held, one)
             if not quiet and received != known.get(name, 0):
                 _say_missing(name, known.get(name, 0), received)
 
@@ -244,7 +237,9 @@ class Ledger:
             case Kind.ROWS:
                 rows, missing = self._rows_of(stream, record)
                 reasons = _reasons(rows, record)
-                self._say_black(stream, record.number, int((reasons[:missing] == "").sum()))
+                if black := int((reasons[:missing] == "").sum()):
+                    log.error("The journal lost pictures of %d rows of stream %s, from %d on.", black, stream.name, record.number)
+                    self.lost += black
                 if (reasons != "").any():
                     self.quarantine.keep_again(record.stream, record.number + np.arange(record.count), rows, reasons)
                 return self._release(stream.extend(record.number, rows, reasons == ""))
@@ -268,13 +263,8 @@ class Ledger:
             rows, _, missing = shared_pictures.decode(self.schema, bytes(record.payload), record.count, before)
         if missing:
             rows = rows.replace(quality=np.where(np.arange(record.count) < missing, np.float32(0), rows.quality))
-        self._remember(stream, record.number, rows)
+        stream.remember(self.schema, record.number, rows)
         return rows, missing
-
-    def _say_black(self, stream: Stream, first: int, count: int) -> None:
-        if count:
-            log.error("The journal lost pictures of %d rows of stream %s, from %d on; they are not learnt from.", count, stream.name, first)
-            self.lost += count
 
     def _given_up(self, name: str, number: int) -> list[Chunk]:
         last = self._release(self.streams[name].cut())

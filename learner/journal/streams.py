@@ -10,6 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from ...data.transition import Array, Transition, concatenate, length, take
+from ...data.wire import shared_pictures
+from ...data.wire.row_schema import Schema
 from ...data.wire.shared_pictures import Pictures
 
 LOST = ""  # the stream of rows that were lost on the learner's disk; no actor's can be called so
@@ -67,6 +69,11 @@ class Stream:
     def pictures_before(self, number: int) -> Pictures | None:
         """What the cameras showed after the row before a number; None where that is not known."""
         return self.pictures[1] if self.pictures is not None and self.pictures[0] == number else None
+
+    def remember(self, schema: Schema, first: int, rows: Transition) -> None:
+        """Keeps what the cameras showed after rows `[n]` numbered from `first`."""
+        if schema.cameras:
+            self.pictures = first + length(rows), shared_pictures.last(schema, rows)
 
     def extend(self, first: int, rows: Transition, good: Array) -> list[Chunk]:
         """Rows `[n]` numbered from `first` = `received` arrive; returns what may be learnt from, in order.

@@ -1,10 +1,12 @@
 """kill -9 of learners and actors: what was acknowledged is in the pool, once, in order and unaltered; and so is all else in the end."""
 
+import os
 import time
 
 import pytest
 from actors import Actor, ActorProcess
 from learners import finish
+from marked_rows import CAMERA
 from proxy import Proxy
 
 SMALL = ("--save-every=50", "--segment=65536", "--ring=2000", "--lease=5")
@@ -90,9 +92,11 @@ def test_an_actor_killed_within_its_episodes_goes_on_where_its_spool_ends(tmp_pa
 
 
 @pytest.mark.fault
-def test_learner_and_actors_killed_in_any_order_lose_and_double_nothing(tmp_path, learner, chance, eventually):
-    process = learner(*SMALL)
-    actors = [ActorProcess(process.port, number, tmp_path / f"spool-{number}", rate=200) for number in (0, 1)]
+@pytest.mark.parametrize("more", [{}, CAMERA], ids=["states", "camera"])
+def test_learner_and_actors_killed_in_any_order_lose_and_double_nothing(more, tmp_path, learner, chance, eventually):
+    environment = os.environ | more
+    process = learner(*SMALL, environment=environment)
+    actors = [ActorProcess(process.port, number, tmp_path / f"spool-{number}", rate=200, environment=environment) for number in (0, 1)]
     for _ in range(12):
         time.sleep(chance.uniform(0.2, 3.0))
         victims = chance.sample([process, *actors], chance.randint(1, 3))

@@ -1,4 +1,10 @@
-"""Rows whose every byte follows from their actor and number, so that what comes out can be checked, content included."""
+"""Rows whose every byte follows from their actor and number, so that what comes out can be checked, content included.
+
+A process in whose environment MARKED_CAMERA is set has a camera in its rows.
+"""
+
+import os
+from typing import Any
 
 import numpy as np
 
@@ -6,7 +12,11 @@ from warmloop.agents import SAC, SACConfig
 from warmloop.data.transition import Leaf, Spec, Transition, example
 from warmloop.data.wire.row_schema import Schema, flatten
 
-SPEC = Spec((Leaf("", (39,), "float32"),), 28)
+CAMERA = {"MARKED_CAMERA": "1"}  # to be put into the environment of processes
+FILMED = "MARKED_CAMERA" in os.environ
+SIDE = 16  # pixels
+BARE, FILM = (Leaf("", (39,), "float32"),), (Leaf("front", (SIDE, SIDE, 3), "uint8"), Leaf("state", (39,), "float32"))
+SPEC = Spec(FILM if FILMED else BARE, 28)
 SCHEMA = Schema.of(SPEC, "Marked-v0")
 AGENT = SAC(SACConfig(hidden=(8,), ensemble=2, utd=1, batch_size=4), SPEC)
 EPISODE = 50  # steps, the last one truncated
@@ -20,14 +30,22 @@ def marked(actor: int, first: int, count: int) -> Transition:
     following = noise(actor, number + 1, 39)
     following[:, 0], following[:, 1] = actor, number + 1
     return example(SPEC, count).replace(
-        observation=observation,
+        observation=_seen(actor, number, observation),
         action=action,
-        next_observation=following,
+        next_observation=_seen(actor, number + 1, following),
         reward=noise(actor + 2000, number, 1)[:, 0],
         episode=(number // EPISODE).astype(np.int32),
         step=(number % EPISODE).astype(np.int32),
         truncated=number % EPISODE == EPISODE - 1,
     )
+
+
+def _seen(actor: int, number: np.ndarray, state: np.ndarray) -> Any:
+    """The observation of a state, with a picture where there is a camera."""
+    if not FILMED:
+        return state
+    pictures = (128 * (noise(actor + 3000, number, SIDE * SIDE * 3) + 1)).astype(np.uint8)
+    return {"front": pictures.reshape(-1, SIDE, SIDE, 3), "state": state}
 
 
 def noise(seed: int, number: np.ndarray, width: int) -> np.ndarray:
@@ -40,7 +58,8 @@ def noise(seed: int, number: np.ndarray, width: int) -> np.ndarray:
 
 def identify(rows: Transition) -> list[tuple[int, int]]:
     """Actor and number of each row, after checking every other byte. `truncated` may be set where an episode was cut."""
-    actors, numbers = rows.observation[:, 0].astype(int), rows.observation[:, 1].astype(int)
+    state = rows.observation["state"] if FILMED else rows.observation
+    actors, numbers = state[:, 0].astype(int), state[:, 1].astype(int)
     for actor in np.unique(actors):
         mine = actors == actor
         expected = {name: leaf[_places(numbers[mine])] for name, leaf in flatten(_span(int(actor), numbers[mine])).items()}

@@ -1,5 +1,7 @@
 """The journal of rows with cameras: each picture once, no segment that needs an older one, and damage that costs no more than it hit."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from camera_rows import Film, assert_same, camera_schema
@@ -18,7 +20,7 @@ from warmloop.learner.receiving.service import Servicer
 PICTURES = sum(camera.size for camera in camera_schema().cameras)
 
 
-def learner(folder, **settings):
+def learner(folder, **settings) -> Any:
     return Intake(camera_schema(), folder / "quarantine", journal=Journal(folder / "journal", background=False, **settings))
 
 

@@ -84,7 +84,7 @@ class Link_(RuleBasedStateMachine):  # noqa: N801
         """A learner that goes on from the folder of this life and the newest checkpoint; its pool is what it was."""
         position, state, learnt = self.saved
         journal = Journal(self.folder / str(self.life), background=False, segment_bytes=self.segment)
-        self.intake = Intake(camera_schema(self.stack), limits=Limits(queue_rows=ROOM), clock=lambda: self.now, journal=journal)
+        self.intake: Any = Intake(camera_schema(self.stack), limits=Limits(queue_rows=ROOM), clock=lambda: self.now, journal=journal)
         pool = [chunk for _, chunk in self.intake.recover(position, state, max(0, position - RING))]
         again = rows_of(pool)
         assert len(again) >= min(position, RING)
