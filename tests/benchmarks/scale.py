@@ -248,6 +248,7 @@ def pool_bytes(spec: Spec, rows: int) -> float:
 
 def computed(load: Load, price: np.ndarray, pool: int = 1_000_000) -> dict[str, float]:
     """What a load needs; `pool` is the online pool's rows."""
+    row_bytes = Schema.of(SPECS[load.spec], "scale").row_bytes  # in memory, where a waiting row has both its pictures
     return {
         "rows a second": load.rows,
         "messages a second": load.messages,
@@ -256,7 +257,7 @@ def computed(load: Load, price: np.ndarray, pool: int = 1_000_000) -> dict[str, 
         "GB of journal for the pool": pool * load.bytes / load.rows / 1e9,
         "processors of the learner, beside its updates": float(np.dot(price, parts_of(load))),
         "GB of the pool": pool_bytes(SPECS[load.spec], pool) / 1e9,
-        "seconds until the queue of 1 GiB is full, if nothing is taken": min(2**30 / load.bytes, 50_000 / load.rows),
+        "seconds until the queue of 1 GiB is full, if nothing is taken": min(2**30 / row_bytes, 50_000) / load.rows,
     }
 
 

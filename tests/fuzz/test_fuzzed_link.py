@@ -108,7 +108,8 @@ def pushes(draw):
     honest = draw(st.booleans())
     crc32 = row_bytes.checksum(frame) if honest else draw(st.integers(0, 2**32 - 1))
     count = draw(st.just(len(frame) // SCHEMA.row_bytes) | int64)
-    return pb.PushRequest(session=draw(sessions), first=draw(int64), count=count, frame=frame, crc32=crc32)
+    shared = draw(st.booleans())
+    return pb.PushRequest(session=draw(sessions), first=draw(int64), count=count, frame=frame, crc32=crc32, shared=shared)
 
 
 @st.composite
