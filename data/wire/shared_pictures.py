@@ -122,7 +122,8 @@ def merge(schema: Schema, pieces: Sequence[tuple[bytes | memoryview, int]]) -> b
     parts = [_parts(schema, data, count) for data, count in pieces]
     columns = row_bytes.merge(schema.without_pictures, [(part[0], count) for part, (_, count) in zip(parts, pieces, strict=True)])
     places = range(len(schema.cameras))
-    codes, pictures = ([part[kind][place] for place in places for part in parts] for kind in (1, 2))
+    codes = [marks[place] for place in places for _, marks, _ in parts]
+    pictures = [new[place] for place in places for *_, new in parts]
     return b"".join([columns, *codes, *pictures])
 
 
