@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -138,9 +137,10 @@ class LeRobotEnv(gym.Env):
         self._pace.restart()
         for share in np.linspace(0.0, 1.0, max(math.ceil(seconds * config.hz), 1) + 1)[1:]:
             self._go(here + share * (goal - here))
-        until = time.monotonic() + config.settle_seconds / config.speed
+        beats = math.ceil(config.settle_seconds * config.hz)
         while (away := np.abs(self._measured() - goal)).max() > config.tolerance:
-            if time.monotonic() > until:
+            beats -= 1
+            if beats < 0:
                 worst = int(away.argmax())
                 raise EnvironmentFault(
                     f"The robot {self._link.name} did not reach its start: {config.joints[worst]} is at {self._measured()[worst]:.1f}, and "

@@ -66,6 +66,10 @@ class Servo:
         """The position that it tells."""
         return round(self.ticks - self.offset()) % TICKS
 
+    def goal(self) -> int:
+        """Where it is going, in the ticks of its shaft."""
+        return min(max(self.get(GOAL) & 0x7FFF, self.get(LOWEST)), self.get(HIGHEST)) + self.offset()
+
     def write(self, address: int, data: bytes) -> None:
         self.memory[address : address + len(data)] = data
 
@@ -74,15 +78,11 @@ class Servo:
         self.memory[STATUS] = self._status()
         if self.memory[STATUS] & OVERHEATED:
             self.memory[TORQUE] = 0
-        before, goal = self.ticks, min(max(self.get(GOAL) & 0x7FFF, self.get(LOWEST)), self.get(HIGHEST)) + self.offset()
-        wanted = goal - self.sag if self.memory[TORQUE] and not self.blocked else None
-        if self.hand is not None and not (self.memory[TORQUE] and self.get(LIMIT) > HAND):
-            wanted = self.hand
-        if wanted is not None:
-            move = (1.0 - np.exp(-seconds / SETTLING)) * (wanted - self.ticks)
-            self.ticks += float(np.clip(move, -FASTEST * seconds, FASTEST * seconds))
-        self.speed = (self.ticks - before) / seconds if seconds else 0.0
-        load = (goal - self.ticks) if self.memory[TORQUE] else 0.0
+        before, goal = self.ticks, self.goal()
+        self.follow(goal, seconds)
+        if seconds:
+            self.speed = (self.ticks - before) / seconds
+        load = self.load(goal)
         self.put(POSITION, self.seen())
         self.put(VELOCITY, _signed(self.speed, 15))
         self.put(LOAD, _signed(np.clip(load, -1000, 1000), 10))
@@ -91,6 +91,19 @@ class Servo:
     def _status(self) -> int:
         hot, low = self.memory[CELSIUS] > self.memory[MOST_CELSIUS], self.memory[VOLTS] < self.memory[LEAST_VOLTS]
         return OVERHEATED * hot | LOW_VOLTAGE * low | (self.memory[STATUS] & OVERLOADED)
+
+    def follow(self, goal: float, seconds: float) -> None:
+        """Moves the shaft."""
+        wanted = goal - self.sag if self.memory[TORQUE] and not self.blocked else None
+        if self.hand is not None and not (self.memory[TORQUE] and self.get(LIMIT) > HAND):
+            wanted = self.hand
+        if wanted is not None:
+            move = (1.0 - np.exp(-seconds / SETTLING)) * (wanted - self.ticks)
+            self.ticks += float(np.clip(move, -FASTEST * seconds, FASTEST * seconds))
+
+    def load(self, goal: float) -> float:
+        """In thousandths of the greatest torque."""
+        return (goal - self.ticks) if self.memory[TORQUE] else 0.0
 
 
 def _signed(number: float, bit: int) -> int:
@@ -113,7 +126,7 @@ class Bus:
     """
 
     def __init__(self, speed: float = 1.0, seed: int = 0):
-        self.servos = {number: Servo(number, sum(RANGES[number - 1]) / 2) for number in range(1, len(MOTORS) + 1)}
+        self.servos = {number: self._servo(number, sum(RANGES[number - 1]) / 2) for number in range(1, len(MOTORS) + 1)}
         self.lock, self.speed, self._now = threading.RLock(), speed, time.monotonic()
         self.lose, self.loses, self.late, self._random = 0, 0.0, (0.0, 0), np.random.default_rng(seed)
         self.packets: list[tuple[int, int, bytes]] = []
@@ -122,6 +135,9 @@ class Bus:
         self.port, self._over, self._buffer = os.ttyname(self._slave), False, b""
         self._thread = threading.Thread(target=self._serve, name="fake SO-101", daemon=True)
         self._thread.start()
+
+    def _servo(self, number: int, ticks: float) -> Servo:
+        return Servo(number, ticks)
 
     def motor(self, name: str) -> Servo:
         return self.servos[MOTORS.index(name) + 1]
@@ -216,6 +232,9 @@ class Bus:
     def _advance(self) -> None:
         now = time.monotonic()
         seconds, self._now = (now - self._now) * self.speed, now
+        self._pass(seconds)
+
+    def _pass(self, seconds: float) -> None:
         for servo in self.servos.values():
             servo.advance(seconds)
 
@@ -240,27 +259,31 @@ def write_calibration(path: Path, bus: Bus | None = None) -> None:
             bus.motor(name).put(HIGHEST, high)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--link", help="a name for the port, in place of the number that it has")
-    parser.add_argument("--calibration", help="the folder where LeRobot's file of the arm named fake is written")
-    parser.add_argument("--speed", type=float, default=1.0, help="seconds of the arm's that pass in one of ours (%(default)s)")
-    given = parser.parse_args()
-    bus = Bus(given.speed)
-    if given.calibration:
-        write_calibration(Path(given.calibration) / "fake.json", bus)
-    if given.link:
-        Path(given.link).unlink(missing_ok=True)
-        Path(given.link).symlink_to(bus.port)
-    print(f"listening: {given.link or bus.port}", flush=True)
+def serve(bus: Bus, link: str | None, calibration: str | None, beside: str = "") -> None:
+    """Until Ctrl-C; `beside` is told with the port."""
+    if calibration:
+        write_calibration(Path(calibration) / "fake.json", bus)
+    if link:
+        Path(link).unlink(missing_ok=True)
+        Path(link).symlink_to(bus.port)
+    print(f"listening: {link or bus.port}{beside}", flush=True)
     try:
         threading.Event().wait()
     except KeyboardInterrupt:
         print(f"answered {len(bus.packets)} packets")
     finally:
         bus.close()
-        if given.link:
-            Path(given.link).unlink(missing_ok=True)
+        if link:
+            Path(link).unlink(missing_ok=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--link", help="a name for the port, in place of the number that it has")
+    parser.add_argument("--calibration", help="the folder where LeRobot's file of the arm named fake is written")
+    parser.add_argument("--speed", type=float, default=1.0, help="seconds of the arm's that pass in one of ours (%(default)s)")
+    given = parser.parse_args()
+    serve(Bus(given.speed), given.link, given.calibration)
 
 
 if __name__ == "__main__":
