@@ -23,6 +23,7 @@ ROBOT = Door("a robot", "a callable that takes port and id and returns an object
 TELEOPERATOR = Door("a teleoperator", "a callable that takes port and id and returns an object with LeRobot's interface of a Teleoperator")
 CAMERA = Door("a camera", "a class called with name, source, width, height and fps, whose objects have read() and close(),")
 SOURCES = ("index_or_path", "serial_number_or_name", "server_address", "name")  # what LeRobot's kinds of cameras call theirs
+NO_RETRIES = {"num_read_retries": 0}  # of LeRobot 0.6 itself: a lost packet is asked for again here, once what came too late is thrown away
 PICTURE_MS = 200.0  # within which a camera is asked again
 
 
@@ -32,8 +33,8 @@ def make_robot(config: LeRobotConfig) -> Any:
     Raises:
         WarmloopError: LeRobot is not installed, has no such robot, or its settings are others.
     """
-    options = {} if config.at_rest == "relax" else {"disable_torque_on_disconnect": False}
-    return _device(ROBOT, "robot", config.robot, _named(config), read_options(config.robot_options), options)
+    usual = NO_RETRIES | ({} if config.at_rest == "relax" else {"disable_torque_on_disconnect": False})
+    return _device(ROBOT, "robot", config.robot, _named(config), read_options(config.robot_options), usual)
 
 
 def make_limp_robot(kind: str, port: str, name: str, calibration_dir: str) -> Any:
@@ -46,7 +47,8 @@ def make_limp_robot(kind: str, port: str, name: str, calibration_dir: str) -> An
 def make_teleoperator(kind: str, port: str, name: str, calibration_dir: str, options: Sequence[str] = ()) -> Any:
     """LeRobot's teleoperator, not connected. Raises as `make_robot`."""
     named = {"port": port, "id": name, "calibration_dir": Path(calibration_dir) if calibration_dir else None}
-    return _device(TELEOPERATOR, "teleoperator", kind, {key: value for key, value in named.items() if value}, read_options(options), {})
+    given = {key: value for key, value in named.items() if value}
+    return _device(TELEOPERATOR, "teleoperator", kind, given, read_options(options), NO_RETRIES)
 
 
 def camera_opener(spec: CameraSpec, config: LeRobotConfig) -> Callable[[], Any]:

@@ -51,18 +51,19 @@ class SimulatedBus(Bus):
     Args:
         scene: the arm and what is around it.
         step: seconds that pass at each command of goals; 0 where time passes as ours does.
-        speed: seconds of the arm's that pass in one of ours, where `step` is 0.
+        trace: a file that gets a line of JSON with the scene's `qpos` and our `time` at each such command; "" for none.
     """
 
-    def __init__(self, scene: Scene, step: float = 0.0, speed: float = 1.0):
+    def __init__(self, scene: Scene, step: float = 0.0, trace: str = ""):
         self.scene, self.step = scene, step
+        self._trace = open(trace, "a", buffering=1) if trace else None  # noqa: SIM115  # as long as the bus
         low, high = np.array(RANGES, np.float64).T
         self._rate = np.full(len(MOTORS), 2 * np.pi / (TICKS - 1))  # radians a tick
         self._rate[GRIPPER] = np.ptp(scene.limits[GRIPPER]) / (high - low)[GRIPPER]
         self._zero = (low + high) / 2  # ticks
         self._zero[GRIPPER] = low[GRIPPER] - scene.limits[GRIPPER, 0] / self._rate[GRIPPER]
         scene.put(((low + high) / 2 - self._zero) * self._rate)
-        super().__init__(speed)
+        super().__init__()
 
     def _servo(self, number: int, ticks: float) -> Servo:
         return SimulatedServo(number, ticks)
@@ -75,8 +76,11 @@ class SimulatedBus(Bus):
 
     def _act(self, number: int, instruction: int, parameters: bytes) -> None:
         super()._act(number, instruction, parameters)
-        if self.step and instruction == SYNC_WRITE and parameters[0] == GOAL:
-            self._pass(self.step)
+        if instruction == SYNC_WRITE and parameters[0] == GOAL:
+            if self.step:
+                self._pass(self.step)
+            if self._trace:
+                self._trace.write(json.dumps({"time": time.time(), "qpos": self.scene.qpos.tolist()}) + "\n")
 
     def _pass(self, seconds: float) -> None:
         servos = list(self.servos.values())
@@ -161,9 +165,10 @@ def main() -> None:
     parser.add_argument("--step", type=float, default=0.0, help="seconds that pass at each command; 0: as ours do (%(default)s)")
     parser.add_argument("--camera", choices=sorted(CAMERAS), help="also publish its pictures for LeRobot's ZMQ camera, at 10 Hz")
     parser.add_argument("--camera_port", type=int, default=5555, help="where they are published (%(default)s)")
+    parser.add_argument("--trace", default="", help="a file for where all was at each command, for a film of it")
     given = parser.parse_args()
     scene = Scene()
-    bus, table = SimulatedBus(scene, given.step), Table(scene, given.port)
+    bus, table = SimulatedBus(scene, given.step, given.trace), Table(scene, given.port)
     if given.camera:
         Publisher(scene, given.camera, given.camera_port)
     serve(bus, given.link, given.calibration, f" http://127.0.0.1:{table.server_port}/")

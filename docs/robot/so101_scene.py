@@ -6,6 +6,8 @@ it, as LeRobot limits SO-101's. Angles are in radians, places in metres in the f
 
 from __future__ import annotations
 
+import copy
+import functools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -27,7 +29,7 @@ class Scene:
     """The arm, its motors' goals `[6]`, and the cube. Every method may be called from any thread."""
 
     def __init__(self) -> None:
-        self._model, self.lock = _model(), threading.RLock()
+        self._model, self.lock = copy.copy(_model()), threading.RLock()
         self._data, self._drawn = mujoco.MjData(self._model), mujoco.MjData(self._model)
         joints = [self._model.joint(name) for name in MOTORS]
         self._places, self._columns = ([int(getattr(one, kind)[0]) for one in joints] for kind in ("qposadr", "dofadr"))
@@ -41,6 +43,11 @@ class Scene:
     def angles(self) -> np.ndarray:
         """`[6]` where the joints are."""
         return self._data.qpos[self._places].copy()
+
+    @property
+    def qpos(self) -> np.ndarray:
+        """`[13]` of the model: the joints, and the cube's place and quaternion; what `drawn` takes."""
+        return self._data.qpos.copy()
 
     @property
     def loads(self) -> np.ndarray:
@@ -88,14 +95,18 @@ class Scene:
 
     def picture(self, camera: str, width: int, height: int) -> np.ndarray:
         """`[height, width, 3]` RGB, by the one thread that has the graphics; MUJOCO_GL=egl where there is no display."""
-        return self._pictures.submit(self._rendered, camera, width, height).result()
+        return self.drawn(self.qpos, camera, width, height)
 
-    def _rendered(self, camera: str, width: int, height: int) -> np.ndarray:
+    def drawn(self, qpos: np.ndarray, camera: str, width: int, height: int) -> np.ndarray:
+        """The same of a scene that is elsewhere."""
+        return self._pictures.submit(self._rendered, qpos, camera, width, height).result()
+
+    def _rendered(self, qpos: np.ndarray, camera: str, width: int, height: int) -> np.ndarray:
         if (width, height) not in self._renderers:
             self._renderers[width, height] = mujoco.Renderer(self._model, height, width)
-        with self.lock:
-            self._drawn.qpos[:] = self._data.qpos
-        mujoco.mj_forward(self._model, self._drawn)
+        self._drawn.qpos[:] = qpos
+        mujoco.mj_kinematics(self._model, self._drawn)
+        mujoco.mj_camlight(self._model, self._drawn)
         renderer = self._renderers[width, height]
         renderer.update_scene(self._drawn, camera)
         return renderer.render().copy()
@@ -109,6 +120,7 @@ def arm_model() -> Path:
     return Path(found.submodule_search_locations[0]) / "assets" / "so101_new_calib.xml"
 
 
+@functools.cache
 def _model() -> Any:
     spec = mujoco.MjSpec.from_file(str(arm_model()))
     spec.option.timestep, spec.option.impratio, spec.option.cone = TIMESTEP, 10.0, mujoco.mjtCone.mjCONE_ELLIPTIC

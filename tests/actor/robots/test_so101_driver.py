@@ -1,4 +1,4 @@
-"""LeRobot's own driver against the pretend SO-101, by an interpreter that has LeRobot and warmloop."""
+"""LeRobot's own driver against the pretend and the simulated SO-101, by an interpreter that has LeRobot and warmloop."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-DRIVER = Path(__file__).resolve().parents[2] / "helpers" / "so101_driver.py"
+HELPERS = Path(__file__).resolve().parents[2] / "helpers"
 
 
 def interpreter() -> str:
@@ -21,9 +21,11 @@ def interpreter() -> str:
 
 
 @pytest.mark.slow
-def test_lerobots_own_driver_is_what_talks_to_the_arm():
-    options = ["--noconftest", "-c", os.devnull, "--import-mode=importlib", "-p", "no:cacheprovider", "-q", f"--rootdir={DRIVER.parent}"]
-    line = [interpreter(), "-m", "pytest", *options, str(DRIVER)]
+@pytest.mark.parametrize("tests", ["so101_driver.py", "so101_simulated_driver.py"])
+def test_lerobots_own_driver_is_what_talks_to_the_arm(tests):
+    options = ["--noconftest", "-c", os.devnull, "--import-mode=importlib", "-p", "no:cacheprovider", "-q", f"--rootdir={HELPERS}"]
+    line = [interpreter(), "-m", "pytest", *options, str(HELPERS / tests)]
     bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # of other packages of these tests
+    bare.setdefault("MUJOCO_GL", "egl")
     done = subprocess.run(line, env=bare, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
