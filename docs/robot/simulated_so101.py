@@ -5,30 +5,24 @@
 The servos are those of fake_so101.py, with MuJoCo (so101_scene.py) behind them in place of a lag. With `--step` the arm's time passes
 by that much at each command of goals and not otherwise, so that all may go as fast, or as slowly, as the computer does; without it,
 its time is ours. The server answers, by POST as HIL-SERL's does: `cube`, its position and turn, as a tracker of a tag on it tells
-them; `place`, which puts it on the table; `picture`, of the camera front or side. With `--camera` pictures are published for
-LeRobot's ZMQ camera (needs pyzmq), "front=zmq:127.0.0.1"; MUJOCO_GL=egl renders them without a display.
+them; `place`, which puts it on the table; `scene`, where all is, for a camera (so101_camera.py).
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
-import io
 import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from fake_so101 import GOAL, MOTORS, RANGES, SYNC_WRITE, TICKS, TORQUE, Bus, Servo, serve
-from PIL import Image
-from so101_scene import CAMERAS, Scene
+from so101_scene import Scene
 
 LONGEST = 2.0  # seconds that are simulated after a silence, in which all has come to rest
 GRIPPER = MOTORS.index("gripper")
-PICTURE = (320, 240)  # width, height
 
 
 class SimulatedServo(Servo):
@@ -113,7 +107,7 @@ class Answers(BaseHTTPRequestHandler):
 
 
 class Table(ThreadingHTTPServer):
-    """What stands around the arm: the tracker of the cube, whoever puts it back, and the cameras."""
+    """What stands around the arm: the tracker of the cube, and whoever puts it back."""
 
     daemon_threads = True
 
@@ -130,31 +124,9 @@ class Table(ThreadingHTTPServer):
             case "place":
                 self.scene.place(float(body["x"]), float(body["y"]), float(body["turn"]))
                 return self.scene.cube()
-            case "picture" if body.get("camera") in CAMERAS:
-                picture = self.scene.picture(body["camera"], int(body.get("width", PICTURE[0])), int(body.get("height", PICTURE[1])))
-                return {"shape": picture.shape, "picture": base64.b64encode(picture.tobytes()).decode()}
+            case "scene":
+                return {"qpos": self.scene.qpos.tolist()}
         return None
-
-
-class Publisher:
-    """Sends pictures of a camera as LeRobot's own ZMQ camera takes them: JSON with JPEGs in base64, `fps` times a second."""
-
-    def __init__(self, scene: Scene, camera: str, port: int, fps: float = 10.0):
-        zmq: Any = import_module("zmq")
-        self._socket = zmq.Context.instance().socket(zmq.PUB)
-        self._socket.setsockopt(zmq.SNDHWM, 2)
-        self._socket.bind(f"tcp://127.0.0.1:{port}")
-        self._scene, self._camera, self._period = scene, camera, 1.0 / fps
-        threading.Thread(target=self._send, name=f"camera {camera}", daemon=True).start()
-
-    def _send(self) -> None:
-        while True:
-            began = time.monotonic()
-            data = io.BytesIO()
-            Image.fromarray(self._scene.picture(self._camera, *PICTURE)).save(data, "JPEG", quality=85)
-            pictures = {self._camera: base64.b64encode(data.getvalue()).decode()}
-            self._socket.send_string(json.dumps({"timestamps": {self._camera: time.time()}, "images": pictures}))
-            time.sleep(max(0.0, self._period - (time.monotonic() - began)))
 
 
 def main() -> None:
@@ -163,14 +135,10 @@ def main() -> None:
     parser.add_argument("--calibration", help="the folder where LeRobot's file of the arm named fake is written")
     parser.add_argument("--port", type=int, default=5101, help="where the table's server listens; 0 takes any free one (%(default)s)")
     parser.add_argument("--step", type=float, default=0.0, help="seconds that pass at each command; 0: as ours do (%(default)s)")
-    parser.add_argument("--camera", choices=sorted(CAMERAS), help="also publish its pictures for LeRobot's ZMQ camera, at 10 Hz")
-    parser.add_argument("--camera_port", type=int, default=5555, help="where they are published (%(default)s)")
     parser.add_argument("--trace", default="", help="a file for where all was at each command, for a film of it")
     given = parser.parse_args()
     scene = Scene()
     bus, table = SimulatedBus(scene, given.step, given.trace), Table(scene, given.port)
-    if given.camera:
-        Publisher(scene, given.camera, given.camera_port)
     serve(bus, given.link, given.calibration, f" http://127.0.0.1:{table.server_port}/")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import functools
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,7 +25,7 @@ CAMERAS = {"front": ((0.55, -0.3, 0.33), (0.15, 0.0, 0.09)), "side": ((0.16, -0.
 
 
 class Scene:
-    """The arm, its motors' goals `[6]`, and the cube. Every method may be called from any thread."""
+    """The arm, its motors' goals `[6]`, and the cube. All but drawing may be done from any thread."""
 
     def __init__(self) -> None:
         self._model, self.lock = copy.copy(_model()), threading.RLock()
@@ -36,7 +35,7 @@ class Scene:
         self._gains, self._biases = self._model.actuator_gainprm.copy(), self._model.actuator_biasprm.copy()
         self._friction, self._cube = self._model.dof_frictionloss[self._columns], int(self._model.joint("cube").qposadr[0])
         self.limits = np.array([one.range for one in joints])  # [6, 2]
-        self._left, self._pictures, self._renderers = 0.0, ThreadPoolExecutor(1, "camera"), dict[tuple[int, int], Any]()
+        self._left, self._renderers = 0.0, dict[tuple[int, int], Any]()
         self.place(0.25, 0.0, 0.0)
 
     @property
@@ -93,15 +92,8 @@ class Scene:
             self._data.qvel[first : first + 6] = 0.0
             mujoco.mj_forward(self._model, self._data)
 
-    def picture(self, camera: str, width: int, height: int) -> np.ndarray:
-        """`[height, width, 3]` RGB, by the one thread that has the graphics; MUJOCO_GL=egl where there is no display."""
-        return self.drawn(self.qpos, camera, width, height)
-
     def drawn(self, qpos: np.ndarray, camera: str, width: int, height: int) -> np.ndarray:
-        """The same of a scene that is elsewhere."""
-        return self._pictures.submit(self._rendered, qpos, camera, width, height).result()
-
-    def _rendered(self, qpos: np.ndarray, camera: str, width: int, height: int) -> np.ndarray:
+        """`[height, width, 3]` RGB of a scene that is as `qpos` says, always by one thread. MUJOCO_GL=egl where there is no display."""
         if (width, height) not in self._renderers:
             self._renderers[width, height] = mujoco.Renderer(self._model, height, width)
         self._drawn.qpos[:] = qpos

@@ -27,11 +27,15 @@ def simulated(tmp_path, monkeypatch):
     monkeypatch.chdir(FOLDER)
     programs, environments = [], []
 
-    def start(*options, **settings):
+    def start(camera=False, **settings):
         link, calibration = tmp_path / "so101", tmp_path / "calibration"
-        line = [sys.executable, "simulated_so101.py", f"--link={link}", f"--calibration={calibration}", "--port=0", "--step=0.1", *options]
+        line = [sys.executable, "simulated_so101.py", f"--link={link}", f"--calibration={calibration}", "--port=0", "--step=0.1"]
         programs.append(subprocess.Popen(line, stdout=subprocess.PIPE, text=True))
-        monkeypatch.setattr(pick_task, "TRACKER", programs[-1].stdout.readline().split()[-1])
+        table = programs[-1].stdout.readline().split()[-1]
+        if camera:
+            programs.append(subprocess.Popen([sys.executable, "so101_camera.py", f"--table={table}"], stdout=subprocess.PIPE, text=True))
+            assert programs[-1].stdout.readline() == "publishing: front at 5555\n"
+        monkeypatch.setattr(pick_task, "TRACKER", table)
         config = load("pick_task.py").environment
         given = {"port": str(link), "calibration_dir": str(calibration), "retries": RETRIES}
         environments.append(make_environment(config.__class__(**vars(config) | {"kwargs": dict(config.kwargs) | given | settings})))
@@ -60,12 +64,12 @@ def test_the_script_picks_the_cube_up_through_lerobots_driver(simulated):
 
 def test_lerobots_own_camera_shows_the_scene(simulated):
     """Which takes pictures from port 5555."""
-    environment = simulated("--camera=front", cameras=("front=zmq:127.0.0.1",), camera_seconds=30.0, image_size=64)
-    picture = environment.reset(0)["images"]["front"]
+    environment = simulated(camera=True, cameras=("front=zmq:127.0.0.1",), camera_seconds=30.0, image_size=64)
+    picture = environment.reset(0)["images.front"]
     yellow = (picture[..., 0] > 150) & (picture[..., 2] < 80)
     assert picture.shape == (64, 64, 3) and 0.01 < yellow.mean() < 0.5, "the arm is yellow"
     moved = np.zeros(environment.spec.action_dim, np.float32)
     moved[0] = 1.0
     for _ in range(8):
-        later = environment.step(moved).next_observation["images"]["front"]
+        later = environment.step(moved).next_observation["images.front"]
     assert np.abs(later.astype(int) - picture).max() > 50, "it is seen to move"
