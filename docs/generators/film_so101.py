@@ -2,8 +2,9 @@
 
     python docs/generators/film_so101.py --run=RUN --trace=TRACE --out=docs/so101.webp
 
-TRACE is what `docs/robot/simulated_so101.py --trace=TRACE` wrote while the run went on. Of the first and of the last episodes each step is
-drawn as the scene was at it, and beside it stands the real page, in Chromium, of the run's files as they were when that episode ended.
+TRACE is what `docs/robot/simulated_so101.py --trace=TRACE` wrote while the run went on. Every second step of some
+episodes is drawn as the scene was at it, and beside it stands the real page, in Chromium, of the run's files as they were when that
+episode ended. MUJOCO_GL=egl draws without a display.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ sys.path[:0] = [str(ROOT / "docs" / "robot"), str(ROOT / "tests" / "helpers")]
 
 SCENE, PAGE, VIEW = (400, 300), (640, 480), (1066, 800)  # pixels of width and height: drawn, shown, and of the browser's window
 GROWING = ("metrics.jsonl", "episodes.jsonl")
-BEAT_MS, PAUSE_MS = 80, 900  # of a step, and after an episode's last
+STRIDE, BEAT_MS, PAUSE_MS = 2, 120, 1_200  # steps from one picture to the next; how long one is shown, and an episode's last
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -76,17 +77,17 @@ def frame(scene: Image.Image, page: Image.Image, said: str) -> Image.Image:
     return whole
 
 
-def film(run: Path, trace_file: Path, out: Path, count: int) -> None:
-    """Writes the film of the first and the last `count` training episodes."""
+def film(run: Path, trace_file: Path, out: Path, numbers: list[int]) -> None:
+    """Writes the film of the training episodes of these numbers, the first is 1; from the end, the last is -1."""
     from so101_scene import Scene  # pyright: ignore[reportMissingImports]
 
     episodes, trace, scene = lines(run / "episodes.jsonl"), lines(trace_file), Scene()
-    chosen = episodes[:count] + episodes[-count:]
+    chosen = [episodes[number - 1 if number > 0 else number] for number in numbers]
     frames, durations = list[Image.Image](), list[int]()
     for episode, page in zip(chosen, pages(run, [one["time"] for one in chosen]), strict=True):
         hand = "\ntaken over by the teacher" if episode.get("interventions") else ""
         said = f"episode {episode['number'] + 1} of {len(episodes)}: {episode['outcome']}\n{episode['length']} steps{hand}"
-        for qpos in steps_of(episode, trace):
+        for qpos in steps_of(episode, trace)[::-STRIDE][::-1]:
             frames.append(frame(Image.fromarray(scene.drawn(qpos, "front", *SCENE)), page, said))
             durations.append(BEAT_MS)
         durations[-1] = PAUSE_MS
@@ -99,9 +100,9 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="the folder of the run")
     parser.add_argument("--trace", type=Path, required=True, help="where all was, as simulated_so101.py wrote it")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "so101.webp", help="(%(default)s)")
-    parser.add_argument("--count", type=int, default=2, help="how many of the first, and of the last, episodes (%(default)s)")
+    parser.add_argument("--episodes", default="1,2,-2,-1", help="by number, the first is 1 and the last -1 (%(default)s)")
     given = parser.parse_args()
-    film(given.run, given.trace, given.out, given.count)
+    film(given.run, given.trace, given.out, [int(number) for number in given.episodes.split(",")])
 
 
 if __name__ == "__main__":

@@ -63,9 +63,10 @@ class Tracked(gym.Wrapper):
         return self._seen(observation), info | {"lifted": False}
 
     def step(self, action: Any) -> tuple[dict, float, bool, bool, dict]:
-        observation, reward, terminated, truncated, info = self.env.step(action)
+        observation, _, terminated, truncated, info = self.env.step(action)
         seen = self._seen(observation)
-        return seen, float(reward), terminated, truncated, info | {"lifted": bool(seen["cube"][2] > HALF + LIFTED)}
+        lifted = bool(seen["cube"][2] > HALF + LIFTED)
+        return seen, float(lifted), terminated, truncated, info | {"lifted": lifted}
 
     def _seen(self, observation: dict[str, Any]) -> dict[str, Any]:
         told = self._tracker.ask("cube")
