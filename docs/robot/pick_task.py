@@ -52,8 +52,11 @@ class Tracked(gym.Wrapper):
 
     def __init__(self, env: gym.Env):
         super().__init__(env)
-        parts = {name: gym.spaces.Box(-np.inf, np.inf, (size,), np.float32) for name, size in (("cube", 3), ("reach", 3), ("turn", 1))}
-        self.observation_space = gym.spaces.Dict(dict(env.observation_space.items()) | parts)  # pyright: ignore[reportAttributeAccessIssue]
+        parts: dict[str, Any] = {
+            name: gym.spaces.Box(-np.inf, np.inf, (size,), np.float32) for name, size in (("cube", 3), ("reach", 3), ("turn", 1))
+        }
+        seen: Any = env.observation_space
+        self.observation_space = gym.spaces.Dict(dict(seen.items()) | parts)
         self._tracker, self._arm = HttpRobot(TRACKER, timeout=5.0), arm_model()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:

@@ -82,6 +82,7 @@ class SimulatedBus(Bus):
         on, blocked = np.array([bool(servo.memory[TORQUE]) for servo in servos]), np.array([servo.blocked for servo in servos])
         self.scene.advance(min(seconds, LONGEST), goals, on, blocked)
         for servo, place, strain in zip(servos, self.scene.angles / self._rate + self._zero, self.scene.loads, strict=True):
+            assert isinstance(servo, SimulatedServo)
             servo.place, servo.strain = float(place), float(strain)
         super()._pass(seconds)
 
