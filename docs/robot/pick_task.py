@@ -52,9 +52,8 @@ class Tracked(gym.Wrapper):
 
     def __init__(self, env: gym.Env):
         super().__init__(env)
-        parts: dict[str, Any] = {
-            name: gym.spaces.Box(-np.inf, np.inf, (size,), np.float32) for name, size in (("cube", 3), ("reach", 3), ("turn", 1))
-        }
+        sizes = {"cube": 3, "reach": 3, "turn": 1}
+        parts: dict[str, Any] = {name: gym.spaces.Box(-np.inf, np.inf, (size,), np.float32) for name, size in sizes.items()}
         seen: Any = env.observation_space
         self.observation_space = gym.spaces.Dict(dict(seen.items()) | parts)
         self._tracker, self._arm = HttpRobot(TRACKER, timeout=5.0), arm_model()
