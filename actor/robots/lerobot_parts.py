@@ -41,7 +41,7 @@ def make_limp_robot(kind: str, port: str, name: str, calibration_dir: str) -> An
     """LeRobot's robot, not connected, by its name of the kind or MODULE:NAME; its torque is off when it is disconnected. Raises as
     `make_robot`."""
     named = {"port": port, "id": name, "calibration_dir": Path(calibration_dir) if calibration_dir else None}
-    return _device(ROBOT, "robot", kind, {key: value for key, value in named.items() if value}, {}, {})
+    return _device(ROBOT, "robot", kind, {key: value for key, value in named.items() if value}, {}, NO_RETRIES)
 
 
 def make_teleoperator(kind: str, port: str, name: str, calibration_dir: str, options: Sequence[str] = ()) -> Any:
