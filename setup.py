@@ -73,12 +73,14 @@ EXTRAS = {
     "cuda": ["jax[cuda12]>=0.10"],
     "tpu": ["jax[tpu]>=0.10"],
     "ray": ["ray>=2.60"],
+    "asha": ["optuna>=4"],
     "page": ["starlette>=1.0", "uvicorn>=0.40"],
     "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"],  # in no lock: the site is built from what is newest
     "dev": [
         "google-crc32c>=1.6",  # of the extra `rlds`
         "grpcio-tools>=1.85.1",
         "hypothesis>=6.130",
+        "optuna>=4",  # of the extra `asha`
         "playwright>=1.50",  # drives a Chromium that is there, for the tests of the extra `page`
         "pyarrow>=18",  # so that LeRobot's and Minari's Arrow files are tested
         "pyright[nodejs]>=1.1.400",

@@ -11,8 +11,11 @@ Presets are joined by a plus, as in --algorithms=cql+small,iql+small; two rows t
 allows, the seeds of a run learn side by side in one program that holds the data once. Every finished seed is a line of
 OUT/results.jsonl, and its checkpoint is in OUT/NAME/seed-N; the same command continues after an interruption. A seed of the same NAME
 with other data or settings replaces the line and the checkpoint. A seed whose policy gives an action that is not finite has diverged: it
-has no score, and the table counts such seeds. The sweep ends with OUT/table.md and OUT/scores.png: the interquartile mean over the other
-seeds with its 95 % interval (Agarwal et al. 2021), on D4RL's scale where there is one.
+has no score, and the table counts such seeds. With --ray, each missing seed is a trial on a node of a Ray cluster. What a node that dies
+had not finished is run again elsewhere, and results and checkpoints come to OUT on this machine. With --asha, runs that do poorly at a
+rung are stopped; the table says after how many updates, and OUT/rungs.jsonl remembers it. The sweep ends with OUT/table.md and
+OUT/scores.png: the interquartile mean over the other seeds with its 95 % interval (Agarwal et al. 2021), on D4RL's scale where there is
+one.
 """
 
 from __future__ import annotations
@@ -20,9 +23,9 @@ from __future__ import annotations
 if not __package__:
     from starting import by_path as by_path  # started by its path
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -33,6 +36,8 @@ from .flags.arguments import locate_config
 from .flags.common import progress, run
 
 if TYPE_CHECKING:
+    from ..configs.schema import RunConfig
+    from .sweeps.halving import HalvingRule
     from .sweeps.sweep_results import Results
     from .sweeps.sweep_runs import Judging
     from .sweeps.sweep_work import Outcome, Work
@@ -108,7 +113,7 @@ BELONGS = {RAY.name: (TRIAL_CPUS, TRIAL_GPUS, TRIAL_NEEDS, TRIAL_SEEDS), ASHA.na
 def main() -> None:
     if not overrides.configuration() or not OUT.value:
         raise WarmloopError("Name the task and where the results go, as in --config=configs/adroit.py:door --out=runs/sweep.")
-    check_belonging()
+    ray = joined()
     import jax
 
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # judging is one small network at a time: waiting for it at once is faster
@@ -120,7 +125,7 @@ def main() -> None:
     results = Results(out, judging)
     work = what_is_left(runs, results, judging, out)
     with progress("seeds", sum(map(len, work.missing.values()))) as advance:
-        for name, result in outcomes(work):
+        for name, result in outcomes(work, ray):
             if result is None:
                 advance(len(work.missing[name]), f"{name}: stopped")
                 continue
@@ -143,6 +148,7 @@ def write_up(work: Work, results: Results) -> None:
 
 def runs_to_compare(judging: Judging) -> dict[str, Run]:
     """The runs that the flags name, with their data."""
+    from .sweeps.halving import check_comparable
     from .sweeps.sweeping import runs_of, with_data
 
     changes = overrides.changes()
@@ -152,45 +158,67 @@ def runs_to_compare(judging: Judging) -> dict[str, Run]:
     changes |= data_flags.changes()
     learner = {"warmup_steps": WARMUP_STEPS.value}
     configs = runs_of(overrides.configuration(), ALGORITHMS.value, SET.value, learner, judging.checkpoints, changes)
+    if ASHA.value:
+        check_comparable(configs, halving_rule(configs))
     return with_data(configs, DATA.value, judging.checkpoints)
 
 
 def what_is_left(runs: dict[str, Run], results: Results, judging: Judging, out: Path) -> Work:
     """The seeds that are not finished. Where runs are halved, all seeds of a run of which one is not, but for runs that were stopped."""
-    from .sweeps.halving import Halving, HalvingRule
+    from .sweeps.halving import Halving
     from .sweeps.sweep_work import Work
 
     missing = {name: results.missing(name, chosen, SEEDS.value) for name, chosen in runs.items()}
     halving = None
     if ASHA.value:
         configs = {name: chosen.config for name, chosen in runs.items()}
-        shortest = min(config.learner.warmup_steps for config in configs.values())
-        first = ASHA_FIRST.value or max(1, shortest // ASHA_FACTOR.value**2)
         keys = {name: results.key(chosen) for name, chosen in runs.items()}
-        halving = Halving(out, configs, keys, HalvingRule(first, ASHA_FACTOR.value, SEEDS.value))
+        halving = Halving(out, configs, keys, halving_rule(configs))
         missing = {name: list(range(SEEDS.value)) if seeds and name not in halving.stopped else [] for name, seeds in missing.items()}
     return Work(runs, missing, judging, out, MEMORY.value << 20, halving)
 
 
-def outcomes(work: Work) -> Iterator[Outcome]:
-    """What becomes of the seeds, here or on a Ray cluster."""
+def halving_rule(configs: Mapping[str, RunConfig]) -> HalvingRule:
+    """When these runs are compared, by the flags."""
+    from .sweeps.halving import HalvingRule
+
+    shortest = min(config.learner.warmup_steps for config in configs.values())
+    first = ASHA_FIRST.value or max(1, shortest // ASHA_FACTOR.value**2)
+    return HalvingRule(first, ASHA_FACTOR.value, SEEDS.value)
+
+
+def outcomes(work: Work, ray: Any) -> Iterator[Outcome]:
+    """What becomes of the seeds, here or on the cluster that `ray` has joined."""
     from .sweeps.sweep_work import in_this_process
 
-    if RAY.value is None or not any(work.missing.values()):
+    if ray is None:
         return in_this_process(work)
-    from .clusters.joining import connect
     from .sweeps.trials_on_ray import TrialPlace, on_ray
 
     place = TrialPlace(TRIAL_CPUS.value, TRIAL_GPUS.value, tuple(TRIAL_NEEDS.value), TRIAL_SEEDS.value)
-    return on_ray(connect(RAY.value, f"--{RAY.name}", "--ray of warmloop sweep"), work, place)
+    return on_ray(ray, work, place)
 
 
-def check_belonging() -> None:
-    """Raises WarmloopError for a flag that would change nothing without another one, which is not given."""
+def joined() -> Any:
+    """Ray's package, once it has joined the cluster that --ray names; None where it names none.
+
+    Raises:
+        WarmloopError: there is no such cluster, what --ray or --asha needs is not installed, or a flag would change nothing without one of
+            these.
+    """
     for flag, others in BELONGS.items():
         for other in others:
             if not flags.FLAGS[flag].value and not flags.FLAGS[other.name].using_default_value:
                 raise WarmloopError(f"--{other.name} would change nothing without --{flag}; add that, or leave it out.")
+    if ASHA.value:
+        from .sweeps.halving import optuna_package
+
+        optuna_package()
+    if not RAY.value:
+        return None
+    from .clusters.joining import connect
+
+    return connect(RAY.value, f"--{RAY.name}", f"--{RAY.name}")
 
 
 def cli() -> None:

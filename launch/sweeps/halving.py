@@ -49,7 +49,7 @@ class HalvingRule:
 
 
 class Halving:
-    """Which runs of a sweep go on.
+    """Which runs of a sweep go on, of those that `check_comparable` has found to be so.
 
     Args:
         out: folder that is there.
@@ -61,7 +61,6 @@ class Halving:
     """
 
     def __init__(self, out: Path, configs: Mapping[str, RunConfig], keys: Mapping[str, str], rule: HalvingRule):
-        check_comparable(configs, rule)
         self._configs, self._keys, self._rule = configs, keys, rule
         optuna = optuna_package()
         pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=rule.first, reduction_factor=rule.factor)

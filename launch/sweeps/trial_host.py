@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import platform
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -51,18 +52,18 @@ class TrialHost:
         Raises:
             WarmloopError: this folder is not on the node, or another warmloop is.
         """
-        ray: Any = importlib.import_module("ray")
-        node, address = ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
+        here = f"The node {platform.node()}"
         if version != __version__:
-            raise WarmloopError(f"The node {address} has warmloop {__version__}, and the sweep's machine {version}; install one on all.")
+            raise WarmloopError(f"{here} has warmloop {__version__}, and the sweep's machine {version}; install one on all nodes.")
         if not Path(folders[0]).is_dir():
             raise WarmloopError(
-                f"The node {address} has no folder {folders[0]}, where the sweep was started; make it there, with the modules of your "
-                "own that the configuration names, or keep trials off this node by --trial_needs."
+                f"{here} has no folder {folders[0]}, where the sweep was started; make it there, with the modules of your own that the "
+                "configuration names, or keep trials off this node by --trial_needs."
             )
         os.chdir(folders[0])
         find_again({FOLDERS: folders})
-        return node, address
+        ray: Any = importlib.import_module("ray")
+        return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
 
     def begin(self, trial: Trial, recorded: list[Episode], memory: int) -> Reply:
         """Begins with a trial, in place of any before."""

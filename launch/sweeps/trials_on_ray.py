@@ -192,7 +192,7 @@ class TrialsOnRay:
                 "too little memory, give a trial more of it, by --trial_cpus or fewer --trial_seeds; `ray logs` has what it said."
             )
         if seat.trial:
-            log.warning("%s is lost on %s and is run again (%s)", label, seat.address, short(error))
+            log.warning("%s is lost on %s %s and is run again (%s)", label, seat.address, seat.node[:8], short(error))
             self._queue.appendleft(seat.trial)
 
 
