@@ -20,7 +20,8 @@ from .trial_host import Reply, TrialHost
 
 BEAT = 0.5
 MOST_LOST = 4  # times on a node that goes on by itself: then it is the trial
-WAIT_SECONDS = 30.0  # for a node, before it is said that there is none
+WAIT_SECONDS = 60.0  # for a node, before it is said that none starts a trial
+PLACE = "a place for a trial"
 TPU = "TPU"  # Ray's name for it
 
 Call = Any  # an ObjectRef of Ray's
@@ -92,8 +93,8 @@ class TrialsOnRay:
             self._see_to_a_seat()
             for call in self._ray.wait(list(self._seats), timeout=BEAT)[0]:
                 self._answered(call)
-            yield from self._done
-            self._done = []
+                done, self._done = self._done, []
+                yield from done
 
     def close(self) -> None:
         """Ends all that still runs."""
@@ -122,11 +123,14 @@ class TrialsOnRay:
         waits = self._queue and not any(seat.trial for seat in self._lives) and time.monotonic() > self._since + WAIT_SECONDS
         if waits and not self._told_of_waiting:
             self._told_of_waiting = True
-            log.warning("no node has room for a trial, which needs %s; the sweep waits for one (see `ray status`)", self._place)
+            log.warning(
+                "the sweep waits for a node with room for a trial, which needs %s (`ray status` shows what nodes have)", self._place
+            )
 
     def _life(self, seat: Seat) -> Life:
         seat.node, seat.address = yield seat.actor.where.remote(user_folders(), __version__)
         self._unplaced, self._told_of_waiting = None, False
+        self._lost.pop(PLACE, None)
         while self._queue:
             seat.trial = self._queue.popleft()
             yield from self._run(seat.actor, seat.trial)
@@ -160,6 +164,8 @@ class TrialsOnRay:
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, WarmloopError):
                 raise WarmloopError(str(error.cause)) from None
+            if seat is self._unplaced:
+                raise WarmloopError(f"A node cannot run trials; is warmloop[ray] installed there? Ray says: {short(error)}") from error
             raise
         if isinstance(answer, Reply):
             for line in [line for line in answer.said if line not in self._said]:
@@ -183,13 +189,13 @@ class TrialsOnRay:
         self._leave(seat)
         if seat is self._unplaced:
             self._unplaced = None
-        label = _label(seat.trial) if seat.trial else "a place for a trial"
+        label = _label(seat.trial) if seat.trial else PLACE
         nodes = self._ray.nodes() if seat.node else []
         self._lost[label] += not nodes or any(node["NodeID"] == seat.node and node["Alive"] for node in nodes)
         if self._lost[label] > MOST_LOST:
             raise WarmloopError(
-                f"{label} was lost {self._lost[label]} times though its node goes on, the last time since {short(error)} Where a node has "
-                "too little memory, give a trial more of it, by --trial_cpus or fewer --trial_seeds; `ray logs` has what it said."
+                f"{label} was lost {self._lost[label]} times though its node goes on. Where a node has too little memory, let it run fewer "
+                f"trials by a larger --trial_cpus; `ray logs` has what they said. Ray says: {short(error)}"
             )
         if seat.trial:
             log.warning("%s is lost on %s %s and is run again (%s)", label, seat.address, seat.node[:8], short(error))

@@ -36,14 +36,16 @@ class PretendRay:
         losses: by a trial's run and first seed, how often it is lost, and by what.
         scores: of each run at every rung.
         fault: what every trial raises.
+        refusal: what each node raises before any trial.
     """
 
     exceptions = SimpleNamespace(
         RayActorError=RayActorError, ObjectLostError=ObjectLostError, OutOfMemoryError=OutOfMemoryError, RayTaskError=RayTaskError
     )
 
-    def __init__(self, nodes=2, losses=None, scores=None, fault=None):
+    def __init__(self, nodes=2, losses=None, scores=None, fault=None, refusal=None):
         self.room, self.losses, self.scores, self.fault = nodes, dict(losses or {}), scores or {}, fault
+        self.refusal = refusal
         self.placed, self.most, self.died, self.begun, self.stored = [], 0, set(), Counter(), []
         self.ids = itertools.count()
 
@@ -93,6 +95,8 @@ class PretendActor:
         return SimpleNamespace(remote=lambda *arguments: PretendCall(self, name, arguments))
 
     def on_where(self, folders, version):
+        if self.ray.refusal:
+            raise self.ray.refusal
         return self.node, "10.0.0.1"
 
     def on_begin(self, trial, recorded, memory):

@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from pretend_ray import ObjectLostError, OutOfMemoryError, PretendRay, RayActorError
+from pretend_ray import ObjectLostError, OutOfMemoryError, PretendRay, RayActorError, RayTaskError
 
 from warmloop.configs import load
 from warmloop.data.errors import NonFiniteActionError, WarmloopError
@@ -72,6 +72,24 @@ def test_a_mistake_ends_the_sweep_with_its_sentence_and_leaves_no_actor(work):
     assert ray.placed == []
 
 
+@pytest.mark.parametrize(
+    ("refusal", "says"),
+    [
+        (
+            RayTaskError(RuntimeError("No module named 'warmloop'")),
+            r"A node cannot run trials; is warmloop\[ray\] installed there\? Ray says: No",
+        ),
+        (RayTaskError(WarmloopError("The node far has no folder /home/me.")), "^The node far has no folder"),
+        (GONE, f"a place for a trial was lost {MOST_LOST + 1} times"),
+    ],
+)
+def test_nodes_that_can_run_no_trial_end_the_sweep_with_a_sentence(work, refusal, says):
+    ray = PretendRay(refusal=refusal)
+    with pytest.raises(WarmloopError, match=says):
+        done(ray, work)
+    assert ray.placed == [] and not ray.begun
+
+
 def test_without_a_node_that_has_room_the_sweep_says_what_it_waits_for(work, caplog, monkeypatch):
     monkeypatch.setattr(trials_on_ray, "WAIT_SECONDS", 0.0)
     ray = PretendRay(nodes=0)
@@ -83,7 +101,7 @@ def test_without_a_node_that_has_room_the_sweep_says_what_it_waits_for(work, cap
 
     ray.wait = wait
     assert len(done(ray, work, TrialPlace(2.0, 0.5, ("lab",)))) == 5
-    said = [record.getMessage() for record in caplog.records if "no node has room" in record.getMessage()]
+    said = [record.getMessage() for record in caplog.records if "waits for a node with room" in record.getMessage()]
     assert len(said) == 1 and "needs 2 CPU, 0.5 GPU, lab" in said[0]
 
 
