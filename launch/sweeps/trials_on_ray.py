@@ -163,7 +163,7 @@ class TrialsOnRay:
             return self._lose(seat, error)
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, WarmloopError):
-                raise WarmloopError(str(error.cause)) from None
+                raise WarmloopError(f"{error.cause}{f' (on the node {seat.address})' if seat.address else ''}") from None
             if seat is self._unplaced:
                 raise WarmloopError(f"A node cannot run trials; is warmloop[ray] installed there? Ray says: {short(error)}") from error
             raise

@@ -137,3 +137,19 @@ def test_a_mistake_that_a_node_finds_ends_the_sweep_with_its_sentence(sweeps):
     wide = ("--algorithms=bc", "--set=warmup_agent.hidden=(512,512)", "--warmup_steps=1", "--trial_seeds=3", "--seed_mebibytes=1")
     assert sweeps.start("out", *wide).wait(300) == 2
     assert "3 seeds side by side need" in sweeps.log("out") and "Traceback" not in sweeps.log("out"), sweeps.log("out")
+
+
+def test_when_the_head_node_dies_the_command_ends_and_continues_on_a_new_head(sweeps, raylets):
+    sweeps.start("out", *FOUR)
+    sweeps.wait_for("out", 2)
+    raylets.kill_head()
+    code = sweeps.drivers[-1].wait(300)
+    print("the head node is killed, the command ended with", code)
+    assert code != 0
+    finished = len(sweeps.lines("out"))
+    assert 2 <= finished < 16
+    raylets.cluster.shutdown()
+    with Raylets("new") as new:
+        sweeps.address = new.address
+        sweeps.run("out", *FOUR)
+    assert f"seeds: 0 of {16 - finished}" in sweeps.log("out") and len(sweeps.lines("out")) == 16

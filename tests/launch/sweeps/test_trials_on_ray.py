@@ -67,7 +67,7 @@ def test_nodes_that_die_are_no_fault_of_the_trial(work):
 
 def test_a_mistake_ends_the_sweep_with_its_sentence_and_leaves_no_actor(work):
     ray = PretendRay(fault=NonFiniteActionError("the data are wrong"))
-    with pytest.raises(WarmloopError, match=r"^the data are wrong$"):
+    with pytest.raises(WarmloopError, match=r"^the data are wrong \(on the node 10\.0\.0\.1\)$"):
         done(ray, work)
     assert ray.placed == []
 
