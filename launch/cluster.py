@@ -32,8 +32,9 @@ from ..data.settings.near_names import did_you_mean
 from .clusters.cluster_spec import LEARNER, ClusterSpec, read_spec
 from .clusters.crew import last_state
 from .clusters.handed_secrets import read_part
+from .clusters.joining import connect
 from .clusters.robot_check import check_robots
-from .clusters.supervisor import begin, connect, find
+from .clusters.supervisor import begin, find
 from .flags.common import log, run
 from .flags.progress import LINE_EVERY_SECONDS, span
 from .starting.signals import answering

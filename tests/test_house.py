@@ -36,8 +36,7 @@ NAMED_BY_OTHERS = {
 STILL_LONG = {
     ("actor/films/video.py", "record_video"), ("learner/judging/fqe.py", "estimates"), ("learner/judging/fqe.py", "fit"),
     ("learner/judging/fqe.py", "_run"), ("launch/judging/select.py", "_candidates"),
-    ("launch/parts/demo_parts.py", "summarise"), ("launch/sweeps/sweep_runs.py", "train_and_judge"),
-    ("data/formats/minari/episodes.py", "to_part"),
+    ("launch/parts/demo_parts.py", "summarise"), ("data/formats/minari/episodes.py", "to_part"),
 }  # fmt: skip
 SHARED_NAMES = {"__init__.py", "conftest.py", "config.py"}  # users import the actor's and the learner's settings by that name
 PICKLERS = {"pickle", "cloudpickle", "dill", "joblib"}

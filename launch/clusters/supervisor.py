@@ -5,61 +5,19 @@ Ray is imported where it is used, so that nothing else of the package needs it.
 
 from __future__ import annotations
 
-import importlib
-import logging
 import os
-import signal
-import socket
 import threading
 from pathlib import Path
 from typing import Any
 
 from ...data.errors import WarmloopError
-from ...data.wire.address import split
 from .attendant import HostLostError
 from .cluster_spec import ClusterSpec, Part
 from .crew import Crew, last_state
+from .joining import ANSWER_SECONDS, NAMESPACE, ray_package, short
 from .node_host import Look, NodeHost, Order
 
-NAMESPACE = "warmloop"
-ANSWER_SECONDS = 10.0
 ENCRYPTED = "RAY_USE_TLS"  # Ray's own setting
-
-
-def ray_package() -> Any:
-    """Ray, imported now."""
-    return importlib.import_module("ray")
-
-
-def connect(address: str) -> Any:
-    """Joins a Ray cluster that runs. Raises WarmloopError where there is none, or no Ray."""
-    try:
-        ray = ray_package()
-    except ImportError as error:
-        raise WarmloopError(f"warmloop cluster needs Ray ({error}); run `pip install warmloop[ray]`.") from error
-    check_listens(address)
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        why = " ".join(str(error).split())[:300].rstrip(".")
-        raise WarmloopError(
-            f"No Ray cluster answers at --address={address} ({why}). Start one by `ray start --head`, and join the other machines to it."
-        ) from error
-    finally:
-        signal.signal(signal.SIGTERM, before)  # Ray sets a handler of its own
-    return ray
-
-
-def check_listens(address: str) -> None:
-    """Raises WarmloopError where nothing listens at HOST:PORT: Ray itself would end this process after a minute."""
-    if ":" not in address:  # such as auto
-        return
-    try:
-        socket.create_connection(split(address), timeout=ANSWER_SECONDS).close()
-    except (OSError, ValueError) as error:
-        raise WarmloopError(f"Nothing listens at --address={address} ({error}); write HOST:PORT as `ray start --head` shows it.") from error
 
 
 def find(ray: Any, spec: ClusterSpec) -> Any:
@@ -144,7 +102,7 @@ class RayHost:
         except ray.exceptions.GetTimeoutError:
             return None
         except ray.exceptions.RayActorError as error:
-            raise HostLostError(_short(error)) from error
+            raise HostLostError(short(error)) from error
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, WarmloopError):
                 raise WarmloopError(str(error.cause)) from None
@@ -163,11 +121,6 @@ def place(part: Part, told: threading.Event, here: str) -> RayHost | None:
                 node, address = ray.get(where)
                 return RayHost(actor, f"{address} {node[:8]}", address != here)
     except ray.exceptions.RayActorError as error:
-        raise HostLostError(_short(error)) from error
+        raise HostLostError(short(error)) from error
     ray.kill(actor)
     return None
-
-
-def _short(error: Exception) -> str:
-    """What Ray says, without the identifiers after it."""
-    return " ".join(str(error).split()).partition(" class_name:")[0][:300]

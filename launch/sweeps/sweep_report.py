@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,16 +15,21 @@ from ...learner.judging.scores import interquartile_mean, interval
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+NONE: Mapping[str, int] = MappingProxyType({})
 Shown = Mapping[str, Sequence[Mapping[str, Any]]]  # of each run, by its name, those of its seeds
 
 
-def table(results: Shown) -> str:
+def table(results: Shown, stopped: Mapping[str, int] = NONE) -> str:
     """A Markdown table: interquartile mean over seeds of the last checkpoint, its interval, success and time; and where checkpoints were
-    compared, the return of the one that FQE chose. Seeds that diverged are counted, and are in no mean but the time's."""
+    compared, the return of the one that FQE chose. Seeds that diverged are counted, and are in no mean but the time's. A run that was
+    `stopped` early has no seeds in `results` and no score; its row has the updates that it had."""
     compared = any("selected" in one for runs in results.values() for one in runs)
     columns = ["run", "seeds", "return", "95 % interval", *["return, chosen by FQE"] * compared, "normalised", "success", "seconds a seed"]
     lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for name, runs in results.items():
+        if name in stopped:
+            lines.append(f"| {name} | stopped at {stopped[name]} updates |{'  |' * (len(columns) - 2)}")
+            continue
         returns, success = _known(runs, "mean_return"), _known(runs, "success_rate")
         chosen = _known([one["selected"] for one in runs if "selected" in one], "mean_return")
         diverged = sum(one["diverged"] for one in runs)
@@ -40,12 +46,14 @@ def table(results: Shown) -> str:
     return "\n".join(lines) + "\n"
 
 
-def chart(results: Shown, out: Path) -> Path:
-    """`scores.png`: each run's interquartile mean with its interval, and its seeds as dots, but for those that diverged."""
+def chart(results: Shown, out: Path, stopped: Mapping[str, int] = NONE) -> Path:
+    """`scores.png`: each run's interquartile mean with its interval, and its seeds as dots, but for those that diverged. A run that was
+    `stopped` early has its name alone."""
     from matplotlib.figure import Figure
 
     scaled = all(one["normalised"] is not None for runs in results.values() for one in runs if not one["diverged"])
     key = "normalised" if scaled else "mean_return"
+    results = {f"{name}, stopped at {stopped[name]}" if name in stopped else name: runs for name, runs in results.items()}
     with curves.drawing():
         figure = Figure(figsize=(8, 1.2 + 0.45 * len(results)), layout="constrained")
         _bars(figure.subplots(), results, key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,47 +53,120 @@ class Judging:
     all_of_them: bool = False
 
 
-def train_and_judge(
-    name: str, config: RunConfig, recorded: list[Episode], seeds: Sequence[int], judging: Judging, out: Path, memory: int
-) -> Iterator[dict[str, Any]]:
-    """Warms up the seeds of a run, as many side by side as `memory` bytes hold, and yields what each was judged to be. Its last
-    checkpoint, and the chosen one, are in `out/NAME/seed-N`."""
-    if not seeds:
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """Seeds of a run that learn side by side, and how they are judged."""
+
+    name: str
+    config: RunConfig
+    seeds: tuple[int, ...]
+    judging: Judging
+
+
+class Ready:
+    """What all seeds of a run share.
+
+    Attributes:
+        recorded: how many episodes there are.
+        room: bytes that each further seed takes.
+    """
+
+    def __init__(self, config: RunConfig, recorded: list[Episode]):
+        self.data = made_ready(config, recorded)
+        self.parts = warm_parts(config, self.data.spec)
+        self.recorded = len(recorded)
+        self.room = bytes_of_a_seed(self.parts, self.data.rows)
+
+
+class Learning:
+    """The seeds of a trial while they learn.
+
+    Attributes:
+        updates: done so far.
+    """
+
+    def __init__(self, trial: Trial, ready: Ready):
+        began = time.perf_counter()
+        self.trial, self.ready, self.updates = trial, ready, 0
+        self._states = start_seeds(ready.parts, trial.seeds, ready.data.rows)
+        self._chunks = Chunks(trial.config.learner.updates_per_call)
+        self._kept: Snapshots = []
+        self._seconds = time.perf_counter() - began
+
+    def train(self, until: int) -> None:
+        """Goes on up to so many updates. Keeps the checkpoints on the way."""
+        began = time.perf_counter()
+        spaced = _spaced(self.trial.config.learner.warmup_steps, self.trial.judging.checkpoints)
+        for stop in sorted({one for one in spaced if self.updates < one <= until} | {until}):
+            self._run_until(stop)
+            if stop in spaced:
+                self._kept.append((stop, jax.tree.map(jnp.copy, self._states.agent)))  # whose buffers the next update gives away
+        jax.block_until_ready(self._kept)
+        self._seconds += time.perf_counter() - began
+
+    def scores(self) -> list[dict[str, Any]]:
+        """What each seed's policy is worth now; see `_judged`."""
+        config, parts, agents = self.trial.config, self.ready.parts, self._states.agent
+        judged = [
+            _judged(config, parts, {self.updates: one_agent(agents, index)}, seed, self.trial.judging.episodes)
+            for index, seed in enumerate(self.trial.seeds)
+        ]
+        return [one[self.updates] for one in judged]
+
+    def finish(self, out: Path) -> Iterator[dict[str, Any]]:
+        """Trains to the end, and yields what each seed was judged to be. Its last checkpoint, and the chosen one, are in
+        `out/NAME/seed-N`."""
+        self.train(self.trial.config.learner.warmup_steps)
+        began, seeds = time.perf_counter(), len(self.trial.seeds)
+        rankings: Any = [None] * seeds
+        if self.trial.judging.checkpoints > 1:
+            rankings = _ranked(self.trial.config, self.ready.parts, self.ready.data, self._kept, seeds)
+        spent = {"seconds": self._seconds / seeds, "fqe_seconds": (time.perf_counter() - began) / seeds, "together": seeds}
+        for index, seed in enumerate(self.trial.seeds):
+            yield {"seed": seed} | spent | self._of_seed(index, rankings[index], out)
+
+    def _of_seed(self, index: int, ranking: list[selection.Ranked] | None, out: Path) -> dict[str, Any]:
+        config, parts, judging, seed = self.trial.config, self.ready.parts, self.trial.judging, self.trial.seeds[index]
+        folder = seed_folder(out, self.trial.name, seed)
+        agents = {updates: one_agent(agent, index) for updates, agent in self._kept}
+        last = self._kept[-1][0]
+        wanted = {last, *([ranking[0].candidate.updates] if ranking else [])}
+        kept = {updates: agents[updates] for updates in sorted(wanted) if is_sound(agents[updates])}
+        _save(folder, config, parts, one_seed(self._states, index), seed, kept)
+        if ranking and ranking[0].candidate.updates in kept:
+            selection.write(folder, ranking, ranking[0].candidate.updates, "data", {"episodes": self.ready.recorded})
+        shown = _judged(config, parts, agents if judging.all_of_them else {n: agents[n] for n in wanted}, seed, judging.episodes)
+        return shown[last] | (_selected(ranking, shown, measure_of(config)) if ranking else {})
+
+    def _run_until(self, until: int) -> None:
+        while (left := until - self.updates) > 0:
+            count = self._chunks.begin(left)
+            self._states, metrics = run_seeds(self._states, self.ready.parts, count)
+            jax.block_until_ready(metrics)
+            self._chunks.end(count)
+            self.updates += count
+
+
+def seed_folder(out: Path, name: str, seed: int) -> Path:
+    """Where the checkpoints of a run's seed are."""
+    return out / folder_name(name) / f"seed-{seed}"
+
+
+def measure_of(config: RunConfig) -> str:
+    """By which of a seed's scores policies of this run are compared: what they are trained for."""
+    return "success_rate" if config.reward.signal == "success" else "mean_return"
+
+
+def train_and_judge(trial: Trial, recorded: list[Episode], out: Path, memory: int) -> Iterator[dict[str, Any]]:
+    """Warms up the seeds of a run, as many side by side as `memory` bytes hold, and yields what each was judged to be; see
+    `Learning.finish`."""
+    if not trial.seeds:
         return
-    data = made_ready(config, recorded)
-    parts, rows = warm_parts(config, data.spec), data.rows
-    together = max(1, min(len(seeds), memory // bytes_of_a_seed(parts, rows)))
-    for low in range(0, len(seeds), together):
-        some = seeds[low : low + together]
-        began, kept = time.perf_counter(), []
-        states, chunks = start_seeds(parts, some, rows), Chunks(config.learner.updates_per_call)
-        for until in _spaced(config.learner.warmup_steps, judging.checkpoints):
-            states = _run_until(states, parts, until, chunks)
-            kept.append((until, jax.tree.map(jnp.copy, states.agent)))  # whose buffers the next update gives away
-        jax.block_until_ready(kept)
-        learnt = time.perf_counter()
-        rankings = _ranked(config, parts, data, kept, len(some)) if judging.checkpoints > 1 else [None] * len(some)
-        times = {"seconds": (learnt - began) / len(some), "fqe_seconds": (time.perf_counter() - learnt) / len(some), "together": len(some)}
-        for index, seed in enumerate(some):
-            folder, ranking = out / folder_name(name) / f"seed-{seed}", rankings[index]
-            agents = {updates: one_agent(agent, index) for updates, agent in kept}
-            wanted = {kept[-1][0], *([ranking[0].candidate.updates] if ranking else [])}
-            kept_agents = {updates: agents[updates] for updates in sorted(wanted) if is_sound(agents[updates])}
-            _save(folder, config, parts, one_seed(states, index), seed, kept_agents)
-            if ranking and ranking[0].candidate.updates in kept_agents:
-                selection.write(folder, ranking, ranking[0].candidate.updates, "data", {"episodes": len(recorded)})
-            shown = _judged(config, parts, agents if judging.all_of_them else {n: agents[n] for n in wanted}, seed, judging.episodes)
-            measure = "success_rate" if config.reward.signal == "success" else "mean_return"
-            yield {"seed": seed} | times | shown[kept[-1][0]] | (_selected(ranking, shown, measure) if ranking else {})
-
-
-def _run_until(states: LearnerState, parts: LearnerParts, until: int, chunks: Chunks) -> LearnerState:
-    while (left := until - int(states.updates)) > 0:
-        count = chunks.begin(left)
-        states, metrics = run_seeds(states, parts, count)
-        jax.block_until_ready(metrics)
-        chunks.end(count)
-    return states
+    ready = Ready(trial.config, recorded)
+    together = max(1, min(len(trial.seeds), memory // ready.room))
+    for low in range(0, len(trial.seeds), together):
+        some = dataclasses.replace(trial, seeds=trial.seeds[low : low + together])
+        yield from Learning(some, ready).finish(out)
 
 
 def _spaced(updates: int, checkpoints: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""What a sweep is to do, and what it has done: its runs by name, with their data, and their finished seeds."""
+"""What a sweep is to do: its runs by name, with their data."""
 
 from __future__ import annotations
 
@@ -7,29 +7,20 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...configs import load
 from ...configs.schema import RunConfig, from_dict, to_dict
 from ...data.errors import WarmloopError
 from ...data.files.digest import of_arrays, of_episode
-from ...data.files.sealed_json import SEAL, seal, unseal
-from ...data.files.whole_files import replacing
 from ...data.transition import Spec
-from ...learner.judging.selection import finite
-from ..flags.common import log
 from ..flags.overrides import Changes, changed
 
 if TYPE_CHECKING:
     from ...data.episode import Episode
-    from .sweep_runs import Judging
 
 Configs = dict[str, RunConfig]
-RESULTS = "results.jsonl"
-OF_A_SEED = ("seed", "seconds", "fqe_seconds", "together", "mean_return", "success_rate", "normalised", "diverged")
-ENTRIES = ("run", "key", *OF_A_SEED, "selected", "checkpoints", "rank_correlation")  # of a line of results.jsonl
 # Of these sections a sweep looks at no other settings: it warms up on all of the data, without a record or a fine-tuning.
 LOOKED_AT: dict[str, tuple[str, ...]] = {
     "actor": (),
@@ -198,54 +189,3 @@ def _contents(recorded: Sequence[Episode]) -> str:
         for steps in [episode.steps]
     ]
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()
-
-
-class Results:
-    """The finished seeds, a line each in OUT/results.jsonl. The last line of a run's seed is the one that counts, as its checkpoint is the
-    one that is kept; what another configuration, other data or other judging gave is not taken for this one's."""
-
-    def __init__(self, out: Path, judging: Judging):
-        out.mkdir(parents=True, exist_ok=True)
-        self._path, self._judging = out / RESULTS, dataclasses.asdict(judging)
-        text = self._path.read_bytes().decode(errors="replace") if self._path.exists() else ""
-        *lines, rest = text.split("\n")
-        whole = [f"{line}\n" for line in lines]
-        if rest:
-            log.warning("The last line of %s was broken off; its seed is run again.", self._path)
-            with replacing(self._path) as file:
-                file.write("".join(whole).encode())
-        self._last = {(line["run"], line["seed"]): line for line in _results(self._path, whole)}
-
-    def missing(self, name: str, run: Run, seeds: int) -> list[int]:
-        """The seeds, 0 and up, that are still to be run."""
-        key = self._key(run)
-        return [seed for seed in range(seeds) if self._last.get((name, seed), {}).get("key") != key]
-
-    def add(self, name: str, run: Run, result: Mapping[str, Any]) -> None:
-        """Keeps a seed's result, at once."""
-        line = finite({"run": name, "key": self._key(run), **result})
-        self._last[name, line["seed"]] = line
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(seal(line, indent=None))
-
-    def of(self, runs: Iterable[str], seeds: int) -> dict[str, list[dict[str, Any]]]:
-        """Each run's results by seed, all of which are there."""
-        return {name: [self._last[name, seed] for seed in range(seeds)] for name in runs}
-
-    def _key(self, run: Run) -> str:
-        settings = {section: values for section, values in to_dict(run.config).items() if section != "data"}
-        said = json.dumps([settings, self._judging, run.contents], sort_keys=True, default=str)
-        return hashlib.sha256(said.encode()).hexdigest()[:16]
-
-
-def _results(path: Path, lines: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The finished seeds, each line as it was written. Lines of an earlier version, which had no hashes, can only come first.
-
-    Raises:
-        WarmloopError: a line was changed since it was written.
-    """
-    hashed = False
-    for number, line in enumerate(lines, 1):
-        advice = f"delete line {number}, and its seed is run again"
-        hashed |= f'"{SEAL}"' in line
-        yield unseal(line, str(path) if not hashed else f"{path}, line {number},", advice, ENTRIES, must=hashed)

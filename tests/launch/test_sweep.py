@@ -166,6 +166,9 @@ def test_a_broken_off_sweep_goes_on_with_the_seeds_that_are_missing(swept, demos
         (("--set=agent.utd=1,2",), "set warmup_agent.utd"),
         (("--set=agnt.utd=1",), "there is no section agnt"),
         (("--set=utd",), "write SECTION.NAME=VALUE,VALUE"),
+        (("--trial_gpus=1",), "--trial_gpus would change nothing without --ray; add that, or leave it out"),
+        (("--asha_first=4",), "--asha_first would change nothing without --asha"),
+        (("--asha", "--asha_first=12"), "--asha_first=12: no run has more than 12 updates"),
     ],
 )
 def test_a_mistake_is_one_sentence(tmp_path, demos, arguments, says):

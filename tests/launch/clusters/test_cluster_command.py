@@ -9,8 +9,8 @@ from runs import sentence
 
 from warmloop.data.errors import WarmloopError
 from warmloop.launch.clusters.cluster_spec import ClusterSpec, WorkerPlace
+from warmloop.launch.clusters.joining import check_listens
 from warmloop.launch.clusters.robot_check import check_robots
-from warmloop.launch.clusters.supervisor import check_listens
 
 ROBOT = """
 from warmloop.configs import load

@@ -21,3 +21,10 @@ def test_the_picture_grows_with_the_runs(tmp_path):
         path = chart({f"run {number}": [seed(0.5), seed(0.6)] for number in range(count)}, tmp_path)
         heights.append(Image.open(path).size[1])
     assert heights[1] > heights[0] + 400
+
+
+def test_a_run_that_was_stopped_has_its_updates_and_no_score(tmp_path):
+    results, stopped = {"iql": [seed(0.5)], "bc": []}, {"bc": 1111}
+    head, _, _, row = table(results, stopped).splitlines()
+    assert row.replace(" ", "") == "|bc|stoppedat1111updates|||||" + "|" and row.count("|") == head.count("|")
+    assert chart(results, tmp_path, stopped).stat().st_size > 5_000

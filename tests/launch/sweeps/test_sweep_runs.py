@@ -15,8 +15,11 @@ from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import load_episodes, write_episodes
 from warmloop.data.sources.sources import mark
 from warmloop.launch.judging.judge import Subject
-from warmloop.launch.sweeps.sweep_runs import Judging, train_and_judge
-from warmloop.launch.sweeps.sweeping import Results, runs_of, with_data
+from warmloop.launch.sweeps.halving import Halving, HalvingRule
+from warmloop.launch.sweeps.sweep_results import Results
+from warmloop.launch.sweeps.sweep_runs import Judging, Trial, train_and_judge
+from warmloop.launch.sweeps.sweep_work import Work, in_this_process
+from warmloop.launch.sweeps.sweeping import runs_of, with_data
 from warmloop.learner.checkpoints import complete_checkpoints, selection_file
 
 PENDULUM = "configs/classic.py:pendulum"
@@ -26,7 +29,7 @@ JUDGING = Judging(episodes=1)
 
 def swept(runs, out, judging=JUDGING):
     """Seed 0 of each run, trained and judged."""
-    return {name: next(train_and_judge(name, run.config, run.recorded, [0], judging, out, 1 << 30)) for name, run in runs.items()}
+    return {name: next(train_and_judge(Trial(name, run.config, (0,), judging), run.recorded, out, 1 << 30)) for name, run in runs.items()}
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +150,27 @@ def test_any_byte_that_changes_in_the_results_is_said_with_its_line_and_lines_of
     path.write_text(text.decode() + json.dumps(old) + "\n")
     with pytest.raises(WarmloopError, match=r"results.jsonl, line 3, has lost its sha256.*delete line 3, and its seed is run again"):
         Results(tmp_path, JUDGING)
+
+
+def halved(runs, out, memory=1 << 30):
+    """The returns of three seeds of each run, and who was stopped, where they are halved at one update."""
+    out.mkdir()
+    configs = {name: run.config for name, run in runs.items()}
+    halving = Halving(out, configs, dict.fromkeys(configs, "k"), HalvingRule(first=1, factor=3, seeds=3))
+    work = Work(runs, {name: [0, 1, 2] for name in runs}, JUDGING, out, memory, halving)
+    outcomes = list(in_this_process(work))
+    return {(name, result and result["seed"]): result and result["mean_return"] for name, result in outcomes}, halving.stopped
+
+
+@pytest.mark.long
+def test_a_run_that_is_judged_on_its_way_ends_as_if_it_had_not_been_and_a_poor_one_does_not_end(gentle, tmp_path):
+    settings = ["warmup_agent.actor_lr=1e-3,1e30", "reward.signal='environment'", *TINY]
+    runs = with_data(runs_of(PENDULUM, ["bc"], settings, {"warmup_steps": 5}), [gentle], 1)
+    good, poor = runs
+    returns, stopped = halved(runs, tmp_path / "halved")
+    assert returns.keys() == {(good, 0), (good, 1), (good, 2), (poor, None)} and stopped == {poor: 1}
+    alone = swept({good: runs[good]}, tmp_path / "alone")[good]
+    assert returns[good, 0] == pytest.approx(alone["mean_return"], rel=1e-5)
+    assert len(list((tmp_path / "halved").glob("*/seed-*"))) == 3, "a stopped run leaves no checkpoint"
+    with pytest.raises(WarmloopError, match=r"3 seeds side by side need .* MiB, and --seed_mebibytes=0 allows less"):
+        halved(runs, tmp_path / "narrow", memory=1)
