@@ -12,7 +12,7 @@ from marked_rows import SCHEMA, SPEC, marked
 from warmloop.actor.delivery.link import Link, open_channel
 from warmloop.data.errors import WarmloopError
 from warmloop.data.transition import Leaf, Spec, concatenate, take
-from warmloop.data.wire import row_bytes
+from warmloop.data.wire import PROTOCOL_MAX, PROTOCOL_MIN, row_bytes
 from warmloop.data.wire import warmloop_pb2 as pb
 from warmloop.data.wire.row_schema import Schema
 from warmloop.data.wire.warmloop_pb2_grpc import LearnerStub
@@ -40,7 +40,7 @@ def test_whatever_is_refused_names_the_difference_and_a_good_actor_goes_on(learn
         link.hello(0)
     with open_channel(f"127.0.0.1:{process.port}") as channel:
         reply = LearnerStub(channel).Hello(pb.HelloRequest(protocol_min=7, protocol_max=9, actor_id="new", stream_id="s"), timeout=10)
-        assert "protocol 1 to 1 and the actor 7 to 9" in reply.refusal
+        assert f"protocol {PROTOCOL_MIN} to {PROTOCOL_MAX} and the actor 7 to 9" in reply.refusal
     with linked(process, "second") as second, linked(process, "third") as third:
         second.hello(0)
         with pytest.raises(WarmloopError, match="already serves 2 actors"):

@@ -1,5 +1,6 @@
 """The bench's table of tasks and its recipes."""
 
+import dataclasses
 import json
 
 import pytest
@@ -56,7 +57,8 @@ def test_every_task_is_configured_by_every_recipe(task):
         assert isinstance(config, RunConfig)
         assert config.learner.online_steps == 123
         assert (config.learner.warmup_steps > 0) == (name != "rlpd")
-        assert config.environment == load(specification(task)).environment
+        assert dataclasses.replace(config.environment, base_proposals=1) == load(specification(task)).environment
+        assert not recipe.base or configured(task, RECIPES[recipe.base], 123).learner.warmup_steps > 0
         assert config.agent.settings.utd <= 4, "a run would take hours"
 
 
