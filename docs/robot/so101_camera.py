@@ -24,8 +24,8 @@ SIZE = (320, 240)  # width, height
 
 
 def jpeg(picture: np.ndarray) -> str:
-    """In base64, with red and blue exchanged: LeRobot's image server gives OpenCV, which wants blue first, its RGB, and its camera takes what
-    OpenCV decodes for RGB."""
+    """In base64, with red and blue exchanged: LeRobot's image server gives RGB to OpenCV, which wants blue first, and LeRobot's camera takes
+    what OpenCV decodes for RGB."""
     data = io.BytesIO()
     Image.fromarray(picture[..., ::-1]).save(data, "JPEG", quality=85)
     return base64.b64encode(data.getvalue()).decode()
