@@ -24,7 +24,7 @@ SIZE = (320, 240)  # width, height
 
 
 def jpeg(picture: np.ndarray) -> str:
-    """In base64, with red and blue exchanged: LeRobot's image server gives RGB to OpenCV, which wants blue first, and LeRobot's camera takes
+    """In base64, with red and blue exchanged: LeRobot's image server gives RGB to OpenCV, which wants blue first; LeRobot's camera takes
     what OpenCV decodes for RGB."""
     data = io.BytesIO()
     Image.fromarray(picture[..., ::-1]).save(data, "JPEG", quality=85)
