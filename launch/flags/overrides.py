@@ -36,11 +36,15 @@ def configured() -> RunConfig | None:
     return _typed() if configuration() else None
 
 
+def typed_in() -> dict[str, Any]:
+    """What flags change, by SECTION.SETTING."""
+    flag = flags.FLAGS["config"]
+    return {} if flag.value is None else config_flags.get_override_values(flag)
+
+
 def changes() -> dict[str, Any]:
     """What flags change, by SECTION.SETTING, with values of the settings' types."""
-    flag = flags.FLAGS["config"]
-    given = config_flags.get_override_values(flag) if flag.value is not None else {}
-    if not given:
+    if not (given := typed_in()):
         return {}
     from ...configs.schema import to_dict
 

@@ -14,7 +14,7 @@ from ...data.files.run_folder import RunFolder
 from ..flags.arguments import as_named, specification_of
 from ..flags.arguments import locate_config as locate_config
 from ..flags.common import log
-from ..flags.overrides import refuse_both
+from ..flags.overrides import refuse_both, typed_in
 
 if TYPE_CHECKING:
     from ...configs.schema import RunConfig
@@ -63,7 +63,7 @@ def run_config(resuming: bool = False, checkpoints: Path | None = None, **learne
     config = config.replace(environment=pinned_environment(config.environment))
     given = {name: value for name, value in learner.items() if value is not None}
     for name in given:
-        if f"learner.{name}" in changed():
+        if f"learner.{name}" in typed_in():
             refuse_both(f"learner.{name}", name)
     return config.replace(learner=given)
 
@@ -74,17 +74,12 @@ def _changes_of_the_saved() -> dict[str, Any] | None:
         return None
     flag = flags.FLAGS["config"]
     path = Path(specification_of(config_flags.get_config_filename(flag)))
-    return config_flags.get_override_values(flag) if path.absolute() == run_folder().config.absolute() else None
-
-
-def changed() -> dict[str, Any]:
-    """What `--config.SECTION.NAME` changes, by SECTION.NAME."""
-    return {} if CONFIG.value is None else config_flags.get_override_values(flags.FLAGS["config"])
+    return typed_in() if path.absolute() == run_folder().config.absolute() else None
 
 
 def gives(flag: str, setting: str) -> bool:
     """Whether a flag or `--config.` says what a setting SECTION.NAME is."""
-    return not flags.FLAGS[flag].using_default_value or setting in changed()
+    return not flags.FLAGS[flag].using_default_value or setting in typed_in()
 
 
 def run_seed(resuming: bool = False, checkpoints: Path | None = None) -> int:
@@ -107,9 +102,10 @@ def refuse_unused_agent(config: RunConfig) -> None:
     from ...configs.schema import to_dict
 
     known = to_dict(config)["warmup_agent"]
-    for path in changed():
+    given = typed_in()
+    for path in given:
         section, _, name = path.partition(".")
-        if section != "agent" or f"warmup_agent.{name}" in changed():
+        if section != "agent" or f"warmup_agent.{name}" in given:
             continue
         if name.split(".")[0] in known:
             raise WarmloopError(f"The warm-up trains warmup_agent, not agent: write --config.warmup_agent.{name}, or both.")

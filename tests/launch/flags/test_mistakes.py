@@ -99,13 +99,14 @@ def test_data_of_another_environment_are_refused_with_the_difference(commands, d
 
 
 @pytest.mark.long
-def test_a_busy_port_is_said(commands):
+@pytest.mark.parametrize(("module", "flag"), [("train_rlpd", "--port"), ("local", "--config.learner.port")])
+def test_a_busy_port_is_said(commands, module, flag):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        said = sentence(commands.run("train_rlpd", "--exp_name=x", "--learner", f"--port={port}"))
-    assert str(port) in said
+        said = commands.run(module, "--exp_name=x", *(["--learner"] if module == "train_rlpd" else []), f"{flag}={port}")
+    assert said.returncode and str(port) in said.stderr
 
 
 @pytest.mark.long
