@@ -2,7 +2,8 @@
 
 import ast
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -45,6 +46,12 @@ UNPICKLER = "data/formats/pickles/safe_pickle.py"
 NEAR_NAMES = "data/settings/near_names.py"  # which alone compares names
 
 
+@cache
+def parsed(source: str) -> ast.Module:
+    """A file's syntax; every rule below reads it."""
+    return ast.parse(source)
+
+
 def imported_names(tree: ast.AST, module: str, *, is_package: bool) -> Iterator[str]:
     """Absolute dotted name of everything that `module` imports, anywhere in it; `from a import b` yields `a.b`."""
     package = module.split(".") if is_package else module.split(".")[:-1]
@@ -60,20 +67,20 @@ def imported_names(tree: ast.AST, module: str, *, is_package: bool) -> Iterator[
 def forbidden_imports(source: str, module: str, *, is_package: bool = False) -> list[str]:
     """The imports of a house module that point against the house's direction."""
     folder = module.split(".")[1]
-    names = imported_names(ast.parse(source), module, is_package=is_package)
+    names = imported_names(parsed(source), module, is_package=is_package)
     forbidden = tuple(f"warmloop.{other}." for other in ALLOWED.keys() - ALLOWED[folder])
     return [name for name in names if f"{name}.".startswith(forbidden)]
 
 
 def bare_imports(source: str, module: str, *, is_package: bool = False) -> list[str]:
     """The imports that name a house folder without its package: they work only where the repository is the working directory."""
-    names = imported_names(ast.parse(source), module, is_package=is_package)
+    names = imported_names(parsed(source), module, is_package=is_package)
     return [name for name in names if name.split(".")[0] in ALLOWED]
 
 
 def needless_linen(source: str) -> bool:
     """Whether a file imports flax.linen and yet defines no module of its own."""
-    tree = ast.parse(source)
+    tree = parsed(source)
     imports = any(name.startswith("flax.linen") for name in imported_names(tree, "warmloop.x", is_package=False))
     bases = [base for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for base in node.bases]
     return imports and not any(ast.unparse(base).endswith("Module") for base in bases)
@@ -95,13 +102,15 @@ def runs_what_a_file_says(node: ast.AST) -> bool:
 
 def unsafe_loads(source: str) -> list[str]:
     """The lines of a file that read what could run code."""
-    nodes = (node for node in ast.walk(ast.parse(source)) if runs_what_a_file_says(node))
+    nodes = (node for node in ast.walk(parsed(source)) if runs_what_a_file_says(node))
     return [f"line {getattr(node, 'lineno', 0)}: {ast.unparse(node)}" for node in nodes]
 
 
 def imports(source: str, module: str) -> bool:
     """Whether a file imports a module of another package, or something of it, anywhere."""
-    return any(f"{name}.".startswith(f"{module}.") for name in imported_names(ast.parse(source), "warmloop.x", is_package=False))
+    if module.partition(".")[0] not in source:
+        return False
+    return any(f"{name}.".startswith(f"{module}.") for name in imported_names(parsed(source), "warmloop.x", is_package=False))
 
 
 def arrows(files: Mapping[str, tuple[str, bool]]) -> dict[str, set[str]]:
@@ -109,7 +118,7 @@ def arrows(files: Mapping[str, tuple[str, bool]]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for module, (source, is_package) in files.items():
         found[module] = set()
-        for name in imported_names(ast.parse(source), module, is_package=is_package):
+        for name in imported_names(parsed(source), module, is_package=is_package):
             while name and name not in files:
                 name = name.rpartition(".")[0]
             found[module] |= {name} - {"", module}
@@ -141,7 +150,7 @@ def shared_names(paths: Iterable[Path]) -> list[Path]:
 def long_signatures(source: str) -> dict[str, int]:
     """The functions of a file that take more than MOST_PARAMETERS beside self, and how many; `*args` and `**kwargs` count as one each."""
     found = {}
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             taken = node.args
             names = [*taken.posonlyargs, *taken.args, *taken.kwonlyargs, *filter(None, (taken.vararg, taken.kwarg))]
@@ -165,35 +174,35 @@ def module_name(path: Path) -> str:
     return ".".join(["warmloop", *(parts[:-1] if path.name == "__init__.py" else parts)])
 
 
-@pytest.fixture(params=sources(), ids=lambda path: str(path.relative_to(ROOT)))
-def source_file(request: pytest.FixtureRequest) -> Path:
-    return request.param
+def of_sources(rule: Callable[[Path], object]) -> dict[str, object]:
+    """What a rule finds in each source file, by the file's path, where it finds anything."""
+    return {path.relative_to(ROOT).as_posix(): found for path in sources() if (found := rule(path))}
 
 
-def test_imports_point_one_way(source_file: Path):
-    is_package = source_file.name == "__init__.py"
-    assert forbidden_imports(source_file.read_text(), module_name(source_file), is_package=is_package) == []
+def of_modules(rule: Callable[..., list[str]]) -> dict[str, object]:
+    """The same for a rule of imports, which must know a file's place."""
+    return of_sources(lambda path: rule(path.read_text(), module_name(path), is_package=path.name == "__init__.py"))
 
 
-def test_the_house_is_never_imported_by_bare_folder_names(source_file: Path):
-    is_package = source_file.name == "__init__.py"
-    assert bare_imports(source_file.read_text(), module_name(source_file), is_package=is_package) == []
+def test_imports_point_one_way():
+    assert of_modules(forbidden_imports) == {}
 
 
-def test_only_files_that_define_modules_import_linen(source_file: Path):
-    assert not needless_linen(source_file.read_text())
+def test_the_house_is_never_imported_by_bare_folder_names():
+    assert of_modules(bare_imports) == {}
 
 
-def test_only_the_restricted_unpickler_unpickles(source_file: Path):
-    if source_file != ROOT / UNPICKLER:
-        assert unsafe_loads(source_file.read_text()) == []
+def test_only_files_that_define_modules_import_linen():
+    assert of_sources(lambda path: needless_linen(path.read_text())) == {}
 
 
-def test_messages_go_through_the_loggers_of_the_house(source_file: Path):
+def test_only_the_restricted_unpickler_unpickles():
+    assert set(of_sources(lambda path: unsafe_loads(path.read_text()))) == {UNPICKLER}
+
+
+def test_messages_go_through_the_loggers_of_the_house():
     """Those are what a command shows, and what is switched on again when users' code has switched logging off."""
-    if source_file != ROOT / ABSL_LOGGING:
-        names = imported_names(ast.parse(source_file.read_text()), "warmloop.x", is_package=False)
-        assert "absl.logging" not in set(names)
+    assert set(of_sources(lambda path: imports(path.read_text(), "absl.logging"))) == {ABSL_LOGGING}
 
 
 def test_only_one_module_looks_for_near_names():
