@@ -4,28 +4,24 @@ The actors' links, the service and the journal are the real ones; messages pass 
 does not have on disk.
 """
 
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
 from camera_rows import Film, assert_same, camera_schema
 from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
+from learner_machine import LearnerMachine
 
 from warmloop.actor.delivery.link import Link, LinkLost
 from warmloop.data.transition import length
 from warmloop.data.wire import row_bytes
 from warmloop.data.wire.direct import DirectStub
-from warmloop.learner.journal.journal import Journal
 from warmloop.learner.journal.streams import LOST
 from warmloop.learner.receiving.intake import Intake, Limits
 from warmloop.learner.receiving.service import Servicer
 
 NAMES = ("s0", "s1")
 ROOM = 12  # rows that wait for the loop
-RING = 15  # rows that a checkpoint's pool needs of the journal
 
 
 class Door:
@@ -68,31 +64,38 @@ class Actor:
         self.link.hello(self.durable)
 
 
-class Link_(RuleBasedStateMachine):  # noqa: N801
-    """See the module."""
+class Cameras(LearnerMachine):
+    """See the module. A learnt row is `(stream, number, row)`."""
+
+    ring = 15
 
     @initialize(stack=st.sampled_from((1, 1, 3)), old=st.booleans(), segment=st.sampled_from((1500, 6000, 1 << 20)))
     def start(self, stack, old, segment):
-        self.folder, self.life, self.now, self.segment, self.stack = Path(tempfile.mkdtemp()), 0, 0.0, segment, stack
+        self.now, self.segment, self.stack = 0.0, segment, stack
         self.door = Door()
         self.actors = {name: Actor(name, seed, stack, self.door, old and seed == 1) for seed, name in enumerate(NAMES)}
-        self.learnt: list[tuple[str, int, Any]] = []
-        self.saved: tuple[int, dict, list] = (0, {}, [])
         self.begin()
 
     def begin(self) -> None:
-        """A learner that goes on from the folder of this life and the newest checkpoint; its pool is what it was."""
         position, state, learnt = self.saved
-        journal = Journal(self.folder / str(self.life), background=False, segment_bytes=self.segment)
-        self.intake: Any = Intake(camera_schema(self.stack), limits=Limits(queue_rows=ROOM), clock=lambda: self.now, journal=journal)
-        pool = [chunk for _, chunk in self.intake.recover(position, state, max(0, position - RING))]
-        again = rows_of(pool)
-        assert len(again) >= min(position, RING)
+        journal = self.journal(self.segment)
+        self.intake = Intake(camera_schema(self.stack), limits=Limits(queue_rows=ROOM), clock=lambda: self.now, journal=journal)
+        again = self.rows_of([chunk for _, chunk in self.intake.recover(position, state, max(0, position - self.ring))])
+        assert len(again) >= min(position, self.ring)
         for (name, number, row), (known, same, sent) in zip(again, learnt[len(learnt) - len(again) :], strict=True):
             assert (name, number) == (known, same)
             assert_same(row, sent)
         self.learnt, self.door.servicer = list(learnt), Servicer(self.intake)
-        assert self.intake.statistics()["lost"] == 0
+
+    def rows_of(self, chunks):
+        found = []
+        for chunk in chunks:
+            assert chunk.stream != LOST
+            found += [(chunk.stream, chunk.first + place, chunk.split(place)[1].split(1)[0].rows) for place in range(length(chunk.rows))]
+        return found
+
+    def names(self, rows):
+        return [row[:2] for row in rows]
 
     @rule(
         name=st.sampled_from(NAMES),
@@ -133,41 +136,9 @@ class Link_(RuleBasedStateMachine):  # noqa: N801
         self.intake._sessions._soonest = self.now - 1
         self.learn(5)
 
-    @rule(count=st.integers(1, 30))
-    def learn(self, count):
-        self.learnt += rows_of(self.intake.take(count))
-
-    @rule()
-    def commit(self):
-        assert self.intake.journal.sync()
-
-    @rule()
-    def save(self):
-        """As `Learner.save`, and only then is anything deleted."""
-        state = self.intake.state()
-        assert self.intake.journal.sync()
-        self.saved = (len(self.learnt), state, list(self.learnt))
-        self.intake.journal.discard(len(self.learnt) - RING, before=self.intake.journal.end[0])
-
-    @rule(torn=st.integers(0, 40), committed=st.booleans())
-    def crash(self, torn, committed):
-        """Only what is on disk is left, perhaps with the beginning of a record that was being written."""
-        if committed:
-            self.commit()
-        released = self.learnt + rows_of(self.intake.take(10**6))
-        here, there = self.folder / str(self.life), self.folder / str(self.life + 1)
-        shutil.copytree(here, there)
-        for path in sorted(there.glob("*.segment"))[-1:]:
-            path.write_bytes(path.read_bytes() + b"wlj1" + bytes([37] * torn))
-        self.intake.journal.close()
-        self.life += 1
-        self.begin()
-        again = self.learnt + rows_of(list(self.intake._queue._chunks))
-        assert [row[:2] for row in again] == [row[:2] for row in released[: len(again)]], "what is learnt after is what would have been"
-
     @invariant()
     def rows_are_learnt_once_in_order_and_exactly_as_they_were(self):
-        if not hasattr(self, "actors"):
+        if self.intake is None:
             return
         covered = self.intake.state()
         for name, actor in self.actors.items():
@@ -177,8 +148,8 @@ class Link_(RuleBasedStateMachine):  # noqa: N801
                 assert_same(row, actor.film.rows[number], but=("truncated",))
 
     def teardown(self):
-        if not hasattr(self, "actors"):
-            return
+        if self.intake is None:
+            return self.close()
         for actor in self.actors.values():
             actor.hello()
             for _ in range(len(actor.film.rows)):
@@ -192,18 +163,8 @@ class Link_(RuleBasedStateMachine):  # noqa: N801
         for name, actor in self.actors.items():
             assert [number for stream, number, _ in self.learnt if stream == name] == list(range(len(actor.film.rows)))
         self.rows_are_learnt_once_in_order_and_exactly_as_they_were()
-        self.intake.journal.close()
-        shutil.rmtree(self.folder)
+        self.close()
 
 
-def rows_of(chunks):
-    """Stream, number and row of each row."""
-    found = []
-    for chunk in chunks:
-        assert chunk.stream != LOST
-        found += [(chunk.stream, chunk.first + place, chunk.split(place)[1].split(1)[0].rows) for place in range(length(chunk.rows))]
-    return found
-
-
-TestPictures = Link_.TestCase
+TestPictures = Cameras.TestCase
 TestPictures.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)
