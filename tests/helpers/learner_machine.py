@@ -53,9 +53,10 @@ class LearnerMachine(RuleBasedStateMachine):
     def commit(self):
         assert self.intake.journal.sync()
 
-    @rule()
-    def save(self):
-        """As `Learner.save`, and only then is anything deleted."""
+    @rule(count=st.integers(0, 60))
+    def save(self, count):
+        """As `Learner.save`, after some rows more, and only then is anything deleted."""
+        self.learn(count)
         state = self.intake.state()
         assert self.intake.journal.sync()
         self.saved = (len(self.learnt), state, list(self.learnt))
