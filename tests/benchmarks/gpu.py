@@ -1,7 +1,7 @@
 """What an accelerator does for a learner: speed, precision, memory and transfers, in ten minutes and one table.
 
     make bench-gpu                                            # writes runs/bench_gpu.md and runs/bench_gpu.json
-    BENCH_PEERS=PEERS/bin/python make bench-gpu               # with the peers of peers.py, on the same card
+    BENCH_PEERS=PEERS/bin/python make bench-gpu               # with the peers of peers.py, on the same card; BENCH_LEROBOT likewise
     python tests/benchmarks/gpu.py --small                    # every line in a small size, also on a CPU: what its test runs
 
 Rates are the best of some rounds that end with the results on the device. A check that fails is a line of the table, and exit code 1.
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from rlpd_step import Rlpd
-from run import best_rate
+from run import PEERS, best_rate, interpreters, peers_of
 
 from warmloop.actor.policies.policy import AgentPolicy
 from warmloop.agents import SAC, SACConfig
@@ -38,7 +38,7 @@ from warmloop.learner.step import Stepper
 STATES = Spec((Leaf("", (39,), "float32"),), 28)
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 PARITY = {"float32": 1e-3, "tensorfloat32": 0.05, "bfloat16": 0.2}  # of the losses beside float32 on the CPU, as shares
-PEER_CASES = ("sac", "sac_utd20", "td3bc", "iql")  # sbx, Stable-Baselines3 and d3rlpy
+PEER_CASES = ("sac", "sac_utd2", "sac_utd20", "td3bc", "iql")  # sbx, Stable-Baselines3, LeRobot's learner and d3rlpy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,8 +135,9 @@ def states(size: Size) -> Iterator[Line]:
             yield Line(f"10 critics, 20 steps of {batch} rows, {precision}", rate, "updates/s")
             if batch == size.batches[0]:
                 yield Line(f"its first update, compiled, {precision}", seconds, "s")
-    small, _ = compiled(partial(learner, STATES, size.rows, ensemble=2, utd=1, batch_size=size.batches[0], hidden=size.hidden))
-    yield Line(f"2 critics, 1 step of {size.batches[0]} rows", best_rate(small, size.seconds), "updates/s")
+    for utd in (1, 2):
+        small, _ = compiled(partial(learner, STATES, size.rows, ensemble=2, utd=utd, batch_size=size.batches[0], hidden=size.hidden))
+        yield Line(f"2 critics, UTD {utd}, {size.batches[0]} rows", best_rate(small, size.seconds), "updates/s")
 
 
 def rlpds(size: Size) -> Iterator[Line]:
@@ -215,20 +216,16 @@ def memory(size: Size) -> Iterator[Line]:
 
 
 def peers(size: Size) -> Iterator[Line]:
-    """The peers of peers.py on the same device, where BENCH_PEERS names their Python."""
-    interpreter = os.environ.get("BENCH_PEERS")
-    if not interpreter:
-        yield Line("peers", "BENCH_PEERS is not set")
-        return
-    script = Path(__file__).with_name("peers.py")
-    for case in PEER_CASES:
-        command = [interpreter, str(script), "--case", case, "--seconds", str(size.seconds), "--device=any"]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-        for line in done.stdout.splitlines():
-            shown = json.loads(line)
-            yield Line(f"{shown['peer']}, case {case}", shown["value"], "updates/s")
-        if done.returncode:
-            yield Line(f"peers, case {case}", f"exit code {done.returncode}", good=False)
+    """The peers of run.py on the same device, where a variable names their Python."""
+    known = [case for case in PEER_CASES if interpreters(case)]
+    if not known:
+        yield Line("peers", f"none of {', '.join(PEERS)} is set")
+    for case in known:
+        try:
+            for peer, value in peers_of(case, size.seconds, device="any"):
+                yield Line(f"{peer}, case {case}", value, "updates/s")
+        except subprocess.CalledProcessError as error:
+            yield Line(f"peers, case {case}", f"exit code {error.returncode}", good=False)
 
 
 PARTS = (machine, transfers, dispatch, parity, actors, states, rlpds, pictures, memory, peers)

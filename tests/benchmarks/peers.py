@@ -1,6 +1,6 @@
 """Speed of other libraries at warmloop's work, on the same machine and settings. One line of JSON for each peer.
 
-    python tests/benchmarks/peers.py --case sac|sac_utd20|cql|td3bc|bc|iql|replay [--seconds 10]
+    python tests/benchmarks/peers.py --case sac|sac_utd2|sac_utd20|cql|td3bc|bc|iql|replay [--seconds 10]
 
 It never imports warmloop and runs in an environment of its own, since the peers pin packages that warmloop does not:
 
@@ -111,6 +111,13 @@ def sac(seconds: float) -> Iterator[tuple[str, float, str]]:
     yield "sbx", rate(sac_trainer(sbx.SAC, n_critics=2), seconds), "updates/s"
 
 
+def sac_utd2(seconds: float) -> Iterator[tuple[str, float, str]]:
+    """The same with two critic steps for each step of actor and temperature, as HIL-SERL's learner; LeRobot's is in lerobot_peers.py."""
+    import sbx
+
+    yield "sbx", rate(sac_trainer(sbx.SAC, utd=2, n_critics=2), seconds), "updates/s"
+
+
 def sac_utd20(seconds: float) -> Iterator[tuple[str, float, str]]:
     """SAC with 10 critics that use LayerNorm and no dropout. A block is gradient_steps=20 with policy_delay=20: 20 critic steps, then
     one of actor and temperature.
@@ -216,7 +223,7 @@ def replay(seconds: float) -> Iterator[tuple[str, float, str]]:
     yield "flashbax", flashbax_rate(rows, seconds), "rows/s"
 
 
-CASES = {"sac": sac, "sac_utd20": sac_utd20, "cql": cql, "td3bc": td3bc, "bc": bc, "iql": iql, "replay": replay}
+CASES = {"sac": sac, "sac_utd2": sac_utd2, "sac_utd20": sac_utd20, "cql": cql, "td3bc": td3bc, "bc": bc, "iql": iql, "replay": replay}
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """Measures warmloop's speed beside its peers', in one run, and writes runs/bench.json.
 
-    make bench                                   # warmloop alone
-    BENCH_PEERS=PEERS/bin/python make bench      # and the peers installed in that environment (see peers.py)
+    make bench                                       # warmloop alone
+    BENCH_PEERS=PEERS/bin/python make bench          # and the peers installed in that environment (see peers.py)
+    BENCH_LEROBOT=LEROBOT/bin/python make bench      # and LeRobot's learner (see lerobot_peers.py)
 
 Each entry is {"value", "unit", "gemm_share", "peers"}: a rate, the share of the machine's own batched matrix-product rate
 (10 × 256³, float32, measured around the same case) that the update's matrix products reach, and the peers' rates. Machines are
@@ -9,6 +10,7 @@ noisy, so the figures to compare are those of one run.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import subprocess
@@ -39,8 +41,15 @@ from warmloop.learner.step import run_steps
 SPEC = Spec((Leaf("", (39,), "float32"),), 28)
 LOCOMOTION = Spec((Leaf("", (17,), "float32"),), 6)
 ROWS, DRAW = 1_000_000, 5_120
+# The variables that name peers' interpreters, their scripts, and the cases that these know.
+PEERS = {
+    "BENCH_PEERS": ("peers.py", ("sac", "sac_utd2", "sac_utd20", "cql", "td3bc", "bc", "iql", "replay")),
+    "BENCH_LEROBOT": ("lerobot_peers.py", ("sac_utd2",)),
+}
+PLAIN = SACConfig(ensemble=2, target_subset=2, critic_layer_norm=False, backup_entropy=True)
 AGENTS: dict[str, tuple[Any, Callable[..., float]]] = {
-    "sac": (SAC(SACConfig(ensemble=2, target_subset=2, utd=1, critic_layer_norm=False, backup_entropy=True), SPEC), sac_update),
+    "sac": (SAC(dataclasses.replace(PLAIN, utd=1), SPEC), sac_update),
+    "sac_utd2": (SAC(dataclasses.replace(PLAIN, utd=2), SPEC), sac_update),
     "sac_utd20": (SAC(SACConfig(ensemble=10, target_subset=2, utd=20), SPEC), sac_update),
     "cql": (CQL(CQLConfig(ensemble=2, target_subset=2, utd=1, critic_layer_norm=False), SPEC), cql_update),
     "td3bc": (TD3BC(TD3BCConfig(), SPEC), td3bc_update),
@@ -125,17 +134,19 @@ def replay_case(seconds: float, window: Window = ROW, draw: int = DRAW) -> dict[
     return {"value": best_rate(call, seconds) * draw, "unit": "rows/s" if window.is_row else "windows/s", "gemm_share": None}
 
 
-def peers_of(case: str, seconds: float) -> Iterator[tuple[str, float]]:
-    """Rates of the peers, by the interpreter that BENCH_PEERS names; none where it is not set."""
-    interpreter = os.environ.get("BENCH_PEERS")
-    if not interpreter:
-        return
-    script = Path(__file__).with_name("peers.py")
-    command = [interpreter, str(script), "--case", case, "--seconds", str(seconds)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    for line in done.stdout.splitlines():
-        shown = json.loads(line)
-        yield shown["peer"], shown["value"]
+def interpreters(case: str) -> list[tuple[str, str]]:
+    """The interpreters and scripts of the peers that know a case; none where no variable names an interpreter."""
+    return [(os.environ[name], script) for name, (script, cases) in PEERS.items() if os.environ.get(name) and case in cases]
+
+
+def peers_of(case: str, seconds: float, device: str = "cpu") -> Iterator[tuple[str, float]]:
+    """Rates of the peers."""
+    for interpreter, script in interpreters(case):
+        command = [interpreter, str(Path(__file__).with_name(script)), "--case", case, "--seconds", str(seconds), f"--device={device}"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        for line in done.stdout.splitlines():
+            shown = json.loads(line)
+            yield shown["peer"], shown["value"]
 
 
 def main() -> None:
@@ -157,7 +168,7 @@ def main() -> None:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         result = cases[name](given.seconds)
         peers = result.pop("peers", {})
-        if os.environ.get("BENCH_PEERS") and name in (*AGENTS, "replay"):
+        if interpreters(name):
             # The machine's speed changes within minutes: both are measured twice, in turn, and the better of each is compared.
             first, again, second = dict(peers_of(name, given.seconds)), cases[name](given.seconds), dict(peers_of(name, given.seconds))
             result = max(result, again, key=lambda measured: measured["value"])
