@@ -28,7 +28,7 @@ import numpy as np
 
 from ...errors import WarmloopError
 from ...transition import Source
-from ..dapg import are_paths, read_paths
+from ..pickles.dapg import are_paths, read_paths
 from ..pickles.pickled import ENDINGS, layout
 from ..recordings import wholes
 from ..recordings.boundaries import trajectory_ends

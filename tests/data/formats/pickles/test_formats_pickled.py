@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import load_episodes
 from warmloop.data.formats.pickles import safe_pickle
-from warmloop.data.formats.sb3 import INERT
+from warmloop.data.formats.pickles.sb3 import INERT
 
 FIXTURES = Path(__file__).resolve().parents[3] / "fixtures"
 FILES = ["dapg.pickle", "sb3-ring.pkl", "sb3-dict.pkl", "sb3-halved.pkl", "sb3-her.pkl"]

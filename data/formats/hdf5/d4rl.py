@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..errors import WarmloopError
-from ..files.whole_files import listed
-from .hdf5.hdf5 import StoredArray, find_arrays, group, layout, names, opened
-from .hdf5.hdf5_links import follow
-from .recordings.flat_arrays import REQUIRED, read_arrays
-from .recordings.marks import INFOS, NAMES, SECOND, TREES
-from .recordings.options import PLAIN, ReadOptions
-from .recordings.recording import Recording
+from ...errors import WarmloopError
+from ...files.whole_files import listed
+from ..recordings.flat_arrays import REQUIRED, read_arrays
+from ..recordings.marks import INFOS, NAMES, SECOND, TREES
+from ..recordings.options import PLAIN, ReadOptions
+from ..recordings.recording import Recording
+from .hdf5 import StoredArray, find_arrays, group, layout, names, opened
+from .hdf5_links import follow
 
 if TYPE_CHECKING:
     import h5py

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import WarmloopError
-from .pickles.pickled import bytes_as_array, layout, leaves
-from .pickles.safe_pickle import holds_objects, load
-from .recordings.budget import require, size_of
-from .recordings.flat_arrays import read_arrays
-from .recordings.options import PLAIN, ReadOptions
-from .recordings.recording import Recording, distinct
+from ...errors import WarmloopError
+from ..recordings.budget import require, size_of
+from ..recordings.flat_arrays import read_arrays
+from ..recordings.options import PLAIN, ReadOptions
+from ..recordings.recording import Recording, distinct
+from .pickled import bytes_as_array, layout, leaves
+from .safe_pickle import holds_objects, load
 
 
 def matches(path: str) -> bool:

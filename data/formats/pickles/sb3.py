@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import WarmloopError
-from .pickles.pickled import layout, numbers
-from .pickles.safe_pickle import Record, load
-from .recordings.boundaries import trajectory_ends
-from .recordings.flags import check_flags
-from .recordings.flat import channels_last, complete, has_next
-from .recordings.options import PLAIN, ReadOptions
-from .recordings.recording import Recording, breaks, require_keys, starts_after, tidy
+from ...errors import WarmloopError
+from ..recordings.boundaries import trajectory_ends
+from ..recordings.flags import check_flags
+from ..recordings.flat import channels_last, complete, has_next
+from ..recordings.options import PLAIN, ReadOptions
+from ..recordings.recording import Recording, breaks, require_keys, starts_after, tidy
+from .pickled import layout, numbers
+from .safe_pickle import Record, load
 
 BUFFERS = ("ReplayBuffer", "DictReplayBuffer", "NStepReplayBuffer", "HerReplayBuffer")
 SPACES = {"box": "Box", "dict": "Dict", "discrete": "Discrete", "multi_discrete": "MultiDiscrete", "multi_binary": "MultiBinary"}

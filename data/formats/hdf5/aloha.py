@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .hdf5.hdf5 import StoredArray, file_size, layout, leaf_of, names, objects, opened, read_arrays
-from .hdf5.hdf5_links import datasets
-from .recordings import images
-from .recordings.flat import Part, join, strangers
-from .recordings.options import PLAIN, ReadOptions
-from .recordings.recording import Columns, Recording, distinct
+from ..recordings import images
+from ..recordings.flat import Part, join, strangers
+from ..recordings.options import PLAIN, ReadOptions
+from ..recordings.recording import Columns, Recording, distinct
+from .hdf5 import StoredArray, file_size, layout, leaf_of, names, objects, opened, read_arrays
+from .hdf5_links import datasets
 
 if TYPE_CHECKING:
     import h5py

@@ -22,14 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import WarmloopError
-from .pickles.pickled import layout, numbers
-from .pickles.safe_pickle import load
-from .recordings.flags import single_flag
-from .recordings.flat import SUCCESS_FLAGS, Part, join
-from .recordings.marks import MARKS, name_columns, one_of, read_ends
-from .recordings.options import PLAIN, ReadOptions
-from .recordings.recording import Columns, Recording, check, require_keys
+from ...errors import WarmloopError
+from ..recordings.flags import single_flag
+from ..recordings.flat import SUCCESS_FLAGS, Part, join
+from ..recordings.marks import MARKS, name_columns, one_of, read_ends
+from ..recordings.options import PLAIN, ReadOptions
+from ..recordings.recording import Columns, Recording, check, require_keys
+from .pickled import layout, numbers
+from .safe_pickle import load
 
 REQUIRED = ["observations", "actions", "rewards"]
 OPTIONAL = ["next_observations"]

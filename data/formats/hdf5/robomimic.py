@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import WarmloopError
-from .hdf5.demonstrations import demonstrations
-from .hdf5.hdf5 import attribute, layout, names, opened, read_arrays, split
-from .recordings.flat import Part, join
-from .recordings.options import PLAIN, ReadOptions
-from .recordings.recording import Recording, require_keys
+from ...errors import WarmloopError
+from ..recordings.flat import Part, join
+from ..recordings.options import PLAIN, ReadOptions
+from ..recordings.recording import Recording, require_keys
+from .demonstrations import demonstrations
+from .hdf5 import attribute, layout, names, opened, read_arrays, split
 
 if TYPE_CHECKING:
     import h5py

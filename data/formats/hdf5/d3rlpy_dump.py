@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import WarmloopError
-from .hdf5.hdf5 import layout, names, opened, read_arrays
-from .recordings.flags import single_flag
-from .recordings.flat import Part, channels_last, join
-from .recordings.options import PLAIN, ReadOptions
-from .recordings.recording import Columns, Recording
+from ...errors import WarmloopError
+from ..recordings.flags import single_flag
+from ..recordings.flat import Part, channels_last, join
+from ..recordings.options import PLAIN, ReadOptions
+from ..recordings.recording import Columns, Recording
+from .hdf5 import layout, names, opened, read_arrays
 
 if TYPE_CHECKING:
     import h5py
