@@ -116,9 +116,9 @@ class AWAC:
         if self.config.advantage_limit:
             advantage = jnp.minimum(advantage, self.config.advantage_limit)
         log_weight = advantage / self.config.temperature
-        if self.config.weighting == "softmax":
-            log_weight = jax.nn.log_softmax(log_weight) + jnp.log(float(advantage.size))
-        loss, metrics = self.regression.loss(actor, batch, log_weight, dropout)
+        softmax = self.config.weighting == "softmax"
+        weight = advantage.size * jax.nn.softmax(log_weight) if softmax else self.regression.limited(log_weight)
+        loss, metrics = self.regression.loss(actor, batch, weight, dropout)
         if self.config.actor_l2:
             loss += 0.5 * self.config.actor_l2 * sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(actor))
         return loss, metrics

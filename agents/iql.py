@@ -121,7 +121,8 @@ class IQL:
 
     def actor_loss(self, actor: Params, batch: Batch, advantage: jax.Array, dropout: jax.Array) -> tuple[jax.Array, Metrics]:
         """Negative log likelihood of the recorded actions, weighted by min Q̄(s, a) − V(s) `[B]`."""
-        return self.regression.loss(actor, batch, self.config.inverse_temperature * advantage, dropout)
+        weight = self.regression.limited(self.config.inverse_temperature * advantage)
+        return self.regression.loss(actor, batch, weight, dropout)
 
     def td_target(self, state: IQLState, batch: Batch, key: jax.Array) -> jax.Array:
         """y `[B]`; nothing in it is random."""

@@ -1,7 +1,7 @@
 """The policy of IQL and AWAC, and its regression: a Gaussian with a tanh mean, a deviation that does not depend on the state, and samples
 that are clipped and not squashed.
 
-    L_π = −mean w_π min(W, limit) log π(a|s)
+    L_π = −mean w_π W log π(a|s)
 
 Its density is finite at the edge of the action range, where recorded actions often lie and a squashed Gaussian's is not.
 """
@@ -70,9 +70,12 @@ class Regression:
     def init(self, key: jax.Array) -> Params:
         return initialise(self.policy, key, jnp.zeros((1, self.spec.observation_dim)))
 
-    def loss(self, actor: Params, batch: Batch, log_weight: jax.Array, dropout: jax.Array) -> tuple[jax.Array, Metrics]:
-        """Negative log likelihood of the recorded actions, each times min(exp(log_weight `[B]`), limit)."""
-        weight = jnp.minimum(jnp.exp(log_weight), self.config.weight_limit)
+    def limited(self, log_weight: jax.Array) -> jax.Array:
+        """W = min(exp(log_weight), limit)."""
+        return jnp.minimum(jnp.exp(log_weight), self.config.weight_limit)
+
+    def loss(self, actor: Params, batch: Batch, weight: jax.Array, dropout: jax.Array) -> tuple[jax.Array, Metrics]:
+        """Negative log likelihood of the recorded actions, each times its W in `weight` `[B]`."""
         mean, log_std = apply(self.policy, actor, batch.observation, dropout=dropout)
         loss = -jnp.mean(batch.actor_weight * weight * log_density(batch.action, mean, log_std))
         return loss, {"actor/loss": loss, "actor/weight": weight.mean(), "actor/deviation": jnp.exp(log_std).mean()}

@@ -157,9 +157,19 @@ def test_the_softmax_weighs_rows_by_their_share_of_the_minibatch_and_counts_adva
     agent = AWAC(dataclasses.replace(CONFIG, weighting="softmax", advantage_limit=0.5), SPEC)
     batch, advantage = make_batch(8), np.linspace(-1, 2, 8, dtype=np.float32)
     _, metrics = agent.actor_loss(state.actor, batch, jnp.asarray(advantage), KEY)
-    loss, _ = agent.regression.loss(state.actor, batch, jnp.log(8 * jax.nn.softmax(np.minimum(advantage, 0.5) / 0.8)), KEY)
+    loss, _ = agent.regression.loss(state.actor, batch, 8 * jax.nn.softmax(np.minimum(advantage, 0.5) / 0.8), KEY)
     assert float(metrics["actor/weight"]) == pytest.approx(1.0, rel=1e-5)
     assert float(metrics["actor/loss"]) == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_a_softmaxs_weight_has_no_limit_but_the_minibatch(state, make_batch):
+    """By rlkit's code a single row may have all of it: at a batch of 1,024 a limit of 100 would leave a tenth."""
+    batch, advantage = make_batch(8), jnp.zeros(8).at[3].set(50.0)
+    agent = AWAC(dataclasses.replace(CONFIG, weighting="softmax", weight_limit=2.0), SPEC)
+    loss, metrics = agent.actor_loss(state.actor, batch, advantage, KEY)
+    alone, _ = agent.regression.loss(state.actor, batch, 8 * jax.nn.one_hot(3, 8), KEY)
+    assert float(metrics["actor/weight"]) == pytest.approx(1.0, rel=1e-5)
+    assert float(loss) == pytest.approx(float(alone), rel=1e-5)
 
 
 def test_the_policys_l2_is_the_gradient_that_pytorchs_weight_decay_adds(agent, state, make_batch):
