@@ -38,7 +38,7 @@ from .shared.action_chunks import FIXED, first_rows
 from .shared.agent_settings import CloningSettings, InputSettings, StepSettings, setting
 from .shared.cloning import cloning_weight, distance, mean_over, worth_cloning
 from .shared.critics import subset
-from .shared.gradients import adam, descend
+from .shared.gradients import adam, begun_anew, descend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,7 +268,7 @@ class MPC:
         new = state.replace(
             model=optax.apply_updates(state.model, change),
             policy=optax.apply_updates(state.policy, policy_change),
-            model_optimizer=model_moments,
+            model_optimizer=begun_anew(state.updates + 1 == self.clone_updates, self.model_optimizer, state.model, model_moments),
             policy_optimizer=moments,
         )
         return new, (metrics, td_error + 1.0)

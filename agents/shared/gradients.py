@@ -48,6 +48,15 @@ def descend(
     return optax.apply_updates(params, change), optimizer_state, auxiliary
 
 
+def begun_anew(over: jax.Array, optimizer: optax.GradientTransformation, params: PyTree, moments: optax.OptState) -> optax.OptState:
+    """`moments`, and where `over` `[]` fresh ones: for the end of a phase in which most of `params` had no gradient.
+
+    Adam counts steps for all parameters together. After thousands without a gradient it corrects the moments of a first one no longer, and
+    the steps that follow are three to six times as large as asked for.
+    """
+    return jax.tree.map(lambda fresh, old: jnp.where(over, fresh, old), optimizer.init(params), moments)
+
+
 def accumulated_gradient(loss: Callable[..., tuple[jax.Array, PyTree]], params: PyTree, rows: tuple[Any, ...], parts: int):
     """`loss(params, *rows)` with its gradient, computed on `parts` equal parts of the rows one after another.
 

@@ -203,6 +203,20 @@ def test_the_first_share_of_a_warm_up_clones_and_leaves_the_rest_of_the_model_al
     assert agent_of(Problem(0.9)).clone_updates == 0, "online none"
 
 
+def test_after_cloning_the_model_begins_with_steps_of_the_step_size(learner):
+    """Adam's first step moves a number by the step size. One that has counted 30 steps of nothing moves it by 0.57 of that, and one that
+    has counted thousands three times as far, and then more."""
+    agent, batch = agent_of(Problem(0.9, warmup_updates=60), clone_share=0.5, bc_weight=0.5, model_lr=1e-3), learner.batch
+    step = jax.jit(agent.step)
+    state = agent.init(KEY, example(SPEC))
+    for number in range(30):
+        assert int(state.model_optimizer[1][0].count) == number
+        state, _ = step(state, (batch, KEY))
+    new, _ = step(state, (batch, KEY))
+    moved = [np.abs(a - b).max() for a, b in zip(*(jax.tree.leaves(each.model) for each in (new, state)), strict=True)]
+    assert 0.9e-3 < max(moved) < 1.01e-3
+
+
 def test_of_proposals_alone_the_plan_is_the_policy(learner, learnt):
     agent = agent_of(population=1, proposals=1, elites=1)
     state = learnt[0]
