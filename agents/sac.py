@@ -34,6 +34,8 @@ from .shared.critics import Critics, subset
 from .shared.gradients import adam, descend
 from .shared.temperature import temperature_step
 
+NOISE = 1 << 16  # far from 0, 1, …: `fold_in` of these gives the very keys that `split` gives
+
 
 @dataclasses.dataclass(frozen=True)
 class ActorCriticSettings(CloningTermSettings, CriticSettings):
@@ -238,7 +240,7 @@ class SAC:
 
     def as_learnt(self, state: SACState, batch: Batch) -> Batch:
         """A block as the losses see it, with noise on its observations."""
-        return blurred(batch, state.normaliser, self.config.observation_noise, jax.random.fold_in(state.key, 1))
+        return blurred(batch, state.normaliser, self.config.observation_noise, jax.random.fold_in(state.key, NOISE))
 
     def critic_step(self, state: SACState, inputs: tuple[Batch, jax.Array]) -> tuple[SACState, tuple[Metrics, jax.Array]]:
         """One gradient step of the critics on one minibatch, and the targets after it."""

@@ -12,9 +12,14 @@ import pytest
 from warmloop.agents import SAC, SACConfig
 from warmloop.agents.base import Problem
 from warmloop.agents.networks.networks import Critic, log_density, sample_action
+from warmloop.agents.networks.normaliser import blurred
 from warmloop.agents.shared.critics import subset
 from warmloop.data.errors import WarmloopError
+from warmloop.data.mixing import MixingConfig
+from warmloop.data.replay import ReplayConfig
 from warmloop.data.transition import Leaf, Source, Spec, example
+from warmloop.learner.state import LearnerParts, create
+from warmloop.learner.step import draw
 
 SPEC = Spec((Leaf("", (5,), "float32"),), 3)
 CONFIG = SACConfig(hidden=(16, 16), ensemble=4, target_subset=2, utd=3, batch_size=8, initial_temperature=0.3)
@@ -261,3 +266,41 @@ def test_for_its_first_updates_the_policy_may_clone_instead_of_following_q(make_
     np.testing.assert_allclose(early, expected, rtol=1e-5)
     np.testing.assert_allclose(late, small_agent().actor_loss(state.actor, state, batch, key)[0], rtol=1e-5)
     assert abs(float(early) - float(late)) > 0.1
+
+
+def test_noise_on_observations_has_a_key_that_no_step_of_the_block_has(state, make_batch):
+    agent, batch = SAC(dataclasses.replace(CONFIG, observation_noise=0.5), SPEC), make_batch(3, 8)
+    seen = agent.as_learnt(state, batch).observation
+    assert not np.array_equal(seen, batch.observation)
+    for key in jax.random.split(state.key, 5):
+        assert not np.array_equal(seen, blurred(batch, state.normaliser, 0.5, key).observation)
+
+
+@pytest.mark.long
+def test_a_target_of_three_steps_is_their_rewards_and_the_value_of_where_they_lead():
+    """Of an episode that was over after 5 steps and one that was cut after 2: the first ends in nothing, the second in what may follow."""
+    agent = SAC(dataclasses.replace(CONFIG, n_step=3, ensemble=2, batch_size=32, normalise_observations=False), SPEC, Problem(0.9))
+    rng, step = np.random.default_rng(0), np.array([0, 1, 2, 3, 4, 0, 1], np.int32)
+    seen = rng.normal(size=(9, 5)).astype(np.float32)
+    rows = example(SPEC, 7).replace(
+        observation=seen[[0, 1, 2, 3, 4, 6, 7]],
+        next_observation=seen[[1, 2, 3, 4, 5, 7, 8]],
+        reward=np.arange(1, 8, dtype=np.float32),
+        mask=np.array([1, 1, 1, 1, 0, 1, 1], np.float32),
+        truncated=np.arange(7) == 6,
+        step=step,
+        episode=np.array([0] * 5 + [1] * 2, np.int32),
+    )
+    parts = LearnerParts(agent, ReplayConfig(capacity=1, alpha=0.0), MixingConfig())
+    learner, block = draw(create(parts, 0, rows), parts)
+    batch = jax.tree.map(lambda x: np.asarray(x[0]), block.batch)
+    state, key = learner.agent, jax.random.key(2)
+    leads_to = np.array([3, 4, 5, 5, 5, 8, 8])  # what is seen three steps on, or at the end
+    place = 5 * batch.episode + batch.step
+    assert set(place) == set(range(7)), "each row was drawn"
+    action, _ = sample_action(key, *agent.policy.apply(state.actor, seen[leads_to[place]]))
+    value = np.asarray(agent.critics(state.target_critic, seen[leads_to[place]], action).min(axis=0))
+    paid = np.array([sum(0.9**i * rows.reward[at + i] for i in range(min(3, (5 if at < 5 else 7) - at))) for at in place])
+    power = np.array([0.9 ** min(3, (5 if at < 5 else 7) - at) for at in place])
+    wanted = paid + np.where((place >= 2) & (place < 5), 0.0, power * value)
+    np.testing.assert_allclose(agent.td_target(state, batch, key), wanted, rtol=1e-4, atol=1e-5)
