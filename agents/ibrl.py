@@ -8,8 +8,8 @@
 What acts, and what targets are of, is π⁺: where the critics rank a₀ and a₁ rightly it is at least as good as π₀. Rows are cloned whose
 recorded return R is more than the policy's value (Oh et al. 2018), and interventions: so failures among the demonstrations are not.
 Noise of a fixed size takes the place of SAC's entropy, which makes a policy of many dimensions too wide to succeed; as long as π is π₀,
-it acts without it. Sources: IBRL (Hu et al. 2023, eq. 3 to 5), TD3 (Fujimoto et al. 2018). That all critics must agree is ours; IBRL
-takes their mean.
+it acts without it. Sources: IBRL (Hu et al. 2023, eq. 3 to 5), TD3 (Fujimoto et al. 2018). That all critics must agree is ours; the
+authors' code compares the least of two target critics, and holds the actions of L_π within ±1.
 """
 
 from __future__ import annotations
