@@ -12,6 +12,7 @@ import pytest
 from warmloop.agents import BC, QC, QCFQL, BCConfig, FlowBC, FlowBCConfig, QCConfig, QCFQLConfig
 from warmloop.agents.base import Problem, window_of
 from warmloop.agents.shared.action_chunks import Planned, act_by_plan, flat
+from warmloop.agents.shared.flows import Flow
 from warmloop.data.errors import WarmloopError
 from warmloop.data.mixing import MixingConfig, StretchBatch
 from warmloop.data.replay import ReplayConfig
@@ -53,6 +54,24 @@ def test_a_flow_keeps_two_ways_apart_and_a_gaussians_mean_lies_between_them():
     gaussian = BC(BCConfig(**SMALL), ONE)
     mean = gaussian.act(gaussian.actor_params(learnt(gaussian, rows, 600)), jnp.zeros(1), KEY, (), True)[0]
     assert abs(float(mean[0])) < 0.3
+
+
+class StraightFlow(Flow):
+    """The field of flow matching from N(0, 1) to N(0.1, 0.2²), E[a − z | x_τ = x], is known; its flow is z ↦ 0.1 + 0.2 z."""
+
+    def velocity(self, params, seen, x, time, dropout=None):
+        spread = (1 - time) ** 2 + (0.2 * time) ** 2
+        return 0.1 + (0.04 * time - (1 - time)) / spread * (x - 0.1 * time)
+
+
+def test_of_more_and_more_steps_the_flow_of_a_known_field_comes_to_what_its_equation_says():
+    noise = jnp.linspace(-2.0, 2.0, 9)[:, None]
+    errors = []
+    for steps in (10, 100, 1_000):
+        flow = StraightFlow(FlowBCConfig(**SMALL, horizon=1, flow_steps=steps), 1)
+        errors.append(float(jnp.abs(flow.sample({}, jnp.zeros((9, 1)), noise) - (0.1 + 0.2 * noise)).max()))
+    assert errors[0] > 0.01 and errors[2] < 2e-3
+    assert 5 < errors[0] / errors[1] < 20 and 5 < errors[1] / errors[2] < 20, "an Euler step's error is in proportion to its length"
 
 
 LENGTH, DISCOUNT = 7, 0.8

@@ -21,7 +21,7 @@ from warmloop.data.transition import Leaf, Spec, example
 from warmloop.learner.judging import fqe, heldout
 from warmloop.learner.starting_state import fine_tune
 from warmloop.learner.state import LearnerParts, create
-from warmloop.learner.step import run_many, run_steps
+from warmloop.learner.step import draw, run_many, run_steps
 
 SETTINGS = {"hidden": (16, 16), "batch_size": 8, "length": 4, "bins": 8, "beams": 4, "plan_steps": 3, "context": 3, "dropout": 0.0}
 AGENT = TrajectoryTransformer(TrajectoryTransformerConfig(**SETTINGS), SPEC, Problem(0.9))
@@ -195,11 +195,10 @@ def test_what_asks_for_actions_at_single_states_is_refused(state, tmp_path):
         build_agent(AgentChoice("trajectory_transformer", AGENT.config), RewardConfig(), seeing)
 
 
-@pytest.mark.long
-def test_its_plans_are_better_than_the_data():
-    """Random walks of 12 steps on a line of 8 places, paid 1 at the right end and 0.2 at the left: it goes right."""
-    rng = np.random.default_rng(0)
-    spec, count, length = Spec((Leaf("", (1,), "float32"),), 1), 500, 12
+def walks(seed, count):
+    """Random walks of 12 steps on a line of 8 places, paid 1 at the right end and 0.2 at the left."""
+    rng = np.random.default_rng(seed)
+    spec, length = Spec((Leaf("", (1,), "float32"),), 1), 12
     place, rows = rng.integers(0, 8, count), []
     for step in range(length):
         action = rng.choice([-1.0, 1.0], count)
@@ -209,7 +208,7 @@ def test_its_plans_are_better_than_the_data():
     before, action, reward, after, steps = (np.stack(column, axis=1).astype(np.float32) for column in zip(*rows, strict=True))
     returns = np.array([[sum(0.8**i * r for i, r in enumerate(one[t:])) for t in range(length)] for one in reward], np.float32)
     last = np.broadcast_to(np.arange(length) == length - 1, (count, length))
-    data = example(spec, count * length).replace(
+    return example(spec, count * length).replace(
         observation=before.reshape(-1, 1),
         next_observation=after.reshape(-1, 1),
         action=action.reshape(-1, 1),
@@ -219,12 +218,42 @@ def test_its_plans_are_better_than_the_data():
         episode=np.repeat(np.arange(count), length).astype(np.int32),
         step=steps.ravel().astype(np.int32),
     )
+
+
+@pytest.fixture(scope="module")
+def walker():
+    """An agent that has learnt from such walks, and its learner's parts and state."""
     config = TrajectoryTransformerConfig(
         hidden=(32, 32), batch_size=32, dropout=0.0, length=3, context=2, bins=8, spacing="uniform", beams=16, plan_steps=5, actor_lr=3e-3,
         action_cut=0.2,
     )  # fmt: skip
-    agent = TrajectoryTransformer(config, spec, Problem(0.8, warmup_updates=400))
+    agent = TrajectoryTransformer(config, Spec((Leaf("", (1,), "float32"),), 1), Problem(0.8, warmup_updates=400))
     parts = LearnerParts(agent, ReplayConfig(capacity=1, alpha=0.0), MixingConfig())
-    learnt, metrics = run_many(create(parts, 0, data), parts, 400)
-    actor, act = agent.actor_params(learnt.agent), jax.jit(lambda actor, seen: agent.act(actor, seen, KEY, (), True)[0])
+    learnt, metrics = run_many(create(parts, 0, walks(0, 500)), parts, 400)
+    return agent, parts, learnt.agent, metrics
+
+
+@pytest.mark.long
+def test_its_plans_are_better_than_the_data(walker):
+    """It goes right."""
+    agent, _, state, metrics = walker
+    actor, act = agent.actor_params(state), jax.jit(lambda actor, seen: agent.act(actor, seen, KEY, (), True)[0])
     assert [float(act(actor, jnp.array([float(at)]))[0]) > 0 for at in range(4, 8)] == [True] * 4, metrics
+
+
+@pytest.mark.long
+def test_it_expects_walks_that_it_has_not_seen_better_than_the_frequencies_of_their_tokens_do(walker):
+    agent, parts, state, _ = walker
+    _, block = draw(create(parts, 1, walks(9, 100)), parts)
+    unseen = jax.tree.map(lambda x: x[0], block.batch)
+    told = jax.jit(agent.loss)(state.model, state, unseen, None)[1]
+    tokens, learnt = (np.asarray(x) for x in agent.tokens(state, unseen))
+    there = learnt.reshape(-1, agent.dims) & (np.arange(learnt.shape[0] * learnt.shape[1]) % learnt.shape[1] > 0)[:, None]
+    frequent = {}
+    for place, kind in enumerate(("observation", "action", "reward", "value")):
+        counts = np.bincount(tokens.reshape(-1, agent.dims)[there[:, place], place])
+        share = counts[counts > 0] / counts.sum()
+        frequent[kind] = -(share * np.log(share)).sum()
+    found = {kind: float(told[f"tokens/{kind}_loss"]) for kind in frequent}
+    assert found["observation"] < 0.2 * frequent["observation"] and found["reward"] < 0.2 * frequent["reward"], (found, frequent)
+    assert found["value"] < 0.9 * frequent["value"] and abs(found["action"] - np.log(2)) < 0.05, "which were tossed up"
