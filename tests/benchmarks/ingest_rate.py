@@ -17,6 +17,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import queue
 import tempfile
 import threading
 import time
@@ -82,7 +83,7 @@ def _serve(folder: str, updates: float, ports: Any, done: Any, told: Any) -> Non
     parts = LearnerParts(SAC(SACConfig(), scale.STATES), ReplayConfig(capacity=POOL), MixingConfig())
     step = Stepper(parts)
     warm, rows = create(parts, 0, None), example(scale.STATES, 256)
-    for count in (1, 16, 64, 256):  # compiles what takes in a few rows, and many
+    for count in (1, 256):  # compiles what takes in a few rows, and many
         warm = Ingest(parts, RowRules(RewardConfig()), warm).insert(warm, "warm", jax.tree.map(lambda leaf, n=count: leaf[:n], rows))
     if updates:
         warm, _ = step(warm)
@@ -92,7 +93,7 @@ def _serve(folder: str, updates: float, ports: Any, done: Any, told: Any) -> Non
     journal = Journal(folder)
     intake = Intake(Schema.of(scale.STATES, "ingest"), journal=journal, plausible=PlausibleLimits.unknown(scale.STATES))
     list(intake.recover(0, {}))
-    server = serve("127.0.0.1", 0, intake)[0]
+    server = serve("127.0.0.1", 0, intake)
     ports.put(server.port)
     most, rest, learnt, began, last = 0, 0.0, 0, 0.0, time.perf_counter()
     while not (done.is_set() and not intake.statistics()["waiting"]):
@@ -126,10 +127,19 @@ def learner(updates: float) -> Iterator[tuple[int, int, Any]]:
             return told.get(timeout=scale.START_SECONDS)
 
         try:
-            yield ports.get(timeout=scale.START_SECONDS), process.pid or 0, end
+            yield _first(ports, process), process.pid or 0, end
         finally:
             done.set()
             process.join(60)
+
+
+def _first(ports: Any, process: Any) -> int:
+    """The learner's port. Raises RuntimeError where it ends before it has one."""
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return ports.get(timeout=1.0)
+        if not process.is_alive():
+            raise RuntimeError("The learner did not start; its own words are above.")
 
 
 def resident_megabytes(pid: int) -> float:
