@@ -31,6 +31,7 @@ from warmloop.actor.episodes.rollout import recording
 from warmloop.actor.policies.policy import AgentPolicy
 from warmloop.actor.policies.shared_policy import Ask, SharedPolicy
 from warmloop.agents import SAC, SACConfig
+from warmloop.data.errors import WarmloopError
 from warmloop.data.transition import example
 
 TASKS = {
@@ -131,6 +132,15 @@ def of_task(config: EnvironmentConfig, seconds: float, processes: bool) -> dict[
         return best
 
 
+def absent(config: EnvironmentConfig) -> str:
+    """Why the task cannot be made here, such as a package that is not installed; empty where it can."""
+    try:
+        make_environment(config).close()
+    except WarmloopError as error:
+        return str(error)
+    return ""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=6.0, help="of each round of each condition")
@@ -141,6 +151,9 @@ def main() -> None:
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # as actors do
     found = {}
     for name in [given.only] if given.only else TASKS:
+        if why := absent(TASKS[name]):
+            print(f"{name} is left out: {why}", flush=True)
+            continue
         found[name] = of_task(TASKS[name], given.seconds, given.processes)
         for condition, rates in found[name].items():
             print(name, condition, *(f"{kind} {rate:.0f}" for kind, rate in rates.items()), flush=True)
