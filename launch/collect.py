@@ -3,7 +3,7 @@
     warmloop collect --env=Meta-World/door-open-v3 --policy=scripted --episodes=50 --noise=0:0.6 --out=demos.npz
 
 Episodes are recorded as the environment gave them: its own rewards and endings, and the success signal of every step. The
-ending of --out chooses the format: .npz, .pkl, or none for a Minari data set's folder.
+ending of --out chooses the format: .npz, .pkl, .lerobot, or none for a Minari data set's folder.
 
 --policy names who acts; `warmloop evaluate` judges policies by the same names:
 
@@ -75,7 +75,7 @@ DETERMINISTIC = flags.DEFINE_bool(
     "deterministic", False, "Act by the policy's mode instead of sampling its actions: for a checkpoint, an exported or an sb3 policy."
 )
 EPISODES = flags.DEFINE_integer("episodes", 50, "Number of episodes to record.", lower_bound=1)
-OUT = flags.DEFINE_string("out", None, "File or folder to write; its ending chooses the format, as in demos.npz or demos.pkl.")
+OUT = flags.DEFINE_string("out", None, "File or folder to write; its ending chooses the format: demos.npz, demos.pkl, demos.lerobot.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out if it exists, and an unfinished recording of other settings beside it.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed from which every episode's start, noise and actions follow.", lower_bound=0)
 WORKERS = flags.DEFINE_integer(

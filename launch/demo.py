@@ -4,7 +4,7 @@
 
 Collects a mixed set on a Meta-World task with its scripted expert, made noisy, and with random actions; warms up; keeps the best
 demonstrations; then starts a learner and an actor process and fine-tunes on the sparse success signal. Every command that it
-runs is shown. Results go to runs/demo: summary.json, curves.png and, where rendering works, final.mp4.
+runs is shown. Results go to runs/demo: report.html, summary.json, curves.png and, where rendering works, final.mp4.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ MODEL = flags.DEFINE_string("model", "", "MJCF of the arm, a path or PACKAGE:PAT
 FRAME = flags.DEFINE_string("frame", "gripperframe", "Site or body of --model that is the tool.")
 TOOL_MARGIN = flags.DEFINE_float("tool_margin", 0.01, "How far the tool's box lies inside of what was reached, in metres.", lower_bound=0.0)
 START = flags.DEFINE_bool("start", False, "Take the pose in which the arm is at the end as the start of episodes.")
-SECONDS = flags.DEFINE_float("seconds", 0.0, "End by itself after so many seconds. Default: Enter or Ctrl-C ends.", lower_bound=0.0)
+SECONDS = flags.DEFINE_float("seconds", 0.0, "End by itself after so many seconds; 0 waits for Enter or Ctrl-C.", lower_bound=0.0)
 YES = flags.DEFINE_bool("yes", False, "Switch the torque off without waiting for Enter.")
 OUT = flags.DEFINE_string("out", None, "Python file to write, for --config of every command.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace --out where it exists.")

@@ -1,10 +1,10 @@
-"""Serves the operator's page of a run, running or finished: what goes on, in a browser, and buttons that take a person's word.
+"""Serves the operator's page of a run, during the run or after it: a browser shows the run, and buttons end and label its episodes.
 
     warmloop page runs/door                      # open http://127.0.0.1:8484/ in a browser of this machine
     warmloop page runs/door --page_port=8500
 
 RUN is the folder of a run, RUNS/EXP_NAME. The page shows success, evaluations, every episode, curves, cameras, the learner and its
-actors. Its buttons speak to actors that run on this machine, by the rules of a key. It is no emergency stop. For a tablet or another
+actors. Its buttons act on actors that run on this machine, as a device's keys do. It is no emergency stop. For a tablet or another
 machine give --page_ip and --credentials. The run does not need this process: it may end at any time.
 """
 

@@ -126,7 +126,7 @@ def _package() -> Any:
             importlib.import_module("stable_baselines3")
             return importlib.import_module("torch")
     except ImportError as error:
-        raise WarmloopError(f"--policy=sb3:PATH needs Stable-Baselines3 ({error}); run `pip install warmloop[sb3]`.") from error
+        raise WarmloopError(f"--policy=sb3:PATH needs Stable-Baselines3 ({error}); run `pip install 'warmloop[sb3]'`.") from error
 
 
 def _contents(path: Path, torch: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -77,7 +77,7 @@ def make_gym_hil(
         from gym_hil import envs, mujoco_gym_env  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
         from gym_hil.wrappers.hil_wrappers import DEFAULT_EE_STEP_SIZE, EEActionWrapper, GripperPenaltyWrapper  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise WarmloopError(f'Environment "{environment_id}" needs gym_hil ({error}); run `pip install warmloop[robotics]`.') from error
+        raise WarmloopError(f"Environment {environment_id} needs gym_hil ({error}); run `pip install 'warmloop[robotics]'`.") from error
     with _lazy_renderers(mujoco_gym_env, shadows):
         if environment_id == PICK_CUBE:
             task: Any = envs.PandaPickCubeGymEnv(**{"random_block_position": True, **kwargs})

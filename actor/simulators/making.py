@@ -116,4 +116,4 @@ def _import_plugin(environment_id: str) -> None:
         with contextlib.redirect_stderr(io.StringIO()):  # a notice about reward versions at every import
             gym.register_envs(importlib.import_module(package))
     except ImportError as error:
-        raise WarmloopError(f'Environment "{environment_id}" needs {package} ({error}); run `pip install warmloop[robotics]`.') from error
+        raise WarmloopError(f"Environment {environment_id} needs {package} ({error}); run `pip install 'warmloop[robotics]'`.") from error

@@ -121,5 +121,5 @@ def _package() -> Any:
     try:
         import metaworld
     except ImportError as error:
-        raise WarmloopError(f"Meta-World is not installed ({error}); run `pip install warmloop[robotics]`.") from error
+        raise WarmloopError(f"Meta-World is not installed ({error}); run `pip install 'warmloop[robotics]'`.") from error
     return metaworld

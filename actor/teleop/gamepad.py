@@ -134,7 +134,7 @@ def _opened() -> Iterator[_Pad]:
         import pygame  # pyright: ignore[reportMissingImports]
         from pygame._sdl2 import controller  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise WarmloopError(f"A gamepad needs pygame ({error}); run `pip install warmloop[teleop]`.") from error
+        raise WarmloopError(f"A gamepad needs pygame ({error}); run `pip install 'warmloop[teleop]'`.") from error
     controller.init()
     try:
         found = [number for number in range(controller.get_count()) if controller.is_controller(number)]

@@ -160,7 +160,7 @@ def _listener(press: Any, release: Any) -> Any:
     try:
         from pynput import keyboard  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
-        raise WarmloopError(f"The keyboard needs pynput ({error}); run `pip install warmloop[teleop]`.") from error
+        raise WarmloopError(f"The keyboard needs pynput ({error}); run `pip install 'warmloop[teleop]'`.") from error
     except Exception as error:  # its backend asks for the display when it is imported
         raise WarmloopError(
             f"The keyboard cannot be heard: pynput found no display ({' '.join(str(error).split())}). Run this in a desktop session, or "

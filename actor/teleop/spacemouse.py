@@ -127,7 +127,7 @@ def _opened() -> tuple[Callable[[], bytes], Callable[[], None]]:
     try:
         import hid  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise WarmloopError(f"A 3-D mouse needs hidapi ({error}); run `pip install warmloop[teleop]`.") from error
+        raise WarmloopError(f"A 3-D mouse needs hidapi ({error}); run `pip install 'warmloop[teleop]'`.") from error
     found = [entry["path"] for entry in hid.enumerate() if is_mouse(entry)]
     if not found:
         raise WarmloopError("No 3-D mouse is connected. Under Linux the user must also be allowed to read /dev/hidraw*, by a udev rule.")

@@ -51,10 +51,19 @@ def require_file(path: Path) -> None:
     if path.is_dir():
         raise WarmloopError(f"{path} is a folder, and a file is needed.")
     if not path.is_file():
-        neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise WarmloopError(f"{path} does not exist{did_you_mean(path.name, neighbours, one=True)}")
+        raise WarmloopError(absent(path))
     if path.stat().st_size == 0:
         raise WarmloopError(f"{path} is an empty file; record or copy it again.")
+
+
+def absent(path: Path) -> str:
+    """The sentence for a path where nothing is: its nearest neighbour, or the folder in which LeRobot keeps a data set of that name."""
+    home = os.environ.get("HF_LEROBOT_HOME") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface"), "lerobot")
+    kept = Path(home).expanduser() / path
+    if not path.is_absolute() and (kept / "meta" / "info.json").is_file():
+        return f"{path} does not exist; LeRobot keeps a data set of that name in {kept}: give this folder."
+    neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    return f"{path} does not exist{did_you_mean(path.name, neighbours, one=True)}"
 
 
 def kind(path: str) -> str | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..episode import Episode
 from ..errors import WarmloopError
+from ..files.whole_files import absent
 from ..formats import format_of, parse_source_argument, place_of
 from ..formats.recordings.options import BadEpisode, ReadOptions
 from ..quality import QualityConfig, score
@@ -72,7 +73,7 @@ def _readable(file: str, findings: list[Finding], success: str, dones: str, skip
     """The file's episodes; a file and an episode that cannot be read become findings."""
     source, path = parse_source_argument(file)
     if not path.startswith("minari:") and not place_of(path).exists():
-        raise WarmloopError(f"{place_of(path)} does not exist.")
+        raise WarmloopError(absent(place_of(path)))
     if Path(path).expanduser().is_dir():
         format_of(path)
     bad: list[BadEpisode] = []

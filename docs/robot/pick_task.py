@@ -36,7 +36,7 @@ GRIPPER = 5  # of the joints
 
 
 def get_config() -> ConfigDict:
-    """Lift the cube by 5 cm. `info["lifted"]` is the tracker's word."""
+    """Lift the cube by 5 cm. `info["lifted"]` follows from where the tracker finds it."""
     config = task("so101_follower", PORT, ARM)
     kwargs = dict(config.environment.kwargs) | {"calibration_dir": CALIBRATION} | TASK | SIMULATED
     environment = dataclasses.replace(config.environment, kwargs=kwargs, wrappers=("pick_task:Tracked",), success="info:lifted", horizon=80)

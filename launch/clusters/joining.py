@@ -26,7 +26,7 @@ def connect(address: str, flag: str = "--address", who: str = "warmloop cluster"
     try:
         ray = ray_package()
     except ImportError as error:
-        raise WarmloopError(f"{who} needs Ray ({error}); run `pip install warmloop[ray]`.") from error
+        raise WarmloopError(f"{who} needs Ray ({error}); run `pip install 'warmloop[ray]'`.") from error
     check_listens(address, flag)
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     before = signal.getsignal(signal.SIGTERM)

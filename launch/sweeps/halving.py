@@ -133,6 +133,6 @@ def optuna_package() -> Any:
     try:
         optuna = importlib.import_module("optuna")
     except ImportError as error:
-        raise WarmloopError(f"--asha needs Optuna ({error}); run `pip install warmloop[asha]`.") from error
+        raise WarmloopError(f"--asha needs Optuna ({error}); run `pip install 'warmloop[asha]'`.") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

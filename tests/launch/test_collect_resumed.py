@@ -179,4 +179,4 @@ def test_without_stable_baselines3_one_sentence_says_how_to_get_it(folder: Path,
     monkeypatch.setenv("PYTHONPATH", str(folder))  # which comes before where it is installed
     done = collect(folder, "--env=Pendulum-v1", "--policy=sb3:model.zip", "--out=x.npz")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "needs Stable-Baselines3 (not here); run `pip install warmloop[sb3]`" in done.stderr
+    assert "needs Stable-Baselines3 (not here); run `pip install 'warmloop[sb3]'`" in done.stderr

@@ -68,7 +68,7 @@ def require_pyarrow(origin: str) -> None:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
-        raise WarmloopError(f"{origin}: LeRobot data sets need pyarrow ({error}); run `pip install warmloop[lerobot]`.") from error
+        raise WarmloopError(f"{origin}: LeRobot data sets need pyarrow ({error}); run `pip install 'warmloop[lerobot]'`.") from error
 
 
 @contextlib.contextmanager

@@ -59,7 +59,7 @@ def _within_range(recording: Recording) -> np.ndarray:
         index = _episode_of(recording, int(np.argmax((np.abs(actions) > 1 + ACTION_TOLERANCE).any(axis=1))))
         raise WarmloopError(
             f"{recording.origin}, episode {number_of(recording, index)}: `actions` run from {low:.4g} to {high:.4g}; "
-            f"rescale them to [-1, 1], or set --config.data.action_scaling{clip_advice(max(-low, high) - 1)}."
+            f"rescale them to [-1, 1], or set --config.data.action_scaling=limits{clip_advice(max(-low, high) - 1)}."
         )
     return np.clip(actions, -1, 1) if low < -1 or high > 1 else actions
 

@@ -68,7 +68,7 @@ def _crc32c() -> Any:
     try:
         import google_crc32c
     except ImportError:
-        raise WarmloopError("TFRecord files need google-crc32c for their checksums; install it with pip install warmloop[rlds].") from None
+        raise WarmloopError("TFRecord files need google-crc32c for their checksums; run `pip install 'warmloop[rlds]'`.") from None
     return google_crc32c.value
 
 

@@ -86,7 +86,8 @@ def mixed_outcomes_of_one_start(survey: Survey) -> Iterator[Fault]:
 def one_reward(survey: Survey) -> Iterator[Fault]:
     if survey.rewards.constant[0] and not any(facts.success and facts.flagged for facts in survey.facts):
         what = f"The reward is {survey.rewards.low[0]:.3g} on every step, and no success is flagged: there is nothing to learn from."
-        yield Fault(Severity.BREAKS, what, "Record rewards or a success flag.", 0)
+        advice = "If every episode succeeded, add --success=end (in training --config.data.success=end); else record a reward or a flag."
+        yield Fault(Severity.BREAKS, what, advice, 0)
 
 
 def returns(survey: Survey) -> Iterator[Fault]:

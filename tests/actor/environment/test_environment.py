@@ -274,10 +274,10 @@ def test_an_observation_of_another_shape_than_declared_is_refused():
 
 def test_a_missing_extra_names_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "gym_hil", None)
-    with pytest.raises(WarmloopError, match=r"needs gym_hil .*pip install warmloop\[robotics\]"):
+    with pytest.raises(WarmloopError, match=r"needs gym_hil .*pip install 'warmloop\[robotics\]'"):
         make_environment(EnvironmentConfig("gym_hil/Unheard-v0"))
     monkeypatch.setitem(sys.modules, "metaworld", None)
-    with pytest.raises(WarmloopError, match=r"Meta-World is not installed .*pip install warmloop\[robotics\]"):
+    with pytest.raises(WarmloopError, match=r"Meta-World is not installed .*pip install 'warmloop\[robotics\]'"):
         make_environment(EnvironmentConfig("Meta-World/reach-v3"))
 
 

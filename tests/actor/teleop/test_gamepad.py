@@ -153,7 +153,7 @@ def fails(program):
 @pytest.mark.long
 def test_without_a_pad_or_the_package_there_is_a_sentence():
     made = "from warmloop.actor.teleop.gamepad import Gamepad\nGamepad()"
-    assert re.search(r"needs pygame \(.*pip install warmloop\[teleop\]", fails(f"import sys\nsys.modules['pygame'] = None\n{made}"))
+    assert re.search(r"needs pygame \(.*pip install 'warmloop\[teleop\]'", fails(f"import sys\nsys.modules['pygame'] = None\n{made}"))
     pytest.importorskip("pygame", reason="pygame is not installed here")
     assert "No gamepad is connected. Under Linux" in fails(made)
 

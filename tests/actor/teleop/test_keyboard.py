@@ -269,7 +269,7 @@ def test_reading_it_takes_microseconds(keyboard, keys):
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("hidden", "says"), [("", "found no display.*set DISPLAY"), ("pynput", r"needs pynput \(.*pip install warmloop\[teleop\]")]
+    ("hidden", "says"), [("", "found no display.*set DISPLAY"), ("pynput", r"needs pynput \(.*pip install 'warmloop\[teleop\]'")]
 )
 def test_without_a_display_or_the_package_there_is_a_sentence(hidden, says):
     if not hidden:

@@ -114,5 +114,5 @@ def test_without_a_device_or_the_package_there_is_a_sentence(monkeypatch):
         with pytest.raises(WarmloopError, match="No 3-D mouse is connected"):
             SpaceMouse()
     monkeypatch.setitem(sys.modules, "hid", None)
-    with pytest.raises(WarmloopError, match=r"needs hidapi \(.*pip install warmloop\[teleop\]"):
+    with pytest.raises(WarmloopError, match=r"needs hidapi \(.*pip install 'warmloop\[teleop\]'"):
         SpaceMouse()

@@ -347,7 +347,7 @@ def test_a_video_that_is_not_decoded_is_named(copied, damage):
 def test_without_pyarrow_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    assert "run `pip install warmloop[lerobot]`" in refusal(FIXTURES / "lerobot-v3")
+    assert "run `pip install 'warmloop[lerobot]'`" in refusal(FIXTURES / "lerobot-v3")
 
 
 def test_a_directory_that_is_no_data_set_is_refused(tmp_path):

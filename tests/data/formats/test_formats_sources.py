@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from recorded import assert_same_experience, episode
 
+from warmloop.data import inspect
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import FORMATS, load_episodes, load_sources, parse_source_argument, write_episodes
 from warmloop.data.transition import Source
@@ -77,6 +78,16 @@ def test_another_suffix_is_refused_with_what_is_supported(tmp_path, name):
 def test_a_missing_file_is_named_with_its_neighbour(tmp_path, name):
     (tmp_path / "demos.npz").touch()
     assert refusal(load_episodes, tmp_path / name) == f'{tmp_path / name} does not exist; did you mean "demos.npz"?'
+
+
+def test_a_data_set_that_lerobot_keeps_elsewhere_is_named_with_its_folder(tmp_path, monkeypatch):
+    kept = tmp_path / "ME" / "TASK"
+    (kept / "meta").mkdir(parents=True)
+    monkeypatch.setenv("HF_LEROBOT_HOME", str(tmp_path))
+    assert refusal(load_episodes, "ME/TASK") == "ME/TASK does not exist."
+    (kept / "meta" / "info.json").touch()
+    sentence = f"ME/TASK does not exist; LeRobot keeps a data set of that name in {kept}: give this folder."
+    assert [refusal(load_episodes, "ME/TASK"), refusal(inspect, "ME/TASK")] == [sentence, sentence]
 
 
 @pytest.mark.parametrize("name", ["demos.npz", "demos.pkl"])

@@ -35,7 +35,7 @@ def cluster(tmp_path):
 
 
 def test_without_ray_one_sentence_says_how_to_get_it(cluster):
-    assert "needs Ray (not here); run `pip install warmloop[ray]`" in cluster("state", "cluster.toml")
+    assert "needs Ray (not here); run `pip install 'warmloop[ray]'`" in cluster("state", "cluster.toml")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "trainer:ten"])

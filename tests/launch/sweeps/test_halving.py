@@ -95,5 +95,5 @@ def test_one_run_and_a_rung_that_none_comes_to_are_refused():
 
 def test_without_optuna_one_sentence_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(WarmloopError, match=r"--asha needs Optuna \(.*\); run `pip install warmloop\[asha\]`"):
+    with pytest.raises(WarmloopError, match=r"--asha needs Optuna \(.*\); run `pip install 'warmloop\[asha\]'`"):
         halving_of(tmp_path, 2)
