@@ -6,9 +6,7 @@ built directly, the goal is part of the observation, and the seed decides the wh
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -18,7 +16,6 @@ from ...data.errors import WarmloopError
 from ...data.settings.near_names import did_you_mean
 
 PREFIX = "Meta-World/"
-TWO_HAND_RESETS = ("push-v3", "push-back-v3")  # the first picture's goal lies where the first of the two left the puck
 FRAMES = {"camera_name": "corner2", "width": 320, "height": 320}
 
 
@@ -44,7 +41,7 @@ def make_metaworld(environment_id: str, horizon: int = 0, render: bool = False, 
         raise WarmloopError(f'Meta-World has no task "{name}"{did_you_mean(name, tasks)}')
     if render:
         kwargs = {"render_mode": "rgb_array", **FRAMES, **kwargs}
-    return MetaWorldTask(tasks[name](**kwargs), horizon, one_hand_reset=name not in TWO_HAND_RESETS)
+    return MetaWorldTask(tasks[name](**kwargs), horizon)
 
 
 def task_classes() -> dict[str, type]:
@@ -63,7 +60,7 @@ def expert_for(environment_id: str) -> Any:
 class MetaWorldTask(gym.Wrapper):
     """One task with the goal in the observation, whose `reset(seed)` decides every position."""
 
-    def __init__(self, task: Any, horizon: int, one_hand_reset: bool = False):
+    def __init__(self, task: Any, horizon: int):
         super().__init__(task)
         task._set_task_called = True  # random positions instead of one of the 50 frozen tasks
         task._freeze_rand_vec = False
@@ -74,15 +71,12 @@ class MetaWorldTask(gym.Wrapper):
         task.observation_space = task.sawyer_observation_space
         if horizon:
             task.max_path_length = horizon
-        self._one_hand_reset, self._hand_resets = one_hand_reset, 0  # of a reset; not known before the first one
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
         task: Any = self.env
         if seed is not None:
             task.seed(seed)
-        with _hand_resets(task, self._one_hand_reset and self._hand_resets == 2) as made:
-            observation, info = task.reset()
-        self._hand_resets = len(made)
+        observation, info = task.reset()
         space = task.observation_space
         return np.clip(observation, space.low, space.high), info  # as every later step does
 
@@ -90,31 +84,6 @@ class MetaWorldTask(gym.Wrapper):
         """The frame, upright: the corner cameras hang upside down."""
         frame: Any = self.env.render()
         return frame[::-1, ::-1] if str(self.env.unwrapped.camera_name).startswith("corner") else frame  # type: ignore[attr-defined]
-
-
-@contextlib.contextmanager
-def _hand_resets(task: Any, one: bool) -> Iterator[list[None]]:
-    """Gives a list that grows each time that a reset within it asks for the hand's way home; with `one`, the first is not simulated.
-
-    Meta-World resets twice in a row: the second begins from MuJoCo's own start again, and of the first it keeps only what that wrote into
-    the model, drew, and measured on bodies that do not move. So the hand need not move in the first; all after it is the same to the bit.
-    """
-    import mujoco
-
-    whole, made = task._reset_hand, list[None]()
-
-    def reset_hand(*args: Any, **kwargs: Any) -> None:
-        made.append(None)
-        if one and len(made) == 1:
-            mujoco.mj_forward(task.model, task.data)  # positions of all bodies, which the task reads
-        else:
-            whole(*args, **kwargs)
-
-    task._reset_hand = reset_hand
-    try:
-        yield made
-    finally:
-        del task._reset_hand
 
 
 def _package() -> Any:
