@@ -169,6 +169,7 @@ def _send(port: int, streams: range, load: Load, begin: Any, results: Any) -> No
         while link.status.durable < link.status.received:
             link.heartbeat()
             time.sleep(0.01)
+        link.goodbye()  # only then the loop gets the newest row of an episode that is open: the learner might have to cut it there
 
     with open_channel(f"127.0.0.1:{port}") as channel:
         links = {stream: Link(channel, schema, f"simulator-{stream}", uuid.uuid4().hex) for stream in streams}
