@@ -61,7 +61,8 @@ class Tracked(gym.Wrapper):
         super().__init__(env)
         parts: dict[str, Any] = {name: gym.spaces.Box(-np.inf, np.inf, (3,), np.float32) for name in ("cube", "reach")}
         seen: Any = env.observation_space
-        self.observation_space = gym.spaces.Dict(dict(seen.items()) | {"state": gym.spaces.Dict(dict(seen["state"].items()) | parts)})
+        spaces: dict[str, Any] = dict(seen.items()) | {"state": gym.spaces.Dict(dict(seen["state"].items()) | parts)}
+        self.observation_space = gym.spaces.Dict(spaces)
         self._tracker = HttpRobot(TRACKER, timeout=5.0)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:

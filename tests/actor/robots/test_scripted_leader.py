@@ -53,6 +53,7 @@ def led(tmp_path, monkeypatch):
 def test_a_person_takes_over_from_a_policy_that_stands_still_and_the_follower_picks_the_cube_up(led):
     environment, leader, bus = led(patience=0.5)
     observation, taken, step = environment.reset(0), list[bool](), environment.env.get_wrapper_attr("config").max_step
+    success = False
     leader.begin(0)
     for number in range(300):
         command = leader(observation, np.zeros(6, np.float32), number)
@@ -61,9 +62,9 @@ def test_a_person_takes_over_from_a_policy_that_stands_still_and_the_follower_pi
         assert (moved < 1.5 * np.array(step) + 3.0).all(), "it does not jump"
         observation = outcome.next_observation
         taken.append(command.action is not None)
-        if outcome.success:
+        if success := bool(outcome.success):
             break
-    assert outcome.success and not taken[0] and taken[-1]
+    assert success and not taken[0] and taken[-1]
     first = taken.index(True)
     assert sum(taken[first:]) > 10, "led, once it is taken over"
     assert not any(servo.memory[TORQUE] for servo in bus.servos.values()), "the leader is limp while it is led"
@@ -73,12 +74,12 @@ def test_a_person_takes_over_from_a_policy_that_stands_still_and_the_follower_pi
 def test_a_person_leaves_a_policy_alone_that_gets_on(led):
     environment, leader, bus = led(patience=5.0)
     pick = pick_task.Pick()  # before the person looks at an arm that stands still
-    observation = environment.reset(1)
+    observation, success = environment.reset(1), False
     leader.begin(1)
     for number in range(80):
         assert leader(observation, np.zeros(6, np.float32), number).action is None
         outcome = environment.step(pick(observation, number))
         observation = outcome.next_observation
-        if outcome.success:
+        if success := bool(outcome.success):
             break
-    assert outcome.success and all(servo.memory[TORQUE] for servo in bus.servos.values()), "the leader follows"
+    assert success and all(servo.memory[TORQUE] for servo in bus.servos.values()), "the leader follows"

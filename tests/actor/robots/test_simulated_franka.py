@@ -21,7 +21,7 @@ SECONDS = 30.0  # for an answer, on a busy machine
 
 
 @pytest.fixture
-def ask():
+def ask(monkeypatch):
     """Requests to a server whose time passes with the commands."""
     server = SimulatedFranka(0, step=0.1)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -30,7 +30,7 @@ def ask():
     def one(what, **body):
         return robot.ask(what, body)
 
-    one.url = robot.url
+    monkeypatch.setattr(franka_pick_task, "TRACKER", robot.url)
     yield one
     robot.close()
     server.shutdown()
@@ -92,10 +92,9 @@ def test_the_gripper_shuts_on_nothing_and_stops_at_a_cube(ask):
     assert 0.3 < ask("getstate")["gripper_pos"] < 0.6
 
 
-def test_the_script_picks_the_cube_up_wherever_it_is_put(ask, monkeypatch):
-    monkeypatch.setattr(franka_pick_task, "TRACKER", ask.url)
+def test_the_script_picks_the_cube_up_wherever_it_is_put(ask):
     config = load(franka_pick_task.__file__)
-    kwargs = dict(config.environment.kwargs) | {"url": ask.url, "timeout": SECONDS}
+    kwargs = dict(config.environment.kwargs) | {"url": franka_pick_task.TRACKER, "timeout": SECONDS}
     environment = make_environment(config.replace(environment={"kwargs": kwargs}).environment)
     pick, starts = franka_pick_task.Pick(), []
     for seed in range(2):
