@@ -7,11 +7,14 @@ random start they do not tell where the target is. Success is the tool near TARG
 or a person.
 """
 
+import inspect
+
 from ml_collections import ConfigDict
 
 from warmloop.actor.config import ActorConfig
 from warmloop.actor.environment.environment import EnvironmentConfig
 from warmloop.actor.robots.franka_config import read_config
+from warmloop.actor.robots.franka_env import FrankaServerEnv
 from warmloop.configs.recipes.algorithms import apply
 from warmloop.configs.recipes.own import sparse
 from warmloop.configs.schema import RunConfig, to_config_dict
@@ -30,10 +33,11 @@ def task(name: str) -> RunConfig:
     """The settings for one lab's configuration."""
     lab = read_config(name)
     pixels = bool(lab.realsense_cameras)
+    usual = {setting: inspect.signature(FrankaServerEnv).parameters[setting].default for setting in LOCAL}  # so that a flag can name them
     wrappers = (RELATIVE, *LAID_OUT) if pixels else LAID_OUT
     config = RunConfig(
         environment=EnvironmentConfig(
-            "FrankaServer-v0", {"config": name}, lab.max_episode_length, "info:succeed", wrappers=wrappers, local_kwargs=LOCAL
+            "FrankaServer-v0", {"config": name} | usual, lab.max_episode_length, "info:succeed", wrappers=wrappers, local_kwargs=LOCAL
         ),
         reward=RewardConfig(discount=0.97),
         replay=ReplayConfig(capacity=20_000 if pixels else 100_000, intervention_rows=2_000 if pixels else 5_000),

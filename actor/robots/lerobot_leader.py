@@ -27,7 +27,6 @@ from .lerobot_link import LOST, buses_of, disconnected, until_quiet, was_lost
 from .lerobot_parts import make_teleoperator
 
 WHERE = "--intervention"
-TRIES = 4  # for a packet of the leader that is lost
 JOIN_SECONDS = 2.0
 KEYS = ("keyboard", "terminal", "gamepad")
 FOLLOW = {"on": True, "off": False, True: True, False: False}
@@ -52,6 +51,7 @@ class Leader:
         follow: on: the leader arm goes where the follower is while the policy acts, and is limp while a person leads or nobody acts.
         pull: with follow, how far a hand must pull a joint from where it goes, in its units, to take over.
         torque: with follow, percent of its motors' torque.
+        retries: how often a packet of the leader that was lost is asked for again.
     """
 
     def __init__(
@@ -68,14 +68,17 @@ class Leader:
         follow: str | bool = "off",
         pull: float = 8.0,
         torque: float = 30.0,
+        retries: int = 3,
     ):
         if min(takeover, release, rate, pull) <= 0 or not 0 < torque <= 100:
             raise WarmloopError(f"{WHERE}: takeover, release, rate and pull must be above 0, and torque above 0 and at most 100.")
+        if retries < 0:
+            raise WarmloopError(f"{WHERE}: retries is {retries}; it must be 0 or more.")
         if follow not in FOLLOW:
             raise WarmloopError(f'{WHERE}: follow is "{follow}"; it must be on or off.')
         if not environment.env.has_wrapper_attr("towards"):
             raise WarmloopError(f'{WHERE}: a teleoperator of LeRobot moves "LeRobot-v0", and this is "{environment.config.id}".')
-        self._environment, self._release, self._period = environment, release, 1.0 / rate
+        self._environment, self._release, self._period, self._tries = environment, release, 1.0 / rate, retries + 1
         self._motion, self._following = Motion(takeover), (pull, torque) if FOLLOW[follow] else None
         self._made = lambda: make_teleoperator(type, str(port), str(id), str(calibration_dir))
         self._name = " ".join(filter(None, (type, str(id), f"at {port}" if port else "")))
@@ -167,14 +170,14 @@ class Leader:
 
     def _opened(self) -> tuple[Any, bool]:
         """A device that is connected, and whether it is calibrated; tried again where a packet was lost."""
-        for attempt in range(TRIES):
+        for attempt in range(self._tries):
             device = self._made()
             try:
                 device.connect(calibrate=False)
                 return device, getattr(device, "is_calibrated", True)
             except Exception as error:  # of a driver: any kind
                 disconnected(device)
-                if not was_lost(error) or attempt == TRIES - 1:
+                if not was_lost(error) or attempt == self._tries - 1:
                     said = " ".join(str(error).split())[:300]
                     raise WarmloopError(f"The teleoperator {self._name} cannot be connected ({said}).") from error
         raise AssertionError
@@ -209,7 +212,7 @@ class Leader:
             except Exception as error:  # of a driver: any kind
                 lost += 1
                 until_quiet(buses_of(device).values())
-                if not isinstance(error, LOST) or lost == TRIES:
+                if not isinstance(error, LOST) or lost == self._tries:
                     with self._lock:
                         self._failed = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
                     break

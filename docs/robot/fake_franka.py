@@ -107,11 +107,14 @@ class Robot(ThreadingHTTPServer):
 
     def __init__(self, port: int, speed: float = 1.0, late_after: int = 0, lateness: float = 0.0, late_for: int = 1):
         super().__init__(("127.0.0.1", port), Answers)
-        self.arm, self.counts, self.requests = Arm(speed), dict[str, int](), 0
+        self.arm, self.counts, self.requests = self.made_arm(speed), dict[str, int](), 0
         self.late_after, self.lateness, self.late_for = late_after, lateness, late_for
         self.poses: list[list[float]] = []
         self.frozen = False
         self._last = self.arm.picture()
+
+    def made_arm(self, speed: float) -> Arm:
+        return Arm(speed)
 
     def count(self, what: str) -> None:
         with self.arm.lock:

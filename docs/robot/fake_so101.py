@@ -259,10 +259,10 @@ def write_calibration(path: Path, bus: Bus | None = None) -> None:
             bus.motor(name).put(HIGHEST, high)
 
 
-def serve(bus: Bus, link: str | None, calibration: str | None, beside: str = "") -> None:
-    """Until Ctrl-C; `beside` is told with the port."""
+def serve(bus: Bus, link: str | None, calibration: str | None, beside: str = "", name: str = "fake") -> None:
+    """Until Ctrl-C; `beside` is told with the port, and `name` is the arm's."""
     if calibration:
-        write_calibration(Path(calibration) / "fake.json", bus)
+        write_calibration(Path(calibration) / f"{name}.json", bus)
     if link:
         Path(link).unlink(missing_ok=True)
         Path(link).symlink_to(bus.port)

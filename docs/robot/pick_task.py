@@ -66,16 +66,24 @@ class Tracked(gym.Wrapper):
 
     def step(self, action: Any) -> tuple[dict, float, bool, bool, dict]:
         observation, _, terminated, truncated, info = self.env.step(action)
-        seen = self._seen(observation)
-        lifted = bool(seen["cube"][2] > HALF + LIFTED)
-        return seen, float(lifted), terminated, truncated, info | {"lifted": lifted}
+        found = self._seen(observation)
+        lifted = is_lifted(found)
+        return found, float(lifted), terminated, truncated, info | {"lifted": lifted}
 
     def _seen(self, observation: dict[str, Any]) -> dict[str, Any]:
-        told = self._tracker.ask("cube")
-        cube = np.array(told["position"])
-        reach = cube - self._arm.place(observation["state"].astype(np.float64))
-        found = {"cube": cube, "reach": reach, "turn": np.array([told["turn"]])}
-        return observation | {name: value.astype(np.float32) for name, value in found.items()}
+        return seen(self._arm, observation, self._tracker.ask("cube"))
+
+
+def seen(arm: Effector, observation: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    """An observation with the cube, of which a tracker tells `position` and `turn`."""
+    cube = np.array(told["position"])
+    reach = cube - arm.place(observation["state"].astype(np.float64))
+    found = {"cube": cube, "reach": reach, "turn": np.array([told["turn"]])}
+    return observation | {name: value.astype(np.float32) for name, value in found.items()}
+
+
+def is_lifted(observation: dict[str, Any]) -> bool:
+    return bool(observation["cube"][2] > HALF + LIFTED)
 
 
 def arm_model() -> Effector:
@@ -95,7 +103,7 @@ class Pick:
     """Goes over the cube with an open gripper, down, closes, and lifts: decided by the observation alone, for the policy of a collection
     and for a teacher, whose measure of progress it has."""
 
-    def __init__(self, environment: Environment):
+    def __init__(self, environment: Environment | None = None):
         self._arm, self._step = arm_model(), np.array(TASK["max_step"])
 
     def begin(self, seed: int) -> None:

@@ -5,7 +5,7 @@
 The servos are those of fake_so101.py, with MuJoCo (so101_scene.py) behind them in place of a lag. With `--step` the arm's time passes
 by that much at each command of goals and not otherwise, so that all may go as fast, or as slowly, as the computer does; without it,
 its time is ours. The server answers, by POST as HIL-SERL's does: `cube`, its position and turn, as a tracker of a tag on it tells
-them; `place`, which puts it on the table; `scene`, where all is, for a camera (so101_camera.py).
+them; `place`, which puts it on the table; `view`, what a person at the table sees; `scene`, where all is, for a camera (so101_camera.py).
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Table(ThreadingHTTPServer):
 
     def __init__(self, scene: Scene, port: int):
         super().__init__(("127.0.0.1", port), Answers)
-        self.scene = scene
+        self.scene, self.placed = scene, 0
         threading.Thread(target=self.serve_forever, name="table", daemon=True).start()
 
     def answer(self, what: str, body: dict[str, Any]) -> dict[str, Any] | None:
@@ -124,7 +124,10 @@ class Table(ThreadingHTTPServer):
                 return self.scene.cube()
             case "place":
                 self.scene.place(float(body["x"]), float(body["y"]), float(body["turn"]))
+                self.placed += 1
                 return self.scene.cube()
+            case "view":
+                return self.scene.cube() | {"state": self.scene.pose.tolist(), "placed": self.placed}
             case "scene":
                 return {"qpos": self.scene.qpos.tolist()}
         return None

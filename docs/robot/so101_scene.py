@@ -44,6 +44,13 @@ class Scene:
         return self._data.qpos[self._places].copy()
 
     @property
+    def pose(self) -> np.ndarray:
+        """`[6]` where the joints are in LeRobot's units: degrees, the gripper in percent."""
+        degrees, (low, high) = np.degrees(self.angles), np.degrees(self.limits[-1])
+        degrees[-1] = (degrees[-1] - low) / (high - low) * 100
+        return degrees
+
+    @property
     def qpos(self) -> np.ndarray:
         """`[13]` of the model: the joints, and the cube's place and quaternion; what `drawn` takes."""
         return self._data.qpos.copy()

@@ -24,9 +24,7 @@ class SceneRobot:
         self.is_connected = False
 
     def get_observation(self):
-        degrees, (low, high) = np.degrees(self.scene.angles), np.degrees(self.scene.limits[-1])
-        degrees[-1] = (degrees[-1] - low) / (high - low) * 100
-        return dict(zip(self.observation_features, degrees.tolist(), strict=True))
+        return dict(zip(self.observation_features, self.scene.pose.tolist(), strict=True))
 
     def send_action(self, action):
         degrees, (low, high) = np.array([action[f"{name}.pos"] for name in MOTORS]), np.degrees(self.scene.limits[-1])

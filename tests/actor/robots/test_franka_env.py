@@ -254,6 +254,8 @@ def test_a_configuration_that_cannot_be_meant_is_refused_in_words(tmp_path, monk
 
 def test_the_preset_reads_length_and_cameras_from_the_labs_class(tmp_path, monkeypatch):
     config = load("configs/franka.py:reach_task:EnvConfig")
+    kwargs = dict(config.environment.kwargs)
+    assert kwargs["url"] == "" and kwargs["timeout"] == 1.0, "a flag can change them"
     assert config.environment.horizon == 60 and config.environment.wrappers == ("quaternion_to_euler", "serl_observation")
     seeing = load("configs/franka.py:" + own_task(tmp_path, monkeypatch, "camera_task", 'REALSENSE_CAMERAS = {"wrist_1": {}}'))
     assert seeing.environment.wrappers[0] == "relative_frame:actions=current" and not seeing.actor.simulator

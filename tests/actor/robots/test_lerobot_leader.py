@@ -1,5 +1,6 @@
 """Teleoperators of LeRobot as interveners, on plain objects with LeRobot's interface of a Teleoperator."""
 
+import threading
 import time
 
 import numpy as np
@@ -146,6 +147,27 @@ def test_a_leader_whose_motor_lets_go_or_stays_on_is_a_fault_and_no_takeover(led
         until(lambda: [time.sleep(1.5)] and leader({}, act.action, 0).action is not None, 8.0)
 
 
+@pytest.mark.parametrize(("retries", "fails"), [(2, True), (3, False)])
+def test_a_packet_of_the_leader_that_is_lost_is_asked_for_again_so_often(led, retries, fails):
+    _, leader, device = led(options={"retries": retries})
+    lost = iter([ConnectionError("no answer")] * 3)
+    read, begun = device.get_action, threading.Event()
+
+    def get_action():
+        if error := next(lost, None):
+            raise error
+        begun.set()
+        return read()
+
+    device.get_action = get_action
+    assert until(lambda: begun.is_set() or leader._failed)
+    if fails:
+        with pytest.raises(EnvironmentFault, match="failed: ConnectionError: no answer"):
+            leader({}, np.zeros(2), 0)
+    else:
+        assert leader({}, np.zeros(2), 0).action is None
+
+
 @pytest.mark.parametrize(
     ("teleoperator", "options", "problem"),
     [
@@ -153,6 +175,7 @@ def test_a_leader_whose_motor_lets_go_or_stays_on_is_a_fault_and_no_takeover(led
         ("PlainPad", {"follow": "on"}, "follow=on is for leader arms"),
         ("PlainArm", {"follow": "yes"}, 'follow is "yes"; it must be on or off'),
         ("PlainArm", {"torque": 0}, "torque above 0 and at most 100"),
+        ("PlainArm", {"retries": -1}, "retries is -1; it must be 0 or more"),
     ],
 )
 def test_a_leader_that_cannot_follow_is_refused_in_a_sentence(led, teleoperator, options, problem):
