@@ -233,7 +233,7 @@ def walker():
     return agent, parts, learnt.agent, metrics
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_its_plans_are_better_than_the_data(walker):
     """It goes right."""
     agent, _, state, metrics = walker

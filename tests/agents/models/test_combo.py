@@ -234,7 +234,7 @@ def trained():
     return agent, state.agent, rows, metrics
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_policy_is_worth_less_in_the_models_states_than_the_data_are(trained):
     agent, state, rows, metrics = trained
     held = int(metrics["model/rows"])

@@ -176,7 +176,7 @@ def alternating(episodes=20, length=24):
     )
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_it_predicts_a_system_open_loop_and_has_its_analytic_values():
     sizes: dict = {"hidden": (16,), "groups": 8, "length": 8, "batch_size": 8, "imagined_steps": 8}
     config = DreamerConfig(**sizes, learning_rate=3e-3, learning_rate_warmup=20, slow_rate=0.1)

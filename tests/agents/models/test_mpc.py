@@ -336,7 +336,7 @@ def test_what_is_drawn_for_it_never_crosses_into_another_episode():
 LENGTH, DISCOUNT = 6, 0.8
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_values_on_a_chain_are_the_analytic_ones():
     place = np.tile(np.eye(LENGTH, 3, dtype=np.float32) + np.arange(LENGTH, dtype=np.float32)[:, None] / LENGTH, (30, 1))
     rows = walks((LENGTH,) * 30)

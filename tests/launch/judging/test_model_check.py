@@ -35,7 +35,7 @@ def test_the_table_marks_where_the_guess_is_better_and_a_picture_is_drawn(tmp_pa
     assert draw(found, tmp_path / "model.png").stat().st_size > 10_000
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_warm_up_by_combo_is_judged_by_its_held_out_episodes_and_others_are_refused(tmp_path):
     environment = make_environment(EnvironmentConfig("Pendulum-v1", success="reward>=-0.01", horizon=30))
     episodes = [run_episode(environment, RandomPolicy(1), seed, EpisodePlan(source=Source.DEMOS, number=seed)) for seed in range(30)]

@@ -68,7 +68,7 @@ def linear():
     return ensemble, learnt(ensemble, rows, 3_500, 1_024), fitted, np.std(rows.next_observation - inputs @ fitted, axis=0)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_linear_gaussian_system_is_recovered_within_two_per_cent(linear):
     ensemble, state, fitted, deviation = linear
 
@@ -167,7 +167,7 @@ def pendulum_rows(wanted, count=6_000):
     return rows.replace(**fields, episode=number // 200, step=number % 200)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_members_disagree_on_states_that_were_withheld():
     lower, upper = (pendulum_rows(lambda here, side=side: side * here[0] > 0) for side in (-1, 1))
     settings = dataclasses.replace(SETTINGS, model_members=5, model_elites=5)
