@@ -166,17 +166,21 @@ class Camera:
         """Nothing is open."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=5100, help="where it listens; 0 takes any free one (%(default)s)")
-    parser.add_argument("--speed", type=float, default=1.0, help="seconds of the arm's that pass in one of ours (%(default)s)")
-    given = parser.parse_args()
-    robot = Robot(given.port, given.speed)
+def serve(robot: Robot) -> None:
+    """Answers until Ctrl-C; prints its port first, and how much it answered at the end."""
     print(f"listening: {robot.server_port}", flush=True)
     try:
         robot.serve_forever()
     except KeyboardInterrupt:
         print(f"answered {robot.requests} requests")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=5100, help="where it listens; 0 takes any free one (%(default)s)")
+    parser.add_argument("--speed", type=float, default=1.0, help="seconds of the arm's that pass in one of ours (%(default)s)")
+    given = parser.parse_args()
+    serve(Robot(given.port, given.speed))
 
 
 if __name__ == "__main__":

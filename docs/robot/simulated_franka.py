@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fake_franka import GRIPPER_SECONDS, Arm, Robot
+from fake_franka import GRIPPER_SECONDS, Arm, Robot, serve
 from scipy.spatial.transform import Rotation
 
 mujoco: Any = import_module("mujoco")  # whose types miss some of it
@@ -228,12 +228,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=5100, help="where it listens; 0 takes any free one (%(default)s)")
     parser.add_argument("--step", type=float, default=0.0, help="seconds that pass at each commanded pose; 0: as ours do (%(default)s)")
     given = parser.parse_args()
-    robot = SimulatedFranka(given.port, given.step)
-    print(f"listening: {robot.server_port}", flush=True)
-    try:
-        robot.serve_forever()
-    except KeyboardInterrupt:
-        print(f"answered {robot.requests} requests")
+    serve(SimulatedFranka(given.port, given.step))
 
 
 if __name__ == "__main__":
