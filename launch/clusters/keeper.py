@@ -44,9 +44,9 @@ class Keeper:
         try:
             lock = self._lock()
             if lock is not None:
-                self._start(lock)
-                os.close(lock)  # the command has a copy, which ends with it
+                self._start(lock)  # the command has a copy, in case this keeper is killed before it
                 self._attend()
+                os.close(lock)
             while not self.ending:  # the worker reads the rest of the log
                 self._hear()
         finally:
