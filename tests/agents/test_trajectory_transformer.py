@@ -117,7 +117,7 @@ def test_the_step_size_rises_falls_and_stays_at_a_tenth():
     assert float(AGENT.rate(jnp.int32(7))) == pytest.approx(6e-5), "and online"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_it_learns_a_batch_by_heart(batch):
     agent = dataclasses.replace(AGENT, problem=Problem(0.9, warmup_updates=2000))
     agent = dataclasses.replace(agent, config=dataclasses.replace(agent.config, hidden=(64, 64), actor_lr=3e-3, weight_decay=0.0))

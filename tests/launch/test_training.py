@@ -91,7 +91,7 @@ def test_lock_step_is_bit_reproducible_and_resumes_as_if_it_had_not_stopped(comm
     assert ratios[0] == pytest.approx(0.999 ** (60 + 49), abs=1e-3), "the ratio goes on where the warm-up stopped"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_progress_ends_at_its_total_and_with_how_fast_it_went(commands):
     line = ("--exp_name=shown", "--config.learner.max_utd=0.4")
     done = commands.run("train_rlpd", *line, "--online_steps=250")
@@ -174,7 +174,7 @@ def test_local_runs_a_learner_and_its_actors_to_the_end(commands, warm):
     assert shown["episodes"] == 2 and shown["success_low"] <= shown["success_rate"] <= shown["success_high"]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_actor_with_several_simulators_sends_a_stream_for_each(commands, warm):
     common = ("--exp_name=abreast", "--online_steps=700", f"--checkpoint_path={warm}", f"--port={free_port()}")
     done = commands.run("local", "--envs=3", *common, "--config.actor.evaluate_every=300", "--config.actor.evaluation_episodes=4")

@@ -185,7 +185,7 @@ def test_a_row_of_weight_zero_teaches_the_model_nothing(learner):
     assert losses[0] == losses[1]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_first_share_of_a_warm_up_clones_and_leaves_the_rest_of_the_model_alone():
     cloner = Learner(agent_of(Problem(0.9, warmup_updates=300), clone_share=0.5, bc_weight=0.5))
     batch = cloner.batch
@@ -203,6 +203,7 @@ def test_the_first_share_of_a_warm_up_clones_and_leaves_the_rest_of_the_model_al
     assert agent_of(Problem(0.9)).clone_updates == 0, "online none"
 
 
+@pytest.mark.slow
 def test_after_cloning_the_model_begins_with_steps_of_the_step_size(learner):
     """Adam's first step moves a number by the step size. One that has counted 30 steps of nothing moves it by 0.57 of that, and one that
     has counted thousands three times as far, and then more."""
