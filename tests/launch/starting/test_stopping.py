@@ -51,7 +51,9 @@ def test_local_saves_and_takes_its_learner_and_actors_with_it(commands, tell):
     assert "Traceback" not in log and "started again" not in log
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_warm_up_saves_says_how_to_go_on_and_goes_on(commands, demos, number):
     line = ("train_offline_warmup", "--exp_name=warm", f"--offline_data_path=demos={demos}")
     process = commands.start(*line, "--warmup_steps=1000000")
