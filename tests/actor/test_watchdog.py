@@ -10,6 +10,7 @@ import gymnasium as gym
 import jax
 import numpy as np
 import pytest
+from waiting import until
 from wire_rows import SCHEMA, SPEC, agent
 
 from warmloop.actor.config import ActorConfig
@@ -80,13 +81,6 @@ def acting(server, config, **arm):
     finally:
         client.stop()
         client.close(timeout=0.1)
-
-
-def eventually(fact, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.005)
 
 
 def later(action, loop, steps=30):
@@ -161,7 +155,7 @@ def test_weights_too_far_behind_the_learners_stop_the_actor(server):
 
         def learn():
             server._intake.publish(60, AGENT.actor_params(AGENT.init(jax.random.key(1), example(SPEC))))
-            eventually(lambda: loop.client.newest_version == 60)  # not only once the next episode has begun with them
+            until(lambda: loop.client.newest_version == 60)  # not only once the next episode has begun with them
 
         later(learn, loop, 2)
         with pytest.raises(WarmloopError, match=r"60 updates behind .*max_policy_lag is 50"):
@@ -186,7 +180,7 @@ def test_the_weights_age_is_since_the_newest_ones_came(server):
         for version in (1, 2):
             before = time.monotonic()
             server._intake.publish(version, params)
-            eventually(lambda version=version: (client.newest_weights() or (-1,))[0] == version)
+            until(lambda version=version: (client.newest_weights() or (-1,))[0] == version)
             time.sleep(0.1)
             assert 0.1 <= client.weights_age <= time.monotonic() - before, "since these came, and not the ones before"
 

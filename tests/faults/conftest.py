@@ -1,6 +1,5 @@
 import os
 import random
-import time
 
 import pytest
 from learners import LearnerProcess
@@ -36,16 +35,3 @@ def chance():
     seed = int(os.environ.get("FAULT_SEED", random.SystemRandom().randrange(10**6)))
     print(f"FAULT_SEED={seed}")
     return random.Random(seed)
-
-
-@pytest.fixture
-def eventually():
-    """Waits until a fact is true."""
-
-    def wait(fact, seconds=120.0, what="it did not come true in time"):
-        deadline = time.monotonic() + seconds
-        while not fact():
-            assert time.monotonic() < deadline, what
-            time.sleep(0.002)
-
-    return wait

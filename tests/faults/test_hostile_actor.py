@@ -12,6 +12,7 @@ from actors import Actor
 from hostile import Hostile
 from learners import SCRIPT, assert_each_once, finish, resident_bytes
 from secrets_folder import make_credentials
+from waiting import until
 
 from warmloop.data.running.threads import DIED
 from warmloop.data.wire import MIB
@@ -40,11 +41,11 @@ def attacked(process, actors, seconds, seed, secrets=None):
 @pytest.mark.fault
 @pytest.mark.parametrize("secured", [False, True])
 @pytest.mark.parametrize("seconds", [8, pytest.param(90, marks=pytest.mark.fault)])
-def test_every_honest_row_is_acknowledged_while_a_hostile_actor_does_what_it_can(tmp_path, learner, chance, eventually, seconds, secured):
+def test_every_honest_row_is_acknowledged_while_a_hostile_actor_does_what_it_can(tmp_path, learner, chance, seconds, secured):
     secrets = make_credentials(tmp_path / "credentials", "actor-0", "actor-1", "mallory") if secured else None
     process = learner("--save-every=2000", "--ring=20000", "--segment=1000000", *([f"--credentials={secrets}"] if secrets else []))
     actors = [Actor(process.port, number, tmp_path / f"spool-{number}", rate=100, secrets=secrets) for number in (0, 1)]
-    eventually(lambda: all(actor.acknowledged for actor in actors))
+    until(lambda: all(actor.acknowledged for actor in actors))
     attacked(process, actors, seconds / 3, chance.randrange(10**6), secrets)  # threads keep what their largest message took
     memory, disk = resident_bytes(process.pid), size_of(process.folder)
     longest, done = attacked(process, actors, seconds, chance.randrange(10**6), secrets)
@@ -63,15 +64,15 @@ def test_every_honest_row_is_acknowledged_while_a_hostile_actor_does_what_it_can
 
 
 @pytest.mark.fault
-def test_a_learner_that_was_stopped_for_longer_than_a_lease_keeps_its_actors_sessions(tmp_path, learner, eventually):
+def test_a_learner_that_was_stopped_for_longer_than_a_lease_keeps_its_actors_sessions(tmp_path, learner):
     process = learner("--lease=10")
     actors = [Actor(process.port, number, tmp_path / f"spool-{number}", rate=50) for number in (0, 1)]
-    eventually(lambda: all(actor.acknowledged for actor in actors))
+    until(lambda: all(actor.acknowledged for actor in actors))
     process.process.send_signal(signal.SIGSTOP)
     time.sleep(25.0)
     process.process.send_signal(signal.SIGCONT)
     before = [actor.acknowledged for actor in actors]
-    eventually(lambda: all(actor.acknowledged > start + 100 for actor, start in zip(actors, before, strict=True)))
+    until(lambda: all(actor.acknowledged > start + 100 for actor, start in zip(actors, before, strict=True)))
     finish(process, *actors)
     assert "did not run for" in process.log() and "counts as gone" not in process.log()
 
@@ -89,10 +90,10 @@ learner_process.main()
 
 
 @pytest.mark.fault
-def test_a_learner_whose_journal_thread_dies_ends_loudly_and_its_successor_has_every_row(tmp_path, learner, eventually, monkeypatch):
+def test_a_learner_whose_journal_thread_dies_ends_loudly_and_its_successor_has_every_row(tmp_path, learner, monkeypatch):
     process = learner()
     actor = Actor(process.port, 0, tmp_path / "spool", rate=100)
-    eventually(lambda: actor.acknowledged > 50)
+    until(lambda: actor.acknowledged > 50)
     process.kill()
     broken = tmp_path / "broken.py"
     broken.write_text(BROKEN.format(helpers=str(SCRIPT.parent)))

@@ -8,17 +8,18 @@ from actors import Actor, ActorProcess
 from learners import finish
 from marked_rows import CAMERA
 from proxy import Proxy
+from waiting import until
 
 SMALL = ("--save-every=50", "--segment=65536", "--ring=2000", "--lease=5")
 
 
-def kill_repeatedly(process, kills, chance, eventually):
+def kill_repeatedly(process, kills, chance):
     """Kills a learner at random points: within a save, while it serves, and while it starts. Returns how many saves were interrupted."""
     interrupted = 0
     for kill in range(kills):
         kind = ("save", "serving", "start")[kill % 3]
         if kind == "save":
-            eventually(lambda: list((process.folder / "checkpoints").glob("*.partial")), 60, "no save began")
+            until(lambda: list((process.folder / "checkpoints").glob("*.partial")), 60, "no save began")
         else:
             time.sleep(chance.uniform(0.0, 4.0 if kind == "start" else 1.2))
         process.kill()
@@ -32,22 +33,22 @@ def kill_repeatedly(process, kills, chance, eventually):
 
 @pytest.mark.long
 @pytest.mark.parametrize("kills", [2, pytest.param(30, marks=pytest.mark.fault)])
-def test_what_a_killed_learner_acknowledged_was_inserted_exactly_once(kills, tmp_path, learner, chance, eventually):
+def test_what_a_killed_learner_acknowledged_was_inserted_exactly_once(kills, tmp_path, learner, chance):
     process = learner(*SMALL)
     actors = [Actor(process.port, number, tmp_path / f"spool-{number}", rate=300) for number in (0, 1)]
-    eventually(lambda: all(actor.acknowledged for actor in actors))
-    interrupted = kill_repeatedly(process, kills, chance, eventually)
+    until(lambda: all(actor.acknowledged for actor in actors))
+    interrupted = kill_repeatedly(process, kills, chance)
     ends = finish(process, *actors)
     print(f"{kills} kills, {interrupted} of them within a save; {ends} rows of the actors")
     assert len(list((process.folder / "checkpoints").glob("*.json"))) == 2
 
 
 @pytest.mark.fault
-def test_rows_in_the_journal_whose_acknowledgement_was_lost_with_the_learner_are_not_inserted_again(tmp_path, learner, eventually):
+def test_rows_in_the_journal_whose_acknowledgement_was_lost_with_the_learner_are_not_inserted_again(tmp_path, learner):
     process = learner()
     with Proxy(process.port) as proxy:
         actor = Actor(proxy.port, 0, tmp_path / "spool", rate=300)
-        eventually(lambda: actor.acknowledged > 100)
+        until(lambda: actor.acknowledged > 100)
         proxy.hold_answers()
         time.sleep(0.5)  # in which what is under way reaches the journal, and no word of it the actor
         process.kill()
@@ -60,10 +61,10 @@ def test_rows_in_the_journal_whose_acknowledgement_was_lost_with_the_learner_are
 
 
 @pytest.mark.fault
-def test_rows_that_a_killed_learner_had_received_but_not_stored_are_sent_again(tmp_path, learner, faults, eventually):
+def test_rows_that_a_killed_learner_had_received_but_not_stored_are_sent_again(tmp_path, learner, faults):
     process = learner(environment=faults.environment)
     actor = Actor(process.port, 0, tmp_path / "spool", rate=300)
-    eventually(lambda: actor.acknowledged > 100)
+    until(lambda: actor.acknowledged > 100)
     faults.set(fsync=5.0)
     time.sleep(1.0)
     acknowledged = actor.acknowledged
@@ -75,25 +76,25 @@ def test_rows_that_a_killed_learner_had_received_but_not_stored_are_sent_again(t
 
 
 @pytest.mark.fault
-def test_an_actor_killed_within_its_episodes_goes_on_where_its_spool_ends(tmp_path, learner, chance, eventually):
+def test_an_actor_killed_within_its_episodes_goes_on_where_its_spool_ends(tmp_path, learner, chance):
     process = learner(*SMALL)
     actor = ActorProcess(process.port, 0, tmp_path / "spool", rate=300)
     for _ in range(5):
         before = actor.end
-        eventually(lambda before=before: actor.end > before + 100)
+        until(lambda before=before: actor.end > before + 100)
         time.sleep(chance.uniform(0.0, 1.0))
         actor.kill()
         acknowledged = actor.acknowledged
         time.sleep(chance.choice((0.0, 6.0)))  # 6 s: the lease runs out
         actor.start()
-        eventually(lambda acknowledged=acknowledged: actor.acknowledged > acknowledged)
+        until(lambda acknowledged=acknowledged: actor.acknowledged > acknowledged)
     finish(process, actor)
     assert actor.log().count("rows of an earlier process") <= 5
 
 
 @pytest.mark.fault
 @pytest.mark.parametrize("more", [{}, CAMERA], ids=["states", "camera"])
-def test_learner_and_actors_killed_in_any_order_lose_and_double_nothing(more, tmp_path, learner, chance, eventually):
+def test_learner_and_actors_killed_in_any_order_lose_and_double_nothing(more, tmp_path, learner, chance):
     environment = os.environ | more
     process = learner(*SMALL, environment=environment)
     actors = [ActorProcess(process.port, number, tmp_path / f"spool-{number}", rate=200, environment=environment) for number in (0, 1)]

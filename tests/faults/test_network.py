@@ -9,6 +9,7 @@ from actors import Actor
 from learners import assert_each_once, finish, resident_bytes
 from marked_rows import AGENT, EPISODE, SCHEMA, marked
 from proxy import Proxy
+from waiting import until
 
 from warmloop.actor.config import ActorConfig
 from warmloop.actor.delivery.client import Client, Introduction
@@ -34,50 +35,50 @@ def proxied(learner):
 
 
 @pytest.mark.long
-def test_a_connection_that_is_cut_is_made_anew(proxied, tmp_path, eventually):
+def test_a_connection_that_is_cut_is_made_anew(proxied, tmp_path):
     process, proxy = proxied()
     actor = Actor(proxy.port, 0, tmp_path / "spool")
     for _ in range(2):
-        eventually(lambda seen=actor.acknowledged: actor.acknowledged > seen)
+        until(lambda seen=actor.acknowledged: actor.acknowledged > seen)
         proxy.cut()
-        eventually(lambda seen=actor.end: actor.end > seen + 50)
+        until(lambda seen=actor.end: actor.end > seen + 50)
         proxy.resume()
     finish(process, actor)
 
 
 @pytest.mark.fault
-def test_a_half_open_connection_is_found_and_replaced(proxied, tmp_path, eventually):
+def test_a_half_open_connection_is_found_and_replaced(proxied, tmp_path):
     process, proxy = proxied()
     actor = Actor(proxy.port, 0, tmp_path / "spool")
-    eventually(lambda: actor.acknowledged > 100)
+    until(lambda: actor.acknowledged > 100)
     proxy.abandon()
     held = actor.end
-    eventually(lambda: actor.acknowledged > held, KEEPALIVE_SECONDS + 30)
+    until(lambda: actor.acknowledged > held, KEEPALIVE_SECONDS + 30)
     finish(process, actor)
 
 
 @pytest.mark.fault
 @pytest.mark.parametrize("partition", [Proxy.stall, Proxy.cut])
-def test_a_partition_of_a_minute_beyond_the_lease_costs_nothing(partition, proxied, tmp_path, eventually):
+def test_a_partition_of_a_minute_beyond_the_lease_costs_nothing(partition, proxied, tmp_path):
     process, proxy = proxied("--lease=10")
     actor = Actor(proxy.port, 0, tmp_path / "spool")
-    eventually(lambda: actor.acknowledged > 100)
+    until(lambda: actor.acknowledged > 100)
     partition(proxy)
     before = actor.end
     time.sleep(60.0)
     assert actor.end > before + 8_000, "the loop went on"
     assert "counts as gone" in process.log()
     proxy.resume()
-    eventually(lambda: actor.acknowledged > before + 8_000, 60)
+    until(lambda: actor.acknowledged > before + 8_000, 60)
     finish(process, actor)
 
 
 @pytest.mark.fault
-def test_half_a_second_of_delay_delays_and_does_not_slow(proxied, tmp_path, eventually):
+def test_half_a_second_of_delay_delays_and_does_not_slow(proxied, tmp_path):
     process, proxy = proxied()
     proxy.delay = 0.25
     actor = Actor(proxy.port, 0, tmp_path / "spool", rate=200)
-    eventually(lambda: actor.acknowledged > 100)
+    until(lambda: actor.acknowledged > 100)
     begin, recorded = actor.acknowledged, actor.end
     time.sleep(20.0)
     assert actor.acknowledged - begin > 0.8 * (actor.end - recorded)
@@ -85,11 +86,11 @@ def test_half_a_second_of_delay_delays_and_does_not_slow(proxied, tmp_path, even
 
 
 @pytest.mark.fault
-def test_a_slow_learner_keeps_its_memory_flat_and_takes_every_row(learner, tmp_path, eventually):
+def test_a_slow_learner_keeps_its_memory_flat_and_takes_every_row(learner, tmp_path):
     """It has room for 1,000 rows and takes them twice a second; the actors have more."""
     process = learner("--rest=0.5", "--queue=1000")
     actors = [Actor(process.port, number, tmp_path / f"spool-{number}", rate=1_500) for number in (0, 1)]
-    eventually(lambda: all(actor.acknowledged > 2_000 for actor in actors))
+    until(lambda: all(actor.acknowledged > 2_000 for actor in actors))
     before = resident_bytes(process.pid)
     time.sleep(10.0)
     assert sum(actor.end - actor.acknowledged for actor in actors) > 5_000, "the learner is the slower one"
@@ -108,7 +109,7 @@ def test_an_actor_slower_than_its_lease_keeps_its_session(learner, tmp_path):
 
 @pytest.mark.fault
 @pytest.mark.parametrize("simulator", [True, False], ids=["simulator", "robot"])
-def test_through_a_stall_of_the_learner_a_simulator_waits_and_a_robot_ends_its_episode(simulator, learner, tmp_path, eventually):
+def test_through_a_stall_of_the_learner_a_simulator_waits_and_a_robot_ends_its_episode(simulator, learner, tmp_path):
     """The spool has room for 400 rows; episodes have 50 steps. SIGSTOP is a learner that hangs: alive, and silent."""
     process = learner()
     config = ActorConfig(simulator=simulator, patience=600.0)

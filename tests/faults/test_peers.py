@@ -8,6 +8,7 @@ import pytest
 from actors import Actor, ActorProcess
 from learners import assert_each_once
 from marked_rows import SCHEMA, SPEC, marked
+from waiting import until
 
 from warmloop.actor.delivery.link import Link, open_channel
 from warmloop.data.errors import WarmloopError
@@ -26,10 +27,10 @@ def linked(process, actor_id="bad", schema=SCHEMA):
 
 
 @pytest.mark.long
-def test_whatever_is_refused_names_the_difference_and_a_good_actor_goes_on(learner, tmp_path, eventually):
+def test_whatever_is_refused_names_the_difference_and_a_good_actor_goes_on(learner, tmp_path):
     process = learner("--actors=2")
     good = Actor(process.port, 0, tmp_path / "spool")
-    eventually(lambda: good.acknowledged > 50)
+    until(lambda: good.acknowledged > 50)
     wider = Spec((Leaf("", (40,), "float32"),), SPEC.action_dim)
     with (
         linked(process, schema=Schema.of(SPEC, "Other-v0")) as link,
@@ -46,7 +47,7 @@ def test_whatever_is_refused_names_the_difference_and_a_good_actor_goes_on(learn
         with pytest.raises(WarmloopError, match="already serves 2 actors"):
             third.hello(0)
     before = good.acknowledged
-    eventually(lambda: good.acknowledged > before + 50)
+    until(lambda: good.acknowledged > before + 50)
     end = good.finish()
     process.stop()
     assert_each_once(process.pool(), {0: end})
@@ -74,7 +75,7 @@ def test_a_damaged_frame_is_refused_whole_and_sent_again(learner):
 
 
 @pytest.mark.long
-def test_observations_that_are_not_numbers_go_to_quarantine_across_a_crash_and_the_stream_goes_on(learner, eventually):
+def test_observations_that_are_not_numbers_go_to_quarantine_across_a_crash_and_the_stream_goes_on(learner):
     process = learner()
     rows = marked(0, 0, 30)
     poisoned = take(rows, slice(10, 11))
@@ -83,7 +84,7 @@ def test_observations_that_are_not_numbers_go_to_quarantine_across_a_crash_and_t
     with linked(process, "arm") as link:
         link.hello(0)
         link.push(0, 30, row_bytes.encode(SCHEMA, sent))
-        eventually(lambda: link.heartbeat() or link.status.durable == 30)
+        until(lambda: link.heartbeat() or link.status.durable == 30)
         process.kill()
         process.start()
         link.drop()
@@ -98,22 +99,22 @@ def test_observations_that_are_not_numbers_go_to_quarantine_across_a_crash_and_t
 
 
 @pytest.mark.fault
-def test_of_two_processes_with_one_name_the_newer_goes_on_and_the_older_is_told(learner, tmp_path, eventually):
+def test_of_two_processes_with_one_name_the_newer_goes_on_and_the_older_is_told(learner, tmp_path):
     process = learner()
     older = ActorProcess(process.port, 0, tmp_path / "older")
-    eventually(lambda: older.acknowledged > 50)
+    until(lambda: older.acknowledged > 50)
     newer = ActorProcess(process.port, 0, tmp_path / "newer")
-    eventually(lambda: newer.acknowledged > 50)
+    until(lambda: newer.acknowledged > 50)
     assert older.process.wait(30) != 0
     assert 'took over as actor "actor-0"' in older.log()
     newer.finish()
 
 
 @pytest.mark.fault
-def test_two_processes_cannot_share_a_spool(learner, tmp_path, eventually):
+def test_two_processes_cannot_share_a_spool(learner, tmp_path):
     process = learner()
     first = ActorProcess(process.port, 0, tmp_path / "spool")
-    eventually(lambda: first.acknowledged > 50)
+    until(lambda: first.acknowledged > 50)
     second = ActorProcess(process.port, 1, tmp_path / "spool")
     assert second.process.wait(60) != 0
     assert f"is in use by process {first.process.pid}" in second.log()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hostile import Hostile
 from runs import Commands, assert_whole_episodes
+from waiting import until
 
 from warmloop.actor.environment.environment import make_environment
 from warmloop.configs.schema import from_dict
@@ -79,13 +80,13 @@ class Pair:
             process.kill()
 
 
-def test_a_learner_that_is_killed_again_and_again_keeps_every_row_once_and_in_order(tmp_path, chance, eventually):
+def test_a_learner_that_is_killed_again_and_again_keeps_every_row_once_and_in_order(tmp_path, chance):
     with Pair(tmp_path) as pair:
         for kill in range(KILLS):
             count = len(pair.steps())
-            eventually(lambda count=count: len(pair.steps()) > min(count, 1), 200, "there was no checkpoint")
+            until(lambda count=count: len(pair.steps()) > min(count, 1), 200, "there was no checkpoint")
             if kill % 2:
-                eventually(lambda: list(pair.checkpoints.glob("*.partial")), 100, "no save began")
+                until(lambda: list(pair.checkpoints.glob("*.partial")), 100, "no save began")
             else:
                 time.sleep(chance.uniform(0.0, 5.0))
             pair.learner.kill()
@@ -95,7 +96,7 @@ def test_a_learner_that_is_killed_again_and_again_keeps_every_row_once_and_in_or
                 pair.actors[0] = pair.start("--actor", "--actor_id=0")
             pair.learner = pair.start("--learner", "--resume")
         count = pair.steps()[-1]
-        eventually(lambda: pair.steps()[-1] > count, 200, "the last learner made no checkpoint")
+        until(lambda: pair.steps()[-1] > count, 200, "the last learner made no checkpoint")
         pair.finish()
         rows = pair.journal()
         assert_whole_episodes(rows, len(rows.reward))
@@ -104,21 +105,21 @@ def test_a_learner_that_is_killed_again_and_again_keeps_every_row_once_and_in_or
         assert not list((pair.folder / "spool").glob("*/*.rows")), "the actors were told of every row"
 
 
-def test_without_room_for_a_checkpoint_learning_goes_on_and_the_last_one_stays_whole(tmp_path, faults, eventually):
+def test_without_room_for_a_checkpoint_learning_goes_on_and_the_last_one_stays_whole(tmp_path, faults):
     with Pair(tmp_path, faults.environment, actors=1) as pair:
-        eventually(lambda: len(pair.steps()) == 2, 200)
+        until(lambda: len(pair.steps()) == 2, 200)
         faults.fill(pair.checkpoints)
-        eventually(lambda: "Learning goes on" in pair.log(), 100)
+        until(lambda: "Learning goes on" in pair.log(), 100)
         newest = complete_checkpoints.newest(pair.checkpoints)
         assert newest.path == pair.steps()[-1]
         faults.fill(None)
-        eventually(lambda: pair.steps()[-1] > newest.path, 100, "no later checkpoint was made")
+        until(lambda: pair.steps()[-1] > newest.path, 100, "no later checkpoint was made")
         pair.finish()
 
 
-def test_a_hostile_actor_beside_two_real_ones_delays_no_row_and_poisons_nothing(tmp_path, chance, eventually):
+def test_a_hostile_actor_beside_two_real_ones_delays_no_row_and_poisons_nothing(tmp_path, chance):
     with Pair(tmp_path) as pair:
-        eventually(lambda: len(pair.steps()) == 2, 300, "there was no checkpoint")
+        until(lambda: len(pair.steps()) == 2, 300, "there was no checkpoint")
         spec = checkpoint.restore_agent(complete_checkpoints.newest(pair.checkpoints))[0].spec
 
         def rows(actor, first, count):
@@ -132,7 +133,7 @@ def test_a_hostile_actor_beside_two_real_ones_delays_no_row_and_poisons_nothing(
         hostile.stop()
         print(hostile.done)
         assert min(hostile.done[attack.__name__] for attack in hostile.attacks) > 0
-        eventually(lambda: pair.steps()[-1] > before, 100, "learning did not go on")
+        until(lambda: pair.steps()[-1] > before, 100, "learning did not go on")
         pair.finish()
         assert not re.search(r"Traceback|are missing|diverged", pair.log())
         assert not list((pair.folder / "spool").glob("*/*.rows")), "the actors were told of every row"

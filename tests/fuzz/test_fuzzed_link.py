@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from learners import LearnerProcess, resident_bytes
 from marked_rows import SCHEMA, marked
 from secrets_folder import make_credentials
+from waiting import until
 
 from warmloop.actor.delivery.link import open_channel
 from warmloop.data.wire import MIB, row_bytes
@@ -193,12 +194,14 @@ class Peer:
         frame = row_bytes.encode(SCHEMA, marked(0, first, 3))
         request = pb.PushRequest(session=reply.session, first=first, count=3, frame=frame, crc32=row_bytes.checksum(frame))
         assert next(self.stub.Push(iter([request]), timeout=ANSWER_SECONDS)).received == first + 3
-        self.session, deadline = reply.session, time.monotonic() + ANSWER_SECONDS
-        while self.stub.Heartbeat(pb.HeartbeatRequest(session=self.session), timeout=ANSWER_SECONDS).durable < first + 3:
-            assert time.monotonic() < deadline, "rows stay unacknowledged"
-            time.sleep(0.005)
+        self.session = reply.session
+        until(lambda: self.durable() >= first + 3, ANSWER_SECONDS, "rows stay unacknowledged")
         assert self.learner.alive
         self.examples += 1
+
+    def durable(self) -> int:
+        """How many rows of its stream are on the learner's disk."""
+        return self.stub.Heartbeat(pb.HeartbeatRequest(session=self.session), timeout=ANSWER_SECONDS).durable
 
 
 @pytest.fixture(scope="module", params=["plain", "secured"])

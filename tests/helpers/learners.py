@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 from actors import Actor, ActorProcess
 from journals import records_of
 from learner_process import BEGINS, NOTE, RESTORED, TAKEN
+from waiting import until
 
 from warmloop.learner.journal.records import Kind
 
@@ -45,11 +45,7 @@ class LearnerProcess:
 
     def wait_until_ready(self) -> None:
         """Returns once it listens."""
-        deadline = time.monotonic() + START_SECONDS
-        while not (self.folder / "port").exists():
-            assert self.alive, f"the learner ended with {self.process.returncode}: {self.log()[-2000:]}"
-            assert time.monotonic() < deadline, "the learner did not start"
-            time.sleep(0.02)
+        until((self.folder / "port").exists, START_SECONDS, lambda: self.log()[-2000:], self.process)
         self.port = int((self.folder / "port").read_text())
 
     @property

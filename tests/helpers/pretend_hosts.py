@@ -1,7 +1,6 @@
 """Places on nodes that are no nodes: what a command does there is written down and decided by the test."""
 
 import threading
-import time
 
 from warmloop.launch.clusters.attendant import HostLostError
 from warmloop.launch.clusters.node_host import Look
@@ -45,11 +44,3 @@ class PretendNodes:
 
     def starts(self, name):
         return self.events.count((name, "start"))
-
-
-def until(fact, seconds=10.0):
-    """Waits until a fact is true."""
-    deadline = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.005)

@@ -3,11 +3,11 @@
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from runs import Commands
+from waiting import until
 
 from warmloop.data.formats import load_episodes
 
@@ -58,10 +58,7 @@ def break_off(folder: Path, out: str, *flags: str, by: signal.Signals, after: in
     held.write_text(str(after))
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([*COMMAND, *flags, f"--out={out}"], cwd=folder, **pipes) as process:
-        deadline = time.monotonic() + 120
-        while len(finished(parts)) < after:
-            assert time.monotonic() < deadline and process.poll() is None, process.communicate()
-            time.sleep(0.01)
+        until(lambda: len(finished(parts)) >= after, process=process)
         there = finished(parts)
         process.send_signal(by)
         held.unlink()

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from runs import Commands, assert_whole_episodes, saved_state
+from waiting import until
 
 from warmloop.data.errors import WarmloopError
 from warmloop.data.formats import load_episodes
@@ -107,14 +108,6 @@ def test_the_progress_ends_at_its_total_and_with_how_fast_it_went(commands):
         assert len(set(lines)) == len(lines)
 
 
-def wait_for(condition, process: subprocess.Popen, seconds: float = 240):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, "the process ended early"
-        assert time.monotonic() < deadline, "nothing happened in time"
-        time.sleep(0.1)
-
-
 def listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -138,9 +131,9 @@ def test_a_killed_learner_goes_on_from_its_checkpoint_with_both_actors_and_every
     directory = commands.folder / "pair" / "checkpoints"
     actors = []
     try:
-        wait_for(lambda: listening(port), learner)
+        until(lambda: listening(port), process=learner)
         actors = [commands.start("train_rlpd", *common, "--actor", f"--actor_id={n}") for n in (0, 1)]
-        wait_for(lambda: well_on_its_way(directory), learner)
+        until(lambda: well_on_its_way(directory), process=learner)
         learner.send_signal(signal.SIGKILL)
         learner.wait()
         time.sleep(1.0)
@@ -210,7 +203,7 @@ def test_sigterm_saves_and_ends_in_order(commands, warm):
     process = commands.start("train_rlpd", "--exp_name=term", "--online_steps=100000", f"--checkpoint_path={warm}")
     metrics = commands.folder / "term" / "metrics.jsonl"
     try:
-        wait_for(lambda: metrics.exists() and metrics.stat().st_size > 0, process)
+        until(lambda: metrics.exists() and metrics.stat().st_size > 0, process=process)
         process.send_signal(signal.SIGTERM)
         assert process.wait(200) == 0
     finally:

@@ -2,13 +2,13 @@
 
 import dataclasses
 import shutil
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from journals import no_file_may_grow_beyond
+from waiting import until
 
 from warmloop.data.reward import RewardConfig
 from warmloop.data.transition import Source, take
@@ -238,10 +238,7 @@ def test_a_checkpoint_that_cannot_be_written_is_said_and_tried_again_while_learn
         run.drain()
         assert run.learner.updates == 5 and run.learner.save_due
     assert complete_checkpoints.newest(run.learner.saver.directory).updates == 0
-    deadline = time.monotonic() + 60
-    while run.learner.save_due:
-        run.learner.try_save()
-        assert time.monotonic() < deadline
+    until(lambda: run.learner.try_save() or not run.learner.save_due)
     assert complete_checkpoints.newest(run.learner.saver.directory).updates == 5
 
 

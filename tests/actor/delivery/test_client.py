@@ -8,6 +8,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from waiting import until
 from wire_rows import SCHEMA, SPEC, agent, joined, numbers, row, stream
 
 from warmloop.actor.config import ActorConfig
@@ -29,13 +30,6 @@ QUICK = ActorConfig(patience=60.0)
 
 def actor_params(seed):
     return AGENT.actor_params(AGENT.init(jax.random.key(seed), example(SPEC)))
-
-
-def eventually(fact, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -79,7 +73,7 @@ def test_what_is_recorded_is_what_the_learner_takes(server, intake):
 def test_a_few_rows_do_not_wait_for_a_batch(server, intake):
     with connected(server) as client:
         client.record(stream(10))
-        eventually(lambda: intake.statistics()["received"] == 10)
+        until(lambda: intake.statistics()["received"] == 10)
 
 
 def test_rows_are_copied_when_they_are_recorded(server, intake):
@@ -116,7 +110,7 @@ def test_rows_outlive_a_learner_that_is_killed_and_restored_on_the_same_port(ser
                 server = serve("127.0.0.1", server.port, intake)
             time.sleep(0.001)
         assert client.statistics()["reconnects"] == 3
-        eventually(lambda: client.statistics()["pending"] == 0)  # the last answer may still be on its way
+        until(lambda: client.statistics()["pending"] == 0)  # the last answer may still be on its way
     assert learnt == list(range(1000))
     assert intake.statistics()["lost"] == 0
     server.close()
@@ -129,7 +123,7 @@ def test_the_actor_waits_for_a_learner_that_starts_later(intake, caplog):
     started = []
 
     def start():
-        eventually(lambda: "Waiting for the learner" in caplog.text)
+        until(lambda: "Waiting for the learner" in caplog.text)
         started.append(serve("127.0.0.1", first.port, intake))
 
     starting = threading.Thread(target=start)
@@ -199,7 +193,7 @@ def test_weights_arrive_and_are_replaced_by_newer_ones(server, intake):
         assert client.newest_weights() is None
         for version in (3, 9):
             intake.publish(version, actor_params(version))
-            eventually(lambda version=version: (client.newest_weights() or (-1,))[0] == version)
+            until(lambda version=version: (client.newest_weights() or (-1,))[0] == version)
             newest = client.newest_weights()
             assert newest is not None
             jax.tree.map(np.testing.assert_array_equal, newest[1], actor_params(version))
@@ -230,8 +224,8 @@ def test_reports_follow_the_rows_they_are_about(server, intake):
 def test_a_robot_is_never_slowed_for_the_learners_sake(server, intake):
     with connected(server, "arm", ActorConfig(simulator=False)) as robot, connected(server, "simulated") as simulator:
         intake.admit(before_pause=0)
-        eventually(lambda: simulator.paused)
-        eventually(lambda: robot._sender.status.directive == pb.PAUSE)
+        until(lambda: simulator.paused)
+        until(lambda: robot._sender.status.directive == pb.PAUSE)
         assert not robot.paused
 
 
@@ -239,18 +233,18 @@ def test_pause_and_stop_reach_the_actor_without_any_rows(server, intake):
     with connected(server) as client:
         assert not client.paused
         intake.hold(True)
-        eventually(lambda: client.paused)
+        until(lambda: client.paused)
         intake.hold(False)
-        eventually(lambda: not client.paused)
+        until(lambda: not client.paused)
         intake.stop()
-        eventually(lambda: client.stopped)
+        until(lambda: client.stopped)
 
 
 def test_a_stopping_learner_serves_until_the_actors_have_left(server, intake):
     client = Client.connect(f"127.0.0.1:{server.port}", Introduction(SCHEMA, AGENT, "arm"), QUICK)
     stopping = threading.Thread(target=server.stop, args=(60.0,))
     stopping.start()
-    eventually(lambda: client.stopped)
+    until(lambda: client.stopped)
     client.record(stream(4))
     client.close(60.0)
     stopping.join(60.0)
@@ -261,7 +255,7 @@ def test_a_stopping_learner_serves_until_the_actors_have_left(server, intake):
 def test_an_actor_whose_learner_has_ended_leaves_without_an_error(server):
     client = Client.connect(f"127.0.0.1:{server.port}", Introduction(SCHEMA, AGENT, "arm"), QUICK)
     server._intake.stop()
-    eventually(lambda: client.stopped)
+    until(lambda: client.stopped)
     server.close()
     client.record(stream(4))
     client.close()
@@ -329,7 +323,7 @@ def test_a_robot_ends_its_episode_and_then_pauses_when_the_buffer_is_full(intake
     with connected(server, config=robot, rows=RowBuffer(SCHEMA, max_rows=20)) as client:
         assert not client.paused
         client.record(stream(25))  # the learner has room for five
-        eventually(lambda: client.paused)
+        until(lambda: client.paused)
         with pytest.raises(WarmloopError, match="buffer is full"):
             client.record(stream(10, 25))
         client.record(stream(10, 25).replace(intervened=np.ones(10, bool)))  # a human's rows are never refused
@@ -340,7 +334,7 @@ def test_a_robot_ends_its_episode_and_then_pauses_when_the_buffer_is_full(intake
             intake.mark_durable(intake.state())
             return not client.paused and client.statistics()["pending"] == 0
 
-        eventually(learnt)
+        until(learnt)
         assert taken + numbers(intake.take(100)) == list(range(34)), "all but the row that waits for its successor"
     server.close()
 
@@ -349,7 +343,7 @@ def test_rows_that_are_received_but_not_durable_are_never_given_up(server, intak
     with connected(server, rows=RowBuffer(SCHEMA, max_rows=50)) as client:
         recorder = threading.Thread(target=lambda: [client.record(row(number)) for number in range(200)], daemon=True)
         recorder.start()
-        eventually(lambda: intake.statistics()["received"] == 50)
+        until(lambda: intake.statistics()["received"] == 50)
         time.sleep(0.2)
         assert recorder.is_alive() and client.statistics()["held"] == 50
         while recorder.is_alive():
@@ -367,7 +361,7 @@ def test_durable_rows_are_forgotten(server, intake):
         assert len(buffer) == 100
         intake.take(60)
         intake.mark_durable(intake.state())
-        eventually(lambda: len(buffer) == 40)
+        until(lambda: len(buffer) == 40)
 
 
 def test_a_broken_sender_thread_is_raised_in_the_control_loop(server):

@@ -3,10 +3,10 @@
 import contextlib
 import errno
 import os
-import time
 
 import pytest
 from spools import append, held, opened, written
+from waiting import until
 from wire_rows import SCHEMA, agent, row, stream
 
 from warmloop.actor.delivery import segments, spool
@@ -26,13 +26,6 @@ def size(folder):
     return total
 
 
-def eventually(fact, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < deadline, "nothing happened in time"
-        time.sleep(0.01)
-
-
 def acknowledge(one, below):
     with one.rows.lock:
         one.rows.forget(below)
@@ -47,7 +40,7 @@ def test_the_disk_is_free_soon_after_the_learner_has_the_rows_though_no_further_
             written(one, first + 7)
         assert size(tmp_path) > 40_000
         acknowledge(one, 700)
-        eventually(lambda: size(tmp_path) < 5_000)
+        until(lambda: size(tmp_path) < 5_000)
         append(one, stream(7, 700))
         written(one, 707)
         name = one.rows.stream_id
@@ -68,18 +61,18 @@ def test_a_disk_full_of_rows_that_the_learner_has_takes_new_ones(tmp_path, monke
     with opened(tmp_path, segment_bytes=5_000) as one:
         for first in range(0, 700, 7):
             append(one, stream(7, first))
-            eventually(lambda first=first: one.rows.written == first + 7 or bool(one.rows.trouble))
+            until(lambda first=first: one.rows.written == first + 7 or bool(one.rows.trouble))
         assert one.rows.trouble
         stored = one.rows.written
         assert 100 < stored < 700
         acknowledge(one, stored)  # what was written was sent, and the learner has it
-        eventually(lambda: one.rows.written > stored)
+        until(lambda: one.rows.written > stored)
 
         def acknowledged_to_the_end():
             acknowledge(one, one.rows.written)
             return one.rows.written == 700 and not one.rows.trouble
 
-        eventually(acknowledged_to_the_end)
+        until(acknowledged_to_the_end)
     assert caplog.text.count("cannot be written") <= 5
 
 
@@ -90,7 +83,7 @@ def test_a_thread_that_dies_reaches_the_control_loop_whatever_it_died_of(tmp_pat
 
     monkeypatch.setattr(spool.Spool, "_write", die)
     with opened(tmp_path) as one:
-        eventually(lambda: one.rows.failure is error)
+        until(lambda: one.rows.failure is error)
         client = Client(DirectStub(Servicer(Intake(SCHEMA))), Introduction(SCHEMA, agent(), "arm"), rows=one.rows, background=False)
         with pytest.raises(WarmloopError, match="The thread that writes the spool broke"):
             client.record(row(0))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hands import LINE, STEPS, LockStep, Told
 from looking import PATIENCE, Look
+from waiting import until
 
 from warmloop.actor.config import ActorConfig
 from warmloop.actor.environment.environment import EnvironmentConfig
@@ -119,27 +120,20 @@ def in_background(run: LockStep):
     return thread
 
 
-def wait_for(what):
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def test_a_pause_comes_after_the_episode_and_outlives_the_page_and_resume_ends_it():
     desk = ActorDesk()
     run = LockStep(desk=desk)
     thread = in_background(run)
     try:
-        wait_for(lambda: desk.doing == "acting")
+        until(lambda: desk.doing == "acting")
         assert say(desk, "pause") == ""
-        wait_for(lambda: desk.doing == "paused")
+        until(lambda: desk.doing == "paused")
         steps, _ = run.loop.steps_taken, desk.lost("tablet")
         assert steps % STEPS == 0
         time.sleep(0.1)
         assert run.loop.steps_taken == steps and desk.show()["pause"]
         assert say(desk, "resume", "phone") == ""
-        wait_for(lambda: run.loop.steps_taken > steps)
+        until(lambda: run.loop.steps_taken > steps)
     finally:
         run.client.stop()
         thread.join(PATIENCE)
@@ -151,7 +145,7 @@ def test_a_paused_actor_leaves_when_it_is_stopped():
     desk.stop = run.client.stop
     say(desk, "pause")
     thread = in_background(run)
-    wait_for(lambda: desk.doing == "paused")
+    until(lambda: desk.doing == "paused")
     assert say(desk, "stop") == ""
     thread.join(PATIENCE)
     assert not thread.is_alive() and run.loop.steps_taken == 0
@@ -193,10 +187,10 @@ def test_a_word_over_the_desks_socket_ends_the_episode(tmp_path):
         look = Look(tmp_path, "actor-0")
         thread = in_background(run)
         try:
-            wait_for(lambda: desk.doing == "acting")
+            until(lambda: desk.doing == "acting")
             while (refused := look.say("success")) and "No training episode" in refused:
                 pass
-            wait_for(lambda: any(dict(report.scalars).get("actor/success_rate") == 1.0 for report in run.intake.reports()))
+            until(lambda: any(dict(report.scalars).get("actor/success_rate") == 1.0 for report in run.intake.reports()))
         finally:
             run.client.stop()
             thread.join(PATIENCE)

@@ -7,6 +7,7 @@ import numpy as np
 import plain_robot
 import pytest
 from plain_robot import SETTINGS
+from waiting import until
 
 from warmloop.actor.environment import EnvironmentConfig
 from warmloop.actor.environment.environment import make_environment
@@ -52,14 +53,6 @@ def test_a_leader_takes_over_while_it_is_moved_and_the_follower_goes_where_it_is
     assert leader({}, policy, 4).action is None, "it rests again"
 
 
-def until(fact, seconds=10.0):
-    """Waits for a fact; whether it came."""
-    end = time.monotonic() + seconds
-    while not (found := fact()) and time.monotonic() < end:
-        time.sleep(0.005)
-    return found
-
-
 class Acting:
     """Steps of a policy towards a pose, and who acted in each."""
 
@@ -77,7 +70,7 @@ class Acting:
 def test_a_leader_follows_while_the_policy_acts_until_a_hand_pulls_and_the_takeover_does_not_jump(led):
     environment, leader, device = led("PlainArm", {"follow": "on"})
     act = Acting(environment, leader, (60.0, 80.0))
-    assert until(lambda: [act()] and plain_robot.made[-1].joints["lift.pos"] > 59.0 and abs(device.joints["lift.pos"] - 60.0) < 1.0)
+    until(lambda: [act()] and plain_robot.made[-1].joints["lift.pos"] > 59.0 and abs(device.joints["lift.pos"] - 60.0) < 1.0)
     assert device.bus.torque and device.bus.values["Torque_Limit"] == {"lift": 300, "grip": 300}
     writes = [name for name, _ in device.bus.written]
     assert writes.index("Torque_Limit") < writes.index("Goal_Position") < writes.index("Torque_Enable")
@@ -86,13 +79,13 @@ def test_a_leader_follows_while_the_policy_acts_until_a_hand_pulls_and_the_takeo
 
     before = dict(plain_robot.made[-1].joints)
     device.hand = {"lift.pos": 45.0, "grip.pos": 80.0}
-    assert until(act)
+    until(act)
     assert not device.bus.torque and device.bus.values["Torque_Limit"] == {"lift": 1000, "grip": 1000}
     assert abs(plain_robot.made[-1].joints["lift.pos"] - before["lift.pos"]) <= 5.0 + 1e-3, "one step of max_step"
-    assert until(lambda: [act()] and abs(plain_robot.made[-1].joints["lift.pos"] - 45.0) < 1.0), "the follower goes where the leader is"
+    until(lambda: [act()] and abs(plain_robot.made[-1].joints["lift.pos"] - 45.0) < 1.0, what="the follower goes where the leader is")
 
     device.hand = None
-    assert until(lambda: not act() and device.bus.torque), "it rests, so the policy acts and the leader follows"
+    until(lambda: not act() and device.bus.torque, what="it rests, so the policy acts and the leader follows")
 
 
 def test_a_leader_that_only_lags_or_sags_is_pulled_by_nobody(led):
@@ -104,7 +97,7 @@ def test_a_leader_that_only_lags_or_sags_is_pulled_by_nobody(led):
         time.sleep(0.01)
     assert device.joints["lift.pos"] == pytest.approx(73.0, abs=1.0)
     act = Acting(environment, leader, (90.0, 20.0))  # beyond the leader's own end, 87.9
-    assert until(lambda: [act()] and plain_robot.made[-1].joints["lift.pos"] > 89.0)
+    until(lambda: [act()] and plain_robot.made[-1].joints["lift.pos"] > 89.0)
     time.sleep(0.1)
     assert not act() and max(values["lift"] for name, values in device.bus.written if name == "Goal_Position") < 88.0
 
@@ -112,9 +105,9 @@ def test_a_leader_that_only_lags_or_sags_is_pulled_by_nobody(led):
 def test_a_leader_is_limp_while_nobody_acts_and_after_its_end(led):
     environment, leader, device = led("PlainArm", {"follow": "on"})
     act = Acting(environment, leader, (20.0, 20.0))
-    assert until(lambda: [act()] and device.bus.torque)
-    assert until(lambda: not device.bus.torque), "nobody acts"
-    assert until(lambda: [act()] and device.bus.torque)
+    until(lambda: [act()] and device.bus.torque)
+    until(lambda: not device.bus.torque, what="nobody acts")
+    until(lambda: [act()] and device.bus.torque)
     leader.close()
     assert not device.bus.torque
 
@@ -122,7 +115,7 @@ def test_a_leader_is_limp_while_nobody_acts_and_after_its_end(led):
 def test_a_leader_is_limp_where_its_process_ends_at_once(led):
     environment, leader, device = led("PlainArm", {"follow": "on"})
     act = Acting(environment, leader, (20.0, 20.0))
-    assert until(lambda: [act()] and device.bus.torque)
+    until(lambda: [act()] and device.bus.torque)
     emergency.bring_to_rest("a test")
     act()
     assert not device.bus.torque
@@ -131,17 +124,17 @@ def test_a_leader_is_limp_where_its_process_ends_at_once(led):
 def test_a_leader_whose_motor_lets_go_or_stays_on_is_a_fault_and_no_takeover(led):
     environment, leader, device = led("PlainArm", {"follow": "on"})
     act = Acting(environment, leader, (20.0, 20.0))
-    assert until(lambda: [act()] and device.joints["lift.pos"] > 19.0)
+    until(lambda: [act()] and device.joints["lift.pos"] > 19.0)
     device.bus.values["Torque_Enable"]["lift"] = 0  # as a motor that is too hot does
     device.hand = {"lift.pos": -30.0, "grip.pos": 20.0}
     with pytest.raises(EnvironmentFault, match="Motor lift of the leader arm has switched its torque off"):
-        assert not until(act)
-    assert until(lambda: not any(device.bus.values["Torque_Enable"].values()))
+        until(act)
+    until(lambda: not any(device.bus.values["Torque_Enable"].values()))
 
     leader.ready()
     device = plain_robot.leaders[-1]
     leader.begin(0)
-    assert until(lambda: [act()] and device.bus.torque)
+    until(lambda: [act()] and device.bus.torque)
     device.bus.stuck = True
     with pytest.raises(EnvironmentFault, match=r"torque of the leader arm's lift, grip cannot be switched off; unplug"):
         until(lambda: [time.sleep(1.5)] and leader({}, act.action, 0).action is not None, 8.0)
@@ -160,7 +153,7 @@ def test_a_packet_of_the_leader_that_is_lost_is_asked_for_again_so_often(led, re
         return read()
 
     device.get_action = get_action
-    assert until(lambda: begun.is_set() or leader._failed)
+    until(lambda: begun.is_set() or leader._failed)
     if fails:
         with pytest.raises(EnvironmentFault, match="failed: ConnectionError: no answer"):
             leader({}, np.zeros(2), 0)

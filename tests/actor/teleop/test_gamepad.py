@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hands import LockStep
 from virtual_pad import VirtualPad
+from waiting import until
 
 from warmloop.actor.intervention.intervention import Signal
 from warmloop.actor.teleop import OperatorConfig, open_devices
@@ -31,13 +32,6 @@ def gamepad(pad):
     gamepad = Gamepad()
     yield gamepad
     gamepad.close()
-
-
-def until(condition, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def test_a_pad_at_rest_does_nothing(gamepad):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from displays import Keys, virtual_display
 from hands import LINE, LockStep
+from waiting import until
 
 from warmloop.actor.config import ActorConfig
 from warmloop.actor.environment import EnvironmentConfig
@@ -49,14 +50,6 @@ def keyboard(display):
     keyboard = Keyboard()
     yield keyboard
     keyboard.close()
-
-
-def until(condition, seconds=60.0):
-    """Waits for what another process brings about."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def test_a_display_that_went_away_is_a_sentence_and_nobody_waits_for_it(display, monkeypatch):

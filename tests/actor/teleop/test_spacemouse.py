@@ -3,10 +3,10 @@
 import socket
 import struct
 import sys
-import time
 
 import numpy as np
 import pytest
+from waiting import until
 
 from warmloop.actor.intervention.intervention import Signal
 from warmloop.actor.teleop.spacemouse import SpaceMouse, State, is_mouse
@@ -60,13 +60,6 @@ def piped():
     into.send(b"\x00")
     mouse.close()
     into.close()
-
-
-def until(condition, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def test_its_thread_keeps_what_was_said_last_and_every_button_that_was_pressed(piped):

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import until
 
 from warmloop.actor.teleop import terminal as module
 from warmloop.actor.teleop.keyboard import DIRECTIONS, OTHER_ARM, SIGNALS, TAKE_OVER
@@ -101,10 +102,7 @@ def test_a_key_moves_for_a_moment_and_keeps_the_takeover_until_it_could_repeat_i
 
     def typing(keys):
         os.write(ours, keys)
-        deadline = time.monotonic() + 60
-        while terminal._active_until != now[0] + KEEP_SECONDS:
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
+        until(lambda: terminal._active_until == now[0] + KEEP_SECONDS)
 
     def shown():
         reading = terminal.read()
@@ -197,10 +195,7 @@ def test_a_terminal_that_was_lent_to_the_shell_meanwhile_is_listened_to_again():
     """As after Ctrl-Z and `fg`, between which the shell has set it back."""
     with typed("wait") as terminal:
         termios.tcsetattr(terminal.ours, termios.TCSANOW, terminal.before)
-        deadline = time.monotonic() + 60
-        while not terminal.is_raw:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: terminal.is_raw)
         terminal.hold(b"d", line(True, y=-1))
 
 
@@ -220,11 +215,8 @@ def test_a_terminal_that_hangs_up_is_noticed(tmp_path):
     try:
         os.close(theirs)
         os.close(ours)
-        deadline = time.monotonic() + 60
         with pytest.raises(WarmloopError, match="cannot be read any more"):
-            while time.monotonic() < deadline:
-                opened.read()
-                time.sleep(0.02)
+            until(lambda: opened.read() and False)
     finally:
         opened.close()
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from looking import PATIENCE, Look
+from looking import Look
+from waiting import until
 
 from warmloop.data.desk.desk import LOOKING, Desk, at_desk
 from warmloop.data.desk.desk_messages import LONGEST_WORD, Unpacker, packed
@@ -37,13 +38,6 @@ class Counter:
 
     def lost(self, viewer):
         self.gone.append(viewer)
-
-
-def wait_for(what) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_who_looks_gets_the_newest_state_and_pictures(tmp_path):
@@ -80,16 +74,16 @@ def test_the_loss_of_a_connection_is_told_for_each_viewer_behind_it(tmp_path):
         look.say("success", "phone")
         look.say("success", "desk")
         look.socket.sendall(packed({"word": "lost", "viewer": "desk"}))
-        wait_for(lambda: shown.gone == ["desk"])
+        until(lambda: shown.gone == ["desk"])
         look.close()
-        wait_for(lambda: sorted(shown.gone) == ["desk", "phone", "tablet"])
+        until(lambda: sorted(shown.gone) == ["desk", "phone", "tablet"])
 
 
 def test_who_takes_nothing_in_makes_nothing_wait_and_nothing_pile_up(tmp_path):
     shown = Counter(np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8))
     with Desk(tmp_path, "actor-0", shown) as desk:
         slow, quick = Look(tmp_path, "actor-0"), Look(tmp_path, "actor-0")
-        wait_for(lambda: len(desk._looking) == 2)
+        until(lambda: len(desk._looking) == 2)
         for _ in range(8):
             quick.state()
         most = max(len(looking.waiting) for looking in desk._looking.values())
@@ -104,7 +98,7 @@ def test_no_more_look_than_may(tmp_path):
             look.state()
         assert Look(tmp_path, "actor-0").hung_up()
         looks[0].close()
-        wait_for(lambda: _looks(tmp_path))
+        until(lambda: _looks(tmp_path))
 
 
 def _looks(folder: Path) -> bool:

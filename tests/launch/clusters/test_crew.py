@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from pretend_hosts import PretendNodes, until
+from pretend_hosts import PretendNodes
+from waiting import until
 
 from warmloop.data.errors import WarmloopError
 from warmloop.launch.clusters import attendant, restarts

@@ -10,7 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from pretend_hosts import until
+from waiting import until
 
 from warmloop.launch.clusters import node_host
 from warmloop.launch.clusters.node_host import FAULT, NodeHost, Order, environment_of

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ pytest.importorskip("starlette", reason="starlette is not installed")
 
 from acting_at_desk import Acting
 from page_served import served
+from waiting import until
 
 from warmloop.actor.config import ActorConfig
 from warmloop.actor.films.film import Film
@@ -103,7 +103,7 @@ def test_buttons_and_keys_speak_to_the_actor(chromium, run):
         assert "success, by a person's word" in card.inner_text()
         card.get_by_label("Episodes to evaluate").fill("2")
         card.get_by_role("button", name="Evaluate").click()
-        wait_for(lambda: any("evaluation/episodes" in dict(one.scalars) for one in acting.loop.intake.reports()))
+        until(lambda: any("evaluation/episodes" in dict(one.scalars) for one in acting.loop.intake.reports()))
         tab.close()
 
 
@@ -117,7 +117,7 @@ def test_stop_and_save_asks_first(chromium, run):
         assert not stopped
         tab.page.get_by_role("button", name="Stop and save").first.click()
         tab.page.locator("dialog").get_by_role("button", name="Stop and save").click()
-        wait_for(lambda: stopped)
+        until(lambda: stopped)
         tab.close()
 
 
@@ -139,10 +139,3 @@ def test_a_lost_page_says_so_and_comes_back(chromium, run):
     with served(run, port=port):
         tab.page.get_by_text("No contact with the page's process").wait_for(state="hidden")
     tab.close()
-
-
-def wait_for(what) -> None:
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ pytest.importorskip("uvicorn", reason="uvicorn is not installed")
 pytest.importorskip("starlette", reason="starlette is not installed")
 
 from page_served import Viewer
+from waiting import until
 
 from warmloop.learner.checkpoints import checkpoint
 from warmloop.learner.diagnosis.metrics import read
@@ -24,11 +24,7 @@ PAGE = ("--page", "--page_port=0")
 
 
 def port_of(log: Path) -> int:
-    deadline = time.monotonic() + PATIENCE
-    while not (said := re.search(r"page +http://127\.0\.0\.1:(\d+)/", log.read_text())):
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.2)
-    return int(said[1])
+    return int(until(lambda: re.search(r"page +http://127\.0\.0\.1:(\d+)/", log.read_text()), what=log.read_text)[1])
 
 
 def say(port: int, **word: object) -> tuple[int, str]:
@@ -71,10 +67,7 @@ def test_the_pages_word_stops_a_run_which_saves_and_its_page_ends_with_it(tmp_pa
     assert read(tmp_path / "paged")[-1]["environment_steps"] < 500_000
     episodes = [json.loads(line) for line in (tmp_path / "paged" / "episodes.jsonl").read_text().splitlines()]
     assert len(episodes) >= 2 and [episode["number"] for episode in episodes] == list(range(len(episodes)))
-    deadline = time.monotonic() + 60
-    while pages(tmp_path / "paged"):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: not pages(tmp_path / "paged"))
 
 
 @pytest.mark.fault

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import ssl
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,8 @@ pytest.importorskip("uvicorn", reason="uvicorn is not installed")
 pytest.importorskip("starlette", reason="starlette is not installed")
 
 from acting_at_desk import Acting
-from page_served import PATIENCE, Served, served
+from page_served import Served, served
+from waiting import until
 
 from warmloop.actor.config import ActorConfig
 from warmloop.data.errors import WarmloopError
@@ -135,9 +135,7 @@ def test_no_more_look_than_may_and_a_place_is_free_again(page: Served):
         viewer.next("hello")
     assert "8 viewers" in refused(page.ask("GET", "/live"))
     viewers.pop().close()
-    deadline = time.monotonic() + PATIENCE
-    while (late := page.look()).status != 200:
-        assert time.monotonic() < deadline
+    late = until(lambda: one if (one := page.look()).status == 200 else None)
     for viewer in [*viewers, late]:
         viewer.close()
 
@@ -170,10 +168,7 @@ def test_a_word_reaches_a_running_actor_and_ends_its_episode(page: Served, run):
         steps = acting.loop.loop.steps_taken
         assert page.ask("POST", "/word", {"viewer": known, "actor": "actor-0", "word": "evaluate", "episodes": 3})[0] == 200
         viewer.close()  # the page is lost: the evaluation that waits for the resume does not count, and the pause holds
-        deadline = time.monotonic() + PATIENCE
-        while acting.desk.words.waiting:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: not acting.desk.words.waiting)
         assert acting.desk.words.paused and acting.loop.loop.steps_taken == steps
 
 
@@ -183,10 +178,7 @@ def test_nobody_is_followed_while_nobody_looks(page: Served, run, monkeypatch):
         viewer = page.look()
         viewer.state_where(lambda state: state["run"]["here"])
         viewer.close()
-        deadline = time.monotonic() + PATIENCE
-        while page.site.desks.processes:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: not page.site.desks.processes)
         other = Look(RunFolder(run).desks, "actor-0")
         other.state()
         other.close()

@@ -4,11 +4,11 @@ import os
 import re
 import signal
 import socket
-import time
 from collections import deque
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from warmloop.launch.starting import processes
 from warmloop.learner.diagnosis.metrics import read
@@ -28,21 +28,14 @@ def test_local_starts_a_killed_actor_again_and_its_spooled_rows_arrive(commands)
     pace = ("--config.learner.max_utd=0.1", "--config.learner.min_utd=0.1")
     process = commands.start("local", "--exp_name=crash", "--actors=2", "--online_steps=100000", f"--port={processes.free_port()}", *pace)
     metrics, spool = commands.folder / "crash" / "metrics.jsonl", commands.folder / "crash" / "spool" / "actor-1"
-    deadline = time.monotonic() + 240
     try:
-        while not (metrics.exists() and read(metrics) and read(metrics)[-1]["environment_steps"] > 300):
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: metrics.exists() and read(metrics) and read(metrics)[-1]["environment_steps"] > 300, process=process)
         (before,) = streams(spool)
         os.kill(killed := int((spool / "lock").read_text()), signal.SIGKILL)
         last = max(serials(spool))
-        while (spool / "lock").read_text() in ("", f"{killed}\n") or max(serials(spool)) <= last:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: (spool / "lock").read_text() not in ("", f"{killed}\n") and max(serials(spool)) > last, process=process)
         assert streams(spool) == {before}, "the stream goes on"
-        while min(serials(spool)) <= last:  # removed once the learner has on its disk what the killed process left
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: min(serials(spool)) > last, process=process)  # once the learner has on its disk what the killed process left
         restarted = Path("/proc", (spool / "lock").read_text().strip(), "environ").read_bytes().split(b"\0")
         assert b"JAX_PLATFORMS=cpu" in restarted, "an actor leaves the accelerator to the learner"
         process.send_signal(signal.SIGINT)

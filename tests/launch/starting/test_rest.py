@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from warmloop.launch.starting.signals import ONE_WISH_SECONDS
 
@@ -37,18 +38,16 @@ def told(log: Path) -> list[dict]:
     return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
-def wait_for(process, log, event, count=1):
-    deadline = time.monotonic() + 200
-    while sum(one["event"] == event for one in told(log)) < count:
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
-        time.sleep(0.05)
+def said(log: Path, event: str) -> int:
+    """How often."""
+    return sum(one["event"] == event for one in told(log))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_brings_what_is_recorded_to_rest(number, tmp_path):
     with started(tmp_path, *COLLECT, **PACED) as (process, log):
-        wait_for(process, log, "step", 10)
+        until(lambda: said(log, "step") >= 10, process=process)
         process.send_signal(number)
         error = process.communicate(timeout=60)[1]
     assert process.returncode == 128 + number and "Traceback" not in error
@@ -58,7 +57,7 @@ def test_a_signal_brings_what_is_recorded_to_rest(number, tmp_path):
 @pytest.mark.long
 def test_a_second_ctrl_c_brings_it_to_rest_though_the_main_thread_hears_nothing(tmp_path):
     with started(tmp_path, *COLLECT, config="stuck_config.py") as (process, log):
-        wait_for(process, log, "blocks")
+        until(lambda: said(log, "blocks"), process=process)
         process.send_signal(signal.SIGINT)
         time.sleep(ONE_WISH_SECONDS + 0.1)
         process.send_signal(signal.SIGINT)

@@ -5,6 +5,7 @@ import signal
 import time
 
 import pytest
+from waiting import until
 
 from warmloop.launch.starting.processes import free_port
 from warmloop.launch.starting.signals import ONE_WISH_SECONDS
@@ -12,14 +13,6 @@ from warmloop.learner.checkpoints import complete_checkpoints
 from warmloop.learner.diagnosis.metrics import read
 
 PACE = ("--config.learner.max_utd=0.1", "--config.learner.min_utd=0.1")
-
-
-def wait_until(condition, process, seconds=240):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process is None or process.poll() is None, "the process ended early"
-        assert time.monotonic() < deadline, "nothing happened in time"
-        time.sleep(0.05)
 
 
 def alive(group: int) -> bool:
@@ -39,7 +32,7 @@ def test_local_saves_and_takes_its_learner_and_actors_with_it(commands, tell):
     process = commands.start("local", *line, group=True)
     run = commands.folder / "all"
     try:
-        wait_until(lambda: (run / "metrics.jsonl").exists() and read(run) and read(run)[-1]["environment_steps"] > 300, process)
+        until(lambda: (run / "metrics.jsonl").exists() and read(run) and read(run)[-1]["environment_steps"] > 300, process=process)
         tell(process.pid)
         assert process.wait(200) == 0
         assert not alive(process.pid)
@@ -60,7 +53,7 @@ def test_a_warm_up_saves_says_how_to_go_on_and_goes_on(commands, demos, number):
     target = commands.folder / "warm" / "warmup"
     metrics = commands.folder / "warm" / "warmup_metrics" / "metrics.jsonl"
     try:
-        wait_until(lambda: metrics.exists() and metrics.stat().st_size > 0, process)
+        until(lambda: metrics.exists() and metrics.stat().st_size > 0, process=process)
         process.send_signal(number)
         assert process.wait(200) == 0
     finally:
@@ -79,7 +72,7 @@ def test_a_warm_up_that_only_compares_any_more_ends_with_what_is_saved(commands,
     process = commands.start("train_offline_warmup", *line, "--config.fqe.steps=1000000000")
     target = commands.folder / "warm" / "warmup"
     try:
-        wait_until(lambda: (target / "filtered_demos.npz").exists(), process)
+        until(lambda: (target / "filtered_demos.npz").exists(), process=process)
         process.send_signal(signal.SIGTERM)
         assert process.wait(200) == 0
     finally:
@@ -93,16 +86,16 @@ def test_a_second_signal_ends_local_and_all_its_processes_at_once(commands):
     process = commands.start("local", "--exp_name=twice", "--online_steps=100000", f"--port={free_port()}", *PACE, group=True)
     run = commands.folder / "twice"
     try:
-        wait_until(lambda: (run / "port").exists(), process)
+        until(lambda: (run / "port").exists(), process=process)
         os.kill(int((run / "journal" / "lock").read_text()), signal.SIGSTOP)  # a learner that does not get to its end
         process.terminate()
         log = commands.folder / "local-0.log"
-        wait_until(lambda: "stopping at SIGTERM" in log.read_text(), process)
+        until(lambda: "stopping at SIGTERM" in log.read_text(), process=process)
         time.sleep(ONE_WISH_SECONDS + 0.5)  # from when it has answered: what comes sooner is the same wish
         assert process.poll() is None
         process.terminate()
         assert process.wait(120) == 143
-        wait_until(lambda: not alive(process.pid), None, 60)
+        until(lambda: not alive(process.pid))
     finally:
         if alive(process.pid):
             os.killpg(process.pid, signal.SIGKILL)

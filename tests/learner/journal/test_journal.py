@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from journals import after_a_crash, journaled, no_file_may_grow_beyond, parse, recovered
+from waiting import until
 from wire_rows import SCHEMA, SPEC, numbers, stream
 
 from warmloop.data.errors import WarmloopError
@@ -40,13 +41,6 @@ def fill(intake, count, first=0, each=7, name="s1", session=None):
     return session
 
 
-def wait_until(condition, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened in time"
-        time.sleep(0.005)
-
-
 @pytest.fixture
 def said(caplog):
     caplog.set_level(logging.INFO)
@@ -56,7 +50,7 @@ def said(caplog):
 def test_rows_are_acknowledged_once_they_are_on_disk_and_a_later_learner_has_them(tmp_path):
     intake = journaled(tmp_path)
     session = fill(intake, 25)
-    wait_until(lambda: intake.touch(session).durable == 25)
+    until(lambda: intake.touch(session).durable == 25)
     with after_a_crash(tmp_path, tmp_path.with_name("copy")) as (again, pool):
         assert pool == []
         assert numbers(again.take(1000)) == list(range(24))  # the 25th is held back
@@ -346,14 +340,14 @@ def test_a_full_disk_acknowledges_nothing_stops_the_credits_and_loses_nothing(tm
     assert intake.journal.sync()
     with no_file_may_grow_beyond(100):
         intake.accept(session, 20, stream(10, 20))  # accepted before anyone knows
-        wait_until(lambda: intake.journal.failing)
+        until(lambda: intake.journal.failing)
         assert not intake.journal.sync()
         time.sleep(0.2)  # a few tries
         progress = intake.accept(session, 30, stream(10, 30))
         assert (progress.received, progress.durable, progress.credits) == (30, 20, 0)
         assert numbers(intake.take(1000)) == list(range(30)), "learning goes on"
         assert intake.metrics()["journal/failing"] == 1
-    wait_until(lambda: intake.touch(session).durable == 30)
+    until(lambda: intake.touch(session).durable == 30)
     assert said.text.count("cannot be written") == 1 and "free space" in said.text and "written again" in said.text
     fill(intake, 10, 30, session=session)
     intake.journal.close()
@@ -380,10 +374,10 @@ def test_a_disk_that_is_really_full_behaves_the_same(tmp_path, monkeypatch):
             while True:
                 file.write(bytes(1024))
         intake.accept(session, 50, stream(500, 50))
-        wait_until(lambda: intake.journal.failing == "No space left on device")
+        until(lambda: intake.journal.failing == "No space left on device")
         assert intake.touch(session).durable == 50
         ballast.unlink()
-        wait_until(lambda: intake.touch(session).durable == 550)
+        until(lambda: intake.touch(session).durable == 550)
         intake.journal.close()
         again, _ = recovered(disk)
         assert numbers(again.take(1000)) == list(range(550))
@@ -400,12 +394,12 @@ def test_rows_written_before_a_failed_fsync_are_written_again(tmp_path, said, mo
     reader, writer = os.pipe()  # takes what is written to it, and cannot be synced
     os.dup2(writer, intake.journal._file)
     intake.accept(session, 20, stream(10, 20))
-    wait_until(lambda: intake.journal.failing)
+    until(lambda: intake.journal.failing)
     assert intake.touch(session).durable == 20
     os.close(reader)
     os.close(writer)
     os.dup2(os.open(segments(tmp_path / "journal")[-1][1], os.O_WRONLY), intake.journal._file)  # the disk is back
-    wait_until(lambda: intake.touch(session).durable == 30)
+    until(lambda: intake.touch(session).durable == 30)
     intake.journal.close()
     again, _ = recovered(tmp_path)
     assert numbers(again.take(1000)) == list(range(30))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from journals import journaled, records_of, recovered
 from secrets_folder import make_credentials
+from waiting import until
 from wire_rows import SCHEMA, numbers, stream
 
 from warmloop.actor.delivery.channel import open_channel
@@ -51,10 +52,7 @@ class Caller:
         """Sends honest rows, and waits until they are on the learner's disk; returns how many are in all."""
         rows = stream(count, self.sent)
         self.sent = self.push(count=count, frame=row_bytes.encode(SCHEMA, rows)).received
-        deadline = time.monotonic() + TIMEOUT
-        while self.beat().durable < self.sent:
-            assert time.monotonic() < deadline, "rows stay unacknowledged"
-            time.sleep(0.01)
+        until(lambda: self.beat().durable == self.sent, what="rows stay unacknowledged")
         return self.sent
 
     def beat(self) -> pb.Status:
@@ -303,10 +301,7 @@ def test_a_lease_ends_while_the_loop_is_busy_for_minutes(serve, tmp_path, monkey
         caller.hello()
         with contextlib.suppress(grpc.RpcError):  # on a busy machine the lease may end before the push has come
             caller.sent = caller.push().received
-    deadline = time.monotonic() + TIMEOUT
-    while intake._queue.rows == 0:  # the open episode's last row, closed as truncated; nothing here asks for it
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: intake._queue.rows)  # the open episode's last row, closed as truncated; nothing here asks for it
 
 
 @pytest.mark.parametrize("how", ["nan", "report"])
